@@ -1,0 +1,19 @@
+"""Autoencoders for Keras 3: train, sample, serve and fine-tune."""
+
+from keras_ae import corruptions as corruptions
+from keras_ae import distributions as distributions
+from keras_ae import divergences as divergences
+from keras_ae import likelihoods as likelihoods
+from keras_ae import losses as losses
+from keras_ae import networks as networks
+from keras_ae import schedules as schedules
+from keras_ae.artefact import load as load
+from keras_ae.autoencoder import Autoencoder as Autoencoder
+from keras_ae.models import AE as AE
+from keras_ae.models import VAE as VAE
+from keras_ae.models import BetaVAE as BetaVAE
+from keras_ae.models import DenoisingAE as DenoisingAE
+from keras_ae.models import FactorVAE as FactorVAE
+from keras_ae.optimizers import optimizers_for as optimizers_for
+
+__version__ = "0.1.0"

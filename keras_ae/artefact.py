@@ -1,0 +1,339 @@
+"""The artefact: one folder that TensorFlow serves and that `load` gives back as a model.
+
+vae_mnist/
+  saved_model.pb, variables/     what TensorFlow Serving reads
+  assets.extra/model.keras       what `load` reads: configuration, weights, optimiser
+  card.json                      what it is: model, data, figures, versions, licence, command
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import zipfile
+
+import keras
+from keras import ops
+
+LICENCE = "Apache-2.0"
+DIRECTORY_VARIABLE = "KERAS_AE_SAVED_MODELS"
+_TRAINABLE = pathlib.Path("assets.extra") / "model.keras"
+
+
+def write(model, path, card, overwrite=False):
+    """Write a model's folder beside `path`, and rename it into place when it is whole.
+
+    Args:
+        model: A built `keras_ae.Autoencoder`.
+        path: `pathlib.Path` of the folder.
+        card: Dictionary of facts that `card.json` adds to its own.
+        overwrite: Whether an existing folder may be replaced.
+
+    Raises:
+        FileExistsError: If path exists and overwrite is False.
+        NotImplementedError: On the torch backend.
+        ValueError: If the model holds code that cannot be saved as data.
+        OSError: If the disk refuses; what was there before is unharmed.
+    """
+    if keras.config.backend() == "torch":
+        raise NotImplementedError(
+            "export writes a TensorFlow SavedModel, which the torch backend cannot trace with a "
+            "free batch size. Call model.save('model.keras') here, and then, in a process with "
+            "KERAS_BACKEND=tensorflow, keras_ae.load('model.keras').export(...)."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"export: {path} exists. Pass overwrite=True to replace it, or another path."
+        )
+    _refuse_code(keras.saving.serialize_keras_object(model), type(model).__name__)
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        partial.chmod(0o755)
+        _write_saved_model(model, partial)
+        (partial / _TRAINABLE).parent.mkdir()
+        model.save(partial / _TRAINABLE)
+        text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
+        (partial / "card.json").write_text(text + "\n")
+        _rename_into_place(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename_into_place(partial, path):
+    if not path.exists():
+        partial.rename(path)
+        return
+    # A folder that is not empty cannot be replaced in one call: the old one steps aside first.
+    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    old = aside / "old"
+    path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_saved_model(model, folder):
+    import tensorflow as tf
+
+    from keras_ae.seeds import RunSeed
+
+    def with_seed(function):
+        return lambda x, seed: function(x, RunSeed(ops.stack([seed, 0])))
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    for name, (function, arguments) in model.endpoints().items():
+        specs = [
+            tf.TensorSpec(shape, tf.int32 if argument == "seed" else tf.float32, name=argument)
+            for argument, shape in arguments.items()
+        ]
+        archive.add_endpoint(name, with_seed(function) if "seed" in arguments else function, specs)
+    _add_sample(model, archive, RunSeed)
+    archive.write_out(str(folder), verbose=False)
+
+
+def _add_sample(model, archive, run_seed):
+    """`sample(num_samples, seed)`: the count travels as a batch axis, which JAX leaves unknown."""
+    import tensorflow as tf
+
+    def sample_like(rows, seed):
+        return model.decode(model.sample_codes(ops.shape(rows)[0], run_seed(ops.stack([seed, 0]))))
+
+    seed = tf.TensorSpec((), tf.int32, name="seed")
+    rows = archive.add_endpoint(
+        "sample_like", sample_like, [tf.TensorSpec((None,), tf.int32, name="rows"), seed]
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int32, name="num_samples"), seed])
+    def sample(num_samples, seed):
+        return rows(tf.zeros([num_samples], tf.int32), seed)
+
+    sample.get_concrete_function()
+    archive.add_endpoint("sample", sample)
+
+
+def _facts(model, trainable):
+    packages = ("keras-ae", "keras", "tensorflow", "numpy")
+    return {
+        "model": type(model).__name__,
+        "configuration": {
+            name: value
+            for name, value in keras.saving.serialize_keras_object(model)["config"].items()
+            if isinstance(value, (str, int, float, bool, type(None)))
+        },
+        "data_shape": list(model.data_shape),
+        "target_shape": list(model.target_shape),
+        "latent_dim": model.latent_dim,
+        "parameters": model.count_params(),
+        "endpoints": ["serve", *[n for n in model.endpoints() if n != "serve"], "sample"],
+        "backend": keras.config.backend(),
+        "versions": {name: _version(name) for name in packages},
+        "licence": LICENCE,
+        "sha256": {str(_TRAINABLE): hashlib.sha256(trainable.read_bytes()).hexdigest()},
+    }
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None  # A checkout on the path, not installed.
+
+
+def _objects(config):
+    """Every serialised object in a Keras configuration."""
+    if isinstance(config, dict):
+        if "class_name" in config:
+            yield config
+        for value in config.values():
+            yield from _objects(value)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _objects(value)
+
+
+def _refuse_code(config, what):
+    """Raise if a configuration holds Python code, or a function found only by its name."""
+    for found in _objects(config):
+        name = found["class_name"]
+        unregistered = name == "function" and found.get("module") not in (None, "builtins")
+        if unregistered and keras.saving.get_registered_object(found["config"]) is None:
+            name = f"the function {found['config']!r}"
+        elif name != "__lambda__" and name != "Lambda":
+            continue
+        raise ValueError(
+            f"{what} holds {name}, which can only be stored as code, and artefacts hold none. "
+            "Write it as a class or function under @keras.saving.register_keras_serializable()."
+        )
+
+
+# ---------------------------------------------------------------------- loading
+
+
+def load(path, custom_objects=None):
+    """A model, ready for `fit`, from an exported folder, a `.keras` file or a pretrained name.
+
+    No code in the artefact is ever run.
+
+    Args:
+        path: Folder that `export` wrote, `.keras` file, or the name of a folder in
+            `saved_models/`, looked for in the directories of the environment variable
+            KERAS_AE_SAVED_MODELS and in the checkout that this package runs from.
+        custom_objects: Dictionary of name -> class for layers of your own that are not registered.
+
+    Returns:
+        The `keras_ae.Autoencoder`, with weights, optimiser and seeds.
+
+    Raises:
+        FileNotFoundError: If there is no such artefact; the message says where was looked.
+        ValueError: If it is damaged, was changed, or is not one of this package's.
+
+    Example:
+
+    >>> import numpy as np, tempfile, keras_ae
+    >>> model = keras_ae.VAE(latent_dim=2)
+    >>> codes = model.encode(np.zeros((4, 8), "float32"))
+    >>> folder = tempfile.mkdtemp() + "/vae"
+    >>> model.export(folder)
+    >>> bool(np.all(keras_ae.load(folder).encode(np.zeros((4, 8), "float32")) == codes))
+    True
+    """
+    from keras_ae.autoencoder import Autoencoder
+
+    found = find(path)
+    file = _trainable_file(found)
+    _check_archive(file, custom_objects or {})
+    with _explained(found):
+        model = keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=True)
+    if not isinstance(model, Autoencoder):
+        raise ValueError(
+            f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. "
+            "keras.saving.load_model reads it."
+        )
+    return model
+
+
+def directories():
+    """Where pretrained models are looked for, in order."""
+    named = os.environ.get(DIRECTORY_VARIABLE, "").split(os.pathsep)
+    checkout = pathlib.Path(__file__).resolve().parent.parent / "saved_models"
+    return [*(pathlib.Path(name) for name in named if name), checkout]
+
+
+def find(path):
+    """The path of an artefact: the path itself if it exists, else a pretrained model's."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"load: path={path!r} must be a path or the name of a pretrained model.")
+    found = pathlib.Path(path)
+    if found.exists():
+        return found
+    if len(found.parts) == 1:
+        for directory in directories():
+            if (directory / found).is_dir():
+                return directory / found
+    places = ", ".join(str(directory) for directory in directories())
+    raise FileNotFoundError(
+        f"load: there is no file or folder {str(path)!r}, and no pretrained model of that name in "
+        f"{places}. Pretrained here: {', '.join(pretrained()) or 'none'}. Set {DIRECTORY_VARIABLE} "
+        "to a directory that holds it."
+    )
+
+
+def pretrained():
+    """The names of the pretrained models that `load` finds, sorted.
+
+    Example:
+
+    >>> from keras_ae import artefact
+    >>> isinstance(artefact.pretrained(), list)
+    True
+    """
+    cards = (card for d in directories() for card in d.glob("*/card.json"))
+    return sorted({card.parent.name for card in cards})
+
+
+def read_card(path):
+    """The `card.json` of an exported folder, or an empty dictionary if there is none.
+
+    Args:
+        path: Folder, or the name of a pretrained model.
+
+    Raises:
+        ValueError: If the card is not JSON.
+    """
+    file = find(path) / "card.json"
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"load: {file} is not valid JSON ({error}). Export it again.") from None
+
+
+def _trainable_file(found):
+    if not found.is_dir():
+        return found
+    file = found / _TRAINABLE
+    if not file.is_file():
+        kind = "a SavedModel" if (found / "saved_model.pb").is_file() else "a folder"
+        raise ValueError(
+            f"load: {found} is {kind} without {_TRAINABLE}, so that it was not written by "
+            "keras_ae's export, or not wholly. tf.saved_model.load reads any SavedModel."
+        )
+    expected = read_card(found).get("sha256", {}).get(str(_TRAINABLE))
+    if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+        raise ValueError(
+            f"load: {file} is not the file that card.json describes: its checksum differs. It was "
+            "damaged or changed after the export; get a fresh copy."
+        )
+    return file
+
+
+def _check_archive(file, custom_objects):
+    """Raise unless the file is a whole Keras archive whose classes are known here."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+            config = json.loads(archive.read("config.json")) if damaged is None else None
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"load: {file} is not a whole .keras archive ({error}). It was cut short, or is "
+            "another kind of file; get a fresh copy."
+        ) from None
+    if damaged is not None:
+        raise ValueError(f"load: {damaged} in {file} is damaged. Get a fresh copy.")
+    for found in _objects(config):
+        module = str(found.get("module") or "builtins")
+        registered = found.get("registered_name") or found["class_name"]
+        known = (
+            module.split(".")[0] in ("keras", "builtins")
+            or keras.saving.get_registered_object(registered, custom_objects) is not None
+        )
+        if not known:
+            raise ValueError(
+                f"load: {file} needs the class {registered!r} of {module!r}, which is not "
+                "registered here. Import the module that defines it first, or pass it in "
+                "custom_objects; nothing is imported on an artefact's word."
+            )
+
+
+@contextlib.contextmanager
+def _explained(found):
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError) as error:
+        first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+        raise ValueError(
+            f"load: {found} cannot be read ({type(error).__name__}: {first_line}). It was damaged "
+            "or changed, or written by another version; its card.json names the versions."
+        ) from error

@@ -1,0 +1,760 @@
+"""The contract of every model: encode, decode, sample, and named losses per example."""
+
+import difflib
+import inspect
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import backend, inputs, networks
+from keras_ae.calls import batched
+from keras_ae.seeds import ReplicaSeedGenerator, RunSeed
+
+
+class _BatchMean(keras.losses.Loss):
+    """Mean over the batch; sample weights and the scaling for replicas are Keras' own."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+class Autoencoder(backend.TrainStep, keras.Model):
+    """The base of all models: what a paper adds is `loss_terms` and who minimises which term.
+
+    A model names its losses per example in `loss_terms`; the tables below say who minimises them;
+    this class turns them into one number per player, tracks them, and does everything that is the
+    same for every model: networks, building, data, batched calls, configuration, state, export.
+
+    Args:
+        latent_dim: Positive integer, the number of dimensions of the code. Defaults to 16.
+        encoder: None for a network that fits the data's shape, `"mlp"`, `"conv"` or `"recurrent"`
+            for one of that kind, or any Keras model from the data to features. The model adds the
+            layer from the features to the code. Defaults to None.
+        decoder: The same, or any Keras model from a code of shape (batch, latent_dim) to the
+            parameters of the reconstruction, in the data's shape. Defaults to None.
+        network_options: Dictionary of options of the default networks, such as
+            `{"units": (200, 200), "activation": "tanh", "dropout": 0.1}`: see
+            `keras_ae.networks`. Defaults to None.
+        seed: Integer from which all noise of the model and the order of the data follow. Defaults
+            to None, a seed drawn from Python's `random` (which `keras.utils.set_random_seed` sets).
+        **kwargs: `name` and `dtype`, as of every Keras model.
+
+    Raises:
+        ValueError: If an argument is out of range, or an option is unknown.
+    """
+
+    objective = ("reconstruction_loss",)  # What every unclaimed weight minimises.
+    players = {}  # Attribute -> the terms that this network minimises instead.
+    diagnostics = ()  # Tracked, minimised by nobody.
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("keras_ae."):
+            keras.saving.register_keras_serializable("keras_ae")(cls)
+
+    def __new__(cls, *args, **kwargs):
+        # The arguments as given: None must stay None in the configuration after `build` filled
+        # the attribute. object.__setattr__ hides them from Keras' tracking.
+        model = super().__new__(cls, *args, **kwargs)
+        given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
+        arguments = {k: given.get(k, default) for k, default in _parameters(cls).items()}
+        object.__setattr__(model, "arguments", arguments)
+        object.__setattr__(model, "compiled_calls", {})
+        return model
+
+    def __init__(
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        _refuse_unknown(type(self), kwargs)
+        super().__init__(**kwargs)
+        if not isinstance(latent_dim, (int, np.integer)) or latent_dim < 1:
+            raise ValueError(
+                f"{type(self).__name__}: latent_dim={latent_dim!r} must be a positive integer, the "
+                "number of dimensions of the code."
+            )
+        self.latent_dim = int(latent_dim)
+        self.encoder = _network_or_none(self, "encoder", encoder)
+        self.decoder = _network_or_none(self, "decoder", decoder)
+        self.network_options = dict(network_options or {})
+        self.seed_generator = ReplicaSeedGenerator(seed, name="seed_generator")
+        self.features_to_code = None
+        self.step = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="step",
+        )
+        names = [*self.objective, *sum(self.players.values(), ()), *self.diagnostics]
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in dict.fromkeys(names)}
+        self.batch_mean = _BatchMean(name="batch_mean")
+
+    # ------------------------------------------------------------------ what a paper writes
+
+    code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
+    support = None  # Lowest and highest value of the data, where the model has limits.
+
+    def loss_terms(self, x, y, training):
+        """The losses of a batch by name.
+
+        Args:
+            x: Float32 tensor of inputs, shape (batch, ...).
+            y: Float32 tensor of targets, shape (batch, ...); x itself unless the data is paired.
+            training: Whether weights are being updated.
+
+        Returns:
+            Dictionary of name -> tensor of shape (batch,) or (), in nats for likelihoods. It holds
+            every name in `objective`, `players` and `diagnostics`.
+        """
+        raise NotImplementedError
+
+    def loss_weights(self):
+        """name -> factor of a term in its player's loss; the tracked value stays unweighted."""
+        return {}
+
+    @batched("data")
+    def encode(self, x, training=False):
+        """The code of every example.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of shape (batch, latent_dim), float32.
+        """
+        raise NotImplementedError
+
+    @batched("code")
+    def decode(self, z, training=False):
+        """The data that belongs to every code.
+
+        Args:
+            z: Array or tensor of shape (batch, latent_dim).
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of shape (batch, ...), float32.
+        """
+        raise NotImplementedError
+
+    def sample_codes(self, num_samples, seed):
+        """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
+        raise NotImplementedError
+
+    def decoder_shape(self, target_shape):
+        """The shape that the decoder returns for targets of this shape, without the batch axis."""
+        return tuple(target_shape)
+
+    # ------------------------------------------------------------------ what every model does
+
+    @batched("data")
+    def reconstruct(self, x, training=False):
+        """Every example encoded and decoded again.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of the target's shape, float32.
+        """
+        return self.decode(self.encode(x, training=training), training=training)
+
+    def call(self, x, training=False):
+        return self.reconstruct(ops.cast(x, "float32"), training=training)
+
+    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
+        """New data from the model.
+
+        Args:
+            num_samples: How many, an integer of at least 1.
+            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+            batch_size: Examples decoded at once. Defaults to what fits in memory.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds).
+
+        Returns:
+            Array of shape (num_samples, ...), float32.
+
+        Raises:
+            ValueError: If num_samples is not a positive integer.
+            RuntimeError: If the model has nothing to sample from yet.
+        """
+        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+        self.require_built("sample")
+        codes = self.sample_codes(int(num_samples), self.draw_seed(seed))
+        codes = ops.convert_to_numpy(codes)
+        return self.decode(codes, batch_size=batch_size, verbose=verbose)
+
+    def draw_seed(self, seed):
+        """A seed generator of a seed: an integer's, the given one, or the model's own."""
+        if seed is None:
+            return self.seed_generator
+        if isinstance(seed, keras.random.SeedGenerator):
+            return seed
+        return RunSeed(np.array([_checked_seed(seed), 0]).astype(backend.SEED_DTYPE))
+
+    def seed_numbers(self, seed):
+        """The two integers of a seed, drawn from the model's own generator if it is None."""
+        if seed is None:
+            return ops.convert_to_numpy(self.seed_generator.next()).astype("int64")
+        if isinstance(seed, keras.random.SeedGenerator):
+            return ops.convert_to_numpy(seed.next()).astype("int64")
+        return np.array([_checked_seed(seed), 0])
+
+    def step_seed(self, training):
+        """Noise for one step: fresh while training, and the same in every evaluation.
+
+        In evaluation the seed is the number of examples seen since it began, so that batches
+        differ and two evaluations of the same weights agree.
+        """
+        if training:
+            return self.seed_generator
+        seen = ops.cast(self.trackers[self.objective[0]].count, backend.SEED_DTYPE)
+        index = backend.replica_index()
+        zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
+        return RunSeed(ops.stack([zero, seen]))
+
+    # ------------------------------------------------------------------ building
+
+    def build(self, input_shape, target_shape=None):
+        """Make the networks and the weights for data of this shape.
+
+        Args:
+            input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1).
+            target_shape: Shape of a batch of targets. Defaults to the inputs' own.
+        """
+        shape = tuple(input_shape[1:])
+        target_shape = tuple((target_shape or input_shape)[1:])
+        self.data_shape, self.target_shape = shape, target_shape
+        options, dtype = self.network_options, self.dtype_policy
+        if self.encoder is None or isinstance(self.encoder, str):
+            self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, **options)
+        if self.decoder is None or isinstance(self.decoder, str):
+            self.decoder = networks.decoder(
+                self.latent_dim,
+                self.decoder_shape(target_shape),
+                self.decoder,
+                dtype=dtype,
+                **options,
+            )
+        self.features_to_code = keras.Sequential(
+            [
+                keras.layers.Flatten(dtype=dtype, name="flatten"),
+                keras.layers.Dense(
+                    self.code_parameters * self.latent_dim, dtype=dtype, name="code"
+                ),
+            ],
+            name="features_to_code",
+        )
+        self._fit_networks(shape, target_shape)
+
+    def _fit_networks(self, shape, target_shape):
+        """Build the networks by passing symbolic data, and check that they fit each other."""
+        features = _symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        self.features_to_code(features)
+        output = _symbolic_call(self, "decoder", self.decoder, (None, self.latent_dim))
+        expected = self.decoder_shape(target_shape)
+        if tuple(output.shape[1:]) != tuple(expected):
+            raise ValueError(
+                f"{type(self).__name__}: the decoder returns {tuple(output.shape[1:])} for a code "
+                f"of {self.latent_dim} numbers, and {tuple(expected)} is needed. Give it an output "
+                "of that shape."
+            )
+
+    def require_built(self, wanted):
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__}.{wanted} needs the data's shape, and the model has seen no "
+                "data yet. Call fit(x), encode(x) or build((None, ...)) first."
+            )
+
+    def get_build_config(self):
+        if not self.built:
+            return None
+        return {
+            "input_shape": [None, *self.data_shape],
+            "target_shape": [None, *self.target_shape],
+        }
+
+    def build_from_config(self, config):
+        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
+        if config:
+            self.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
+
+    def _build_for(self, shape, target_shape=None):
+        """Build if need be, or check that the model was built for these shapes."""
+        if self.built:
+            return
+        with backend.building_scope(self):
+            self.build((None, *shape), (None, *(target_shape or shape)))
+
+    # ------------------------------------------------------------------ data
+
+    def check_data(self, x, name="x"):
+        """A checked array of inputs, for which the model is built if it was not."""
+        if inputs.is_tf_dataset(x):
+            x = inputs.dataset_to_array(x, len(self.data_shape) if self.built else None)
+        x = inputs.as_array(x, name)
+        self._build_for(x.shape[1:])
+        inputs.check_shape(x, self.data_shape, name, self)
+        if self.target_shape == self.data_shape:
+            self.check_support(x, name)
+        return x
+
+    def check_code(self, z, name="z"):
+        """A checked array of codes."""
+        self.require_built("decode")
+        z = inputs.as_array(z, name)
+        if z.shape[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
+                f"shape (batch, {self.latent_dim})."
+            )
+        return z
+
+    def check_target(self, x, y, name="y"):
+        """A checked array of targets for these inputs."""
+        y = inputs.as_target(x, y, name)
+        if self.built:
+            inputs.check_shape(y, self.target_shape, name, self)
+        self.check_support(y, name)
+        return y
+
+    def check_support(self, array, name):
+        """Raise where the data leaves the range on which the model's likelihood is defined."""
+        if self.support is None:
+            return
+        low, high = self.support
+        smallest, largest = array.min(), array.max()
+        if smallest < low or largest > high:
+            remedy = (
+                f"Divide by 255: {name}.astype('float32') / 255"
+                if 1 < largest <= 255 and smallest >= 0
+                else f"Rescale {name} to that range, or choose likelihood='gaussian'"
+            )
+            raise ValueError(
+                f"{name} lies between {smallest:g} and {largest:g}, but this "
+                f"{type(self).__name__} models values between {low:g} and {high:g}. {remedy}."
+            )
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Train, as `keras.Model.fit` does, on data that needs no labels.
+
+        Args:
+            x: Array of shape (examples, ...); a `tf.data.Dataset` of batches or of single
+                examples, of inputs or of (input, target) pairs, or of TFDS features with an
+                "image"; a `keras.utils.PyDataset`; or a generator of batches.
+            y: Array of targets, or None to reconstruct x. Labels are an error.
+            batch_size: Examples of a step, for arrays and for datasets of single examples.
+                Defaults to 32.
+            shuffle: Whether arrays are read in a new order every epoch. The order follows from
+                the model's seed and the epoch alone, so that a resumed run sees the same batches.
+            class_weight: Refused: there are no classes. Use sample_weight.
+            sample_weight: Array of shape (examples,): the weight of every example's losses.
+            validation_data: Array, (x, y) pair, (x, y, sample_weight), or any x of the above.
+            epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
+                validation_steps, validation_batch_size, validation_freq: As in Keras.
+
+        Returns:
+            `keras.callbacks.History`, with the mean of every loss over each epoch.
+
+        Raises:
+            TypeError, ValueError: If the data is not what the model can be trained on. Nothing is
+                trained then.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "class_weight weighs labels, and this model has none. Pass sample_weight, one "
+                "number for each example."
+            )
+        self._assert_compile_called("fit")
+        parts = (x, y, sample_weight)
+        if validation_split:
+            if not inputs.is_array(x):
+                raise ValueError(
+                    f"validation_split needs arrays, and x is a {type(x).__name__}. Pass "
+                    "validation_data."
+                )
+            if validation_data is None:
+                parts, validation_data = self._split(parts, validation_split)
+        batches = self._batches(parts, batch_size, shuffle, steps_per_epoch)
+        if validation_data is not None:
+            validation_parts = inputs.unpack(validation_data)
+            size = validation_batch_size or batch_size
+            validation_data = (
+                self._batches(validation_parts, size, False, validation_steps, "validation_data"),
+            )
+        self._build_optimizer()
+        if isinstance(batches, inputs.ArrayBatches):
+            steps_per_epoch = None
+            callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
+        if validation_data and isinstance(validation_data[0], inputs.ArrayBatches):
+            validation_steps = None
+        return super().fit(
+            batches,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=False,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """The mean losses over data, as `keras.Model.evaluate`: the same numbers every time.
+
+        Args:
+            x, y, batch_size, sample_weight: As in `fit`.
+            verbose, steps, callbacks, return_dict: As in Keras.
+
+        Returns:
+            List of the loss and the metrics, or a dictionary of them.
+        """
+        self._assert_compile_called("evaluate")
+        batches = self._batches((x, y, sample_weight), batch_size, False, steps)
+        if isinstance(batches, inputs.ArrayBatches):
+            steps = None
+        return super().evaluate(
+            batches,
+            verbose=verbose,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+            **kwargs,
+        )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
+
+        Args:
+            x, batch_size: As in `fit`.
+            verbose, steps, callbacks: As in Keras.
+
+        Returns:
+            Array of the target's shape.
+        """
+        batches = self._batches((x, None, None), batch_size, False, steps)
+        if isinstance(batches, inputs.ArrayBatches):
+            steps = None
+        return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step on one batch, as `keras.Model.train_on_batch`."""
+        if class_weight is not None:
+            raise ValueError("class_weight weighs labels, and this model has none.")
+        self._assert_compile_called("train_on_batch")
+        arrays = self.check_batch(x, y, sample_weight)
+        self._build_optimizer()
+        return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """The losses of one batch, as `keras.Model.test_on_batch`."""
+        self._assert_compile_called("test_on_batch")
+        arrays = self.check_batch(x, y, sample_weight)
+        return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+
+    def check_batch(self, x, y, sample_weight, name="x"):
+        """Checked x, target and weights as a tuple without the trailing ones that are missing."""
+        if y is x:
+            y = None
+        x = inputs.as_array(x, name)
+        if y is not None:
+            y = self.check_target(x, y, "y" if name == "x" else f"{name}[1]")
+        self._build_for(x.shape[1:], None if y is None else y.shape[1:])
+        inputs.check_shape(x, self.data_shape, name, self)
+        if y is None:
+            if self.target_shape != self.data_shape:
+                raise ValueError(
+                    f"This {type(self).__name__} turns inputs of shape {self.data_shape} into "
+                    f"targets of shape {self.target_shape}, and no target was passed. Call "
+                    "fit(x, target)."
+                )
+            self.check_support(x, name)
+        if sample_weight is None:
+            return (x,) if y is None else (x, y)
+        weights = inputs.check_sample_weight(sample_weight, len(x))
+        return (x, x if y is None else y, weights)
+
+    def _batches(self, parts, batch_size, shuffle, steps, name="x"):
+        """What Keras' loops iterate over, checked, with the model built for it."""
+        x, y, sample_weight = parts
+        if isinstance(x, inputs.ArrayBatches):
+            return x
+        if inputs.is_array(x):
+            arrays = self.check_batch(x, y, sample_weight, name)
+            size = 32 if batch_size is None else batch_size
+            if not isinstance(size, (int, np.integer)) or size < 1:
+                raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+            return inputs.ArrayBatches(arrays, int(size), shuffle, self.order_seed(), steps)
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
+                "them into it and pass x alone."
+            )
+        return inputs.streamed(x, self, batch_size, name)
+
+    def _split(self, parts, fraction):
+        """Training and validation parts of arrays, the last `fraction` being the latter."""
+        present = [np.asarray(part) for part in parts if part is not None]
+        head, tail = inputs.split_tail(present, fraction)
+        return tuple(_restored(parts, half) for half in (head, tail))
+
+    def order_seed(self):
+        """The integer that the order of array data follows from; resuming does not change it."""
+        return int(self.seed_generator.state.numpy()[0])
+
+    def _build_optimizer(self):
+        # Before training begins, for BackupAndRestore restores into what exists by then.
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            with backend.building_scope(self):
+                self.optimizer.build(self.trainable_variables)
+
+    # ------------------------------------------------------------------ losses
+
+    @property
+    def loss(self):
+        """None: the losses are the model's own."""
+        return None
+
+    @loss.setter
+    def loss(self, value):
+        # `compile` assigns its argument here; were it overridden, Keras would skip it on load.
+        if value is not None:
+            raise ValueError(
+                f"compile(loss={value!r}): {type(self).__name__} defines its own losses, "
+                f"{', '.join(self.objective)}. Leave loss out; the constructor takes what can be "
+                "chosen, such as reconstruction_loss= or likelihood=."
+            )
+
+    def losses_and_logs(self, data, training):
+        """One scalar loss per player, and the running means of everything tracked.
+
+        Args:
+            data: Batch as Keras hands it to a step: x, (x, y) or (x, y, sample_weight).
+            training: Whether weights are being updated.
+
+        Returns:
+            List of scalars, the autoencoder's own first, then those of `players` in order; and a
+            dictionary of logs.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = ops.cast(x, "float32")
+        y = x if y is None else ops.cast(y, "float32")
+        batch = (ops.shape(x)[0],)
+        terms = {
+            name: ops.broadcast_to(ops.cast(value, "float32"), batch)
+            for name, value in self.loss_terms(x, y, training).items()
+        }
+        weights = self.loss_weights()
+        totals = [
+            sum(weights.get(name, 1.0) * terms[name] for name in names) + sum(regularisers)
+            for names, regularisers in zip(
+                (self.objective, *self.players.values()), self._regularisers(), strict=True
+            )
+        ]
+        for name, tracker in self.trackers.items():
+            tracker.update_state(terms[name], sample_weight)
+        self._loss_tracker.update_state(totals[0], sample_weight)
+        losses = [self.batch_mean(total, total, sample_weight) for total in totals]
+        if training:
+            self.step.assign(self.step + 1)
+        y_pred = self(x, training=False) if self._compile_metrics is not None else None
+        return losses, self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def _regularisers(self):
+        """The regularisation losses of the autoencoder's own networks, then of each player's."""
+        claimed = [getattr(self, name) for name in self.players]
+        ids = {id(network) for network in claimed}
+        own = sum((layer.losses for layer in self.layers if id(layer) not in ids), [])
+        return [own, *(network.losses for network in claimed)]
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
+
+    def variable_groups(self):
+        """The weights that each player moves; the first group is everything unclaimed."""
+        claimed = [getattr(self, name).trainable_variables for name in self.players]
+        ids = {id(variable) for group in claimed for variable in group}
+        return [[v for v in self.trainable_variables if id(v) not in ids], *claimed]
+
+    # ------------------------------------------------------------------ configuration and state
+
+    def get_config(self):
+        arguments = {
+            name: keras.saving.serialize_keras_object(value)
+            for name, value in self.arguments.items()
+        }
+        return {**super().get_config(), **arguments}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value, custom_objects)
+                for name, value in config.items()
+            }
+        )
+
+    def _seed_states(self):
+        return [v for v in self.non_trainable_variables if v.name == "seed_generator_state"]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        # Keras saves no seed generators: without them a resumed run repeats its first noise.
+        for number, state in enumerate(self._seed_states()):
+            store[f"seed_{number}"] = state
+
+    def load_own_variables(self, store):
+        super().load_own_variables({k: store[k] for k in store.keys() if not k.startswith("seed_")})
+        for number, state in enumerate(self._seed_states()):
+            if f"seed_{number}" in store.keys():
+                state.assign(store[f"seed_{number}"])
+
+    # ------------------------------------------------------------------ serving
+
+    def endpoints(self):
+        """What an exported model serves: name -> (function, {argument: shape})."""
+        x, z = (None, *self.data_shape), (None, self.latent_dim)
+        return {
+            "serve": (lambda x: self.reconstruct(x), {"x": x}),
+            "encode": (lambda x: self.encode(x), {"x": x}),
+            "decode": (lambda z: self.decode(z), {"z": z}),
+        }
+
+    def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
+        """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
+
+        Args:
+            filepath: Folder to make. It appears whole or not at all.
+            format: "tf_saved_model", or another format of `keras.Model.export`.
+            card: Dictionary of facts for the folder's `card.json`, such as data and figures.
+            overwrite: Whether an existing folder may be replaced. Defaults to False.
+            **kwargs: For the other formats.
+
+        Raises:
+            FileExistsError: If filepath exists and overwrite is False.
+            ValueError: If the model is not built.
+            OSError: If the folder cannot be written; what was there before is unharmed.
+            NotImplementedError: On the torch backend.
+        """
+        if format != "tf_saved_model":
+            return super().export(filepath, format=format, **kwargs)
+        if kwargs:
+            raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
+        from keras_ae import artefact
+
+        self.require_built("export")
+        artefact.write(self, pathlib.Path(filepath), card or {}, overwrite)
+
+
+def _parameters(cls):
+    """The constructor's parameters and their defaults, following **kwargs up to Autoencoder."""
+    found = {}
+    for base in cls.__mro__[: cls.__mro__.index(Autoencoder) + 1]:
+        for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
+            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self":
+                found.setdefault(p.name, p.default)
+    return found
+
+
+def _refuse_unknown(cls, kwargs):
+    unknown = [name for name in kwargs if name not in ("name", "dtype", "trainable")]
+    if unknown:
+        raise TypeError(
+            f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "
+            f"{', '.join(_parameters(cls))}, name and dtype."
+        )
+
+
+def _network_or_none(model, name, network):
+    if network is None or isinstance(network, keras.layers.Layer) or network in networks.KINDS:
+        return network
+    close = difflib.get_close_matches(str(network), networks.KINDS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise (ValueError if isinstance(network, str) else TypeError)(
+        f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
+        f"kind of network ({', '.join(networks.KINDS)}).{hint}"
+    )
+
+
+def _symbolic_call(model, name, network, shape):
+    """The network's output for symbolic data, with an error that says who asked for what."""
+    given = getattr(network, "input_shape", None) if network.built else None
+    if isinstance(given, tuple) and not _compatible(given, shape):
+        raise ValueError(
+            f"{type(model).__name__}: the {name} takes inputs of shape {given[1:]}, and gets "
+            f"{shape[1:]}. "
+            f"Make its first layer keras.Input({shape[1:]}), or "
+            + ("set latent_dim to what it takes." if name == "decoder" else "reshape the data.")
+        )
+    return network(keras.KerasTensor(shape, dtype="float32"), training=False)
+
+
+def _compatible(given, shape):
+    return len(given) == len(shape) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
+    )
+
+
+def _checked_seed(seed):
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+        raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
+    return int(seed)
+
+
+def _with_callback(callbacks, callback):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(callback)
+        return callbacks
+    if callbacks is None:
+        return [callback]
+    return [callback, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
+
+
+def _restored(parts, present):
+    """`present` with None again where `parts` had None."""
+    remaining = iter(present)
+    return tuple(None if part is None else next(remaining) for part in parts)

@@ -1,0 +1,27 @@
+"""The only code that knows which backend Keras runs on.
+
+Each module has the same names: `TrainStep` (how a step differentiates and applies), `compiled`
+(a function of tensors as one compiled program), `building_scope` (where weights are made),
+`replica_index` (which copy of the model is running) and `SEED_DTYPE` (what its draws take).
+"""
+
+import importlib
+
+import keras
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+if keras.config.backend() not in BACKENDS:
+    raise ImportError(
+        f"keras_ae runs on {', '.join(BACKENDS)}, but Keras was started with the backend "
+        f"{keras.config.backend()!r}. Set the environment variable KERAS_BACKEND to one of them "
+        "before Keras is imported."
+    )
+
+_backend = importlib.import_module(f"keras_ae.backend.{keras.config.backend()}")
+
+TrainStep = _backend.TrainStep
+compiled = _backend.compiled
+building_scope = _backend.building_scope
+replica_index = _backend.replica_index
+SEED_DTYPE = _backend.SEED_DTYPE

@@ -1,0 +1,77 @@
+"""JAX: one forward pass a step, and one pullback per player."""
+
+import contextlib
+
+import jax
+import keras
+
+SEED_DTYPE = "uint32"
+
+
+class TrainStep:
+    """One step under JAX: every player descends its own loss, in one apply."""
+
+    def train_step(self, state, data):
+        trainable, non_trainable, optimizer_state, metrics = state
+
+        def losses_of(trainable):
+            return _stateless_losses(self, trainable, non_trainable, metrics, data, training=True)
+
+        losses, pullback, (logs, non_trainable, metrics) = jax.vjp(
+            losses_of, trainable, has_aux=True
+        )
+        with keras.StatelessScope(zip(self.optimizer.variables, optimizer_state, strict=True)):
+            scale = self.optimizer.scale_loss(1.0)
+        gradients = [None] * len(trainable)
+        places = {id(v): i for i, v in enumerate(self.trainable_variables)}
+        for player, group in enumerate(self.variable_groups()):
+            cotangents = [
+                jax.numpy.full_like(loss, scale * (i == player)) for i, loss in enumerate(losses)
+            ]
+            (pulled,) = pullback(cotangents)  # XLA drops the entries that nobody reads.
+            for variable in group:
+                gradients[places[id(variable)]] = pulled[places[id(variable)]]
+        trainable, optimizer_state = self.optimizer.stateless_apply(
+            optimizer_state, gradients, trainable
+        )
+        return logs, (trainable, non_trainable, optimizer_state, metrics)
+
+    def test_step(self, state, data):
+        trainable, non_trainable, metrics = state
+        _, (logs, non_trainable, metrics) = _stateless_losses(
+            self, trainable, non_trainable, metrics, data, training=False
+        )
+        return logs, (trainable, non_trainable, metrics)
+
+
+def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
+    mapping = [
+        *zip(model.trainable_variables, trainable, strict=True),
+        *zip(model.non_trainable_variables, non_trainable, strict=True),
+        *zip(model.metrics_variables, metrics, strict=True),
+    ]
+    with keras.StatelessScope(mapping, collect_losses=True) as scope:
+        losses, logs = model.losses_and_logs(data, training)
+    non_trainable = [scope.get_current_value(v) for v in model.non_trainable_variables]
+    metrics = [scope.get_current_value(v) for v in model.metrics_variables]
+    return losses, (logs, non_trainable, metrics)
+
+
+def compiled(model, function):
+    """`function` of tensors as one XLA program per shape; it may read the weights."""
+
+    @jax.jit
+    def program(values, *tensors):
+        with keras.StatelessScope(zip(model.variables, values, strict=True)):
+            return function(*tensors)
+
+    return lambda *arrays: program([v.value for v in model.variables], *arrays)
+
+
+def building_scope(model):
+    return contextlib.nullcontext()
+
+
+def replica_index():
+    """JAX runs one program over all devices: there are no replicas to tell apart."""
+    return None

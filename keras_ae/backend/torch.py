@@ -1,0 +1,50 @@
+"""torch: one autograd call per player."""
+
+import contextlib
+
+import keras
+import torch
+
+SEED_DTYPE = "int32"
+
+
+class TrainStep:
+    """One step under torch: every player descends its own loss, in one apply."""
+
+    def train_step(self, data):
+        losses, logs = self.losses_and_logs(data, training=True)
+        groups = self.variable_groups()
+        gradients = []
+        for player, (loss, group) in enumerate(zip(losses, groups, strict=True)):
+            if group:
+                gradients += torch.autograd.grad(
+                    self.optimizer.scale_loss(loss),
+                    [v.value for v in group],
+                    retain_graph=player + 1 < len(groups),
+                    allow_unused=True,
+                )
+        with torch.no_grad():
+            self.optimizer.apply(gradients, sum(groups, []))
+        return logs
+
+    def test_step(self, data):
+        return self.losses_and_logs(data, training=False)[1]
+
+
+def compiled(model, function):
+    """`function` of tensors without the record that gradients need."""
+
+    def call(*arrays):
+        with torch.no_grad():
+            return function(*(keras.ops.convert_to_tensor(array) for array in arrays))
+
+    return call
+
+
+def building_scope(model):
+    return contextlib.nullcontext()
+
+
+def replica_index():
+    """A torch process holds one copy of the model."""
+    return None

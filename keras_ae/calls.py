@@ -1,0 +1,133 @@
+"""Methods of tensors that also take whole arrays: compiled batches in, NumPy out."""
+
+import functools
+import inspect
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import backend
+from keras_ae.seeds import RunSeed
+
+_EXTRA = [
+    inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=None),
+    inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default="auto"),
+]
+
+
+def batched(kind):
+    """Let a method of a batch take arrays of any length, tensors, or symbolic tensors.
+
+    Tensors go straight to the method, so that gradients flow. Arrays, and a `tf.data.Dataset` of
+    them, are checked, cut into batches of one compiled program, and come back as NumPy.
+
+    Args:
+        kind: `"data"` or `"code"`: what the method's first argument holds, for the checks.
+
+    Returns:
+        A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
+        numbers, at most 1,024) and `verbose` ("auto" shows a progress bar after two seconds; 0
+        never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
+    """
+
+    def decorate(method):
+        signature = inspect.signature(method)
+        has_seed = "seed" in signature.parameters
+        parameters = [*signature.parameters.values(), *_EXTRA]
+
+        @functools.wraps(method)
+        def call(self, *args, batch_size=None, verbose="auto", **kwargs):
+            given = signature.bind(self, *args, **kwargs)
+            given.apply_defaults()
+            arguments = dict(list(given.arguments.items())[1:])
+            first = next(iter(arguments))
+            values = arguments[first]
+            if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
+                if has_seed:
+                    arguments["seed"] = self.draw_seed(arguments["seed"])
+                return method(self, **arguments)
+            data = [name for name in ("y",) if arguments.get(name) is not None]
+            arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
+            seed = arguments.pop("seed", None)
+            return _run(self, method, arrays, arguments, has_seed, seed, batch_size, verbose)
+
+        call.__signature__ = signature.replace(parameters=parameters)
+        return call
+
+    return decorate
+
+
+def _checked(model, kind, arrays):
+    """name -> a checked array; a dataset of one argument is read batch by batch."""
+    if kind == "code":
+        return {name: model.check_code(value) for name, value in arrays.items()}
+    (first, values), *others = arrays.items()
+    checked = {first: model.check_data(values, first)}
+    for name, target in others:
+        checked[name] = model.check_target(checked[first], target, name)
+    return checked
+
+
+def default_batch_size(arrays):
+    numbers = max(int(np.prod(array.shape[1:])) for array in arrays)
+    return int(max(1, min(1024, 2**22 // max(numbers, 1))))
+
+
+def _run(model, method, arrays, options, has_seed, seed, batch_size, verbose):
+    """One compiled program over all batches; shorter ones are padded to a size it knows."""
+    names, values = zip(*arrays.items(), strict=True)
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+    length = len(values[0])
+    size = min(batch_size or default_batch_size(values), 2 ** (length - 1).bit_length())
+    program = _program(model, method, names, options, has_seed)
+    first_seed = model.seed_numbers(seed) if has_seed else None
+    bar = _Progress(-(-length // size), verbose)
+    results = []
+    for number, start in enumerate(range(0, length, size)):
+        batch = [np.asarray(value[start : start + size], "float32") for value in values]
+        rows = len(batch[0])
+        if rows < size:
+            batch = [np.concatenate([b, np.repeat(b[-1:], size - rows, axis=0)]) for b in batch]
+        if has_seed:
+            pair = [first_seed[0], first_seed[1] + number * RunSeed.TURNS]
+            batch.append(np.array(pair).astype(backend.SEED_DTYPE))
+        results.append(ops.convert_to_numpy(program(*batch))[:rows])
+        bar.update(number + 1)
+    return results[0] if len(results) == 1 else np.concatenate(results)
+
+
+def _program(model, method, names, options, has_seed):
+    """The method as a compiled function of arrays, kept with the model."""
+    key = (method.__qualname__, names, *sorted(options.items()))
+    if key not in model.compiled_calls:
+
+        def function(*tensors):
+            given = dict(zip(names, tensors, strict=False))
+            if has_seed:
+                given["seed"] = RunSeed(ops.reshape(tensors[-1], (2,)))
+            return method(model, **given, **options)
+
+        model.compiled_calls[key] = backend.compiled(model, function)
+    return model.compiled_calls[key]
+
+
+class _Progress:
+    """A Keras progress bar that appears when the work turns out to be long."""
+
+    PATIENCE = 2.0  # seconds
+
+    def __init__(self, num_batches, verbose):
+        self.num_batches, self.verbose = num_batches, verbose
+        self.start, self.bar = time.perf_counter(), None
+
+    def update(self, done):
+        if not self.verbose or self.num_batches == 1:
+            return
+        late = time.perf_counter() - self.start > self.PATIENCE and done < self.num_batches
+        if self.bar is None and (self.verbose == 1 or late):
+            self.bar = keras.utils.Progbar(self.num_batches)
+        if self.bar is not None:
+            self.bar.update(done)

@@ -1,0 +1,349 @@
+"""Noise for denoising autoencoders: what is done to the input that the target is spared.
+
+Source of the idea, and of masking and salt-and-pepper noise: Vincent et al., Stacked Denoising
+Autoencoders, JMLR 11 (2010), section 3.3; https://jmlr.org/papers/v11/vincent10a.html.
+"""
+
+import dataclasses
+import difflib
+import math
+import numbers
+
+import keras
+from keras import ops
+
+
+class _Corruption:
+    """Keras' configuration of a frozen dataclass."""
+
+    def get_config(self):
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class AdditiveGaussian(_Corruption):
+    """Adds independent Gaussian noise; values may leave their range.
+
+    Args:
+        scale: Standard deviation of the noise, in the units of x; at least 0. Default 0.3.
+
+    Raises:
+        ValueError: `scale` is not such a number.
+
+    Example:
+        >>> import numpy as np
+        >>> AdditiveGaussian(scale=0.1)(np.zeros((4, 8), "float32"), seed=0).shape == (4, 8)
+        True
+    """
+
+    scale: float = 0.3
+
+    def __post_init__(self):
+        _check_scale(self)
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Floating-point tensor of shape (batch, ...).
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+
+        Raises:
+            ValueError: x is not floating-point.
+        """
+        values, noise, dtype = _values_and_noise(self, x, seed)
+        return ops.cast(values + self.scale * noise, dtype)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class Masking(_Corruption):
+    """Sets each value to 0 with the same probability, independently.
+
+    Args:
+        rate: Probability of being set to 0, in [0, 1]. Default 0.5.
+
+    Raises:
+        ValueError: `rate` is not such a number.
+
+    Example:
+        >>> import numpy as np
+        >>> float(Masking(rate=1.0)(np.ones((4, 8), "float32"), seed=0)[0, 0])
+        0.0
+    """
+
+    rate: float = 0.5
+
+    def __post_init__(self):
+        _check_rate(self)
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+        """
+        x = ops.convert_to_tensor(x)
+        return ops.where(_uniform(x, seed) < self.rate, ops.zeros_like(x), x)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class SaltAndPepper(_Corruption):
+    """Sets values to 0 or to 1, with equal chances, where a coin of the given rate says so.
+
+    Args:
+        rate: Probability of being set, in [0, 1]. Default 0.3.
+
+    Raises:
+        ValueError: `rate` is not such a number.
+
+    Example:
+        >>> import numpy as np
+        >>> noisy = SaltAndPepper(rate=1.0)(np.full((4, 8), 0.5, "float32"), seed=0)
+        >>> float(noisy[0, 0]) in (0.0, 1.0)
+        True
+    """
+
+    rate: float = 0.3
+
+    def __post_init__(self):
+        _check_rate(self)
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Tensor of shape (batch, ...), values in [0, 1].
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+        """
+        x = ops.convert_to_tensor(x)
+        # One draw decides both questions: below half the rate it is pepper, up to it salt.
+        uniform = _uniform(x, seed)
+        set_to_one = ops.where(uniform < self.rate, ops.ones_like(x), x)
+        return ops.where(uniform < 0.5 * self.rate, ops.zeros_like(x), set_to_one)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class Speckle(_Corruption):
+    """Adds Gaussian noise in proportion to the value: x + x * noise, so that 0 stays 0.
+
+    Args:
+        scale: Standard deviation of the noise relative to the value, at least 0. Default 0.3.
+
+    Raises:
+        ValueError: `scale` is not such a number.
+
+    Example:
+        >>> import numpy as np
+        >>> float(Speckle(scale=0.5)(np.zeros((4, 8), "float32"), seed=0)[0, 0])
+        0.0
+    """
+
+    scale: float = 0.3
+
+    def __post_init__(self):
+        _check_scale(self)
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Floating-point tensor of shape (batch, ...).
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+
+        Raises:
+            ValueError: x is not floating-point.
+        """
+        values, noise, dtype = _values_and_noise(self, x, seed)
+        return ops.cast(values + values * self.scale * noise, dtype)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class Blocks(_Corruption):
+    """Sets square blocks of every image to 0, at places of its own.
+
+    The blocks lie wholly inside the image, with equal chances for each place; they may overlap.
+
+    Source: the random block masks of Pathak et al., Context Encoders: Feature Learning by
+    Inpainting, section 3.3, arXiv:1604.07379.
+
+    Args:
+        size: Height and width of a block in pixels, a positive integer. Default 7.
+        num_blocks: Blocks in each image, a positive integer. Default 1.
+
+    Raises:
+        ValueError: An argument is not of the kind above.
+
+    Example:
+        >>> import numpy as np
+        >>> masked = Blocks(size=2)(np.ones((4, 8, 8, 1), "float32"), seed=0)
+        >>> float(keras.ops.sum(masked[0]))
+        60.0
+    """
+
+    size: int = 7
+    num_blocks: int = 1
+
+    def __post_init__(self):
+        _check_positive_integer(self, "size")
+        _check_positive_integer(self, "num_blocks")
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Tensor of shape (batch, height, width, channels), height and width at least
+                `size`.
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+
+        Raises:
+            ValueError: x is not a batch of images, or the images are smaller than a block.
+        """
+        x = ops.convert_to_tensor(x)
+        self._check_shape(tuple(x.shape))
+        batch, height, width, _ = ops.shape(x)
+        # One draw for both coordinates: two from the same integer seed would be equal.
+        uniform = keras.random.uniform((2, batch, self.num_blocks, 1), dtype="float32", seed=seed)
+        rows = self._covered(height, uniform[0])[:, :, :, None]  # (batch, blocks, height, 1)
+        columns = self._covered(width, uniform[1])[:, :, None, :]  # (batch, blocks, 1, width)
+        covered = ops.any(ops.logical_and(rows, columns), axis=1)[..., None]
+        return ops.where(covered, ops.zeros_like(x), x)
+
+    def _check_shape(self, shape):
+        if len(shape) != 4:
+            raise ValueError(
+                f"Blocks: x has shape {shape}, but blocks are cut out of images, of shape "
+                "(batch, height, width, channels); give such a tensor, or use Masking."
+            )
+        if any(length is not None and length < self.size for length in shape[1:3]):
+            raise ValueError(
+                f"Blocks: size={self.size} does not fit into x of shape {shape}; give a size of "
+                "at most the images' height and width."
+            )
+
+    def _covered(self, length, uniform):
+        """Which of `length` positions the blocks cover, from uniform numbers (batch, blocks, 1)."""
+        positions = ops.arange(length, dtype="float32")
+        starts = ops.floor(uniform * ops.cast(length - self.size + 1, "float32"))
+        return ops.logical_and(positions >= starts, positions < starts + self.size)
+
+
+_BY_NAME = {
+    "gaussian": AdditiveGaussian,
+    "masking": Masking,
+    "salt_and_pepper": SaltAndPepper,
+    "speckle": Speckle,
+    "blocks": Blocks,
+}
+
+
+def get(identifier):
+    """The corruption that a name stands for, or the callable itself.
+
+    Args:
+        identifier: "gaussian", "masking", "salt_and_pepper", "speckle" or "blocks", with the
+            defaults of its class; an object of this module; or any callable of (x, seed) that
+            gives a tensor of x's shape and dtype.
+
+    Returns:
+        A callable of (x, seed).
+
+    Raises:
+        ValueError: The name is unknown, or the identifier is neither a name nor such a callable.
+
+    Example:
+        >>> get("masking")
+        Masking(rate=0.5)
+    """
+    names = ", ".join(repr(name) for name in _BY_NAME)
+    if isinstance(identifier, str):
+        if identifier in _BY_NAME:
+            return _BY_NAME[identifier]()
+        close = difflib.get_close_matches(identifier, _BY_NAME, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(
+            f"corruptions.get: identifier={identifier!r} is unknown{hint} Known names: {names}."
+        )
+    # A class is callable too, but calling it with (x, seed) would construct one of it.
+    if not callable(identifier) or isinstance(identifier, type):
+        raise ValueError(
+            f"corruptions.get: identifier={identifier!r} is not a corruption; give one of {names}, "
+            "an object such as corruptions.Masking(rate=0.5), or a function of (x, seed)."
+        )
+    return identifier
+
+
+def _uniform(x, seed):
+    return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
+
+
+def _values_and_noise(corruption, x, seed):
+    """x and standard normal noise of its shape, both in float32, and the dtype of x."""
+    x = ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the noise; "
+            "give floating-point data, for images x.astype('float32') / 255."
+        )
+    noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
+    return ops.cast(x, "float32"), noise, dtype
+
+
+def _check_scale(corruption):
+    scale = corruption.scale
+    if not _is_finite_number(scale) or scale < 0.0:
+        raise ValueError(
+            f"{type(corruption).__name__}: scale={scale!r} is not a standard deviation; give a "
+            "number of at least 0, such as 0.3."
+        )
+    object.__setattr__(corruption, "scale", float(scale))
+
+
+def _check_rate(corruption):
+    rate = corruption.rate
+    if not _is_finite_number(rate) or not 0.0 <= rate <= 1.0:
+        raise ValueError(
+            f"{type(corruption).__name__}: rate={rate!r} is not a probability; give a number from "
+            "0 to 1, such as 0.3."
+        )
+    object.__setattr__(corruption, "rate", float(rate))
+
+
+def _check_positive_integer(corruption, name):
+    value = getattr(corruption, name)
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"{type(corruption).__name__}: {name}={value!r} is not a positive integer; give one, "
+            "such as 3."
+        )
+    object.__setattr__(corruption, name, int(value))
+
+
+def _is_finite_number(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)

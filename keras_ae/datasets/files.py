@@ -1,0 +1,271 @@
+"""Your own data: a folder of pictures, or an .npy, .npz or .csv file."""
+
+import collections
+import csv
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from keras_ae.datasets.streams import check_split, split_rows, stream_rows
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".csv")
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_TEST_SHARE = 10  # One row in so many, and at least one of two.
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+
+
+def path_dataset(path, split, labels, binarize):
+    """The dataset of a folder or file; see `load` for what it does with each."""
+    if path.is_dir():
+        return _picture_dataset(path, split, labels)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"datasets.load: name={str(path)!r} is no file or folder; looked for {path.absolute()}."
+        )
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise ValueError(
+            f"datasets.load: name={str(path)!r} cannot be read; give a folder of PNG or JPEG "
+            f"pictures or a file that ends in {', '.join(ARRAY_SUFFIXES)}."
+        )
+    return _array_dataset(path, split, labels, binarize)
+
+
+# Arrays
+
+
+def _array_dataset(path, split, labels, binarize):
+    import tensorflow as tf
+
+    argument = f"name={str(path)!r}"
+    x, y = _read_arrays(path, argument)
+    _check_examples(x, argument)
+    low, high = _finite_range(x, argument)
+    if binarize and x.dtype != np.uint8 and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"datasets.load: binarize=True takes values as probabilities, and those of {argument} "
+            f"run from {low:g} to {high:g}; bring them to [0, 1] or leave binarize out."
+        )
+    # Binary pictures are often stored as 0 and 1 in uint8; divided by 255 they would be black.
+    scale = np.float32(255 if x.dtype == np.uint8 and high > 1 else 1)
+    # Only pictures come in these types, and a picture has channels.
+    add_channel = x.dtype in (np.uint8, np.bool_) and x.ndim == 3
+    shape = (*x.shape[1:], 1) if add_channel else x.shape[1:]
+    rows = split_rows(len(x), _num_test(len(x)), split, argument)
+    specs = [tf.TensorSpec(shape, tf.float32)]
+    if labels:
+        y = _check_labels(y, len(x), path, argument)
+        specs.append(tf.TensorSpec(y.shape[1:], tf.as_dtype(y.dtype)))
+
+    def read(block):
+        examples = (x[block].astype("float32") / scale).reshape(-1, *shape)
+        return (examples, y[block]) if labels else (examples,)
+
+    return stream_rows(rows, read, *specs)
+
+
+def _read_arrays(path, argument):
+    """Examples and labels, the latter None where the file has none."""
+    read = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}[path.suffix.lower()]
+    try:
+        return read(path)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"datasets.load: {argument} cannot be read: {error}") from error
+
+
+def _read_npy(path):
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError("it is an .npz archive; give it that suffix")
+    return array, None
+
+
+def _read_npz(path):
+    # np.load itself would leave the file of a broken archive open.
+    with open(path, "rb") as file:
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is a single .npy array; give it that suffix")
+        keys = [key for key in archive.files if key != "y"]
+        key = "x" if "x" in keys else keys[0] if len(keys) == 1 else None
+        if key is None:
+            raise ValueError(
+                f"it has the keys {', '.join(archive.files) or '(none)'}; save the examples as 'x' "
+                "(and labels as 'y'): numpy.savez(path, x=x, y=y)"
+            )
+        return archive[key], archive["y"] if "y" in archive.files else None
+
+
+def _read_csv(path):
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = next(csv.reader(file), [])
+        if not any(line.strip() for line in file) and not _all_numbers(first):
+            raise ValueError("it holds no rows of numbers")
+    header = [] if _all_numbers(first) else [name.strip().lower() for name in first]
+    table = np.loadtxt(
+        path,
+        delimiter=",",
+        quotechar='"',
+        comments=None,
+        skiprows=1 if header else 0,
+        encoding="utf-8-sig",
+        ndmin=2,
+    )
+    if "label" not in header:
+        return table, None
+    column = header.index("label")
+    return np.delete(table, column, axis=1), table[:, column]
+
+
+def _all_numbers(fields):
+    try:
+        return bool([float(field) for field in fields])
+    except ValueError:
+        return False
+
+
+def _check_examples(x, argument):
+    if x.dtype.kind not in "biuf":
+        raise ValueError(
+            f"datasets.load: {argument} holds dtype {x.dtype}; save real numbers, such as float32."
+        )
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(
+            f"datasets.load: {argument} holds an array of shape {x.shape}; it must be "
+            "(examples, ...) with at least two axes, none of them empty."
+        )
+
+
+def _finite_range(x, argument):
+    """Smallest and largest value, read a few megabytes at a time; raises on NaN and infinity."""
+    low, high = np.inf, -np.inf
+    step = max(2**20 // max(x[0].size, 1), 1)
+    for start in range(0, len(x), step):
+        with np.errstate(over="ignore"):
+            block = x[start : start + step].astype("float32")
+        finite = np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"datasets.load: {argument} holds NaN, infinity or a number beyond float32, first "
+                f"in row {start + int(np.argmin(finite))} (counted from 0); remove or fill it."
+            )
+        low, high = min(low, block.min()), max(high, block.max())
+    return low, high
+
+
+def _check_labels(y, count, path, argument):
+    if y is None:
+        remedy = {
+            ".npy": "an .npy holds none; use numpy.savez(path, x=x, y=y)",
+            ".npz": "it has no key 'y'; use numpy.savez(path, x=x, y=y)",
+            ".csv": "no column of its header row is called 'label'",
+        }[path.suffix.lower()]
+        raise ValueError(f"datasets.load: labels=True, but {argument} has no labels: {remedy}.")
+    if y.dtype.kind not in "biuf" or y.ndim == 0 or len(y) != count:
+        raise ValueError(
+            f"datasets.load: the labels of {argument} have dtype {y.dtype} and shape {y.shape}; "
+            f"they must be numbers, one for each of the {count} examples."
+        )
+    if not np.isfinite(y).all():
+        raise ValueError(f"datasets.load: the labels of {argument} hold NaN or infinity.")
+    whole = y.astype("int64")
+    return whole if np.array_equal(whole, y) else y.astype("float32")
+
+
+# Pictures
+
+
+def _picture_dataset(folder, split, labels):
+    import tensorflow as tf
+
+    argument = f"name={str(folder)!r}"
+    files, classes = _select_pictures(folder, split, argument)
+    if labels and None in classes:
+        raise ValueError(
+            f"datasets.load: labels=True, but {files[classes.index(None)]} lies in no class; put "
+            "the pictures of each class into a sub-folder of its own."
+        )
+    height, width, channels = _common_size(files)
+
+    def decode(path):
+        # Not by suffix: many a .jpg is a PNG.
+        picture = tf.io.decode_image(tf.io.read_file(path), channels, expand_animations=False)
+        picture = tf.ensure_shape(picture, (height, width, channels))
+        return tf.cast(picture, tf.float32) / 255
+
+    paths = tf.data.Dataset.from_tensor_slices([str(file) for file in files])
+    pictures = paths.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if not labels:
+        return pictures
+    numbers = {name: number for number, name in enumerate(sorted(set(classes)))}
+    numbers = np.array([numbers[name] for name in classes], "int64")
+    return tf.data.Dataset.zip((pictures, tf.data.Dataset.from_tensor_slices(numbers)))
+
+
+def _select_pictures(folder, split, argument):
+    """Paths of the split's pictures and the class of each, None where it lies in no sub-folder."""
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _PICTURE_SUFFIXES and not path.name.startswith(".")
+    )
+    if not files:
+        raise ValueError(
+            f"datasets.load: {argument} holds no pictures; looked for "
+            f"{', '.join('*' + suffix for suffix in _PICTURE_SUFFIXES)} in {folder.absolute()}."
+        )
+    places = [file.relative_to(folder).parts[:-1] for file in files]
+    top = {place[0] for place in places if place}
+    if {"train", "test"} <= top:
+        check_split(split, (*sorted(top), "all"), argument)
+        chosen = [i for i, place in enumerate(places) if place and split in (place[0], "all")]
+        places = [place[1:] for place in places]
+    else:
+        chosen = split_rows(len(files), _num_test(len(files)), split, argument)
+    return [files[i] for i in chosen], [places[i][0] if places[i] else None for i in chosen]
+
+
+def _common_size(files):
+    """Height, width and channels (1 if all are grey, else 3) from the headers alone."""
+    sizes = [_picture_size(file) for file in files]
+    common, _ = collections.Counter(size[:2] for size in sizes).most_common(1)[0]
+    for file, (height, width, _) in zip(files, sizes, strict=True):
+        if (height, width) != common:
+            raise ValueError(
+                f"datasets.load: pictures must be of one size; {file} is {height} high and {width} "
+                f"wide, most are {common[0]} high and {common[1]} wide. Resize or remove it."
+            )
+    return *common, 1 if all(grey for *_, grey in sizes) else 3
+
+
+def _picture_size(file):
+    """Height, width and whether the picture is grey."""
+    import tensorflow as tf
+
+    with open(file, "rb") as stream:
+        head = stream.read(26)
+    if head.startswith(_PNG_SIGNATURE) and len(head) == 26:
+        # The header chunk comes first: width, height, bit depth, colour type (0 and 4 are grey).
+        width, height, _, colour = struct.unpack(">IIBB", head[16:26])
+        return height, width, colour in (0, 4)
+    if head.startswith(_JPEG_SIGNATURE):
+        try:
+            shape = tf.io.extract_jpeg_shape(tf.io.read_file(os.fspath(file)))
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"datasets.load: {file} is a damaged JPEG file.") from error
+        height, width, channels = map(int, shape)
+        return height, width, channels == 1
+    raise ValueError(f"datasets.load: {file} is neither a PNG nor a JPEG file; remove it.")
+
+
+def _num_test(count):
+    return max(count // _TEST_SHARE, 1) if count > 1 else 0
+
+
+def as_path(name):
+    """`name` as a path with ~ expanded."""
+    return Path(name).expanduser()

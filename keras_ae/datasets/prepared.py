@@ -1,0 +1,137 @@
+"""Image sets of TensorFlow Datasets, streamed from disk and downloaded where they are not there."""
+
+import os
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+_PEEK = 64
+_CONNECT_SECONDS = 10
+
+
+def tfds_names():
+    """Names of all sets that TensorFlow Datasets can prepare; no network."""
+    return _import_tfds().list_builders(with_community_datasets=False)
+
+
+def is_tfds_name(name, data_dir):
+    """Whether `name`, such as "cifar10_corrupted/fog_1:1.0.0", is known or lies prepared."""
+    base = name.replace(":", "/").split("/")[0]
+    if not base:
+        return False
+    return base in tfds_names() or any((_root(data_dir) / base).rglob("features.json"))
+
+
+def tfds_dataset(name, split, labels, data_dir):
+    """The dataset of a TFDS name; see `load`."""
+    import tensorflow as tf
+
+    tfds = _import_tfds()
+    builder = _builder(tfds, name, data_dir)
+    features = dict(builder.info.features)
+    label_keys = _check_features(features, labels, name)
+    read_config = tfds.ReadConfig(try_autocache=False)  # Streamed, however small.
+    try:
+        examples = builder.as_dataset(split=split, read_config=read_config)
+    except ValueError as error:
+        raise ValueError(
+            f"datasets.load: split={split!r} cannot be had for name={name!r}, which has "
+            f"{', '.join(map(repr, builder.info.splits))}: {error}"
+        ) from error
+    scale = _scale(features["image"].np_dtype, examples)
+
+    def pick(example):
+        x = tf.cast(example["image"], tf.float32) / scale
+        if not labels:
+            return x
+        values = [example[key] for key in label_keys]
+        return x, values[0] if len(values) == 1 else tf.stack(values)
+
+    return examples.map(pick, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _import_tfds():
+    with warnings.catch_warnings():
+        # Its dependencies lag behind Python's and protobuf's deprecations.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import tensorflow_datasets
+    return tensorflow_datasets
+
+
+def _root(data_dir):
+    # TFDS reads the variable once, when imported; here it may be set later.
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(data_dir or default).expanduser()
+
+
+def _builder(tfds, name, data_dir):
+    root = _root(data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=root, try_gcs=False)
+    except (ValueError, AssertionError) as error:  # An unknown configuration; an unknown version.
+        raise ValueError(f"datasets.load: name={name!r} is not available: {error}") from error
+    if not Path(builder.data_dir).exists():
+        _prepare(tfds, builder, name, root)
+    return builder
+
+
+def _prepare(tfds, builder, name, root):
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        _check_reachable(builder)
+        builder.download_and_prepare(download_config=config)
+    # A file that cannot be had, one to be fetched by hand, a package that reads it.
+    except (OSError, tfds.download.DownloadError, AssertionError, ImportError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise FileNotFoundError(
+            f"datasets.load: name={name!r} is not prepared in {root} and could not be downloaded: "
+            f"{reason}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
+            "~/tensorflow_datasets. Connect to the internet, or prepare it on another machine with "
+            "`tfds build` and give its folder as data_dir. 'digits' and 'sprites' need no download."
+        ) from error
+
+
+def _check_reachable(builder):
+    """Raises an OSError in seconds, where TFDS would try again for minutes and leave folders."""
+    urls = list(builder.url_infos or ())
+    if not urls:
+        return
+    request = urllib.request.Request(urls[0], method="HEAD")
+    try:
+        urllib.request.urlopen(request, timeout=_CONNECT_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # The server answers; whether it has the file is for TFDS to find out.
+    except OSError as error:
+        raise OSError(f"{urls[0]}: {getattr(error, 'reason', error)}") from error
+
+
+def _check_features(features, labels, name):
+    """The keys of the labels; raises unless the set has pictures, and labels if they are asked."""
+    if "image" not in features or len(features["image"].shape) != 3:
+        raise ValueError(
+            f"datasets.load: name={name!r} is not a set of pictures: its features are "
+            f"{', '.join(features)}, and none is a single 'image'."
+        )
+    if not labels:
+        return []
+    keys = (
+        ["label"] if "label" in features else [key for key in features if key.startswith("label_")]
+    )
+    if not keys:
+        raise ValueError(
+            f"datasets.load: labels=True, but name={name!r} has no 'label' or 'label_*': its "
+            f"features are {', '.join(features)}."
+        )
+    return keys
+
+
+def _scale(dtype, examples):
+    """What stands for white: 255 for uint8, unless the set stores 0 and 1, as binary ones do."""
+    if not np.issubdtype(dtype, np.integer):
+        return 1.0
+    peek = examples.take(_PEEK).as_numpy_iterator()
+    largest = max((example["image"].max() for example in peek), default=0)
+    return float(np.iinfo(dtype).max) if largest > 1 else 1.0

@@ -1,0 +1,198 @@
+"""What every source of data shares: fixed splits, rows streamed in blocks, binarisation."""
+
+import difflib
+import itertools
+import random
+
+import numpy as np
+
+_BLOCK_BYTES = 2**22
+
+
+def split_rows(count, num_test, split, argument):
+    """The rows of "train", "test" or "all" in a set that has no division of its own.
+
+    The test rows are the `num_test` whose numbers have the lowest hash: scattered over the set, and
+    the same on every machine and in every release, which a random generator would not promise.
+
+    Args:
+        count: number of rows.
+        num_test: how many of them form the test split.
+        split: "train", "test" or "all".
+        argument: how errors name the set, such as "name='digits'".
+
+    Returns:
+        int64 array of row numbers in ascending order.
+
+    Raises:
+        ValueError: an unknown split, or one without rows.
+    """
+    check_split(split, ("train", "test", "all"), argument)
+    rows = np.arange(count)
+    if split != "all":
+        in_test = np.zeros(count, bool)
+        in_test[np.argsort(_hash(rows), kind="stable")[:num_test]] = True
+        rows = np.flatnonzero(in_test == (split == "test"))
+    if not rows.size:
+        raise ValueError(
+            f"datasets.load: split={split!r} of {argument} is empty, as the set has only {count} "
+            'example(s); use split="all".'
+        )
+    return rows
+
+
+def check_split(split, allowed, argument):
+    """Raises a ValueError with the close match unless `split` is one of `allowed`."""
+    if split not in allowed:
+        close = difflib.get_close_matches(str(split), allowed, n=1)
+        raise ValueError(
+            f"datasets.load: split={split!r} is unknown for {argument}; "
+            + (f"did you mean {close[0]!r}? " if close else "")
+            + f"There are {', '.join(map(repr, allowed))}."
+        )
+
+
+def _hash(rows):
+    """SplitMix64's mixing function (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195)."""
+    mixed = (rows.astype("uint64") + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def stream_rows(rows, read, *specs):
+    """A dataset of single examples that are read or made a few megabytes at a time.
+
+    Args:
+        rows: int64 array, the rows in the order wanted.
+        read: function of such an array, returning one array for each of `specs`, with the rows in
+            front.
+        *specs: `tf.TensorSpec` of one example's parts.
+
+    Returns:
+        A `tf.data.Dataset` of tensors (one spec) or tuples of them, of known cardinality.
+    """
+    import tensorflow as tf
+
+    row_bytes = sum(spec.shape.num_elements() * spec.dtype.size for spec in specs)
+    block = min(max(_BLOCK_BYTES // row_bytes, 1), 4096)
+
+    def read_block(start):
+        return list(read(rows[start : start + block]))
+
+    def block_of_tensors(start):
+        parts = tf.numpy_function(
+            read_block, [start], [spec.dtype for spec in specs], stateful=False
+        )
+        parts = [
+            tf.ensure_shape(part, [None, *spec.shape])
+            for part, spec in zip(parts, specs, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    dataset = tf.data.Dataset.range(0, len(rows), block).map(block_of_tensors)
+    dataset = dataset.prefetch(1).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
+
+
+def dynamic_binarization(seed=None):
+    """Replaces every value by a fresh draw of 0 or 1 whose probability of 1 is that value.
+
+    The usual treatment of MNIST for Bernoulli likelihoods (Burda et al. 2016, arXiv:1509.00519,
+    section 5, after Salakhutdinov and Murray 2008). Every pass over the data draws anew; the draws
+    are a function of seed, number of the pass and number of the element alone, so two data sets
+    made with one seed agree pass for pass. Starting an iterator begins a pass.
+
+    Args:
+        seed: integer from 0 to 2**31 - 1. None takes one from Python's `random`, so that
+            `keras.utils.set_random_seed` makes it repeatable.
+
+    Returns:
+        A function for `tf.data.Dataset.apply`. The dataset holds floating-point tensors in [0, 1],
+        or tuples that begin with one (the rest, such as a label, is passed on); batched or not.
+
+    Raises:
+        ValueError: the seed is not such an integer, or the dataset not of floating-point tensors.
+        tf.errors.InvalidArgumentError: while iterating, when a value lies outside [0, 1].
+
+    Example:
+
+        >>> from keras_ae import datasets
+        >>> digits = datasets.load("digits").apply(datasets.dynamic_binarization(seed=0))
+        >>> sorted(set(next(digits.as_numpy_iterator()).flatten().tolist()))
+        [0.0, 1.0]
+    """
+    check_seed("dynamic_binarization", seed)
+    seed = random.randrange(2**31) if seed is None else seed
+
+    def transform(dataset):
+        import tensorflow as tf
+
+        _check_binarizable(dataset.element_spec)
+        passes = itertools.count()
+
+        def begin_pass():
+            return np.int64(next(passes))
+
+        # Runs once for every iterator. A flat_map over the data itself would do as well, but would
+        # hide its cardinality and keep tf.data from optimising it.
+        pass_numbers = (
+            tf.data.Dataset.range(1)
+            .map(lambda _: tf.ensure_shape(tf.numpy_function(begin_pass, [], tf.int64), ()))
+            .flat_map(lambda number: tf.data.Dataset.from_tensors(number).repeat())
+        )
+
+        def draw(numbered, pass_number):
+            element_number, element = numbered
+            key = tf.random.fold_in(tf.stack([np.int64(seed), pass_number]), element_number)
+            if isinstance(element, tuple):
+                return _bernoulli(element[0], key), *element[1:]
+            return _bernoulli(element, key)
+
+        binarized = tf.data.Dataset.zip((dataset.enumerate(), pass_numbers)).map(
+            draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        cardinality = dataset.cardinality()
+        if cardinality == tf.data.UNKNOWN_CARDINALITY:
+            return binarized
+        return binarized.apply(tf.data.experimental.assert_cardinality(cardinality))
+
+    return transform
+
+
+def check_seed(function, seed):
+    """Raises a ValueError unless `seed` is None or an integer from 0 to 2**31 - 1."""
+    if seed is None:
+        return
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
+        raise ValueError(
+            f"{function}: seed must be None or an integer from 0 to 2**31 - 1; received {seed!r}."
+        )
+
+
+def _check_binarizable(element_spec):
+    x = element_spec[0] if isinstance(element_spec, tuple) and element_spec else element_spec
+    if not getattr(getattr(x, "dtype", None), "is_floating", False):
+        raise ValueError(
+            "dynamic_binarization: the dataset must hold floating-point tensors in [0, 1], or "
+            f"tuples that begin with one; received elements {element_spec}. Divide pictures of 0 "
+            "to 255 by 255 first."
+        )
+
+
+def _bernoulli(x, key):
+    import tensorflow as tf
+
+    valid = tf.debugging.Assert(
+        # Written so that NaN, which compares false to everything, fails it.
+        tf.reduce_all((x >= 0) & (x <= 1)),
+        [
+            "dynamic_binarization: values must lie in [0, 1]; received some from",
+            tf.reduce_min(x),
+            "to",
+            tf.reduce_max(x),
+        ],
+    )
+    with tf.control_dependencies([valid]):
+        noise = tf.random.stateless_uniform(tf.shape(x), key, dtype=x.dtype, alg="philox")
+    return tf.cast(noise < x, x.dtype)

@@ -1,0 +1,438 @@
+"""Probability distributions over a batch of examples: frozen parameters, float32 densities.
+
+One event is everything but the first axis, so that `log_prob` gives one number per example for
+vectors, images and sequences alike. Parameters, samples and densities are float32 whatever the
+precision of the networks: a sum over thousands of pixels does not fit in 16 bits.
+"""
+
+import dataclasses
+import math
+
+import keras
+from keras import ops
+
+LOG_TWO_PI = math.log(2.0 * math.pi)
+
+
+def event_sum(values):
+    """Sum everything but the first axis, in float32.
+
+    Args:
+        values: Tensor of shape (batch, ...), any numeric dtype.
+
+    Returns:
+        Float32 tensor of shape (batch,).
+
+    Example:
+        >>> import numpy as np
+        >>> event_sum(np.ones((2, 28, 28))).shape == (2,)
+        True
+    """
+    values = ops.cast(values, "float32")
+    return ops.sum(values, axis=tuple(range(1, len(values.shape))))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Distribution:
+    """Holds its parameters, the fields of the subclass, as float32 tensors."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
+
+    def _event(self, x, parameter):
+        """Casts x, and refuses one that would silently broadcast against the parameter."""
+        x = ops.cast(x, "float32")
+        given, expected = tuple(x.shape), tuple(parameter.shape)
+        fits = len(given) == len(expected) and all(
+            None in sizes or sizes[0] == sizes[1]
+            for sizes in zip(given[1:], expected[1:], strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"{type(self).__name__}.log_prob: x has shape {given}, but the distribution's "
+                f"parameters have shape {expected}; all axes but the first must be equal. "
+                "Reshape x, or give the network that makes the parameters x's shape."
+            )
+        return x
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiagonalGaussian(_Distribution):
+    """Gaussian with independent dimensions: the usual posterior of a variational autoencoder.
+
+    Source: Kingma and Welling, Auto-Encoding Variational Bayes, section 2.4 (the sample) and
+    appendix B (the divergence), arXiv:1312.6114.
+
+    Args:
+        mean: Tensor of shape (batch, ...).
+        log_variance: Tensor of the same shape: the natural logarithm of the variance.
+
+    Example:
+        >>> import numpy as np
+        >>> posterior = DiagonalGaussian(np.zeros((8, 2)), np.zeros((8, 2)))
+        >>> posterior.sample(seed=0).shape == (8, 2)
+        True
+        >>> float(posterior.kl()[0])
+        0.0
+    """
+
+    mean: object
+    log_variance: object
+
+    @classmethod
+    def standard(cls, like):
+        """The standard normal distribution over tensors shaped as another one.
+
+        Args:
+            like: Tensor of shape (batch, ...); only its shape is used.
+
+        Returns:
+            `DiagonalGaussian` of mean 0 and variance 1.
+
+        Example:
+            >>> import numpy as np
+            >>> float(DiagonalGaussian.standard(np.ones((8, 2))).log_variance[0, 0])
+            0.0
+        """
+        zeros = ops.zeros_like(ops.cast(like, "float32"))
+        return cls(zeros, zeros)
+
+    def sample(self, seed):
+        """Draws that are differentiable with respect to both parameters.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the mean's shape.
+        """
+        noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        return self.mean + ops.exp(0.5 * self.log_variance) * noise
+
+    def log_prob(self, x):
+        """Log-density, in nats.
+
+        Args:
+            x: Tensor of the mean's shape.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the mean's, the batch axis aside.
+        """
+        x = self._event(x, self.mean)
+        squares = ops.square(x - self.mean) * ops.exp(-self.log_variance)
+        return -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
+
+    def kl_per_dimension(self):
+        """Kullback-Leibler divergence to the standard normal of every dimension, in nats.
+
+        Returns:
+            Float32 tensor of the mean's shape, non-negative but for rounding.
+        """
+        # exp(v) - 1 in one operation keeps the digits of small divergences.
+        variance_part = ops.expm1(self.log_variance) - self.log_variance
+        return 0.5 * (ops.square(self.mean) + variance_part)
+
+    def kl(self):
+        """Kullback-Leibler divergence to the standard normal, in nats.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+        """
+        return event_sum(self.kl_per_dimension())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normal(_Distribution):
+    """Gaussian given by its standard deviation: the likelihood behind the squared error.
+
+    Args:
+        mean: Tensor of shape (batch, ...).
+        scale: Standard deviation, positive; a number, or a tensor that broadcasts to the mean.
+
+    Example:
+        >>> import numpy as np
+        >>> likelihood = Normal(np.zeros((4, 3)), 0.1)
+        >>> likelihood.log_prob(np.zeros((4, 3))).shape == (4,)
+        True
+    """
+
+    mean: object
+    scale: object
+
+    def sample(self, seed):
+        """Draws that are differentiable with respect to both parameters.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the mean's shape.
+        """
+        noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        return self.mean + self.scale * noise
+
+    def log_prob(self, x):
+        """Log-density, in nats.
+
+        Args:
+            x: Tensor of the mean's shape.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the mean's, the batch axis aside.
+        """
+        standardised = (self._event(x, self.mean) - self.mean) / self.scale
+        return -event_sum(0.5 * ops.square(standardised) + ops.log(self.scale) + 0.5 * LOG_TWO_PI)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Laplace(_Distribution):
+    """Two-sided exponential: the likelihood behind the absolute error.
+
+    Args:
+        mean: Tensor of shape (batch, ...).
+        scale: Mean absolute deviation, positive; a number, or a tensor that broadcasts to the
+            mean. The standard deviation is sqrt(2) times it.
+
+    Example:
+        >>> import numpy as np
+        >>> likelihood = Laplace(np.zeros((4, 3)), 0.1)
+        >>> likelihood.log_prob(np.zeros((4, 3))).shape == (4,)
+        True
+    """
+
+    mean: object
+    scale: object
+
+    def sample(self, seed):
+        """Draws that are differentiable with respect to both parameters.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the mean's shape.
+        """
+        # The inverse of the cumulative distribution function, at a uniform number.
+        centred = 2.0 * _open_uniform(ops.shape(self.mean), seed) - 1.0
+        noise = -ops.sign(centred) * ops.log1p(-ops.abs(centred))
+        return self.mean + self.scale * noise
+
+    def log_prob(self, x):
+        """Log-density, in nats.
+
+        Args:
+            x: Tensor of the mean's shape.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the mean's, the batch axis aside.
+        """
+        distance = ops.abs(self._event(x, self.mean) - self.mean) / self.scale
+        return -event_sum(distance + ops.log(2.0 * self.scale))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bernoulli(_Distribution):
+    """Independent binary values; for values between 0 and 1, the binary cross-entropy.
+
+    Args:
+        logits: Tensor of shape (batch, ...): log(p / (1 - p)) of the probability p of a 1.
+
+    Example:
+        >>> import numpy as np
+        >>> float(Bernoulli(np.zeros((4, 3))).mean[0, 0])
+        0.5
+    """
+
+    logits: object
+
+    @property
+    def mean(self):
+        """Probability of a 1: float32 tensor of the logits' shape."""
+        return ops.sigmoid(self.logits)
+
+    def sample(self, seed):
+        """Zeros and ones; no gradient flows through them.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the logits' shape.
+        """
+        uniform = keras.random.uniform(ops.shape(self.logits), dtype="float32", seed=seed)
+        return ops.cast(uniform < self.mean, "float32")
+
+    def log_prob(self, x):
+        """Log-probability, in nats.
+
+        Args:
+            x: Tensor of the logits' shape, values in [0, 1].
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the logits', the batch axis aside.
+        """
+        # Softplus, and not relu(l) + log1p(exp(-|l|)): the latter has no gradient at 0.
+        return event_sum(self._event(x, self.logits) * self.logits - ops.softplus(self.logits))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ContinuousBernoulli(_Distribution):
+    """The distribution on [0, 1] whose density is that of a Bernoulli, normalised.
+
+    Source: Loaiza-Ganem and Cunningham, The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders, section 3 (density, mean and inverse distribution function),
+    arXiv:1907.06845. With the logit l instead of the paper's lambda = sigmoid(l), it reads
+
+        log p(x) = (x - 1/2) l - log(sinh(l / 2) / (l / 2)),
+
+    and the mean is 1/2 + (coth(l / 2) - 2 / l) / 2. Around l = 0, where both are 0/0 in floating
+    point, their Taylor series take over.
+
+    Args:
+        logits: Tensor of shape (batch, ...). The mean is not their sigmoid, but nearer to 1/2.
+
+    Example:
+        >>> import numpy as np
+        >>> uniform = ContinuousBernoulli(np.zeros((4, 3)))
+        >>> float(uniform.mean[0, 0]), float(uniform.log_prob(np.full((4, 3), 0.2))[0])
+        (0.5, 0.0)
+    """
+
+    logits: object
+
+    @property
+    def mean(self):
+        """Expected value: float32 tensor of the logits' shape."""
+        return 0.5 + 0.5 * _langevin(0.5 * self.logits)
+
+    def sample(self, seed):
+        """Draws that are differentiable with respect to the logits.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the logits' shape, values in [0, 1].
+        """
+        uniform = _open_uniform(ops.shape(self.logits), seed)
+        # The inverse of the cumulative distribution function. That of a positive logit is the
+        # mirror image of the negative one's, whose exponential cannot overflow.
+        positive = self.logits > 0.0
+        mirrored = ops.where(positive, 1.0 - uniform, uniform)
+        near_zero = ops.abs(self.logits) < 1e-3
+        logits = ops.where(near_zero, -1.0, -ops.abs(self.logits))
+        draw = ops.log1p(mirrored * ops.expm1(logits)) / logits
+        draw = ops.where(positive, 1.0 - draw, draw)
+        first_order = uniform + 0.5 * self.logits * uniform * (1.0 - uniform)
+        return ops.clip(ops.where(near_zero, first_order, draw), 0.0, 1.0)
+
+    def log_prob(self, x):
+        """Log-density, in nats.
+
+        Args:
+            x: Tensor of the logits' shape, values in [0, 1].
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the logits', the batch axis aside.
+        """
+        x = self._event(x, self.logits)
+        return event_sum((x - 0.5) * self.logits - _log_sinhc(0.5 * self.logits))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Categorical(_Distribution):
+    """Independent choices, each among the entries of the last axis.
+
+    Args:
+        logits: Tensor of shape (batch, ..., classes): log-probabilities up to a constant.
+
+    Example:
+        >>> import numpy as np
+        >>> float(Categorical(np.zeros((4, 7, 2))).mean[0, 0, 0])
+        0.5
+    """
+
+    logits: object
+
+    @property
+    def mean(self):
+        """Probabilities of the classes: float32 tensor of the logits' shape."""
+        return ops.softmax(self.logits, axis=-1)
+
+    def sample(self, seed):
+        """One-hot draws; no gradient flows through them.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the logits' shape.
+        """
+        # The largest of the logits with Gumbel noise is a draw, whatever the rank.
+        gumbel = -ops.log(-ops.log(_open_uniform(ops.shape(self.logits), seed)))
+        chosen = ops.argmax(self.logits + gumbel, axis=-1)
+        return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
+
+    def log_prob(self, x):
+        """Log-probability, in nats.
+
+        Args:
+            x: Tensor of the logits' shape, one-hot along the last axis.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: x's shape is not the logits', the batch axis aside.
+        """
+        return event_sum(self._event(x, self.logits) * ops.log_softmax(self.logits, axis=-1))
+
+
+def _open_uniform(shape, seed):
+    """Uniform numbers in (0, 1) without the ends, where inverse distributions are infinite."""
+    smallest = 2.0**-24
+    return keras.random.uniform(shape, smallest, 1.0 - smallest, dtype="float32", seed=seed)
+
+
+def _split_at_zero(u):
+    """Arguments for the series around 0 and for the closed form far from it.
+
+    `where` lets the gradient of the branch not taken pass as 0 times it, which is NaN if that
+    branch overflows: each branch therefore gets a harmless argument where it is not taken.
+    """
+    near_zero = ops.abs(u) < 0.5
+    return near_zero, ops.where(near_zero, u, 0.0), ops.where(near_zero, 1.0, u)
+
+
+def _log_sinhc(u):
+    """log(sinh(u) / u), an even function, with exact gradients at and around 0."""
+    near_zero, small, large = _split_at_zero(u)
+    square = ops.square(small)
+    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
+    large = ops.abs(large)
+    closed_form = large - ops.log(2.0 * large) + ops.log(-ops.expm1(-2.0 * large))
+    return ops.where(near_zero, series, closed_form)
+
+
+def _langevin(u):
+    """coth(u) - 1 / u, the derivative of `_log_sinhc`."""
+    near_zero, small, large = _split_at_zero(u)
+    square = ops.square(small)
+    series = small * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
+    return ops.where(near_zero, series, 1.0 / ops.tanh(large) - 1.0 / large)

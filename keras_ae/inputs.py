@@ -1,0 +1,297 @@
+"""What `fit`, `evaluate` and the array calls accept, checked and brought to one form.
+
+Arrays become `ArrayBatches`, whose order is a function of seed and epoch alone; datasets, Keras
+`PyDataset`s and generators keep their own order, and their first batch is checked.
+"""
+
+import math
+import types
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+
+class ArrayBatches(DataAdapter):
+    """Batches of arrays in an order that depends on the seed and the epoch, and on nothing else.
+
+    A run that was killed and resumed at epoch 7 sees epoch 7's batches: Keras' own array input
+    draws its order from a state that no checkpoint holds.
+
+    Args:
+        arrays: Tuple of arrays of equal length: x, x and target, or x, target and sample weights.
+        batch_size: Positive integer.
+        shuffle: Whether every pass over the data has an order of its own.
+        seed: Integer of the order.
+        steps_per_epoch: Batches of an epoch. The next epoch goes on where the last one ended.
+            Defaults to one pass over the data.
+    """
+
+    def __init__(self, arrays, batch_size, shuffle=False, seed=0, steps_per_epoch=None):
+        self.arrays, self._batch_size = arrays, batch_size
+        self.shuffle, self.seed = shuffle, seed
+        self.epoch = 0
+        self.num_examples = len(arrays[0])
+        self.batches_per_pass = math.ceil(self.num_examples / batch_size)
+        self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
+
+    num_batches = property(lambda self: self.steps_per_epoch)
+    batch_size = property(lambda self: self._batch_size)
+    has_partial_batch = property(lambda self: self.num_examples % self._batch_size != 0)
+
+    @property
+    def partial_batch_size(self):
+        return self.num_examples % self._batch_size or None
+
+    def order_of_pass(self, number):
+        """The order of the examples in the pass of that number, an array of indices."""
+        if not self.shuffle:
+            return np.arange(self.num_examples)
+        return np.random.default_rng((self.seed, number)).permutation(self.num_examples)
+
+    def index_batches(self):
+        """The indices of each batch of the current epoch."""
+        first = self.epoch * self.steps_per_epoch
+        order, number = None, None
+        for batch in range(first, first + self.steps_per_epoch):
+            if number != batch // self.batches_per_pass:
+                number = batch // self.batches_per_pass
+                order = self.order_of_pass(number)
+            start = batch % self.batches_per_pass * self._batch_size
+            yield order[start : start + self._batch_size]
+
+    def take(self, indices):
+        if not self.shuffle:  # A view, not a copy.
+            indices = slice(indices[0], indices[-1] + 1)
+        return tuple(np.asarray(array[indices], "float32") for array in self.arrays)
+
+    def get_numpy_iterator(self):
+        return (self.take(indices) for indices in self.index_batches())
+
+    get_jax_iterator = get_numpy_iterator
+
+    def get_torch_dataloader(self):
+        return (
+            tuple(keras.ops.convert_to_tensor(array) for array in batch)
+            for batch in self.get_numpy_iterator()
+        )
+
+    def get_tf_dataset(self):
+        from keras_ae.tf_data import dataset_of_batches
+
+        return dataset_of_batches(self)
+
+
+class EpochOrder(keras.callbacks.Callback):
+    """Tells the batches which epoch begins, so that a resumed run finds its place."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+
+
+def is_tf_dataset(data):
+    return any(
+        base.__module__.startswith("tensorflow.") and base.__name__ == "DatasetV2"
+        for base in type(data).__mro__
+    )
+
+
+def is_array(data):
+    """Whether the data is read whole by NumPy: an array, a list, a data frame, a tensor."""
+    return hasattr(data, "__array__") or isinstance(data, list)
+
+
+def as_array(data, name):
+    """A numeric array with at least one example and one feature axis, float32 or a narrower type.
+
+    Args:
+        data: Anything that NumPy reads as an array of numbers. A memory-mapped file stays one.
+        name: The argument's name, for the error.
+
+    Raises:
+        TypeError: If it holds objects or text.
+        ValueError: If it is empty, ragged, of rank 0 or 1, or holds NaN or an infinity.
+    """
+    if keras.ops.is_tensor(data):
+        data = keras.ops.convert_to_numpy(data)
+    try:
+        array = data if isinstance(data, np.memmap) else np.asarray(data)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is not an array: its rows have different lengths ({error}). Pad them to one "
+            "length, or train on each length apart."
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} holds {array.dtype} values, and numbers are needed. Convert it, for example "
+            f"with np.stack(list({name})).astype('float32')."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
+    if array.ndim < 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}; an axis of examples and at least one of features are "
+            f"needed. Pass {name}[None] for one example or {name}[:, None] for one feature."
+        )
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(
+            f"{name} holds NaN or infinite values (its smallest is {low}, its largest {high}). "
+            "Remove or fill them first, for example with np.nan_to_num."
+        )
+    if array.dtype == "float64":
+        array = array.astype("float32")
+    return array
+
+
+def check_shape(array, shape, name, model):
+    """Raise unless the examples have the shape that the model was built for."""
+    if tuple(array.shape[1:]) != tuple(shape):
+        raise ValueError(
+            f"{name} has examples of shape {tuple(array.shape[1:])}, but this "
+            f"{type(model).__name__} was built for {tuple(shape)}. Reshape {name} to "
+            f"{('batch', *shape)}, or make a new model."
+        )
+
+
+def as_target(x, y, name="y"):
+    """A checked array of targets; labels, which no autoencoder reconstructs, are an error."""
+    given = y if hasattr(y, "shape") else np.asarray(y)
+    if len(given.shape) <= 1:
+        labels = f"{name} of shape {tuple(given.shape)} holds labels"
+    else:
+        y = as_array(y, name)
+        labels = _label_like(x, y, name)
+    if labels:
+        raise ValueError(
+            f"{labels}, and this model reconstructs its input without them. Call fit(x), or "
+            "fit(x, target) with targets like x; of a dataset of pairs keep the inputs: "
+            "dataset.map(lambda x, label: x)."
+        )
+    if len(x) != len(y):
+        raise ValueError(
+            f"{name} has {len(y)} examples and x has {len(x)}. Pass one target for each input."
+        )
+    return y
+
+
+def _label_like(x, y, name):
+    """What makes the targets look like labels, or None."""
+    if y.dtype.kind in "iu" and y.ndim == 2 and y.shape[1] == 1 != x.shape[-1]:
+        return f"{name} holds {y.dtype} labels of shape {y.shape}"
+    if y.shape != x.shape and y.ndim == 2 and _one_hot(y):
+        return f"{name} of shape {y.shape} holds one-hot labels"
+    if y.ndim != x.ndim:
+        return f"{name} of shape {y.shape} has another rank than x of shape {x.shape}"
+    return None
+
+
+def _one_hot(y):
+    sample = y[:1000]
+    return bool(np.all((sample == 0) | (sample == 1)) and np.all(sample.sum(axis=1) == 1))
+
+
+def check_sample_weight(sample_weight, num_examples):
+    """The weights as a float32 vector with one finite, non-negative number for each example."""
+    weights = np.asarray(sample_weight, "float32").squeeze()
+    if weights.shape != (num_examples,):
+        raise ValueError(
+            f"sample_weight has shape {np.shape(sample_weight)}; one weight for each of the "
+            f"{num_examples} examples is needed, shape ({num_examples},)."
+        )
+    if not np.all(np.isfinite(weights)) or weights.min() < 0:
+        raise ValueError(
+            f"sample_weight must be finite and not negative; it lies between {weights.min()} and "
+            f"{weights.max()}."
+        )
+    return weights
+
+
+def split_tail(arrays, fraction):
+    """The leading part of every array, and the last `fraction` of it, as Keras splits."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"validation_split={fraction!r} must lie between 0 and 1.")
+    length = len(arrays[0])
+    cut = int(math.floor(length * (1 - fraction)))
+    if cut in (0, length):
+        raise ValueError(
+            f"validation_split={fraction!r} of {length} examples leaves one part empty. Pass "
+            "validation_data, or more examples."
+        )
+    return tuple(a[:cut] for a in arrays), tuple(a[cut:] for a in arrays)
+
+
+def unpack(data):
+    """x, target and sample weight of a batch or a pair; what is missing is None."""
+    if not isinstance(data, (tuple, list)):
+        return data, None, None
+    if len(data) > 3:
+        raise ValueError(f"A batch may hold x, target and sample_weight; it has {len(data)} parts.")
+    return (*data, None, None)[:3]
+
+
+def streamed(data, model, batch_size, name):
+    """A dataset, `PyDataset`, data loader or generator, its first batch checked.
+
+    The model is built for that batch.
+
+    Raises:
+        TypeError: If the data is of no known kind.
+        ValueError: If it yields nothing, or its first batch is not what the model takes.
+    """
+    if is_tf_dataset(data):
+        from keras_ae.tf_data import canonical
+
+        data = canonical(data, batch_size, len(model.data_shape) if model.built else None)
+        _check_first(next(iter(data.as_numpy_iterator()), None), model, name)
+        return data
+    if batch_size is not None:
+        raise ValueError(
+            f"batch_size={batch_size} was passed with a {type(data).__name__}, which makes its own "
+            "batches. Leave it out."
+        )
+    if isinstance(data, keras.utils.PyDataset):
+        _check_first(data[0] if data.num_batches != 0 else None, model, name)
+        return data
+    if isinstance(data, types.GeneratorType):
+        first = next(data, None)
+        _check_first(first, model, name)
+        return _with_first(first, data)
+    if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # A torch DataLoader.
+        _check_first(next(iter(data), None), model, name)
+        return data
+    raise TypeError(
+        f"{name} is {data!r}, a {type(data).__name__}. Pass an array, a tf.data.Dataset, a "
+        "keras.utils.PyDataset, a torch DataLoader or a generator of batches."
+    )
+
+
+def _with_first(first, rest):
+    # Keras tells generators by their exact type, which itertools.chain has not.
+    yield _as_tuple(first)
+    for batch in rest:
+        yield _as_tuple(batch)
+
+
+def _as_tuple(batch):
+    return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+
+
+def _check_first(batch, model, name):
+    if batch is None:
+        raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
+    model.check_batch(*unpack(batch), name)
+
+
+def dataset_to_array(dataset, rank=None):
+    """The inputs of a `tf.data.Dataset` as one array."""
+    from keras_ae.tf_data import canonical
+
+    parts = [batch[0] for batch in canonical(dataset, None, rank).as_numpy_iterator()]
+    if not parts:
+        raise ValueError("The dataset yields no batches. Pass one with at least one example.")
+    return np.concatenate(parts)

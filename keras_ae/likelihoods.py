@@ -1,0 +1,185 @@
+"""What a decoder's output means: the distribution of the data given a code.
+
+A likelihood is a small Keras layer, so that a learned scale is a weight like any other and a model
+with one saves and loads as usual. `get` finds one by name.
+"""
+
+import difflib
+
+import keras
+from keras import ops
+
+from keras_ae import distributions
+
+
+class Likelihood(keras.layers.Layer):
+    """The base of all likelihoods.
+
+    Attributes:
+        support: Lowest and highest value that the data may take, or None.
+    """
+
+    support = None
+
+    def build(self, input_shape=None):
+        """Make the weights, if there are any."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("keras_ae."):
+            keras.saving.register_keras_serializable("keras_ae")(cls)
+
+    def parameter_shape(self, shape):
+        """The shape that the decoder must return for data of this shape, without the batch axis."""
+        return tuple(shape)
+
+    def distribution(self, parameters):
+        """The distribution whose parameters the decoder returned, shape (batch, ...)."""
+        raise NotImplementedError
+
+
+class Bernoulli(Likelihood):
+    """Data in [0, 1], each the probability of a one; the decoder returns logits.
+
+    For data that is not binary this is the cross-entropy of arXiv:1312.6114, appendix C.1; see
+    `ContinuousBernoulli` for the normalised density of such data.
+
+    Example:
+
+    >>> from keras_ae import VAE, likelihoods
+    >>> model = VAE(latent_dim=2, likelihood=likelihoods.Bernoulli())
+    """
+
+    support = (0.0, 1.0)
+
+    def distribution(self, parameters):
+        return distributions.Bernoulli(parameters)
+
+
+class ContinuousBernoulli(Likelihood):
+    """Data in [0, 1] with a normalised density (arXiv:1907.06845); the decoder returns logits.
+
+    Example:
+
+    >>> from keras_ae import VAE
+    >>> model = VAE(latent_dim=2, likelihood="continuous_bernoulli")
+    """
+
+    support = (0.0, 1.0)
+
+    def distribution(self, parameters):
+        return distributions.ContinuousBernoulli(parameters)
+
+
+class Gaussian(Likelihood):
+    """Real data with Gaussian noise; the decoder returns the mean.
+
+    Args:
+        scale: Standard deviation of the noise, in the data's units: a positive number, or
+            `"learned"` for one weight shared by all features, trained with the rest (the shared
+            variance of arXiv:2006.13202). Defaults to 1, with which the reconstruction loss is half
+            the squared error plus a constant.
+
+    Raises:
+        ValueError: If scale is neither.
+
+    Example:
+
+    >>> from keras_ae import VAE, likelihoods
+    >>> model = VAE(latent_dim=2, likelihood=likelihoods.Gaussian(scale=0.1))
+    """
+
+    def __init__(self, scale=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if scale != "learned" and not (isinstance(scale, (int, float)) and scale > 0):
+            raise ValueError(
+                f"{type(self).__name__}: scale={scale!r} must be a positive number, in the data's "
+                'units, or "learned".'
+            )
+        self.scale = scale
+
+    def build(self, input_shape=None):
+        if self.scale == "learned":
+            self.log_scale = self.add_weight(
+                shape=(), initializer="zeros", dtype="float32", name="log_scale"
+            )
+
+    def noise_scale(self):
+        if self.scale == "learned":
+            return ops.exp(self.log_scale)
+        return ops.convert_to_tensor(float(self.scale), "float32")
+
+    def distribution(self, parameters):
+        return distributions.Normal(parameters, self.noise_scale())
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+class Laplace(Gaussian):
+    """Real data with Laplace noise, robust to outliers; the decoder returns the mean.
+
+    Args:
+        scale: As in `Gaussian`, the mean absolute deviation of the noise.
+
+    Example:
+
+    >>> from keras_ae import VAE
+    >>> model = VAE(latent_dim=2, likelihood="laplace")
+    """
+
+    def distribution(self, parameters):
+        return distributions.Laplace(parameters, self.noise_scale())
+
+
+class Categorical(Likelihood):
+    """One-hot data, the last axis the classes; the decoder returns logits.
+
+    Example:
+
+    >>> from keras_ae import VAE
+    >>> model = VAE(latent_dim=2, likelihood="categorical")
+    """
+
+    support = (0.0, 1.0)
+
+    def distribution(self, parameters):
+        return distributions.Categorical(parameters)
+
+
+BY_NAME = {
+    "bernoulli": Bernoulli,
+    "continuous_bernoulli": ContinuousBernoulli,
+    "gaussian": Gaussian,
+    "gaussian_learned_scale": lambda: Gaussian("learned"),
+    "laplace": Laplace,
+    "categorical": Categorical,
+}
+
+
+def get(identifier):
+    """The likelihood of a name, or the likelihood itself.
+
+    Args:
+        identifier: One of `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
+            `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or a `Likelihood`.
+
+    Raises:
+        ValueError: If it is neither.
+
+    Example:
+
+    >>> from keras_ae import likelihoods
+    >>> likelihoods.get("laplace").scale
+    1.0
+    """
+    if isinstance(identifier, Likelihood):
+        return identifier
+    if identifier in BY_NAME:
+        return BY_NAME[identifier]()
+    close = difflib.get_close_matches(str(identifier), BY_NAME, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(
+        f"likelihood={identifier!r} is unknown.{hint} Pass one of {', '.join(BY_NAME)}, or a "
+        "keras_ae.likelihoods object."
+    )

@@ -1,0 +1,148 @@
+"""The autoencoder: Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647."""
+
+import keras
+from keras import ops
+
+from keras_ae import losses
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.calls import batched
+
+
+class AE(Autoencoder):
+    """A code of latent_dim numbers from which the data is reconstructed.
+
+    Minimises the reconstruction loss, summed over an example's elements and averaged over the
+    batch. While it trains it keeps the mean and covariance of its codes, from which `sample` draws:
+    the ex-post density estimate of arXiv:1903.12436, section 5, with one Gaussian.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
+            returns the reconstruction itself.
+        reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
+            (y_true, y_pred). A default decoder ends in the activation that it expects: a sigmoid
+            for the binary cross-entropy, a softmax for the categorical one. Defaults to
+            "mean_squared_error".
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import AE
+    >>> model = AE(latent_dim=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.sample(3, seed=0).shape
+    ((64, 2), (3, 8))
+    """
+
+    def __init__(
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        reconstruction_loss="mean_squared_error",
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
+        self.reconstruction_loss = losses.get(reconstruction_loss)
+        self.code_density = CodeDensity(self.latent_dim, name="code_density")
+        self.decoder_activation = (
+            losses.output_activation(self.reconstruction_loss)
+            if decoder is None or isinstance(decoder, str)
+            else "linear"
+        )
+        if self.decoder_activation != "linear":
+            self.support = (0.0, 1.0)
+
+    @batched("data")
+    def encode(self, x, training=False):
+        return self._code(x, training)
+
+    def _code(self, x, training):
+        features = self.encoder(x, training=training)
+        return ops.cast(self.features_to_code(features, training=training), "float32")
+
+    @batched("code")
+    def decode(self, z, training=False):
+        output = ops.cast(self.decoder(z, training=training), "float32")
+        return keras.activations.get(self.decoder_activation)(output)
+
+    def loss_terms(self, x, y, training):
+        z = self._code(x, training)
+        if training:
+            self.code_density.update(z)
+        output = self.decode(z, training=training)
+        return {"reconstruction_loss": losses.per_example(self.reconstruction_loss, y, output)}
+
+    def sample_codes(self, num_samples, seed):
+        return self.code_density.sample(num_samples, seed)
+
+    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
+        """New data: codes from the Gaussian of the training codes, decoded.
+
+        Args and Returns: As of `keras_ae.Autoencoder.sample`.
+
+        Raises:
+            RuntimeError: If the model was never trained, and so knows of no codes.
+        """
+        if not self.built or int(self.code_density.num_updates) == 0:
+            raise RuntimeError(
+                f"{type(self).__name__}.sample draws from the codes seen in training, and this "
+                "model has not been trained. Call fit(x) first."
+            )
+        return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
+
+
+class CodeDensity(keras.layers.Layer):
+    """The mean and covariance of the codes, followed while the encoder moves.
+
+    The first hundred batches are averaged; from then on old codes fade by one percent a batch.
+
+    Args:
+        latent_dim: Dimensions of the code.
+    """
+
+    FADING = 0.01
+
+    def __init__(self, latent_dim, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        options = {"trainable": False, "aggregation": "mean"}
+        self.mean = self.add_weight(
+            shape=(latent_dim,), initializer="zeros", name="mean", **options
+        )
+        self.covariance = self.add_weight(
+            shape=(latent_dim, latent_dim), initializer="identity", name="covariance", **options
+        )
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", name="num_updates", **options
+        )
+        self.built = True
+
+    def update(self, z):
+        """Take the codes of a batch into account, shape (batch, latent_dim)."""
+        z = ops.stop_gradient(z)
+        rate = ops.maximum(self.FADING, 1.0 / (self.num_updates + 1.0))
+        batch_mean = ops.mean(z, axis=0)
+        centred = z - batch_mean
+        batch_covariance = ops.matmul(ops.transpose(centred), centred) / ops.cast(
+            ops.shape(z)[0], "float32"
+        )
+        shift = batch_mean - self.mean
+        # The covariance of the mixture of what was known and what came.
+        between = rate * (1.0 - rate) * ops.outer(shift, shift)
+        self.covariance.assign((1.0 - rate) * self.covariance + rate * batch_covariance + between)
+        self.mean.assign(self.mean + rate * shift)
+        self.num_updates.assign(self.num_updates + 1.0)
+
+    def sample(self, num_samples, seed):
+        """Codes, shape (num_samples, latent_dim)."""
+        noise = keras.random.normal((num_samples, self.mean.shape[0]), dtype="float32", seed=seed)
+        # A code that collapsed onto a plane has no Cholesky factor without a little width.
+        variances = ops.diagonal(self.covariance)
+        width = 1e-6 * ops.mean(variances) + 1e-12
+        identity = ops.eye(self.mean.shape[0])
+        factor = ops.cholesky(self.covariance + width * identity)
+        return self.mean + ops.matmul(noise, ops.transpose(factor))

@@ -1,0 +1,48 @@
+"""Denoising autoencoders: Vincent et al. 2008, doi:10.1145/1390156.1390294."""
+
+from keras_ae import corruptions
+from keras_ae.models.ae import AE
+
+
+class DenoisingAE(AE):
+    """Reconstructs the clean data from a corrupted copy: the criterion of section 2.3.
+
+    The corruption is fresh at every training step and the same in every evaluation. `encode` and
+    `reconstruct` take the data as it is, clean or noisy.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"`, `"speckle"`, `"blocks"`, an
+            object of `keras_ae.corruptions`, or any function of (x, seed). Defaults to "gaussian".
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import DenoisingAE, corruptions
+    >>> model = DenoisingAE(latent_dim=2, corruption=corruptions.Masking(rate=0.5), seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.reconstruct(x).shape
+    (64, 8)
+    """
+
+    def __init__(
+        self,
+        latent_dim=16,
+        corruption="gaussian",
+        encoder=None,
+        decoder=None,
+        reconstruction_loss="mean_squared_error",
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            latent_dim, encoder, decoder, reconstruction_loss, network_options, seed, **kwargs
+        )
+        self.corruption = corruptions.get(corruption)
+
+    def loss_terms(self, x, y, training):
+        return super().loss_terms(self.corruption(x, self.step_seed(training)), y, training)

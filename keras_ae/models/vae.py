@@ -1,0 +1,233 @@
+"""Auto-Encoding Variational Bayes: Kingma and Welling 2013, arXiv:1312.6114."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae import likelihoods
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.calls import batched
+from keras_ae.distributions import DiagonalGaussian
+
+
+class VAE(Autoencoder):
+    """Minimises the negative evidence lower bound, eq. 3, with one reparameterised sample.
+
+    `reconstruction_loss` + `kl_loss` is the bound in nats per example, whatever `kl_weight` is.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
+            returns the parameters of the likelihood: logits for a Bernoulli, means for a Gaussian.
+        likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
+            `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or an object of
+            `keras_ae.likelihoods`. Defaults to "bernoulli".
+        kl_weight: Factor of the KL divergence while training: a number of at least 0, or a schedule
+            of the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
+        free_bits: Nats that each dimension of the code may carry before the divergence is
+            penalised, on average over the batch (arXiv:1606.04934, appendix C.8). Defaults to 0.
+
+    Raises:
+        ValueError: If an argument is out of range, or a name unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import VAE
+    >>> model = VAE(latent_dim=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.sample(3, seed=0).shape, model.log_likelihood(x, num_samples=10, seed=0).shape
+    ((3, 8), (64,))
+    """
+
+    objective = ("reconstruction_loss", "kl_loss")
+    code_parameters = 2
+
+    def __init__(
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
+        kl_weight=1.0,
+        free_bits=0.0,
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        if free_bits:
+            # The bound's own divergence stays in the logs; what is minimised has a name of its own.
+            self._set_free_bits()
+        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
+        self.likelihood = likelihoods.get(likelihood)
+        self.support = self.likelihood.support
+        self.kl_weight = _weight(self, "kl_weight", kl_weight)
+        if not isinstance(free_bits, (int, float)) or free_bits < 0:
+            raise ValueError(
+                f"{type(self).__name__}: free_bits={free_bits!r} must be a number of at least 0, "
+                "in nats per dimension."
+            )
+        self.free_bits = free_bits
+
+    def _set_free_bits(self):
+        object.__setattr__(
+            self,
+            "objective",
+            tuple("free_bits_loss" if n == "kl_loss" else n for n in self.objective),
+        )
+        object.__setattr__(self, "diagnostics", (*self.diagnostics, "kl_loss"))
+
+    def build(self, input_shape, target_shape=None):
+        super().build(input_shape, target_shape)
+        self.likelihood.build()
+
+    def decoder_shape(self, target_shape):
+        return self.likelihood.parameter_shape(target_shape)
+
+    def posterior(self, x, training=False):
+        """q(z | x): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        features = self.encoder(x, training=training)
+        parameters = self.features_to_code(features, training=training)
+        return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
+
+    def prior(self, like):
+        """p(z), the standard normal, over codes shaped as a given tensor."""
+        return DiagonalGaussian.standard(like)
+
+    def conditional(self, z, training=False):
+        """p(x | z): the likelihood's distribution over (batch, ...).
+
+        Args:
+            z: Tensor of shape (batch, latent_dim).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        return self.likelihood.distribution(self.decoder(z, training=training))
+
+    @batched("data")
+    def encode(self, x, training=False, sample=False, seed=None):
+        """The posterior's mean of every example, or a draw from the posterior.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+            sample: Whether to draw instead of taking the mean. Defaults to False.
+            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+
+        Returns:
+            Array or tensor of shape (batch, latent_dim), float32.
+        """
+        q = self.posterior(x, training)
+        return q.sample(seed) if sample else q.mean
+
+    @batched("code")
+    def decode(self, z, training=False, sample=False, seed=None):
+        """The mean of p(x | z) of every code, or a draw from it.
+
+        Args:
+            z: Array or tensor of shape (batch, latent_dim).
+            training: Whether layers such as dropout are active. Defaults to False.
+            sample: Whether to draw instead of taking the mean. Defaults to False.
+            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+
+        Returns:
+            Array or tensor of shape (batch, ...), float32.
+        """
+        p = self.conditional(z, training)
+        return p.sample(seed) if sample else p.mean
+
+    def sample_codes(self, num_samples, seed):
+        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
+
+    def loss_weights(self):
+        weight = self.kl_weight(self.step) if callable(self.kl_weight) else self.kl_weight
+        return {"kl_loss": weight, "free_bits_loss": weight}
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        return self.elbo_terms(y, q, q.sample(self.step_seed(training)), training)
+
+    def elbo_terms(self, y, q, z, training):
+        """The two parts of the negative bound for codes z drawn from q, by name."""
+        kl = q.kl_per_dimension()  # (batch, latent_dim)
+        terms = {
+            "reconstruction_loss": -self.conditional(z, training).log_prob(y),
+            "kl_loss": ops.sum(kl, axis=-1),
+        }
+        if self.free_bits:
+            terms["free_bits_loss"] = ops.sum(ops.maximum(ops.mean(kl, axis=0), self.free_bits))
+        return terms
+
+    @batched("data")
+    def log_likelihood(self, x, y=None, num_samples=1000, seed=None):
+        """log p(x) of every example in nats, estimated by importance sampling from the posterior.
+
+        The estimate is a lower bound in expectation, and rises to log p(x) with the number of
+        samples (arXiv:1509.00519, theorem 1).
+
+        Args:
+            x: Array or tensor of shape (batch, ...).
+            y: Targets, for a model of paired data. Defaults to None, x itself.
+            num_samples: Importance samples of each example. Defaults to 1,000.
+            seed: Integer that makes the estimate repeatable. Defaults to None, a fresh draw.
+
+        Returns:
+            Array or tensor of shape (batch,), float32.
+
+        Raises:
+            ValueError: If num_samples is not a positive integer.
+        """
+        if not isinstance(num_samples, int) or num_samples < 1:
+            raise ValueError(
+                f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
+            )
+        target = x if y is None else y
+        q = self.posterior(x)
+        chunk = _largest_divisor(num_samples, 8)
+        many = DiagonalGaussian(*(ops.repeat(p, chunk, axis=0) for p in (q.mean, q.log_variance)))
+        targets = ops.repeat(target, chunk, axis=0)  # (batch * chunk, ...)
+
+        def log_weights(seed):
+            z = many.sample(seed)
+            weights = self.conditional(z).log_prob(targets) + self.prior(z).log_prob(z)
+            return ops.reshape(weights - many.log_prob(z), (-1, chunk))  # (batch, chunk)
+
+        # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
+        def turn(number, total):
+            return ops.logaddexp(total, ops.logsumexp(log_weights(seed.at(number)), axis=-1))
+
+        start = ops.full_like(q.mean[:, 0], -math.inf)
+        total = ops.fori_loop(0, num_samples // chunk, turn, start)
+        return total - math.log(num_samples)
+
+    SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
+
+    def endpoints(self):
+        x = (None, *self.data_shape)
+        if self.target_shape != self.data_shape:
+            return super().endpoints()
+
+        def log_likelihood(x, seed):
+            return self.log_likelihood(x, num_samples=self.SERVED_SAMPLES, seed=seed)
+
+        return {**super().endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
+
+
+def _weight(model, name, weight):
+    if callable(weight) or (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+        return weight
+    raise ValueError(
+        f"{type(model).__name__}: {name}={weight!r} must be a number of at least 0, or a schedule "
+        "of the training step such as keras_ae.schedules.LinearWarmUp(5000)."
+    )
+
+
+def _largest_divisor(number, limit):
+    return next(d for d in range(min(limit, number), 0, -1) if number % d == 0)

@@ -1,0 +1,47 @@
+"""Optimisers of their own for the players of an adversarial model."""
+
+import keras
+
+
+def optimizers_for(model, default, **players):
+    """One optimiser that moves the named networks of a built model by rules of their own.
+
+    Args:
+        model: A built `keras_ae` model.
+        default: Optimiser of every other weight, by name or object.
+        **players: Attribute of the model -> optimiser of that network's weights.
+
+    Returns:
+        A Keras optimiser for `compile`.
+
+    Raises:
+        ValueError: If the model is not built, has no such network, or two weights share a path.
+
+    Example:
+
+    >>> import keras, keras_ae
+    >>> model = keras_ae.FactorVAE(latent_dim=2)
+    >>> model.build((None, 8))
+    >>> slow = keras.optimizers.Adam(1e-5, beta_1=0.5)
+    >>> model.compile(keras_ae.optimizers_for(model, "adam", discriminator=slow))
+    """
+    model.require_built("optimizers_for")
+    by_path = {}
+    paths = [variable.path for variable in model.trainable_variables]
+    for name, optimizer in players.items():
+        network = getattr(model, name, None)
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(
+                f"optimizers_for: {type(model).__name__} has no network {name!r}. Its own players "
+                f"are {', '.join(model.players) or 'none'}; encoder and decoder may be named too."
+            )
+        for variable in network.trainable_variables:
+            if paths.count(variable.path) > 1:
+                raise ValueError(
+                    f"optimizers_for: two weights are called {variable.path}, and optimisers find "
+                    "weights by path. Give your networks different names."
+                )
+            by_path[variable.path] = keras.optimizers.get(optimizer)
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(keras.optimizers.get(default), by_path)
+    )

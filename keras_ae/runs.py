@@ -1,0 +1,433 @@
+"""A training run: one folder with the model, its figures and pictures, and what to resume from.
+
+runs/vae_digits/
+  run.json             the settings that the run was started with
+  model/               the exported model
+  history.csv          the losses of every epoch
+  metrics.json         the figures on the test split
+  *.png                reconstructions, samples, the latent plane, the loss curves
+  checkpoint/          the weights after the last epoch, until the run is complete
+"""
+
+import contextlib
+import csv
+import dataclasses
+import difflib
+import inspect
+import json
+import math
+import os
+import pathlib
+import re
+import shlex
+import shutil
+
+import keras
+import numpy as np
+
+from keras_ae import autoencoder, datasets, models, plots
+
+IN_MEMORY = 2**30  # Bytes of float32 up to which a data set is held as an array.
+SHUFFLED = 2**28  # Bytes of the buffer from which the examples of a larger one are drawn.
+TEST_EXAMPLES = 2000  # For what is too slow or too crowded with a whole test split.
+IMPORTANCE_SAMPLES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything that a run's weights follow from.
+
+    Args:
+        model: Name of a model's class, such as "VAE".
+        data: Name or path, see `keras_ae.datasets.load`. Defaults to "digits".
+        epochs: Passes over the training split. Defaults to 60.
+        batch_size: Examples of a step. Defaults to 64.
+        learning_rate: Of Adam. Defaults to 0.001.
+        seed: Integer from which weights, noise and order follow. Defaults to 0.
+        arguments: Dictionary of the constructor's arguments as JSON holds them: a Keras object is
+            a dictionary with its "class_name" and "config". Defaults to none.
+    """
+
+    model: str
+    data: str = "digits"
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    arguments: dict = dataclasses.field(default_factory=dict)
+
+    def command(self):
+        """The command line that starts this run."""
+        words = ["keras-ae", "train", self.model, "--data", self.data]
+        for name in ("epochs", "batch_size", "learning_rate", "seed"):
+            words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
+        for name, value in self.arguments.items():
+            if name == "latent_dim":
+                words += ["--latent-dim", str(value)]
+                continue
+            words += ["--set", f"{name}={value if _plain(value) else json.dumps(value)}"]
+        return shlex.join(words)
+
+    def folder(self):
+        """The default place of the run: runs/<model>_<data>."""
+        data = pathlib.Path(self.data).stem if os.path.exists(self.data) else self.data
+        name = f"{_snake(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
+        return pathlib.Path("runs") / name
+
+
+def _plain(value):
+    """Whether a string reads as itself after `--set name=`, and not as JSON."""
+    return isinstance(value, str) and parsed(value) == value
+
+
+def parsed(text):
+    """The JSON value of a text, or the text itself where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _snake(name):
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+# ---------------------------------------------------------------------- models
+
+
+def model_classes():
+    """Name -> class of every model."""
+    return dict(inspect.getmembers(models, inspect.isclass))
+
+
+def make_model(settings):
+    """The compiled model of a run's settings, not yet built.
+
+    Raises:
+        ValueError: If the model or an argument is unknown, or an argument is out of range.
+        TypeError: If an argument is of the wrong type.
+    """
+    classes = model_classes()
+    if settings.model not in classes:
+        raise ValueError(
+            f"the model {settings.model!r} is unknown.{_hint(settings.model, classes)} There are "
+            f"{', '.join(classes)}."
+        )
+    cls = classes[settings.model]
+    known = [*autoencoder._parameters(cls), "name", "dtype"]
+    for name in settings.arguments:
+        if name not in known:
+            raise ValueError(
+                f"{settings.model} has no argument {name!r}.{_hint(name, known)} It takes "
+                f"{', '.join(known)}."
+            )
+    keras.utils.set_random_seed(settings.seed)
+    arguments = {
+        name: keras.saving.deserialize_keras_object(value)
+        if isinstance(value, dict) and "class_name" in value
+        else value
+        for name, value in settings.arguments.items()
+    }
+    model = cls(**{"seed": settings.seed, **arguments})
+    model.compile(keras.optimizers.Adam(settings.learning_rate))
+    return model
+
+
+def _hint(name, known):
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+# ---------------------------------------------------------------------- data
+
+
+def splits(data):
+    """The names of the training and the test split: a tenth of "train" where there is no "test"."""
+    datasets.load(data, "train")
+    try:
+        datasets.load(data, "test")
+    except ValueError as no_test:
+        try:
+            datasets.load(data, "train[90%:]")
+        except ValueError:
+            raise no_test from None
+        return "train[:90%]", "train[90%:]"
+    return "train", "test"
+
+
+def examples(data, split):
+    """The examples of a split: an array where they fit in memory, else a dataset of single ones."""
+    dataset = datasets.load(data, split)
+    numbers = dataset.element_spec.shape.num_elements()
+    # Pictures of different sizes have no number of elements; `as_array` says what to do with them.
+    if numbers is None or 4 * numbers * int(dataset.cardinality()) <= IN_MEMORY:
+        return datasets.as_array(data, split)
+    return dataset
+
+
+def first_examples(data, split, count):
+    """The first examples of a split and their labels, or None where it has no labels."""
+    try:
+        dataset = datasets.load(data, split, labels=True)
+    except ValueError:
+        dataset = datasets.load(data, split)
+    batch = _first_batch(dataset, count)
+    return batch if isinstance(batch, tuple) else (batch, None)
+
+
+def _first_batch(dataset, count):
+    return next(dataset.batch(count).as_numpy_iterator())
+
+
+def _ordered_epochs(dataset, settings, first_epoch):
+    """All epochs that remain as one dataset: the order of each follows from seed and epoch."""
+    example_bytes = 4 * dataset.element_spec.shape.num_elements()
+    buffer = max(1, min(SHUFFLED // example_bytes, int(dataset.cardinality())))
+    first_seed = settings.seed * 2**31
+    return dataset.range(first_seed + first_epoch, first_seed + settings.epochs).flat_map(
+        lambda seed: dataset.shuffle(buffer, seed=seed).batch(settings.batch_size)
+    )
+
+
+# ---------------------------------------------------------------------- training
+
+
+def train(settings, folder=None, resume=False, verbose=1):
+    """Train a model and fill a run folder.
+
+    Args:
+        settings: `Settings`.
+        folder: Where to. Defaults to `settings.folder()`. It must not exist or be empty, unless
+            the run is resumed.
+        resume: Whether to go on with the run that was started there with the same settings. It
+            ends with the same weights, to the bit, as if it had not been stopped. Defaults to
+            False.
+        verbose: As of `fit`: 0 silent, 1 a progress bar, 2 a line for every epoch.
+
+    Returns:
+        `pathlib.Path` of the folder.
+
+    Raises:
+        FileExistsError: If there is something in the folder, and resume is False.
+        FileNotFoundError: If there is no run to resume.
+        ValueError: If the settings are not those of the run to resume, or out of range.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_ae import runs
+    >>> settings = runs.Settings("AE", epochs=1, arguments={"latent_dim": 2})
+    >>> folder = runs.train(settings, tempfile.mkdtemp(), verbose=0)
+    >>> (folder / "model" / "card.json").is_file()
+    True
+    """
+    folder = pathlib.Path(folder or settings.folder())
+    _check_folder(folder, settings, resume)
+    if resume and is_complete(folder):
+        return folder
+    model = make_model(settings)
+    train_split, test_split = splits(settings.data)
+    x, x_test = examples(settings.data, train_split), examples(settings.data, test_split)
+    # Whatever is wrong with the data is said before anything is written.
+    model.check_batch(x if isinstance(x, np.ndarray) else _first_batch(x, 1), None, None)
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    if not resume:
+        _write_json(folder / "run.json", _stored(settings))
+    _fit(model, x, x_test, settings, folder, verbose)
+    _finish(model, x_test, test_split, settings, folder)
+    shutil.rmtree(folder / "checkpoint")
+    return folder
+
+
+def is_complete(folder):
+    """Whether a run is finished; one that is not can be resumed."""
+    return (folder / "metrics.json").exists() and not (folder / "checkpoint").exists()
+
+
+def _check_folder(folder, settings, resume):
+    if not resume:
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise FileExistsError(
+                f"{folder} exists and is not an empty folder. Pass another --output, or --resume "
+                "to go on with the run in it."
+            )
+        return
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(
+            f"--resume: there is no run in {folder}. Leave --resume out to start one, or pass the "
+            "--output that it was started with."
+        )
+    before = json.loads((folder / "run.json").read_text())
+    now = _stored(settings)
+    different = [
+        f"{name}={before.get(name)!r}, not {now.get(name)!r}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"--resume: the run in {folder} was started with {' and '.join(different)}. Pass the "
+            "same again to go on with it, or another --output for a run of its own."
+        )
+
+
+def _stored(settings):
+    """The settings as run.json holds them; on another backend the same ones give other weights."""
+    stored = {**dataclasses.asdict(settings), "backend": keras.config.backend()}
+    return json.loads(json.dumps(stored))
+
+
+def _fit(model, x, x_test, settings, folder, verbose):
+    checkpoint = _Checkpoint(folder)
+    first_epoch = checkpoint.restore(model)
+    if first_epoch == settings.epochs:
+        return
+    if isinstance(x, np.ndarray):
+        options = {"x": x, "batch_size": settings.batch_size}
+    else:
+        steps = math.ceil(int(x.cardinality()) / settings.batch_size)
+        options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
+    if not isinstance(x_test, np.ndarray):
+        x_test = x_test.batch(settings.batch_size)
+    model.fit(
+        **options,
+        epochs=settings.epochs,
+        initial_epoch=first_epoch,
+        validation_data=x_test,
+        callbacks=[checkpoint],
+        verbose=verbose,
+    )
+
+
+class _Checkpoint(keras.callbacks.Callback):
+    """After every epoch a row of history.csv, then the weights, in files that appear whole.
+
+    `keras.callbacks.BackupAndRestore` writes weights and epoch number in place and one after the
+    other: a kill between the two would resume with an epoch trained twice.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.rows = []
+
+    def restore(self, model):
+        """Bring a built model to its last whole epoch, and return how many are done."""
+        saved = sorted((self.folder / "checkpoint").glob("epoch_*.weights.h5"))
+        if not saved:
+            return 0
+        epochs = int(re.search(r"\d+", saved[-1].name).group())
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(saved[-1])
+        # A row is written before its weights: one without weights is of an epoch to come.
+        with (self.folder / "history.csv").open(newline="") as file:
+            self.rows = list(csv.DictReader(file))[:epochs]
+        return epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise ValueError(
+                f"the loss became {logs['loss']} in epoch {epoch + 1}. Start again with a lower "
+                "--learning-rate."
+            )
+        self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
+        with whole_file(self.folder / "history.csv") as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.rows[-1])
+            writer.writeheader()
+            writer.writerows(self.rows)
+        path = self.folder / "checkpoint" / f"epoch_{epoch + 1:06}.weights.h5"
+        with whole_file(path) as partial:
+            self.model.save_weights(partial)
+        for older in path.parent.glob("epoch_*.weights.h5"):
+            if older.name < path.name:
+                older.unlink()
+
+
+def read_history(folder):
+    """The losses of every epoch, name -> list of numbers, as `plots.loss_curves` takes them."""
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """A place to write a file that appears at `path` when it is whole, or not at all."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f".partial_{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_json(path, values):
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")
+
+
+# ---------------------------------------------------------------------- results
+
+
+def measure(model, data, split, x=None):
+    """The figures of a model on a split.
+
+    Args:
+        model: A compiled `keras_ae` model.
+        data: Name or path of the data.
+        split: Name of the split.
+        x: What `examples(data, split)` returned, if it is at hand.
+
+    Returns:
+        Dictionary: the data, the split, its number of examples, every mean loss, and for
+        variational models the log-likelihood in nats per example, with the number of importance
+        samples and of the examples, the split's first ones, that it was estimated from.
+    """
+    x = examples(data, split) if x is None else x
+    count = len(x) if isinstance(x, np.ndarray) else int(x.cardinality())
+    figures = {"data": data, "split": split, "examples": count}
+    figures |= model.evaluate(x, batch_size=100, return_dict=True, verbose=0)
+    if hasattr(model, "log_likelihood"):
+        first = x[:TEST_EXAMPLES] if isinstance(x, np.ndarray) else _first_batch(x, TEST_EXAMPLES)
+        values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0)
+        figures["log_likelihood"] = float(values.mean())
+        figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
+        figures["log_likelihood_examples"] = len(first)
+    return figures
+
+
+def _finish(model, x_test, test_split, settings, folder):
+    figures = measure(model, settings.data, test_split, x_test)
+    _draw(model, settings, test_split, folder)
+    if keras.config.backend() == "torch":  # Which cannot write a SavedModel.
+        with whole_file(folder / "model.keras") as partial:
+            model.save(partial)
+    else:
+        card = {
+            "data": settings.data,
+            "figures": figures,
+            "seed": settings.seed,
+            "command": settings.command(),
+        }
+        model.export(folder / "model", card=card, overwrite=True)
+    _write_json(folder / "metrics.json", figures)
+
+
+def _draw(model, settings, split, folder):
+    """The run's pictures; those of examples only where examples can be drawn."""
+    x, labels = first_examples(settings.data, split, TEST_EXAMPLES)
+    if labels is not None and labels.ndim > 1:
+        labels = labels[:, 0]
+    figures = {
+        "loss_curves.png": plots.loss_curves(read_history(folder)),
+        "latent_plane.png": plots.latent_plane(model.encode(x), labels),
+    }
+    if plots.can_draw(x):
+        shown = x[:20]
+        figures["reconstructions.png"] = plots.reconstructions(shown, model.reconstruct(shown))
+        figures["samples.png"] = plots.image_grid(model.sample(64, seed=settings.seed))
+    for name, figure in figures.items():
+        with whole_file(folder / name) as partial:
+            figure.savefig(partial)

@@ -1,0 +1,51 @@
+"""Seeds known only while a program runs, and noise that differs between replicas."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import backend
+
+# Neighbouring draws are this far apart: torch adds the two numbers of a seed, so that a small
+# stride would let one draw meet the next batch's.
+_STRIDE = 7_368_787
+
+
+class ReplicaSeedGenerator(keras.random.SeedGenerator):
+    """A seed generator whose draws differ between the replicas of a `tf.distribute` strategy.
+
+    Keras' own gives every replica the same numbers, so that a batch split over two devices would
+    see the same noise twice.
+    """
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        index = backend.replica_index()
+        if index is None:
+            return seed
+        return seed + ops.cast(ops.stack([index * _STRIDE, 0]), seed.dtype)
+
+
+class RunSeed(keras.random.SeedGenerator):
+    """A seed that is a tensor of two integers, such as the argument of a served function.
+
+    Args:
+        pair: Tensor or array of shape (2,): the seed, and a number that tells batches apart.
+            Batches lie `TURNS` apart, so that the turns of a loop within one meet no other's.
+    """
+
+    TURNS = 65_536
+
+    def __init__(self, pair):
+        # No state variable: the draws are counted while the program is traced.
+        self.pair = ops.cast(pair, backend.SEED_DTYPE)
+        self.draws = 0
+
+    def next(self, ordered=True):
+        offset = np.array([self.draws * _STRIDE % 2**31, 0])
+        self.draws += 1
+        return self.pair + ops.cast(offset, self.pair.dtype)
+
+    def at(self, index):
+        """The seed of one turn of a loop, whose draws meet no other turn's."""
+        return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))

@@ -1,0 +1,121 @@
+"""`tf.data` pipelines: arrays as batches, and datasets of any form as batches of floats.
+
+Imported only where a dataset or the TensorFlow backend is in use.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def dataset_of_batches(batches):
+    """A `tf.data.Dataset` of one epoch of `inputs.ArrayBatches`, gathered outside Python.
+
+    The order comes from NumPy once a pass, so that it is the same on every backend; the rows are
+    gathered by TensorFlow's own threads, without a Python call a step.
+    """
+    size, length = batches.batch_size, batches.num_examples
+    in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
+    if in_memory:
+        tensors = tuple(tf.constant(array) for array in batches.arrays)
+
+    def gather(indices):
+        if in_memory:
+            rows = tuple(tf.gather(tensor, indices) for tensor in tensors)
+        else:
+            rows = tf.numpy_function(batches.take, [indices], [tf.float32] * len(batches.arrays))
+        for row, array in zip(rows, batches.arrays, strict=True):
+            row.set_shape((None if length % size else size, *array.shape[1:]))
+        return tuple(tf.cast(row, tf.float32) for row in rows)
+
+    def order_of_epoch():
+        """The indices of all batches of the epoch in one row, and where each batch begins."""
+        parts = list(batches.index_batches())
+        return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+
+    def batches_of_epoch(_):
+        indices, starts = tf.numpy_function(order_of_epoch, [], [tf.int64, tf.int64])
+        indices, starts = tf.ensure_shape(indices, (None,)), tf.ensure_shape(starts, (None,))
+        return tf.data.Dataset.range(batches.steps_per_epoch).map(
+            lambda batch: indices[starts[batch] : starts[batch + 1]]
+        )
+
+    options = tf.data.Options()
+    options.deterministic = True
+    return (
+        tf.data.Dataset.range(1)
+        .flat_map(batches_of_epoch)
+        .map(gather, num_parallel_calls=1)
+        .apply(tf.data.experimental.assert_cardinality(batches.steps_per_epoch))
+        .with_options(options)
+        .prefetch(4)
+    )
+
+
+def canonical(dataset, batch_size, rank=None):
+    """Batches of float32 x, (x, target) or (x, target, weights) from a dataset of any form.
+
+    Args:
+        dataset: `tf.data.Dataset` of batches or single examples, of x, of tuples, or of TFDS
+            features with an "image", whose uint8 values are scaled to [0, 1].
+        batch_size: Examples of a batch, which says that the dataset yields single ones; or None.
+        rank: Rank of one example, if the model knows it.
+
+    Returns:
+        `tf.data.Dataset` of tuples.
+
+    Raises:
+        TypeError: If the elements are not tensors of numbers.
+        ValueError: If the batch size is asked for of a dataset that is batched already.
+    """
+    spec = dataset.element_spec
+    if isinstance(spec, dict):
+        if "image" not in spec:
+            raise TypeError(
+                f"The dataset yields dictionaries with {', '.join(map(repr, spec))} and no "
+                "'image'. Map it to its inputs: dataset.map(lambda features: features['...'])."
+            )
+        scaled = spec["image"].dtype == tf.uint8
+        dataset = dataset.map(
+            lambda features: tf.cast(features["image"], tf.float32) / (255.0 if scaled else 1.0),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        rank = rank or 3
+        spec = dataset.element_spec
+    if not isinstance(spec, tuple):
+        dataset, spec = dataset.map(lambda x: (x,)), (spec,)
+    for part in spec:
+        if not isinstance(part, tf.TensorSpec) or not (
+            part.dtype.is_floating or part.dtype.is_integer or part.dtype.is_bool
+        ):
+            raise TypeError(
+                f"The dataset yields {part}, and tensors of numbers are needed: x, (x, target) or "
+                "(x, target, sample_weight)."
+            )
+    single = _yields_single_examples(spec[0].shape, rank)
+    if batch_size is not None and single is False:
+        raise ValueError(
+            f"batch_size={batch_size} was passed with a dataset that yields batches of shape "
+            f"{tuple(spec[0].shape)}. Leave batch_size out, or dataset.unbatch() first."
+        )
+    if single or batch_size is not None:
+        dataset = dataset.batch(batch_size or 32)
+    return dataset.map(
+        lambda *parts: tuple(tf.cast(part, tf.float32) for part in parts),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+
+
+def _yields_single_examples(shape, rank):
+    """Whether elements of this shape are single examples; None if it cannot be told."""
+    if shape.rank is None:
+        return None
+    if rank is not None:
+        return {rank: True, rank + 1: False}.get(shape.rank)
+    if shape.rank == 0 or shape.rank > 3:
+        return False
+    if shape[0] is None:
+        return False
+    # With fixed sizes throughout: a vector, or a picture with up to four channels.
+    if shape.rank == 1 or (shape.rank == 3 and shape[-1] <= 4):
+        return True
+    return None

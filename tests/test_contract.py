@@ -1,0 +1,674 @@
+"""Every property that all models share, for every model."""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+import keras_ae
+
+BACKEND = keras.config.backend()
+every_model = pytest.mark.parametrize("name", zoo.MODELS)
+variational = pytest.mark.parametrize("name", zoo.VARIATIONAL)
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# ------------------------------------------------------------------ the zoo is whole
+
+
+def test_every_public_model_is_in_the_zoo():
+    public = {
+        name
+        for name, value in vars(keras_ae).items()
+        if inspect.isclass(value) and issubclass(value, keras_ae.Autoencoder)
+    }
+    assert public - {"Autoencoder"} == set(zoo.MODELS)
+
+
+@every_model
+def test_every_model_says_what_it_is(name):
+    cls = getattr(keras_ae, name)
+    module = inspect.getmodule(cls).__doc__
+    assert any(key in module for key in ("arXiv:", "doi:", "openreview.net")), module
+    for section in ("Args:", "Example:"):
+        assert section in cls.__doc__
+
+
+# ------------------------------------------------------------------ what fit takes
+
+
+def forms(x):
+    """name -> (data for fit, its keyword arguments)."""
+    import tensorflow as tf
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return (x[index * 16 : (index + 1) * 16],)
+
+    def generator():
+        for _ in range(2):
+            for start in (0, 16, 32):
+                yield x[start : start + 16]
+
+    slices = tf.data.Dataset.from_tensor_slices
+    return {
+        "array": ((x,), {"batch_size": 16}),
+        "list": ((x.tolist(),), {"batch_size": 16}),
+        "pair": ((x, x), {"batch_size": 16}),
+        "uint8": ((x.astype("uint8"),), {"batch_size": 16}),
+        "float64": ((x.astype("float64"),), {"batch_size": 16}),
+        "tensor": ((ops.convert_to_tensor(x),), {"batch_size": 16}),
+        "batched dataset": ((slices(x).batch(16),), {}),
+        "dataset of examples": ((slices(x),), {"batch_size": 16}),
+        "dataset of pairs": ((slices((x, x)).batch(16),), {}),
+        "weighted dataset": ((slices((x, x, np.ones(len(x)))).batch(16),), {}),
+        "PyDataset": ((Batches(),), {}),
+        "generator": ((generator(),), {"steps_per_epoch": 3}),
+    }
+
+
+@every_model
+def test_all_forms_of_data_train_alike(name):
+    x = zoo.data()
+    losses = {}
+    for form, (arguments, options) in forms(x).items():
+        model = zoo.compiled(name)
+        history = model.fit(*arguments, epochs=2, verbose=0, shuffle=False, **options)
+        losses[form] = history.history["loss"]
+    for form, values in losses.items():
+        np.testing.assert_allclose(values, losses["array"], rtol=1e-4, err_msg=form)
+
+
+def test_tfds_features_train_as_they_come():
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype("uint8")
+    features = {"image": images, "label": np.arange(20)}
+    model = keras_ae.VAE(2, network_options={"filters": (2, 2), "units": (4,)})
+    model.compile("adam")
+    dataset = tf.data.Dataset.from_tensor_slices(features)
+    model.fit(dataset, batch_size=10, verbose=0, validation_data=dataset)
+    assert model.data_shape == (8, 8, 1)
+    np.testing.assert_allclose(
+        model.encode(dataset), model.encode(images.astype("float32") / 255), atol=1e-6
+    )
+
+
+@every_model
+def test_targets_of_another_shape(name):
+    x, y = zoo.data(), zoo.data(width=8)
+    model = zoo.compiled(name)
+    model.fit(x, y, batch_size=16, verbose=0, validation_data=(x, y))
+    assert model.reconstruct(x).shape == y.shape
+    assert model.sample(3, seed=0).shape == (3, 8)
+    assert np.isfinite(model.evaluate(x, y, verbose=0, return_dict=True)["loss"])
+    if name in zoo.VARIATIONAL:
+        assert model.log_likelihood(x, y, num_samples=4, seed=0).shape == (48,)
+    with pytest.raises(ValueError, match="no target was passed"):
+        model.fit(x, verbose=0)
+
+
+def test_targets_of_another_image_size():
+    x = np.random.default_rng(0).random((8, 8, 8, 1), "float32")
+    y = np.random.default_rng(1).random((8, 16, 16, 3), "float32")
+    model = keras_ae.AE(2, network_options={"filters": (2, 2), "units": (4,)})
+    model.compile("adam")
+    model.fit(x, y, verbose=0)
+    assert model.reconstruct(x).shape == y.shape
+
+
+@every_model
+def test_validation_forms_agree(name):
+    x, held_out = zoo.data(64), zoo.data(16, seed=5)
+    joined = np.concatenate([x[:48], held_out])
+    results = []
+    for train, options in (
+        (x[:48], {"validation_data": held_out}),
+        (x[:48], {"validation_data": (held_out, held_out)}),
+        (x[:48], {"validation_data": (held_out, held_out, np.ones(16))}),
+        (joined, {"validation_split": 0.25}),
+    ):
+        model = zoo.compiled(name)
+        history = model.fit(train, epochs=2, batch_size=16, verbose=0, **options)
+        results.append(history.history["val_loss"])
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], rtol=1e-5)
+
+
+@every_model
+def test_sample_weights_count_examples(name):
+    """Weight 0 removes an example from the loss, which is the mean of weighted losses."""
+    x = zoo.data(32)
+    model = zoo.fitted(name)
+    weights = np.concatenate([np.ones(16), np.zeros(16)])
+    options = {"batch_size": 32, "verbose": 0, "return_dict": True}
+    kept = model.evaluate(x, sample_weight=weights, **options)
+    scaled = model.evaluate(x, sample_weight=3 * weights, **options)
+    assert kept["loss"] == pytest.approx(scaled["loss"], rel=1e-5)
+    model.compile(keras.optimizers.SGD(0.0))
+    before = zoo.weights(model)
+    model.fit(x, sample_weight=weights, verbose=0)
+    trainable = [v.numpy() for v in model.trainable_variables]
+    assert any(same([a], trainable[:1]) for a in before)
+
+
+def test_sample_weights_reach_the_gradient():
+    x = zoo.data(32)
+    twice = zoo.compiled("AE", keras.optimizers.SGD(0.1))
+    twice.fit(x, sample_weight=np.full(32, 2.0), batch_size=32, verbose=0)
+    faster = zoo.compiled("AE", keras.optimizers.SGD(0.2))
+    faster.fit(x, batch_size=32, verbose=0)
+    for a, b in zip(twice.trainable_variables, faster.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@every_model
+def test_history_holds_every_declared_loss(name):
+    model = zoo.compiled(name)
+    history = model.fit(zoo.data(), validation_data=zoo.data(), verbose=0).history
+    names = {"loss", *model.objective, *sum(model.players.values(), ()), *model.diagnostics}
+    assert set(history) == names | {f"val_{n}" for n in names}
+    weights = {k: float(v) for k, v in model.loss_weights().items()}
+    total = sum(weights.get(n, 1.0) * history[n][0] for n in model.objective)
+    assert history["loss"][0] == pytest.approx(total, rel=1e-5)
+
+
+# ------------------------------------------------------------------ training
+
+
+@every_model
+def test_training_lowers_the_loss(name):
+    history = zoo.compiled(name).fit(zoo.data(), epochs=40, batch_size=16, verbose=0).history
+    reconstruction = history["reconstruction_loss"]
+    assert reconstruction[-1] < 0.9 * reconstruction[0]
+
+
+@every_model
+def test_the_seed_decides_everything(name):
+    first, second = (zoo.weights(zoo.fitted(name, epochs=2)) for _ in range(2))
+    keras.utils.set_random_seed(0)
+    assert any(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    runs = []
+    for seed in (3, 3, 4):
+        keras.utils.set_random_seed(0)
+        runs.append(zoo.weights(zoo.fitted(name, epochs=2, seed=seed)))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+class Seen(keras.callbacks.Callback):
+    """The order in which a model of identity data saw its examples."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches, self.orders = batches, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.epoch = epoch
+        self.orders.append(np.concatenate([b[0][:, 0] for b in self.batches.get_numpy_iterator()]))
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    x = np.arange(100, dtype="float32")[:, None]
+
+    def order(seed, epoch, **options):
+        batches = keras_ae.inputs.ArrayBatches((x,), 16, shuffle=True, seed=seed, **options)
+        batches.epoch = epoch
+        streams = [[b[0] for b in batches.get_numpy_iterator()]]
+        streams.append([b[0].numpy() for b in batches.get_tf_dataset()])
+        flat = [np.concatenate(stream)[:, 0] for stream in streams]
+        assert np.array_equal(*flat)
+        return flat[0]
+
+    assert np.array_equal(np.sort(order(0, 0)), x[:, 0])
+    assert not np.array_equal(order(0, 0), order(0, 1))
+    assert not np.array_equal(order(0, 0), order(1, 0))
+    assert np.array_equal(order(0, 5), order(0, 5))
+    # Two epochs of four steps are the first eight batches of the endless stream of passes.
+    stream = np.concatenate([order(0, 0), order(0, 1)])
+    parts = np.concatenate([order(0, e, steps_per_epoch=4) for e in range(2)])
+    assert np.array_equal(parts[:100], stream[:100])
+
+
+def test_a_memory_mapped_file_is_read_in_pieces(tmp_path):
+    np.save(tmp_path / "x.npy", zoo.data())
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    losses = [
+        zoo.compiled("AE").fit(values, epochs=2, batch_size=16, verbose=0).history["loss"]
+        for values in (x, zoo.data())
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
+@every_model
+def test_evaluation_repeats_itself(name):
+    model = zoo.fitted(name)
+    options = {"batch_size": 16, "verbose": 0, "return_dict": True}
+    first = model.evaluate(zoo.data(), **options)
+    model.fit(zoo.data()[:4], epochs=0, verbose=0)
+    assert model.evaluate(zoo.data(), **options) == first
+
+
+@every_model
+def test_batch_methods(name):
+    model = zoo.compiled(name)
+    x = zoo.data(16)
+    first = model.test_on_batch(x, return_dict=True)
+    model.train_on_batch(x)
+    assert set(model.train_on_batch(x, return_dict=True)) == set(first)
+    assert model.predict(x, verbose=0).shape == x.shape
+    np.testing.assert_allclose(model.predict(x, verbose=0), model.reconstruct(x), atol=1e-6)
+
+
+@every_model
+@pytest.mark.parametrize(
+    "compile_options",
+    [
+        {"run_eagerly": True},
+        {"jit_compile": True},
+        {"steps_per_execution": 2},
+        {"metrics": ["mae"]},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_compile_options_change_nothing(name, compile_options):
+    if BACKEND == "torch" and not compile_options.keys() & {"run_eagerly", "metrics"}:
+        pytest.skip("Keras has no steps_per_execution on torch; its jit needs a C++ compiler")
+    # Without noise, for XLA draws other numbers.
+    plain, changed = zoo.compiled("AE"), zoo.compiled("AE", compile_options=compile_options)
+    if "jit_compile" not in compile_options:
+        plain, changed = zoo.compiled(name), zoo.compiled(name, compile_options=compile_options)
+    changed.build((None, 6))
+    plain.build((None, 6))
+    changed.set_weights(plain.get_weights())
+    for model in (plain, changed):
+        model.fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
+    for a, b in zip(plain.trainable_variables, changed.trainable_variables, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_compiled_by_xla_it_trains(name):
+    if BACKEND == "torch":
+        pytest.skip("XLA is TensorFlow's and JAX's")
+    model = zoo.compiled(name, compile_options={"jit_compile": True})
+    assert np.isfinite(model.fit(zoo.data(), batch_size=16, verbose=0).history["loss"][0])
+
+
+@every_model
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision(name, policy):
+    model = (
+        zoo.compiled(name, dtype=policy, discriminator=None)
+        if name == "FactorVAE"
+        else (zoo.compiled(name, dtype=policy))
+    )
+    x = zoo.data()
+    history = model.fit(x, epochs=2, batch_size=16, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
+    exact = zoo.compiled(name, discriminator=None) if name == "FactorVAE" else zoo.compiled(name)
+    exact.build((None, 6))
+    exact.set_weights(model.get_weights())
+    np.testing.assert_allclose(model.encode(x), exact.encode(x), atol=0.05)
+
+
+@every_model
+def test_gradient_accumulation(name):
+    optimizer = keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
+    model = zoo.compiled(name, optimizer)
+    model.build((None, 6))
+    before = zoo.weights(model)
+    model.fit(zoo.data(16), batch_size=16, verbose=0)
+    trainable = [v.numpy() for v in model.trainable_variables]
+    assert sum(any(np.array_equal(t, b) for b in before) for t in trainable) == len(trainable)
+    model.fit(zoo.data(16), batch_size=16, verbose=0)
+    moved = [v.numpy() for v in model.trainable_variables]
+    assert not same(trainable, moved)
+
+
+@every_model
+def test_regularisers_belong_to_the_loss(name):
+    options = {"units": (8,), "kernel_regularizer": "l2"}
+    model = zoo.compiled(name, network_options=options)
+    model.fit(zoo.data(), batch_size=48, verbose=0)
+    logs = model.evaluate(zoo.data(), batch_size=48, verbose=0, return_dict=True)
+    weights = {k: float(v) for k, v in model.loss_weights().items()}
+    terms = sum(weights.get(n, 1.0) * logs[n] for n in model.objective)
+    kernels = [
+        v.numpy()
+        for network in (model.encoder, model.decoder)
+        for v in network.trainable_variables
+        if v.regularizer is not None
+    ]
+    assert kernels
+    penalty = 0.01 * sum((k**2).sum() for k in kernels)
+    assert logs["loss"] - terms == pytest.approx(penalty, rel=1e-3)
+
+
+@every_model
+def test_learning_stays_inside_the_players(name):
+    """Zeroing one player's losses leaves exactly that player's weights still."""
+    cls = type(zoo.MODELS[name]())
+    players = [None, *cls.players]
+    for silenced in players:
+
+        class Silenced(cls):
+            def loss_terms(self, x, y, training):
+                terms = super().loss_terms(x, y, training)
+                names = self.objective if silenced is None else self.players[silenced]  # noqa: B023
+                return {k: 0.0 * v if k in names else v for k, v in terms.items()}
+
+        model = Silenced(2, **zoo.OPTIONS)
+        model.compile(keras.optimizers.SGD(0.1))
+        model.build((None, 6))
+        before = [[v.numpy().copy() for v in group] for group in model.variable_groups()]
+        model.fit(zoo.data(), batch_size=16, verbose=0)
+        for player, group, old in zip(players, model.variable_groups(), before, strict=True):
+            moved = [not np.array_equal(v.numpy(), b) for v, b in zip(group, old, strict=True)]
+            assert any(moved) != (player == silenced), (silenced, player)
+
+
+def test_an_optimizer_for_each_player():
+    model = zoo.MODELS["FactorVAE"]()
+    model.build((None, 6))
+    frozen = keras.optimizers.SGD(0.0)
+    model.compile(keras_ae.optimizers_for(model, keras.optimizers.SGD(0.1), discriminator=frozen))
+    before = [[v.numpy().copy() for v in g] for g in model.variable_groups()]
+    model.fit(zoo.data(), batch_size=16, verbose=0)
+    after = [[v.numpy() for v in g] for g in model.variable_groups()]
+    assert not same(before[0], after[0])
+    assert same(before[1], after[1])
+    with pytest.raises(ValueError, match="no network 'critic'"):
+        keras_ae.optimizers_for(model, "adam", critic="sgd")
+
+
+# ------------------------------------------------------------------ calls
+
+
+@every_model
+def test_arrays_in_numpy_out(name):
+    model = zoo.fitted(name)
+    x = zoo.data(37)
+    calls = {
+        "encode": (x, (37, 2)),
+        "decode": (np.zeros((37, 2), "float32"), (37, 6)),
+        "reconstruct": (x, (37, 6)),
+    }
+    for method, (argument, shape) in calls.items():
+        call = getattr(model, method)
+        whole = call(argument)
+        assert isinstance(whole, np.ndarray) and whole.dtype == np.float32
+        assert whole.shape == shape
+        np.testing.assert_allclose(call(argument, batch_size=10), whole, atol=1e-6)
+        np.testing.assert_allclose(call(argument.tolist()), whole, atol=1e-6)
+        assert np.array_equal(call(argument), whole)
+    np.testing.assert_allclose(model.decode(model.encode(x)), model.reconstruct(x), atol=1e-6)
+
+
+@every_model
+def test_tensors_in_tensors_out(name):
+    model = zoo.fitted(name)
+    x = ops.convert_to_tensor(zoo.data(5))
+    z = model.encode(x)
+    assert ops.is_tensor(z) and ops.is_tensor(model.decode(z))
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.reconstruct(x)), model.reconstruct(zoo.data(5)), atol=1e-6
+    )
+
+
+@every_model
+def test_gradients_flow_through_the_calls(name):
+    """d reconstruct / d x by autodiff equals a difference quotient."""
+    model = zoo.fitted(name)
+    x = zoo.data(3) * 0.5 + 0.25
+    step = np.zeros_like(x)
+    step[1, 2] = 1e-2
+
+    def total(values):
+        return ops.sum(ops.square(model.reconstruct(values)))
+
+    gradient = gradient_of(total, x)
+    difference = float(total(ops.convert_to_tensor(x + step)))
+    difference -= float(total(ops.convert_to_tensor(x - step)))
+    assert gradient[1, 2] == pytest.approx(difference / 2e-2, rel=0.05, abs=1e-4)
+    assert np.abs(gradient).max() > 0
+
+
+def gradient_of(function, x):
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tensor = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(tensor)
+            value = function(tensor)
+        return tape.gradient(value, tensor).numpy()
+    if BACKEND == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(jax.numpy.asarray(x)))
+    import torch
+
+    tensor = torch.tensor(x, requires_grad=True)
+    function(tensor).backward()
+    return tensor.grad.numpy()
+
+
+@variational
+def test_the_likelihood_is_differentiable(name):
+    model = zoo.fitted(name)
+    x = zoo.data(3)
+    gradient = gradient_of(
+        lambda v: ops.sum(model.log_likelihood(v, num_samples=4, seed=0)), x * 0.5 + 0.25
+    )
+    assert np.all(np.isfinite(gradient)) and np.abs(gradient).max() > 0
+
+
+@every_model
+def test_symbolic_calls_make_models(name):
+    model = zoo.fitted(name)
+    inputs = keras.Input((6,))
+    features = keras.Model(inputs, model.encode(inputs))
+    x = zoo.data(5)
+    np.testing.assert_allclose(features.predict(x, verbose=0), model.encode(x), atol=1e-6)
+    code = keras.Input((2,))
+    generator = keras.Model(code, model.decode(code))
+    z = model.encode(x)
+    np.testing.assert_allclose(generator.predict(z, verbose=0), model.decode(z), atol=1e-6)
+
+
+@every_model
+def test_samples_follow_their_seed(name):
+    model = zoo.fitted(name)
+    first = model.sample(20, seed=3)
+    assert first.shape == (20, 6) and first.min() >= -5
+    assert np.array_equal(model.sample(20, seed=3), first)
+    assert not np.array_equal(model.sample(20, seed=4), first)
+    assert not np.array_equal(model.sample(20), model.sample(20))
+    np.testing.assert_allclose(model.sample(20, seed=3, batch_size=8), first, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["AE", "DenoisingAE"])
+def test_plain_models_sample_once_trained(name):
+    model = zoo.compiled(name)
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        model.sample(3)
+    model.build((None, 6))
+    with pytest.raises(RuntimeError, match="has not been trained"):
+        model.sample(3)
+
+
+@variational
+def test_draws_on_demand(name):
+    model = zoo.fitted(name)
+    x = zoo.data(8)
+    assert np.array_equal(model.encode(x), model.encode(x))
+    drawn = model.encode(x, sample=True, seed=1)
+    assert np.array_equal(drawn, model.encode(x, sample=True, seed=1))
+    assert not np.array_equal(drawn, model.encode(x, sample=True, seed=2))
+    assert not np.array_equal(model.encode(x, sample=True), model.encode(x, sample=True))
+    binary = model.decode(drawn, sample=True, seed=1)
+    assert set(np.unique(binary)) <= {0.0, 1.0}
+    likelihood = model.log_likelihood(x, num_samples=12, seed=0)
+    assert likelihood.shape == (8,) and np.all(likelihood < 0)
+    assert np.array_equal(likelihood, model.log_likelihood(x, num_samples=12, seed=0))
+    assert not np.array_equal(likelihood, model.log_likelihood(x, num_samples=12, seed=1))
+
+
+def test_a_progress_bar_when_asked(capsys):
+    model = zoo.fitted("AE")
+    capsys.readouterr()
+    model.encode(zoo.data(), batch_size=8)
+    assert capsys.readouterr().out == ""
+    model.encode(zoo.data(), batch_size=8, verbose=1)
+    assert "6/6" in capsys.readouterr().out
+
+
+@every_model
+def test_summary(name, capsys):
+    zoo.fitted(name).summary()
+    printed = capsys.readouterr().out
+    assert "encoder" in printed and "decoder" in printed
+
+
+# ------------------------------------------------------------------ networks of your own
+
+
+@every_model
+def test_your_own_networks(name):
+    x = zoo.data()
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
+    model = zoo.compiled(name, encoder=encoder, decoder=decoder)
+    model.fit(x, verbose=0)
+    assert model.encoder is encoder and model.decoder is decoder
+    again = type(model).from_config(model.get_config())
+    again.build((None, 6))
+    assert again.encoder is not encoder
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
+
+
+@every_model
+@pytest.mark.parametrize("shape", [(6,), (8, 8, 1), (5, 3)], ids=["dense", "conv", "recurrent"])
+def test_networks_fit_the_data(name, shape):
+    x = np.random.default_rng(0).integers(0, 2, (8, *shape)).astype("float32")
+    options = {"units": (4,)} | ({"filters": (2, 2)} if len(shape) == 3 else {})
+    model = zoo.compiled(name, network_options=options)
+    model.fit(x, verbose=0)
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(2, seed=0).shape == (2, *shape)
+
+
+@every_model
+def test_network_options(name):
+    options = {
+        "units": (8,),
+        "activation": "elu",
+        "kernel_initializer": "he_normal",
+        "kernel_regularizer": "l1_l2",
+        "activity_regularizer": "l1",
+        "dropout": 0.2,
+        "batch_normalization": True,
+    }
+    model = zoo.compiled(name, network_options=options)
+    history = model.fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+    x = zoo.data(8)
+    assert np.array_equal(model.encode(x), model.encode(x))
+
+
+# ------------------------------------------------------------------ configuration and state
+
+
+@every_model
+def test_the_configuration_is_what_was_given(name):
+    model = zoo.fitted(name)
+    config = json.loads(json.dumps(model.get_config()))
+    assert config["encoder"] is None and config["latent_dim"] == 2
+    again = type(model).from_config(config)
+    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
+
+
+@every_model
+def test_clone_model(name):
+    model = zoo.fitted(name)
+    clone = keras.models.clone_model(model)
+    clone.build((None, 6))
+    assert clone.seed_generator is not model.seed_generator
+    shared = {id(v) for v in clone.variables} & {id(v) for v in model.variables}
+    assert not shared
+    clone.set_weights(model.get_weights())
+    np.testing.assert_allclose(clone.encode(zoo.data()), model.encode(zoo.data()), atol=1e-6)
+
+
+@every_model
+def test_a_saved_model_goes_on_as_if_never_saved(name, tmp_path):
+    model = zoo.fitted(name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_ae.load(tmp_path / "model.keras")
+    assert same(zoo.weights(model), zoo.weights(loaded))
+    for m in (model, loaded):
+        m.fit(zoo.data(), initial_epoch=1, epochs=3, batch_size=16, verbose=0)
+    assert same(zoo.weights(model), zoo.weights(loaded))
+
+
+@every_model
+def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
+    """With shuffling, noise, optimiser state and a warm-up."""
+
+    class Killed(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def run(callbacks, seed_of_the_process):
+        keras.utils.set_random_seed(seed_of_the_process)
+        given = {}
+        if name in zoo.VARIATIONAL:
+            given["kl_weight"] = keras_ae.schedules.LinearWarmUp(10)
+        model = zoo.compiled(name, **given)
+        model.fit(zoo.data(), epochs=4, batch_size=10, verbose=0, callbacks=callbacks)
+        return zoo.weights(model)
+
+    whole = run([], 0)
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    with pytest.raises(KeyboardInterrupt):
+        run([backup(), Killed()], 0)
+    assert same(run([backup()], 7), whole)
+
+
+@every_model
+def test_the_usual_callbacks(name, tmp_path):
+    pytest.importorskip("tensorboard")
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
+        keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1e9),
+        keras.callbacks.CSVLogger(tmp_path / "history.csv"),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.ReduceLROnPlateau(),
+    ]
+    if BACKEND == "tensorflow":
+        callbacks.append(keras.callbacks.TensorBoard(tmp_path / "logs"))
+    model = zoo.compiled(name)
+    history = model.fit(
+        zoo.data(), validation_data=zoo.data(), epochs=5, verbose=0, callbacks=callbacks
+    )
+    assert len(history.history["loss"]) == 2
+    best = keras_ae.load(tmp_path / "best.keras")
+    assert isinstance(best, type(model))

@@ -1,0 +1,253 @@
+"""Corruptions: what they change and how often, their seeds, dtypes, configuration and errors."""
+
+import doctest
+
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_ae import corruptions
+from keras_ae.corruptions import AdditiveGaussian, Blocks, Masking, SaltAndPepper, Speckle
+
+ALL = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2), Blocks(3, 2)]
+IMAGES = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 10, 3)).astype("float32")
+
+
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def name_of(value):
+    return type(value).__name__
+
+
+def compiled(corruption, shape):
+    """A graph on TensorFlow, of which not even the height is known, and a jitted call on JAX."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(shape, "float32")]
+        return tf.function(lambda x: corruption(x, 7), input_signature=signature)
+    import jax
+
+    return jax.jit(lambda x: corruption(x, 7))
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_shape_and_dtype_are_kept(corruption, dtype):
+    x = keras.ops.cast(IMAGES, dtype)
+    noisy = corruption(x, seed=0)
+    assert tuple(noisy.shape) == IMAGES.shape
+    assert keras.backend.standardize_dtype(noisy.dtype) == dtype
+    assert bool(keras.ops.any(noisy != x))
+    assert bool(keras.ops.all(keras.ops.isfinite(noisy)))
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+def test_seeds_repeat_and_seed_generators_advance(corruption):
+    first = numpy(corruption(IMAGES, 5))
+    assert np.array_equal(first, numpy(corruption(IMAGES, 5)))
+    assert not np.array_equal(first, numpy(corruption(IMAGES, 6)))
+    generator = keras.random.SeedGenerator(5)
+    draws = [numpy(corruption(IMAGES, generator)) for _ in range(2)]
+    assert not np.array_equal(*draws)
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+def test_examples_of_a_batch_are_corrupted_differently(corruption):
+    x = np.repeat(IMAGES[:1], 6, axis=0)
+    noisy = numpy(corruption(x, 0))
+    assert len(np.unique(noisy.reshape(6, -1), axis=0)) > 1
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+@pytest.mark.parametrize("shape", [(None, 12, 10, 3), (None, None, None, 3)])
+def test_graphs_give_the_same_values(corruption, shape):
+    if keras.backend.backend() == "torch" or (
+        keras.backend.backend() == "jax" and shape[1] is None
+    ):
+        pytest.skip("torch runs without a graph, and JAX knows every shape")
+    x = keras.ops.convert_to_tensor(IMAGES)
+    assert np.allclose(numpy(compiled(corruption, shape)(x)), numpy(corruption(x, 7)), atol=1e-6)
+
+
+@pytest.mark.parametrize("corruption", ALL[:-1], ids=name_of)
+def test_any_rank_is_taken(corruption):
+    for x in (IMAGES[0, 0, 0], IMAGES[0]):
+        assert tuple(corruption(x, 0).shape) == x.shape
+
+
+@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+def test_config_round_trip(corruption):
+    config = keras.saving.serialize_keras_object(corruption)
+    assert config["registered_name"] == f"keras_ae>{name_of(corruption)}"
+    revived = keras.saving.deserialize_keras_object(config)
+    assert revived == corruption
+    assert revived is not corruption
+    assert np.array_equal(numpy(revived(IMAGES, 3)), numpy(corruption(IMAGES, 3)))
+
+
+def test_additive_gaussian_adds_noise_of_its_scale():
+    x = np.full((50, 80), 0.5, "float32")
+    noise = (numpy(AdditiveGaussian(scale=0.25)(x, seed=1)) - x).ravel()
+    assert stats.kstest(noise, stats.norm(0, 0.25).cdf).pvalue > 1e-3
+
+
+def test_speckle_multiplies():
+    x = np.tile(np.array([0.0, 0.5, 2.0], "float32"), (2000, 1))
+    ratio = numpy(Speckle(scale=0.25)(x, seed=1))[:, 1:] / x[:, 1:] - 1
+    assert stats.kstest(ratio.ravel(), stats.norm(0, 0.25).cdf).pvalue > 1e-3
+    assert not numpy(Speckle(scale=0.25)(x, seed=1))[:, 0].any()
+
+
+@pytest.mark.parametrize(
+    "corruption", [AdditiveGaussian(0.0), Speckle(0), Masking(0), SaltAndPepper(0)]
+)
+def test_nothing_changes_at_zero(corruption):
+    assert np.array_equal(numpy(corruption(IMAGES, 0)), IMAGES)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_masking_zeroes_at_its_rate_and_leaves_the_rest(rate):
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (100, 80)).astype("float32")
+    masked = numpy(Masking(rate)(x, seed=2))
+    zeroed = masked == 0
+    assert stats.binomtest(int(zeroed.sum()), x.size, rate).pvalue > 1e-3
+    assert np.array_equal(masked[~zeroed], x[~zeroed])
+
+
+def test_masking_everything():
+    assert not numpy(Masking(rate=1.0)(IMAGES, seed=0)).any()
+
+
+def test_masking_keeps_integers():
+    masked = numpy(Masking(0.5)(np.ones((10, 10), "int32"), seed=0))
+    assert masked.dtype == "int32"
+    assert 0 < masked.sum() < 100
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
+def test_salt_and_pepper_sets_halves_at_its_rate_and_leaves_the_rest(rate):
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (100, 80)).astype("float32")
+    noisy = numpy(SaltAndPepper(rate)(x, seed=2))
+    pepper, salt = noisy == 0, noisy == 1
+    assert stats.binomtest(int(pepper.sum()), x.size, rate / 2).pvalue > 1e-3
+    assert stats.binomtest(int(salt.sum()), x.size, rate / 2).pvalue > 1e-3
+    untouched = ~(pepper | salt)
+    assert np.array_equal(noisy[untouched], x[untouched])
+    assert untouched.any() == (rate < 1)
+
+
+def test_a_block_is_a_square_inside_the_image_through_all_channels():
+    masked = numpy(Blocks(size=4)(np.ones((200, 9, 7, 2), "float32"), seed=0)) == 0
+    assert np.array_equal(masked[..., 0], masked[..., 1])
+    rows, columns = masked[..., 0].any(2), masked[..., 0].any(1)
+    for lines in (rows, columns):
+        assert (lines.sum(1) == 4).all()
+        # Contiguous: one rise and one fall between padded zeros.
+        assert (np.abs(np.diff(np.pad(lines.astype(int), ((0, 0), (1, 1))))).sum(1) == 2).all()
+    assert (masked[..., 0].sum((1, 2)) == 16).all()
+
+
+def test_blocks_lie_anywhere_with_equal_chances():
+    masked = numpy(Blocks(size=4)(np.ones((4000, 9, 7, 1), "float32"), seed=0))[..., 0] == 0
+    tops, lefts = np.argmax(masked.any(2), 1), np.argmax(masked.any(1), 1)
+    places = np.bincount(tops * 4 + lefts, minlength=24)
+    # 6 tops by 4 lefts: their independence is tested with their rates.
+    assert len(places) == 24
+    assert stats.chisquare(places).pvalue > 1e-3
+
+
+def test_several_blocks_have_places_of_their_own():
+    masked = numpy(Blocks(size=2, num_blocks=3)(np.ones((300, 16, 16, 1), "float32"), 0)) == 0
+    covered = masked.sum((1, 2, 3))
+    assert covered.max() == 12
+    assert covered.min() >= 4
+    assert covered.mean() > 11
+
+
+def test_a_block_may_fill_the_image():
+    assert not numpy(Blocks(size=5)(np.ones((2, 5, 5, 1), "float32"), 0)).any()
+
+
+@pytest.mark.parametrize("shape", [(4, 9), (4, 9, 9), (4, 9, 9, 9, 1)])
+def test_blocks_take_images_only(shape):
+    with pytest.raises(ValueError, match=r"Blocks: x has shape \(4, 9.* use Masking"):
+        Blocks(3)(np.ones(shape, "float32"), 0)
+
+
+def test_blocks_larger_than_the_image_are_refused():
+    with pytest.raises(ValueError, match=r"Blocks: size=7 does not fit into x of shape \(4, 9, 6"):
+        Blocks(7)(np.ones((4, 9, 6, 1), "float32"), 0)
+
+
+@pytest.mark.parametrize("make", [AdditiveGaussian, Speckle])
+def test_noise_on_integers_is_refused(make):
+    with pytest.raises(ValueError, match=f"{make.__name__}: x has dtype uint8"):
+        make()(np.ones((2, 3), "uint8"), 0)
+
+
+@pytest.mark.parametrize("make", [AdditiveGaussian, Speckle])
+@pytest.mark.parametrize("scale", [-0.1, float("nan"), float("inf"), "0.3", None, True])
+def test_bad_scales_are_refused(make, scale):
+    with pytest.raises(ValueError, match=f"{make.__name__}: scale={scale!r} is not a standard"):
+        make(scale)
+
+
+@pytest.mark.parametrize("make", [Masking, SaltAndPepper])
+@pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan"), "0.3", None, True])
+def test_bad_rates_are_refused(make, rate):
+    with pytest.raises(ValueError, match=f"{make.__name__}: rate={rate!r} is not a probability"):
+        make(rate)
+
+
+@pytest.mark.parametrize("name", ["size", "num_blocks"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, "3", None, True])
+def test_bad_counts_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"Blocks: {name}={value!r} is not a positive integer"):
+        Blocks(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("gaussian", AdditiveGaussian(scale=0.3)),
+        ("masking", Masking(rate=0.5)),
+        ("salt_and_pepper", SaltAndPepper(rate=0.3)),
+        ("speckle", Speckle(scale=0.3)),
+        ("blocks", Blocks(size=7, num_blocks=1)),
+    ],
+)
+def test_get_by_name(name, expected):
+    assert corruptions.get(name) == expected
+
+
+def test_get_passes_objects_and_functions_on():
+    def invert(x, seed):
+        return 1.0 - x
+
+    corruption = Masking(0.2)
+    assert corruptions.get(corruption) is corruption
+    assert corruptions.get(invert) is invert
+
+
+def test_get_names_the_close_match():
+    with pytest.raises(ValueError, match="identifier='gausian' is unknown; .* 'gaussian'"):
+        corruptions.get("gausian")
+
+
+def test_get_lists_the_names_when_nothing_is_close():
+    with pytest.raises(ValueError, match="identifier='xyz' is unknown. Known names: 'gaussian',"):
+        corruptions.get("xyz")
+
+
+@pytest.mark.parametrize("identifier", [None, 3, Masking, ["masking"]])
+def test_get_refuses_what_cannot_corrupt(identifier):
+    with pytest.raises(ValueError, match="is not a corruption; give one of 'gaussian'"):
+        corruptions.get(identifier)
+
+
+def test_examples_run():
+    assert doctest.testmod(corruptions).failed == 0

@@ -1,0 +1,439 @@
+"""Distributions against SciPy, torch.distributions, numerical integrals and their own samples."""
+
+import doctest
+
+import keras
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from keras_ae import distributions
+from keras_ae.distributions import (
+    Bernoulli,
+    Categorical,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    Laplace,
+    Normal,
+    event_sum,
+)
+
+SHAPE = (4, 3, 2)
+# Both sides of the switch between series and closed form (1), its middle, and far tails.
+LOGITS = [-30.0, -12.0, -3.0, -1.001, -0.999, -0.2, -1e-3, -1e-6, 0.0]
+LOGITS = np.array(LOGITS + [-logit for logit in reversed(LOGITS[:-1])], "float32")
+
+
+def numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def gradient(function, value):
+    """The derivative of the sum of function's values, on whichever backend is in use."""
+    value = np.asarray(value, "float32")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        value = tf.constant(value)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            total = tf.reduce_sum(function(value))
+        return tape.gradient(total, value).numpy()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return np.array(jax.grad(lambda value: function(value).sum())(value))
+    import torch
+
+    value = torch.tensor(value, requires_grad=True)
+    return torch.autograd.grad(function(value).sum(), value)[0].numpy()
+
+
+def compiled(function):
+    """A graph with a free batch size on TensorFlow, a jitted function on JAX."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, *SHAPE[1:]), "float32")]
+        return tf.function(function, input_signature=signature)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
+
+
+def parameters(seed=0):
+    generator = np.random.default_rng(seed)
+    mean = generator.normal(size=SHAPE).astype("float32")
+    scale = generator.uniform(0.3, 2.0, size=SHAPE).astype("float32")
+    return mean, scale
+
+
+def build_all():
+    mean, scale = parameters()
+    return [
+        DiagonalGaussian(mean, 2 * np.log(scale)),
+        Normal(mean, scale),
+        Laplace(mean, scale),
+        Bernoulli(mean),
+        ContinuousBernoulli(mean),
+        Categorical(mean),
+    ]
+
+
+def name_of(distribution):
+    return type(distribution).__name__
+
+
+def moment(logit, power):
+    """E[x ** power] of a continuous Bernoulli by quadrature in float64, and log of its norm."""
+    logit = float(logit)
+    # The largest exponent is 0, at one end or the other, where the integrand needs its points.
+    shift = max(logit, 0.0)
+    points = [0.01, 0.1, 0.9, 0.99]
+
+    def integral(exponent):
+        value, _ = integrate.quad(
+            lambda x: x**exponent * np.exp(logit * x - shift), 0, 1, points=points, epsabs=1e-13
+        )
+        return value
+
+    return integral(power) / integral(0), np.log(integral(0)) + shift
+
+
+def test_event_sum_keeps_the_first_axis_and_float32():
+    values = np.arange(24.0).reshape(SHAPE)
+    assert np.allclose(numpy(event_sum(values)), values.reshape(4, -1).sum(1))
+    assert np.allclose(numpy(event_sum(np.array([1.0, 2.0]))), [1.0, 2.0])
+    # 70,000 is beyond the largest float16.
+    assert numpy(event_sum(np.ones((1, 70_000), "float16"))) == [70_000]
+
+
+@pytest.mark.parametrize(
+    "make, reference",
+    [
+        (lambda m, s: DiagonalGaussian(m, 2 * np.log(s)), stats.norm),
+        (Normal, stats.norm),
+        (Laplace, stats.laplace),
+    ],
+    ids=["DiagonalGaussian", "Normal", "Laplace"],
+)
+def test_location_scale_densities_equal_scipy(make, reference):
+    mean, scale = parameters()
+    x, _ = parameters(seed=1)
+    expected = reference(mean, scale).logpdf(x).sum((1, 2))
+    distribution = make(mean, scale)
+    assert np.allclose(numpy(distribution.log_prob(x)), expected, rtol=1e-5)
+    assert np.allclose(numpy(distribution.mean), mean)
+
+
+@pytest.mark.parametrize("make, reference", [(Normal, stats.norm), (Laplace, stats.laplace)])
+@pytest.mark.parametrize("scale", [0.7, np.array([0.5, 2.0], "float32")], ids=["number", "last"])
+def test_scale_broadcasts_to_the_mean(make, reference, scale):
+    mean, _ = parameters()
+    x, _ = parameters(seed=1)
+    distribution = make(mean, scale)
+    expected = reference(mean, scale).logpdf(x).sum((1, 2))
+    assert np.allclose(numpy(distribution.log_prob(x)), expected, rtol=1e-5)
+    assert tuple(distribution.sample(0).shape) == SHAPE
+
+
+def test_bernoulli_equals_scipy():
+    logits, _ = parameters()
+    x = np.random.default_rng(1).integers(0, 2, SHAPE)
+    probabilities = 1 / (1 + np.exp(-logits.astype("float64")))
+    expected = stats.bernoulli(probabilities).logpmf(x).sum((1, 2))
+    assert np.allclose(numpy(Bernoulli(logits).log_prob(x)), expected, rtol=1e-5)
+    assert np.allclose(numpy(Bernoulli(logits).mean), probabilities, rtol=1e-5)
+
+
+def test_bernoulli_of_extreme_logits_is_finite():
+    logits = np.array([[-1e4], [1e4]], "float32")
+    assert np.allclose(numpy(Bernoulli(logits).log_prob(np.array([[0.0], [1.0]]))), 0.0)
+    assert np.allclose(numpy(Bernoulli(logits).log_prob(np.array([[1.0], [0.0]]))), -1e4)
+
+
+def test_bernoulli_has_its_gradient_at_logit_zero():
+    x = np.array([[0.0, 0.25, 1.0]], "float32")
+    slope = gradient(lambda logits: Bernoulli(logits).log_prob(x), np.zeros((1, 3)))
+    assert np.allclose(slope, x - 0.5)
+
+
+def test_categorical_equals_scipy():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(4, 5, 3)).astype("float32")
+    x = np.eye(3)[generator.integers(0, 3, (4, 5))]
+    probabilities = np.exp(logits.astype("float64"))
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    expected = [
+        sum(stats.multinomial(1, p).logpmf(choice) for p, choice in zip(row_p, row_x, strict=True))
+        for row_p, row_x in zip(probabilities, x, strict=True)
+    ]
+    assert np.allclose(numpy(Categorical(logits).log_prob(x)), expected, rtol=1e-5)
+    assert np.allclose(numpy(Categorical(logits).mean), probabilities, rtol=1e-5)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_continuous_bernoulli_density_equals_quadrature(x):
+    expected = [logit * x - moment(logit, 0)[1] for logit in LOGITS]
+    density = ContinuousBernoulli(LOGITS[:, None]).log_prob(np.full((len(LOGITS), 1), x))
+    assert np.allclose(numpy(density), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
+def test_continuous_bernoulli_density_has_its_gradient(x):
+    # The derivative of an exponential family's log-density: the statistic less its mean.
+    expected = [x - moment(logit, 1)[0] for logit in LOGITS]
+    slope = gradient(
+        lambda logits: ContinuousBernoulli(logits[:, None]).log_prob(
+            np.full((len(LOGITS), 1), x, "float32")
+        ),
+        LOGITS,
+    )
+    assert np.allclose(slope, expected, rtol=0, atol=3e-7)
+
+
+def test_continuous_bernoulli_mean_equals_quadrature():
+    expected = [moment(logit, 1)[0] for logit in LOGITS]
+    mean = numpy(ContinuousBernoulli(LOGITS[:, None]).mean)[:, 0]
+    assert np.allclose(mean, expected, rtol=1e-6, atol=1e-7)
+    assert mean[LOGITS == 0.0] == [0.5]
+
+
+def test_continuous_bernoulli_mean_has_its_gradient():
+    # The derivative of an exponential family's mean is its variance.
+    variance = [moment(logit, 2)[0] - moment(logit, 1)[0] ** 2 for logit in LOGITS]
+    slope = gradient(lambda logits: ContinuousBernoulli(logits).mean, LOGITS)
+    assert np.allclose(slope, variance, rtol=1e-5, atol=1e-6)
+
+
+def test_continuous_bernoulli_equals_torch_distributions():
+    torch = pytest.importorskip("torch")
+    logits = np.linspace(-30, 30, 241)[:, None]
+    x = np.random.default_rng(0).uniform(size=logits.shape)
+    # Its own Taylor series around 0 keeps fewer digits, hence the narrower limits.
+    reference = torch.distributions.ContinuousBernoulli(
+        logits=torch.tensor(logits), lims=(0.4999, 0.5001)
+    )
+    ours = ContinuousBernoulli(logits)
+    expected = reference.log_prob(torch.tensor(x))[:, 0].numpy()
+    assert np.allclose(numpy(ours.log_prob(x)), expected, rtol=1e-5, atol=1e-5)
+    assert np.allclose(numpy(ours.mean), reference.mean.numpy(), atol=1e-6)
+
+
+def test_continuous_bernoulli_of_extreme_logits_is_finite():
+    logits = np.array([[-1e4], [1e4], [-1e20], [1e20]], "float32")
+    x = (logits > 0).astype("float32")
+    assert np.isfinite(numpy(ContinuousBernoulli(logits).log_prob(x))).all()
+    assert np.allclose(numpy(ContinuousBernoulli(logits).mean), x, atol=2e-4)
+    assert np.allclose(numpy(ContinuousBernoulli(logits).sample(0)), x, atol=2e-3)
+    for function in (
+        lambda logits: ContinuousBernoulli(logits).log_prob(x),
+        lambda logits: ContinuousBernoulli(logits).mean,
+        lambda logits: ContinuousBernoulli(logits).sample(0),
+    ):
+        assert np.isfinite(gradient(function, logits)).all()
+
+
+def test_kl_equals_quadrature():
+    mean = np.array([[0.0, 1.5, -3.0, 0.1]], "float32")
+    log_variance = np.array([[0.0, -2.0, 1.0, 1e-3]], "float32")
+
+    def divergence(mean, log_variance):
+        q = stats.norm(mean, np.exp(0.5 * log_variance))
+        reach = 12 * q.std()
+        return integrate.quad(
+            lambda z: q.pdf(z) * (q.logpdf(z) - stats.norm.logpdf(z)), mean - reach, mean + reach
+        )[0]
+
+    pairs = zip(mean[0].tolist(), log_variance[0].tolist(), strict=True)
+    expected = np.array([[divergence(*pair) for pair in pairs]])
+    q = DiagonalGaussian(mean, log_variance)
+    assert np.allclose(numpy(q.kl_per_dimension()), expected, rtol=1e-5, atol=1e-7)
+    assert np.allclose(numpy(q.kl()), expected.sum(1), rtol=1e-5)
+
+
+def test_kl_equals_the_mean_log_ratio_of_its_samples():
+    q = DiagonalGaussian(np.full((20_000, 2), 0.7), np.full((20_000, 2), -0.5))
+    z = q.sample(seed=1)
+    ratios = numpy(q.log_prob(z)) - numpy(DiagonalGaussian.standard(z).log_prob(z))
+    error = ratios.std() / np.sqrt(len(ratios))
+    assert abs(ratios.mean() - numpy(q.kl())[0]) < 4 * error
+
+
+def test_kl_keeps_its_digits_near_the_standard_normal():
+    # For a log-variance of v the divergence is v**2 / 4 to first order: 2.5e-7 here.
+    q = DiagonalGaussian(np.zeros((1, 1)), np.full((1, 1), 1e-3))
+    assert np.allclose(numpy(q.kl()), 1e-6 / 4, rtol=1e-3)
+
+
+def test_kl_of_the_standard_normal_is_zero_and_flat():
+    like = np.ones(SHAPE, "float16")
+    assert np.array_equal(numpy(DiagonalGaussian.standard(like).kl()), np.zeros(4))
+    zeros = np.zeros((2, 3), "float32")
+    by_mean = gradient(lambda mean: DiagonalGaussian(mean, zeros).kl(), zeros)
+    by_variance = gradient(lambda log_variance: DiagonalGaussian(zeros, log_variance).kl(), zeros)
+    assert not by_mean.any()
+    assert not by_variance.any()
+
+
+def continuous_bernoulli_cdf(logit):
+    return lambda x: np.expm1(logit * x) / np.expm1(logit) if logit else x
+
+
+@pytest.mark.parametrize(
+    "make, cdf",
+    [
+        (lambda ones: DiagonalGaussian(2 * ones, -ones), stats.norm(2, np.exp(-0.5)).cdf),
+        (lambda ones: Normal(-ones, 3.0), stats.norm(-1, 3).cdf),
+        (lambda ones: Laplace(-ones, 3.0), stats.laplace(-1, 3).cdf),
+        *(
+            (lambda ones, logit=logit: ContinuousBernoulli(logit * ones), cdf)
+            for logit in (-8.0, 0.0, 5e-4, 1.0, 20.0)
+            for cdf in [continuous_bernoulli_cdf(logit)]
+        ),
+    ],
+)
+def test_samples_follow_their_distribution(make, cdf):
+    samples = numpy(make(np.ones((100, 40), "float32")).sample(seed=3)).ravel()
+    assert stats.kstest(samples, cdf).pvalue > 1e-3
+
+
+def test_continuous_bernoulli_samples_are_quantiles():
+    # A logit of 0 is the uniform distribution: the same seed gives the quantiles themselves.
+    logits = np.repeat(LOGITS[None], 100, axis=0)
+    uniform = numpy(ContinuousBernoulli(np.zeros_like(logits)).sample(0)).astype("float64")
+    exponents = np.where(LOGITS == 0, 1e-12, LOGITS).astype("float64")
+    expected = np.log1p(uniform * np.expm1(exponents)) / exponents
+    samples = numpy(ContinuousBernoulli(logits).sample(0))
+    assert np.allclose(samples, expected, rtol=0, atol=1e-6)
+
+
+def test_bernoulli_samples_are_ones_as_often_as_they_should():
+    samples = numpy(Bernoulli(np.full((100, 100), -1.0)).sample(seed=0))
+    assert set(np.unique(samples)) == {0.0, 1.0}
+    assert stats.binomtest(int(samples.sum()), samples.size, 1 / (1 + np.e)).pvalue > 1e-3
+
+
+def test_categorical_samples_are_one_hot_at_their_rates():
+    rates = np.array([0.1, 0.2, 0.7])
+    samples = numpy(Categorical(np.log(np.tile(rates, (500, 10, 1)))).sample(seed=0))
+    assert np.array_equal(samples.sum(-1), np.ones((500, 10)))
+    assert set(np.unique(samples)) == {0.0, 1.0}
+    counts = samples.sum((0, 1))
+    assert stats.chisquare(counts, rates * 5000).pvalue > 1e-3
+    # Every position draws for itself.
+    assert (samples[:, 0] != samples[:, 1]).any()
+
+
+@pytest.mark.parametrize("distribution", build_all(), ids=name_of)
+def test_seeds_repeat_and_seed_generators_advance(distribution):
+    assert np.array_equal(numpy(distribution.sample(5)), numpy(distribution.sample(5)))
+    assert not np.array_equal(numpy(distribution.sample(5)), numpy(distribution.sample(6)))
+    generator = keras.random.SeedGenerator(5)
+    first, second = numpy(distribution.sample(generator)), numpy(distribution.sample(generator))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("distribution", build_all(), ids=name_of)
+def test_everything_is_float32_and_of_the_right_shape(distribution):
+    x = distribution.sample(0)
+    for tensor, shape in [(x, SHAPE), (distribution.mean, SHAPE)]:
+        assert tuple(tensor.shape) == shape
+        assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
+    for dtype in ("float16", "float64", "float32"):
+        density = distribution.log_prob(numpy(x).astype(dtype))
+        assert tuple(density.shape) == SHAPE[:1]
+        assert keras.backend.standardize_dtype(density.dtype) == "float32"
+
+
+@pytest.mark.parametrize("make", [Bernoulli, ContinuousBernoulli, Categorical])
+def test_half_precision_parameters_become_float32(make):
+    # A sum of 70,000 terms of this size is beyond the largest float16.
+    logits = np.full((1, 10_000, 7), 4.0, "float16")
+    x = np.zeros_like(logits)
+    expected = numpy(make(logits.astype("float32")).log_prob(x))
+    assert np.array_equal(numpy(make(logits).log_prob(x)), expected)
+    assert np.isfinite(expected).all()
+
+
+@pytest.mark.parametrize("index", range(6), ids=[name_of(d) for d in build_all()])
+def test_graphs_with_a_free_batch_size_give_the_same_densities(index):
+    def density(x):
+        return build_with(x)[index].log_prob(keras.ops.sigmoid(x))
+
+    def build_with(x):
+        return [
+            DiagonalGaussian(x, x),
+            Normal(x, keras.ops.exp(x)),
+            Laplace(x, keras.ops.exp(x)),
+            Bernoulli(x),
+            ContinuousBernoulli(x),
+            Categorical(x),
+        ]
+
+    x, _ = parameters()
+    tensor = keras.ops.convert_to_tensor(x)
+    assert np.allclose(numpy(compiled(density)(tensor)), numpy(density(tensor)), rtol=1e-5)
+    samples = compiled(lambda x: build_with(x)[index].sample(0))(tensor)
+    assert tuple(samples.shape) == SHAPE
+
+
+def test_gaussian_samples_carry_gradients():
+    mean, scale = parameters()
+    log_variance = 2 * np.log(scale)
+    z = numpy(DiagonalGaussian(mean, log_variance).sample(0))
+    by_mean = gradient(lambda mean: DiagonalGaussian(mean, log_variance).sample(0), mean)
+    by_variance = gradient(lambda v: DiagonalGaussian(mean, v).sample(0), log_variance)
+    assert np.allclose(by_mean, 1.0)
+    assert np.allclose(by_variance, 0.5 * (z - mean), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [Normal, Laplace])
+def test_location_scale_samples_carry_gradients(make):
+    mean, scale = parameters()
+    x = numpy(make(mean, scale).sample(0))
+    assert np.allclose(gradient(lambda mean: make(mean, scale).sample(0), mean), 1.0)
+    by_scale = gradient(lambda scale: make(mean, scale).sample(0), scale)
+    assert np.allclose(by_scale, (x - mean) / scale, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("logit", [-8.0, -1.0, -5e-4, 0.0, 5e-4, 1.0, 8.0])
+def test_continuous_bernoulli_samples_carry_gradients(logit):
+    logits = np.full((1, 50), logit, "float32")
+    x = numpy(ContinuousBernoulli(logits).sample(0)).astype("float64")
+    # At a fixed quantile, dx/dl is minus the derivative of the distribution function by l,
+    # over the density; that derivative is the integral of (t - mean) p(t) up to x.
+    mean, log_norm = moment(logit, 1)
+
+    def density(t):
+        return np.exp(logit * t - log_norm)
+
+    expected = [
+        -integrate.quad(lambda t: (t - mean) * density(t), 0, end)[0] / density(end) for end in x[0]
+    ]
+    slope = gradient(lambda logits: ContinuousBernoulli(logits).sample(0), logits)
+    assert np.allclose(slope[0], expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("distribution", build_all(), ids=name_of)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1), (4, 3, 2, 1)])
+def test_a_value_that_would_broadcast_is_refused(distribution, shape):
+    with pytest.raises(ValueError, match=rf"{name_of(distribution)}.log_prob: x has shape \(4, 3"):
+        distribution.log_prob(np.zeros(shape))
+
+
+def test_a_batch_of_one_broadcasts():
+    prior = DiagonalGaussian(np.zeros((1, 2)), np.zeros((1, 2)))
+    expected = stats.norm.logpdf(np.ones((5, 2))).sum(1)
+    assert np.allclose(numpy(prior.log_prob(np.ones((5, 2)))), expected)
+
+
+def test_parameters_cannot_be_replaced():
+    with pytest.raises(AttributeError):
+        Bernoulli(np.zeros((1, 2))).logits = np.ones((1, 2))
+
+
+def test_examples_run():
+    assert doctest.testmod(distributions).failed == 0

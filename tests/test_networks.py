@@ -1,0 +1,537 @@
+"""The default networks: exact shapes, stable names, options, masks and error messages."""
+
+import doctest
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ae import networks
+
+# Keras variables and torch tensors lack a keyword that NumPy 2 passes to them.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+)
+
+SHAPES = [
+    (784,),
+    (28, 28, 1),
+    (8, 8, 1),
+    (64, 64, 3),
+    (13, 17, 2),
+    (4, 4, 1),
+    (5, 6, 1),
+    (12, 5),
+    (3, 4, 5, 2),
+]
+KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "mlp"}
+SMALL = {
+    "mlp": {"units": (6, 4)},
+    "conv": {"filters": (2, 3), "units": (4,)},
+    "recurrent": {"units": (6, 4)},
+}
+SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "recurrent": (5, 3)}
+KINDS = list(SMALL)
+BLOCKS = {"dropout": 0.2, "batch_normalization": True}
+
+
+# XLA compiles a random generator for every shape: half a second that a constant saves.
+CONSTANT = {"kernel_initializer": keras.initializers.Constant(0.3)}
+
+
+@pytest.fixture(autouse=True)
+def fixed_weights():
+    keras.utils.set_random_seed(0)
+
+
+def small(shape):
+    return {**CONSTANT, **SMALL[KIND_OF[len(shape)]]}
+
+
+def pair(kind, **options):
+    """A small encoder and decoder of one kind, with constant kernels unless told otherwise."""
+    options = {**CONSTANT, **SMALL[kind], **options}
+    shape = SHAPE_OF[kind]
+    return networks.encoder(shape, kind, **options), networks.decoder(2, shape, kind, **options)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+def array(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+def kernels(model):
+    return [array(weight.value) for weight in model.weights if weight.name == "kernel"]
+
+
+def numbers(losses):
+    return [array(loss).item() for loss in losses]
+
+
+def randomize(model):
+    generator = np.random.default_rng(1)
+    for weight in model.trainable_weights:
+        weight.assign(generator.normal(scale=0.5, size=weight.shape))
+    return model
+
+
+def copy_weights(source, target):
+    for weight, copied in zip(source.weights, target.weights, strict=True):
+        copied.assign(weight.value)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_batch_keeps_its_shape_through_encoder_and_decoder(shape):
+    encoder = networks.encoder(shape, **small(shape))
+    decoder = networks.decoder(3, shape, **small(shape))
+    assert encoder.output_shape == (None, 4)
+    assert decoder.output_shape == (None, *shape)
+    assert encoder(normal(2, *shape)).shape == (2, 4)
+    assert decoder(normal(2, 3)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_an_mlp_takes_any_shape(shape):
+    options = {**CONSTANT, "units": (4,)}
+    assert networks.encoder(shape, "mlp", **options)(normal(2, *shape)).shape == (2, 4)
+    assert networks.decoder(3, shape, "mlp", **options)(normal(2, 3)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize(
+    "shape, layer_class",
+    [
+        ((7,), keras.layers.Dense),
+        ((12, 5), keras.layers.GRU),
+        ((8, 8, 1), keras.layers.Conv2D),
+        ((3, 4, 5, 2), keras.layers.Dense),
+    ],
+)
+def test_the_rank_of_the_shape_chooses_the_kind(shape, layer_class):
+    weighted = [layer for layer in networks.encoder(shape, **small(shape)).layers if layer.weights]
+    assert type(weighted[0]) is layer_class
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (8, 12, 3)])
+def test_only_odd_sizes_are_cropped(shape):
+    def cropping_layers(shape):
+        decoder = networks.decoder(3, shape, **small(shape))
+        return [layer for layer in decoder.layers if type(layer) is keras.layers.Cropping2D]
+
+    assert cropping_layers(shape) == []
+    assert len(cropping_layers((shape[0], shape[1] + 1, shape[2]))) == 1
+
+
+def test_sizes_too_small_for_the_strides_still_come_out_exact():
+    decoder = networks.decoder(3, (1, 2, 5), filters=(2, 2, 2), units=(), **CONSTANT)
+    assert decoder(normal(2, 3)).shape == (2, 1, 2, 5)
+
+
+def test_transposed_convolutions_are_aligned_with_the_convolutions():
+    """With the same kernels and no activation the decoder is the encoder's transpose."""
+    shape, grid = (13, 17, 2), 4 * 5 * 3
+    options = {"filters": (4, 3), "units": (), "activation": "linear", **CONSTANT}
+    encoder = networks.encoder(shape, **options)
+    decoder = networks.decoder(grid, shape, **options)
+    first, second = kernels(randomize(encoder))
+    zeros = np.zeros
+    decoder.set_weights([np.eye(grid), zeros(grid), second, zeros(4), first, zeros(2)])
+    x, z = normal(1, *shape), normal(1, grid)
+    for weight in encoder.weights:
+        if weight.name == "bias":
+            weight.assign(np.zeros(weight.shape))
+    np.testing.assert_allclose(
+        np.sum(array(encoder(x)) * z), np.sum(array(decoder(z)) * x), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("batch_normalization", [False, True])
+def test_an_mlp_without_hidden_layers_is_linear(batch_normalization):
+    options = {"units": (), "batch_normalization": batch_normalization}
+    x = normal(2, 7)
+    np.testing.assert_array_equal(array(networks.encoder((7,), **options)(x)), x)
+    decoder = networks.decoder(3, (7,), **options)
+    z, (kernel,) = normal(2, 3), kernels(decoder)
+    np.testing.assert_allclose(array(decoder(z)), z @ kernel, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_layer_is_named_after_its_network(kind):
+    options = {**SMALL[kind], **BLOCKS, "activity_regularizer": "l1"}
+    models = {
+        "left": networks.encoder(SHAPE_OF[kind], kind, name="left", **options),
+        "right": networks.decoder(2, SHAPE_OF[kind], kind, name="right", **options),
+        "judge": networks.discriminator(4, units=(3,), name="judge"),
+    }
+    for name, model in models.items():
+        assert model.name == name
+        assert all(layer.name.startswith(f"{name}_") for layer in model.layers)
+    names = [layer.name for model in models.values() for layer in model.layers]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_have_the_same_paths_in_every_build(kind):
+    def paths():
+        return [weight.path for model in pair(kind, **BLOCKS) for weight in model.weights]
+
+    first = paths()
+    assert paths() == first
+    assert len(set(first)) == len(first)
+
+
+def test_mlp_parameters_are_counted():
+    encoder = networks.encoder((784,), **CONSTANT)
+    decoder = networks.decoder(16, (784,), **CONSTANT)
+    assert encoder.count_params() == 784 * 512 + 512 + 512 * 256 + 256
+    assert decoder.count_params() == 16 * 256 + 256 + 256 * 512 + 512 + 512 * 784 + 784
+
+
+def test_conv_parameters_are_counted():
+    encoder = networks.encoder((28, 28, 1), **CONSTANT)
+    decoder = networks.decoder(16, (28, 28, 1), **CONSTANT)
+    grid = 7 * 7 * 64
+    assert encoder.count_params() == (16 * 32 + 32) + (16 * 32 * 64 + 64) + (grid * 256 + 256)
+    assert decoder.count_params() == (
+        (16 * 256 + 256) + (256 * grid + grid) + (16 * 64 * 32 + 32) + (16 * 32 + 1)
+    )
+
+
+@pytest.mark.parametrize(
+    "cell, count",
+    [
+        ("gru", lambda inputs, units: 3 * units * (inputs + units + 2)),
+        ("lstm", lambda inputs, units: 4 * units * (inputs + units + 1)),
+    ],
+)
+def test_recurrent_parameters_are_counted(cell, count):
+    encoder, decoder = pair("recurrent", cell=cell)
+    assert encoder.count_params() == count(3, 6) + count(6, 4)
+    dense, output = 2 * 4 + 4, 6 * 3 + 3
+    assert decoder.count_params() == dense + count(4, 4) + count(4, 6) + output
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_the_decoder_mirrors_the_encoder(kind):
+    encoder, decoder = pair(kind)
+    mirrored = [
+        kernel.T.shape if kernel.ndim == 2 else kernel.shape for kernel in kernels(decoder)[:0:-1]
+    ]
+    assert [kernel.shape for kernel in kernels(encoder)] == mirrored
+
+
+def test_batch_normalization_makes_biases_superfluous():
+    encoder, decoder = pair("conv", batch_normalization=True)
+    assert not any(weight.name == "bias" for weight in encoder.weights)
+    assert [weight.path for weight in decoder.weights if weight.name == "bias"] == [
+        "decoder_output/bias"
+    ]
+    features = array(
+        pair("mlp", batch_normalization=True, activation="linear")[0](
+            5 + 3 * normal(64, 7), training=True
+        )
+    )
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
+    # Keras adds 1e-3 to the variance.
+    np.testing.assert_allclose(features.std(axis=0), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropout_acts_in_training_only(kind):
+    plain = randomize(pair(kind, activation="tanh")[0])
+    dropped, decoder = pair(kind, activation="tanh", dropout=0.5)
+    copy_weights(plain, dropped)
+    x = normal(16, *SHAPE_OF[kind])
+    expected = array(plain(x))
+    np.testing.assert_allclose(array(dropped(x, training=False)), expected, rtol=1e-5, atol=1e-6)
+    assert not np.any(expected == 0)
+    # 64 values, of which half are dropped: four standard deviations are 0.25.
+    assert abs(np.mean(array(dropped(x, training=True)) == 0) - 0.5) < 0.25
+    assert sum(type(layer) is keras.layers.Dropout for layer in decoder.layers) >= 2
+
+
+@pytest.mark.parametrize(
+    "activation, expected",
+    [("relu", lambda a: np.maximum(a, 0)), ("tanh", np.tanh), (keras.ops.square, np.square)],
+    ids=["relu", "tanh", "callable"],
+)
+def test_the_activation_follows_every_layer(activation, expected):
+    encoder = randomize(networks.encoder((7,), units=(5,), activation=activation, **CONSTANT))
+    x, (kernel, bias) = normal(3, 7), [array(weight.value) for weight in encoder.weights]
+    np.testing.assert_allclose(array(encoder(x)), expected(x @ kernel + bias), rtol=1e-4, atol=1e-5)
+
+
+def test_recurrent_cells_take_the_activation():
+    encoder = randomize(pair("recurrent")[0])
+    unbounded, _ = pair("recurrent", activation="linear")
+    copy_weights(encoder, unbounded)
+    x = 100 * normal(4, 5, 3)
+    assert np.abs(array(encoder(x))).max() <= 1 < np.abs(array(unbounded(x))).max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_initializer_is_used_for_every_kernel(kind):
+    for model in pair(kind, kernel_initializer="ones"):
+        assert all(np.all(kernel == 1) for kernel in kernels(model))
+
+
+def test_an_initializer_object_gives_every_layer_its_own_weights():
+    initializer = keras.initializers.RandomNormal()
+    first, second = kernels(networks.encoder((4,), units=(4, 4), kernel_initializer=initializer))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "regularizer, penalty",
+    [
+        ("l1", lambda values: 0.01 * np.abs(values).sum()),
+        ("l2", lambda values: 0.01 * np.square(values).sum()),
+        ("l1_l2", lambda values: 0.01 * (np.abs(values) + np.square(values)).sum()),
+        (keras.regularizers.L2(0.5), lambda values: 0.5 * np.square(values).sum()),
+    ],
+    ids=["l1", "l2", "l1_l2", "object"],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_regularizers_appear_in_the_losses(kind, regularizer, penalty):
+    for model in pair(kind, kernel_regularizer=regularizer):
+        np.testing.assert_allclose(
+            numbers(model.losses),
+            [penalty(kernel) for kernel in kernels(model)],
+            rtol=1e-4,
+        )
+    encoder, _ = pair(kind, activity_regularizer=regularizer)
+    features = array(encoder(normal(4, *SHAPE_OF[kind])))
+    np.testing.assert_allclose(numbers(encoder.losses), [penalty(features) / 4], rtol=1e-4)
+
+
+def test_options_of_the_encoder_alone_leave_the_decoder_as_it_is():
+    _, plain = pair("recurrent")
+    _, decoder = pair("recurrent", activity_regularizer="l1", mask_value=0.0)
+    assert decoder.get_config() == plain.get_config()
+
+
+@pytest.mark.parametrize("name", ["l1_l2", "l1l2", "L1L2"])
+def test_an_elastic_net_by_name_is_never_zero(name):
+    (penalty,) = numbers(networks.encoder((4,), units=(3,), kernel_regularizer=name).losses)
+    assert penalty > 0
+
+
+def padded_case(cell, **options):
+    """An encoder of 3 steps, and one of 7 that skips padding, with the same weights; their data."""
+    options = {**CONSTANT, "units": (6, 4), "cell": cell, **options}
+    short = randomize(networks.encoder((3, 2), **options))
+    masked = networks.encoder((7, 2), mask_value=-0.1, **options)
+    copy_weights(short, masked)
+    x = normal(4, 3, 2)
+    # One feature of a real step that equals the mask value does not make the step padding.
+    x[:, 1, 0] = -0.1
+    return short, masked, x, np.pad(x, ((0, 0), (0, 4), (0, 0)), constant_values=-0.1)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_padding_does_not_change_the_features(cell):
+    short, masked, x, padded = padded_case(cell)
+    expected = array(short(x))
+    np.testing.assert_allclose(array(masked(padded)), expected, rtol=1e-5, atol=1e-6)
+    blind = networks.encoder((7, 2), units=(6, 4), cell=cell, **CONSTANT)
+    copy_weights(short, blind)
+    assert np.abs(array(blind(padded)) - expected).max() > 1e-2
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_padding_does_not_enter_the_batch_statistics(cell):
+    short, masked, x, padded = padded_case(cell, batch_normalization=True)
+    expected = array(short(x, training=True))
+    features = array(masked(padded, training=True))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    for weight, masked_weight in zip(short.weights, masked.weights, strict=True):
+        np.testing.assert_allclose(array(masked_weight.value), array(weight.value), atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_masks_hold_in_compiled_graphs_and_inside_another_model(cell):
+    short, masked, x, padded = padded_case(cell)
+    inputs = keras.Input((7, 2))
+    outer = keras.Model(inputs, keras.layers.Identity()(masked(inputs)))
+    expected = array(short(x))
+    for model in (masked, outer):
+        features = model.predict(padded, verbose=0)
+        np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_each_sequence_has_its_own_length():
+    masked = randomize(networks.encoder((5, 2), units=(4,), mask_value=0.0, **CONSTANT))
+    x = normal(4, 5, 2)
+    x[0, :] = 0
+    x[1, 2:] = 0
+    x[2, 1:3] = 0
+    features = array(masked(x))
+    without_gap = np.concatenate([x[2, :1], x[2, 3:], np.zeros((2, 2), "float32")])
+    # A sequence of padding alone leaves the first state.
+    np.testing.assert_array_equal(features[0], 0)
+    np.testing.assert_allclose(features[2], array(masked(without_gap[None]))[0], rtol=1e-5)
+    np.testing.assert_allclose(features[3], array(masked(x[3:]))[0], rtol=1e-5)
+
+
+def test_half_precision_does_not_blur_the_mask():
+    """float16 rounds 1e-9 to the mask value of 0, the mask is found before."""
+    masked = networks.encoder((2, 1), units=(4,), mask_value=0.0, dtype="mixed_float16")
+    first = array(masked(np.array([[[1.0], [1e-9]]], "float32")))
+    second = array(masked(np.array([[[1.0], [0.0]]], "float32")))
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixed_precision(kind):
+    dtype = "mixed_float16"
+    encoder, decoder = pair(kind, dtype=dtype, batch_normalization=True)
+    judge = networks.discriminator(2, units=(3,), dtype=dtype)
+    for model, x in (
+        (encoder, normal(4, *SHAPE_OF[kind])),
+        (decoder, normal(4, 2)),
+        (judge, normal(4, 2)),
+    ):
+        output = model(x, training=True)
+        assert keras.backend.standardize_dtype(output.dtype) == "float16"
+        assert np.all(np.isfinite(array(output)))
+        assert {keras.backend.standardize_dtype(weight.dtype) for weight in model.weights} == {
+            "float32"
+        }
+
+
+def test_the_global_policy_is_used_when_no_dtype_is_given():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        encoder = networks.encoder((7,), units=(4,))
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert keras.backend.standardize_dtype(encoder(normal(2, 7)).dtype) == "bfloat16"
+
+
+def test_the_activity_penalty_does_not_overflow_in_half_precision():
+    encoder = networks.encoder(
+        (4,),
+        units=(64,),
+        kernel_initializer="ones",
+        activity_regularizer="l1",
+        dtype="mixed_float16",
+    )
+    encoder(np.full((64, 4), 1000.0, "float32"))
+    np.testing.assert_allclose(numbers(encoder.losses), [0.01 * 64 * 4000], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_are_rebuilt_from_their_configuration(kind):
+    options = {**BLOCKS, "kernel_regularizer": "l1_l2", "activity_regularizer": "l1"}
+    if kind == "recurrent":
+        options["mask_value"] = 0.0
+    judge = networks.discriminator(2, units=(3,))
+    for model in (*pair(kind, **options), judge):
+        copy = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
+        assert [weight.path for weight in copy.weights] == [w.path for w in model.weights]
+        copy_weights(randomize(model), copy)
+        x = normal(3, *model.input_shape[1:])
+        np.testing.assert_array_equal(array(copy(x)), array(model(x)))
+        np.testing.assert_allclose(numbers(copy.losses), numbers(model.losses))
+
+
+def test_sizes_of_numpy_and_lists_are_as_good_as_tuples_of_integers():
+    model = networks.encoder(np.array([8, 8, 1]), filters=[np.int64(2)], units=[4])
+    assert model.output_shape == (None, 4)
+    json.dumps(model.get_config())
+
+
+def test_images_are_channels_last_whatever_the_users_configuration_says():
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        encoder, decoder = pair("conv")
+    finally:
+        keras.config.set_image_data_format(before)
+    assert encoder.count_params() == pair("conv")[0].count_params()
+    assert decoder.output_shape == (None, 13, 17, 2)
+
+
+def test_the_discriminator_is_an_mlp_of_leaky_relus():
+    model = networks.discriminator(6, outputs=2, units=(5, 4))
+    x, (first, second, last) = normal(3, 6), kernels(model)
+
+    def leaky_relu(a):
+        return np.where(a > 0, a, 0.2 * a)
+
+    expected = leaky_relu(leaky_relu(x @ first) @ second) @ last
+    np.testing.assert_allclose(array(model(x)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_discriminator_parameters_are_counted():
+    assert networks.discriminator(6).count_params() == 7 * 256 + 2 * 257 * 256 + 257
+
+
+@pytest.mark.parametrize(
+    "shape, arguments, message",
+    [
+        (
+            (7,),
+            {"units_": (3,)},
+            r"units_=\(3,\) is not an option of kind='mlp'; did you mean 'uni",
+        ),
+        ((7,), {"filters": (3,)}, "The options are activation, kernel_initializer, kernel_regul"),
+        ((7,), {"cell": "gru"}, "cell='gru' is not an option of kind='mlp'"),
+        ((7,), {"kind": "convv"}, "kind='convv' is unknown; did you mean 'conv'?"),
+        ((7,), {"kind": []}, r"kind=\[\] is unknown. Give one of 'mlp', 'conv', 'recurrent'"),
+        ((7,), {"kind": "conv"}, r"shape=\(height, width, channels\), but shape=\(7,\). Reshape"),
+        ((8, 8, 1), {"kind": "recurrent"}, r"shape=\(time steps, features\), but shape=\(8, 8, 1"),
+        ((), {}, r"shape=\(\) must be a tuple of positive integers"),
+        (7, {}, "shape=7 must be a tuple of positive integers"),
+        ("7", {}, "shape='7' must be a tuple"),
+        ((None, 3), {}, r"shape=\(None, 3\) must be a tuple"),
+        ((7, 0), {}, r"shape=\(7, 0\) must be a tuple"),
+        ((7,), {"units": 3}, "units=3 must be a tuple of positive integers"),
+        ((7,), {"units": (3.0,)}, r"units=\(3.0,\) must be a tuple"),
+        ((7,), {"units": (True,)}, r"units=\(True,\) must be a tuple"),
+        ((8, 8, 1), {"filters": ()}, r"filters=\(\) must be a tuple"),
+        ((5, 3), {"units": ()}, r"units=\(\) must be a tuple"),
+        ((5, 3), {"cell": "gro"}, "cell='gro' is unknown; did you mean 'gru'?"),
+        ((5, 3), {"mask_value": "0"}, "mask_value='0' must be a finite number"),
+        ((5, 3), {"mask_value": math.nan}, "mask_value=nan must be a finite number"),
+        ((7,), {"activation": "relo"}, "activation='relo' is unknown to Keras; did you mean 'relu"),
+        ((7,), {"kernel_initializer": 3}, "kernel_initializer=3 is unknown to Keras"),
+        (
+            (7,),
+            {"kernel_regularizer": "l1l3"},
+            "kernel_regularizer='l1l3' is unknown to Keras; did",
+        ),
+        ((7,), {"activity_regularizer": 0.1}, "activity_regularizer=0.1 is unknown to Keras"),
+        ((7,), {"dropout": 1.0}, r"dropout=1.0 must be a number in \[0, 1\)"),
+        ((7,), {"dropout": "0.1"}, r"dropout='0.1' must be a number in \[0, 1\)"),
+        ((7,), {"batch_normalization": "no"}, "batch_normalization='no' must be True or False"),
+    ],
+)
+def test_errors_name_the_argument_the_value_and_the_remedy(shape, arguments, message):
+    with pytest.raises(ValueError, match=f"^networks.encoder: .*{message}"):
+        networks.encoder(shape, **arguments)
+    with pytest.raises(ValueError, match=f"^networks.decoder: .*{message}"):
+        networks.decoder(2, shape, **arguments)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", None, True])
+def test_widths_are_positive_integers(value):
+    with pytest.raises(ValueError, match=f"networks.decoder: latent_dim={value!r} must be a posi"):
+        networks.decoder(value, (7,))
+    with pytest.raises(ValueError, match=f"networks.discriminator: width={value!r} must be a pos"):
+        networks.discriminator(value)
+    with pytest.raises(ValueError, match=f"networks.discriminator: outputs={value!r} must be a p"):
+        networks.discriminator(2, value)
+    with pytest.raises(ValueError, match="networks.discriminator: units="):
+        networks.discriminator(2, units=(value,))
+
+
+def test_the_examples_run():
+    results = doctest.testmod(networks)
+    assert results.attempted > 0
+    assert results.failed == 0
