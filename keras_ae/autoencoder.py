@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import pathlib
+import random
 
 import keras
 import numpy as np
@@ -37,8 +38,9 @@ class Autoencoder(backend.TrainStep, keras.Model):
         network_options: Dictionary of options of the default networks, such as
             `{"units": (200, 200), "activation": "tanh", "dropout": 0.1}`: see
             `keras_ae.networks`. Defaults to None.
-        seed: Integer from which all noise of the model and the order of the data follow. Defaults
-            to None, a seed drawn from Python's `random` (which `keras.utils.set_random_seed` sets).
+        seed: Integer from which everything random about the model follows: the weights of its
+            default networks, all noise, and the order of the data. Defaults to None, a seed drawn
+            from Python's `random` (which `keras.utils.set_random_seed` sets).
         **kwargs: `name` and `dtype`, as of every Keras model.
 
     Raises:
@@ -233,11 +235,36 @@ class Autoencoder(backend.TrainStep, keras.Model):
         Args:
             input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1).
             target_shape: Shape of a batch of targets. Defaults to the inputs' own.
+
+        Raises:
+            ValueError: If the model was built for other shapes, or the networks do not fit.
         """
-        shape = tuple(input_shape[1:])
-        target_shape = tuple((target_shape or input_shape)[1:])
+        shape, target_shape = tuple(input_shape[1:]), tuple((target_shape or input_shape)[1:])
+        if self.built:
+            if (shape, target_shape) != (self.data_shape, self.target_shape):
+                raise ValueError(
+                    f"This {type(self).__name__} was built for {self.data_shape} -> "
+                    f"{self.target_shape}, and cannot be built again for {shape} -> "
+                    f"{target_shape}. Make a new model."
+                )
+            return
         self.data_shape, self.target_shape = shape, target_shape
-        options, dtype = self.network_options, self.dtype_policy
+        # Initialisers and dropout draw their seeds from Python's generator when they are made.
+        state = random.getstate()
+        random.seed(self.order_seed())
+        try:
+            self.build_networks(shape, target_shape)
+        finally:
+            random.setstate(state)
+
+    def build_networks(self, shape, target_shape):
+        """Make the networks that were not given; subclasses add their own.
+
+        Args:
+            shape: Shape of one input.
+            target_shape: Shape of one target.
+        """
+        dtype, options = self.dtype_policy, self.network_options
         if self.encoder is None or isinstance(self.encoder, str):
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, **options)
         if self.decoder is None or isinstance(self.decoder, str):
@@ -248,12 +275,11 @@ class Autoencoder(backend.TrainStep, keras.Model):
                 dtype=dtype,
                 **options,
             )
+        width = self.code_parameters * self.latent_dim
         self.features_to_code = keras.Sequential(
             [
                 keras.layers.Flatten(dtype=dtype, name="flatten"),
-                keras.layers.Dense(
-                    self.code_parameters * self.latent_dim, dtype=dtype, name="code"
-                ),
+                keras.layers.Dense(width, dtype=dtype, name="code"),
             ],
             name="features_to_code",
         )

@@ -9,8 +9,11 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def fixed_seed():
+def fresh_start():
+    """The same random state for every test, and none of its graphs left behind."""
     keras.utils.set_random_seed(0)
+    yield
+    keras.utils.clear_session()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """One tiny constructor a model, and the data they are tried on."""
 
+import functools
+
 import keras
 import numpy as np
 
@@ -40,3 +42,9 @@ def fitted(name, epochs=1, **given):
     model = compiled(name, **given)
     model.fit(data(), epochs=epochs, batch_size=16, verbose=0)
     return model
+
+
+@functools.cache
+def trained(name):
+    """A model shared by the tests that only look at it."""
+    return fitted(name, epochs=3)

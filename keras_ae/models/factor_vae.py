@@ -46,8 +46,8 @@ class FactorVAE(VAE):
         self.gamma = gamma
         self.discriminator = discriminator
 
-    def build(self, input_shape, target_shape=None):
-        super().build(input_shape, target_shape)
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
         if self.discriminator is None:
             self.discriminator = networks.discriminator(self.latent_dim, 2, dtype=self.dtype_policy)
         self.discriminator(keras.KerasTensor((None, self.latent_dim)))

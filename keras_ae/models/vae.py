@@ -80,8 +80,8 @@ class VAE(Autoencoder):
         )
         object.__setattr__(self, "diagnostics", (*self.diagnostics, "kl_loss"))
 
-    def build(self, input_shape, target_shape=None):
-        super().build(input_shape, target_shape)
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
         self.likelihood.build()
 
     def decoder_shape(self, target_shape):

@@ -1,0 +1,241 @@
+"""The exported folder: served by plain TensorFlow, loaded and trained by a fresh process."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import layers
+
+import keras_ae
+from keras_ae import artefact
+
+every_model = pytest.mark.parametrize("name", zoo.MODELS)
+
+SERVED = """
+import sys
+for name in ("keras", "keras_ae", "jax", "torch"):
+    sys.modules[name] = None  # An import of it fails.
+import json
+import numpy as np
+import tensorflow as tf
+
+folder, report = sys.argv[1:]
+x = np.load(folder + "/../x.npy")
+served = tf.saved_model.load(folder)
+results, inputs = {}, {}
+for name, signature in served.signatures.items():
+    inputs[name] = {k: (v.dtype.name, v.shape.as_list()) for k, v in
+                    signature.structured_input_signature[1].items()}
+for rows in (1, 5, len(x)):
+    results[f"encode{rows}"] = served.encode(x[:rows])
+results["serve"] = served.serve(x)
+results["decode"] = served.decode(results[f"encode{len(x)}"])
+sample = served.signatures["sample"]
+for seed in (0, 1):
+    drawn = sample(num_samples=tf.constant(7), seed=tf.constant(seed))
+    (results[f"sample{seed}"],) = drawn.values()
+(again,) = sample(num_samples=tf.constant(7), seed=tf.constant(0)).values()
+assert np.array_equal(again, results["sample0"])
+if "log_likelihood" in served.signatures:
+    results["log_likelihood"] = served.log_likelihood(x, tf.constant(3))
+(default,) = served.signatures["serving_default"](x=tf.constant(x)).values()
+assert np.array_equal(default, results["serve"])
+np.savez(report, **{k: np.asarray(v) for k, v in results.items()})
+print(json.dumps(inputs))
+"""
+
+
+def run(code, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@every_model
+def test_the_endpoints_equal_the_model(name, tmp_path, exports):
+    model = zoo.trained(name)
+    x = zoo.data(37)
+    np.save(tmp_path / "x.npy", x)
+    model.export(tmp_path / "model")
+    printed = run(SERVED, tmp_path / "model", tmp_path / "report.npz")
+    inputs, served = json.loads(printed), np.load(tmp_path / "report.npz")
+    assert inputs["encode"] == {"x": ["float32", [None, 6]]}
+    assert inputs["serve"] == inputs["serving_default"] == {"x": ["float32", [None, 6]]}
+    assert inputs["decode"] == {"z": ["float32", [None, 2]]}
+    assert inputs["sample"] == {"num_samples": ["int32", []], "seed": ["int32", []]}
+    z = model.encode(x)
+    for rows in (1, 5, 37):
+        np.testing.assert_allclose(served[f"encode{rows}"], z[:rows], atol=1e-5)
+    np.testing.assert_allclose(served["serve"], model.reconstruct(x), atol=1e-5)
+    np.testing.assert_allclose(served["decode"], model.decode(z), atol=1e-5)
+    np.testing.assert_allclose(served["sample0"], model.sample(7, seed=0), atol=1e-5)
+    assert not np.array_equal(served["sample0"], served["sample1"])
+    if name in zoo.VARIATIONAL:
+        estimate = model.log_likelihood(x, num_samples=model.SERVED_SAMPLES, seed=3)
+        assert served["log_likelihood"].shape == (37,)
+        np.testing.assert_allclose(served["log_likelihood"], estimate, atol=0.2)
+        assert inputs["log_likelihood"]["seed"] == ["int32", []]
+
+
+LOADED = """
+import sys
+import numpy as np
+import keras_ae
+
+folder, data = sys.argv[1:]
+x = np.load(data)
+for name in {names}:
+    for place in (f"{{folder}}/{{name}}", f"{{folder}}/{{name}}.keras"):
+        import os
+        if not os.path.exists(place):
+            continue
+        model = keras_ae.load(place)
+        assert type(model).__name__ == name
+        assert model.optimizer.iterations.numpy() == 3
+        np.save(f"{{place}}.codes.npy", model.encode(x))
+        history = model.fit(x, epochs=1, batch_size=16, verbose=0)
+        np.save(f"{{place}}.loss.npy", history.history["loss"])
+"""
+
+
+def test_every_artefact_loads_in_a_fresh_process(tmp_path):
+    """And goes on training from the same optimiser, noise and order."""
+    x = zoo.data()
+    np.save(tmp_path / "x.npy", x)
+    models = {name: zoo.fitted(name) for name in zoo.MODELS}
+    places = [".keras"] if keras.config.backend() == "torch" else [".keras", ""]
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+        if "" in places:
+            model.export(tmp_path / name)
+    run(
+        "import warnings; warnings.filterwarnings('ignore', '__array__');"
+        + LOADED.format(names=list(models)),
+        tmp_path,
+        tmp_path / "x.npy",
+    )
+    for name, model in models.items():
+        codes = model.encode(x)
+        loss = model.fit(x, epochs=1, batch_size=16, verbose=0).history["loss"]
+        for place in places:
+            stem = f"{name}{place}"
+            np.testing.assert_allclose(np.load(tmp_path / f"{stem}.codes.npy"), codes, atol=1e-6)
+            np.testing.assert_allclose(np.load(tmp_path / f"{stem}.loss.npy"), loss, rtol=1e-6)
+
+
+def test_your_own_layers_load_once_they_are_registered(tmp_path, exports):
+    @keras.saving.register_keras_serializable("mine")
+    class Doubled(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    encoder = keras.Sequential([keras.Input((6,)), Doubled(), layers.Dense(4)])
+    model = zoo.fitted("VAE", encoder=encoder)
+    model.export(tmp_path / "model")
+    assert np.array_equal(
+        keras_ae.load(tmp_path / "model").encode(zoo.data()), model.encode(zoo.data())
+    )
+    code = "import sys, keras_ae\ntry:\n    keras_ae.load(sys.argv[1])\nexcept ValueError as e:\n"
+    printed = run(code + "    print(e)", tmp_path / "model")
+    assert "mine>Doubled" in printed and "Import the module" in printed
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_is_served_in_float32(policy, tmp_path, exports):
+    import tensorflow as tf
+
+    model = zoo.fitted("VAE", dtype=policy)
+    model.export(tmp_path / "model")
+    served = tf.saved_model.load(str(tmp_path / "model"))
+    x = zoo.data()
+    assert served.encode(tf.constant(x)).dtype == tf.float32
+    np.testing.assert_allclose(served.encode(tf.constant(x)), model.encode(x), atol=1e-2)
+
+
+def test_the_card_says_what_it_is(tmp_path, exports):
+    model = zoo.trained("VAE")
+    model.export(tmp_path / "model", card={"data": "pairs of bits", "command": "pytest"})
+    card = artefact.read_card(tmp_path / "model")
+    assert card["model"] == "VAE" and card["licence"] == "Apache-2.0"
+    assert card["data"] == "pairs of bits" and card["command"] == "pytest"
+    assert card["versions"]["keras"] == keras.__version__
+    assert card["parameters"] == model.count_params()
+    assert card["endpoints"] == ["serve", "encode", "decode", "log_likelihood", "sample"]
+
+
+def test_no_code_is_stored(tmp_path, exports):
+    for encoder in (
+        keras.Sequential([keras.Input((6,)), layers.Lambda(lambda x: x), layers.Dense(4)]),
+        keras.Sequential([keras.Input((6,)), layers.Dense(4, activation=lambda x: x)]),
+    ):
+        model = zoo.fitted("VAE", encoder=encoder)
+        with pytest.raises(ValueError, match="stored as code"):
+            model.export(tmp_path / "model")
+        assert list(tmp_path.iterdir()) == []
+    model = zoo.trained("VAE")
+    model.export(tmp_path / "model")
+    with zipfile.ZipFile(tmp_path / "model/assets.extra/model.keras") as archive:
+        names = archive.namelist()
+    assert sorted(names) == ["config.json", "metadata.json", "model.weights.h5"]
+
+
+def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
+    model = zoo.trained("VAE")
+    place = tmp_path / "model"
+    with monkeypatch.context() as patch:
+        patch.setattr(artefact, "_facts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.export(place)
+    assert list(tmp_path.iterdir()) == []
+    model.export(place)
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        model.export(place)
+    with monkeypatch.context() as patch:
+        patch.setattr(artefact, "_facts", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.export(place, overwrite=True)
+    with monkeypatch.context() as patch:
+
+        def refuse(self, target):
+            if self.name.startswith(".") and pathlib.Path(target) == place:
+                raise OSError(28, "No space left on device")
+            return rename(self, target)
+
+        rename = pathlib.Path.rename
+        patch.setattr(pathlib.Path, "rename", refuse)
+        with pytest.raises(OSError, match="No space"):
+            model.export(place, overwrite=True)
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    model.export(place, overwrite=True)
+    assert keras_ae.load(place).built
+
+
+def test_pretrained_models_are_found_by_name(tmp_path, exports, monkeypatch):
+    zoo.trained("VAE").export(tmp_path / "models" / "my_vae")
+    with pytest.raises(FileNotFoundError, match="no pretrained model of that name in .*saved"):
+        keras_ae.load("my_vae")
+    monkeypatch.setenv(artefact.DIRECTORY_VARIABLE, str(tmp_path / "models"))
+    assert type(keras_ae.load("my_vae")).__name__ == "VAE"
+    assert "my_vae" in artefact.pretrained()
+
+
+def test_torch_says_how_to_export(tmp_path):
+    if keras.config.backend() != "torch":
+        pytest.skip("concerns the torch backend")
+    with pytest.raises(NotImplementedError, match="KERAS_BACKEND=tensorflow"):
+        zoo.trained("VAE").export(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
