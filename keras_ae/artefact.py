@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import warnings
 import zipfile
 
 import keras
@@ -51,18 +52,33 @@ def write(model, path, card, overwrite=False):
         )
     _refuse_code(keras.saving.serialize_keras_object(model), type(model).__name__)
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _as_os_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            partial.chmod(0o755)
+            _write_saved_model(model, partial)
+            (partial / _TRAINABLE).parent.mkdir()
+            model.save(partial / _TRAINABLE)
+            text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
+            (partial / "card.json").write_text(text + "\n")
+            _rename_into_place(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _as_os_error(path):
+    import tensorflow as tf
+
     try:
-        partial.chmod(0o755)
-        _write_saved_model(model, partial)
-        (partial / _TRAINABLE).parent.mkdir()
-        model.save(partial / _TRAINABLE)
-        text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
-        (partial / "card.json").write_text(text + "\n")
-        _rename_into_place(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
+        raise OSError(
+            f"export: {path} could not be written ({reason}); what was there before is unharmed. "
+            "Free some space, or choose a place that can be written."
+        ) from error
 
 
 def _rename_into_place(partial, path):
@@ -330,8 +346,19 @@ def _check_archive(file, custom_objects):
 @contextlib.contextmanager
 def _explained(found):
     try:
-        yield
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, IndexError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of weights that it could not place, and goes on with random ones.
+            warnings.simplefilter("error", UserWarning)
+            yield
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        OSError,
+        AttributeError,
+        IndexError,
+        UserWarning,
+    ) as error:
         first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
         raise ValueError(
             f"load: {found} cannot be read ({type(error).__name__}: {first_line}). It was damaged "

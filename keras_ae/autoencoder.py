@@ -77,7 +77,8 @@ class Autoencoder(backend.TrainStep, keras.Model):
     ):
         _refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
-        if not isinstance(latent_dim, (int, np.integer)) or latent_dim < 1:
+        is_integer = isinstance(latent_dim, (int, np.integer)) and latent_dim is not True
+        if not is_integer or latent_dim < 1:
             raise ValueError(
                 f"{type(self).__name__}: latent_dim={latent_dim!r} must be a positive integer, the "
                 "number of dimensions of the code."
@@ -85,7 +86,14 @@ class Autoencoder(backend.TrainStep, keras.Model):
         self.latent_dim = int(latent_dim)
         self.encoder = _network_or_none(self, "encoder", encoder)
         self.decoder = _network_or_none(self, "decoder", decoder)
+        if not isinstance(network_options, (dict, type(None))):
+            raise TypeError(
+                f"{type(self).__name__}: network_options={network_options!r} must be a dictionary, "
+                "such as {'units': (200, 200)}."
+            )
         self.network_options = dict(network_options or {})
+        if seed is not None:
+            _checked_seed(seed)
         self.seed_generator = ReplicaSeedGenerator(seed, name="seed_generator")
         self.features_to_code = None
         self.step = self.add_weight(
@@ -445,18 +453,19 @@ class Autoencoder(backend.TrainStep, keras.Model):
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
         if validation_data and isinstance(validation_data[0], inputs.ArrayBatches):
             validation_steps = None
-        return super().fit(
-            batches,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_data=validation_data,
-            shuffle=False,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_freq=validation_freq,
-        )
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+            return super().fit(
+                batches,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
 
     def evaluate(
         self,
@@ -483,14 +492,15 @@ class Autoencoder(backend.TrainStep, keras.Model):
         batches = self._batches((x, y, sample_weight), batch_size, False, steps)
         if isinstance(batches, inputs.ArrayBatches):
             steps = None
-        return super().evaluate(
-            batches,
-            verbose=verbose,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-            **kwargs,
-        )
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+            return super().evaluate(
+                batches,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
@@ -609,10 +619,8 @@ class Autoencoder(backend.TrainStep, keras.Model):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, "float32")
         y = x if y is None else ops.cast(y, "float32")
-        batch = (ops.shape(x)[0],)
         terms = {
-            name: ops.broadcast_to(ops.cast(value, "float32"), batch)
-            for name, value in self.loss_terms(x, y, training).items()
+            name: _per_example(value, x) for name, value in self.loss_terms(x, y, training).items()
         }
         weights = self.loss_weights()
         totals = [
@@ -763,6 +771,12 @@ def _compatible(given, shape):
     return len(given) == len(shape) and all(
         None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
     )
+
+
+def _per_example(value, x):
+    """A loss as a float32 tensor of shape (batch,), whatever its shape."""
+    value = ops.cast(value, "float32")
+    return value if len(value.shape) == 1 else ops.broadcast_to(value, (ops.shape(x)[0],))
 
 
 def _checked_seed(seed):

@@ -93,6 +93,13 @@ class EpochOrder(keras.callbacks.Callback):
         self.batches.epoch = epoch
 
 
+def batch_shape(data):
+    """The shape of a batch of inputs, where it is known before the first one is read."""
+    if isinstance(data, ArrayBatches):
+        return (data.batch_size, *data.arrays[0].shape[1:])
+    return None
+
+
 def is_tf_dataset(data):
     return any(
         base.__module__.startswith("tensorflow.") and base.__name__ == "DatasetV2"
@@ -116,6 +123,8 @@ def as_array(data, name):
         TypeError: If it holds objects or text.
         ValueError: If it is empty, ragged, of rank 0 or 1, or holds NaN or an infinity.
     """
+    if not is_array(data) and not isinstance(data, tuple):
+        raise TypeError(f"{name} is {data!r}, a {type(data).__name__}, and an array is needed.")
     if keras.ops.is_tensor(data):
         data = keras.ops.convert_to_numpy(data)
     try:

@@ -170,6 +170,7 @@ def loss_curves(history, path=None):
     ['loss', 'kl_loss']
     """
     names = [name for name in history if not name.startswith("val_")]
+    names.sort(key=lambda name: name != "loss")  # The sum before its parts.
     if not names or not len(history[names[0]]):
         raise ValueError("loss_curves: history holds no epochs. Call fit first.")
     columns = min(len(names), 3)

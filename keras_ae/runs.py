@@ -1,13 +1,4 @@
-"""A training run: one folder with the model, its figures and pictures, and what to resume from.
-
-runs/vae_digits/
-  run.json             the settings that the run was started with
-  model/               the exported model
-  history.csv          the losses of every epoch
-  metrics.json         the figures on the test split
-  *.png                reconstructions, samples, the latent plane, the loss curves
-  checkpoint/          the weights after the last epoch, until the run is complete
-"""
+"""A training run: one folder with the model, its figures and pictures, and what to resume from."""
 
 import contextlib
 import csv
@@ -26,6 +17,18 @@ import keras
 import numpy as np
 
 from keras_ae import autoencoder, datasets, models, plots
+from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
+
+CONTENTS = {
+    "model": "the SavedModel, for keras_ae.load and TensorFlow Serving",
+    "model.keras": "the model, for keras_ae.load",
+    "history.csv": "the losses of every epoch",
+    "metrics.json": "the figures on the test split",
+    "reconstructions.png": "originals above their reconstructions",
+    "samples.png": "new data from the model",
+    "latent_plane.png": "the codes of the test split, coloured by class",
+    "loss_curves.png": "the losses over the epochs",
+}
 
 IN_MEMORY = 2**30  # Bytes of float32 up to which a data set is held as an array.
 SHUFFLED = 2**28  # Bytes of the buffer from which the examples of a larger one are drawn.
@@ -41,23 +44,35 @@ class Settings:
         model: Name of a model's class, such as "VAE".
         data: Name or path, see `keras_ae.datasets.load`. Defaults to "digits".
         epochs: Passes over the training split. Defaults to 60.
-        batch_size: Examples of a step. Defaults to 64.
+        batch_size: Examples of a step. Defaults to 32.
         learning_rate: Of Adam. Defaults to 0.001.
         seed: Integer from which weights, noise and order follow. Defaults to 0.
         arguments: Dictionary of the constructor's arguments as JSON holds them: a Keras object is
             a dictionary with its "class_name" and "config". Defaults to none.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     model: str
     data: str = "digits"
     epochs: int = 60
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 1e-3
     seed: int = 0
     arguments: dict = dataclasses.field(default_factory=dict)
 
-    def command(self):
-        """The command line that starts this run."""
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate={self.learning_rate} must be a positive number.")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}.")
+
+    def command(self, folder=None):
+        """The command line that starts this run, in its default folder or in another."""
         words = ["keras-ae", "train", self.model, "--data", self.data]
         for name in ("epochs", "batch_size", "learning_rate", "seed"):
             words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
@@ -66,6 +81,8 @@ class Settings:
                 words += ["--latent-dim", str(value)]
                 continue
             words += ["--set", f"{name}={value if _plain(value) else json.dumps(value)}"]
+        if folder not in (None, self.folder()):
+            words += ["--output", str(folder)]
         return shlex.join(words)
 
     def folder(self):
@@ -121,7 +138,8 @@ def make_model(settings):
                 f"{settings.model} has no argument {name!r}.{_hint(name, known)} It takes "
                 f"{', '.join(known)}."
             )
-    keras.utils.set_random_seed(settings.seed)
+    # Not 0: under that global seed TensorFlow takes no tensor as the seed of a shuffle.
+    keras.utils.set_random_seed(settings.seed + 1)
     arguments = {
         name: keras.saving.deserialize_keras_object(value)
         if isinstance(value, dict) and "class_name" in value
@@ -176,6 +194,13 @@ def first_examples(data, split, count):
     return batch if isinstance(batch, tuple) else (batch, None)
 
 
+def over_all(function, x):
+    """`function` of an array, or of a dataset of single examples, a thousand at a time."""
+    if isinstance(x, np.ndarray):
+        return function(x)
+    return np.concatenate([function(batch) for batch in x.batch(1024).as_numpy_iterator()])
+
+
 def _first_batch(dataset, count):
     return next(dataset.batch(count).as_numpy_iterator())
 
@@ -223,10 +248,10 @@ def train(settings, folder=None, resume=False, verbose=1):
     True
     """
     folder = pathlib.Path(folder or settings.folder())
+    model = make_model(settings)
     _check_folder(folder, settings, resume)
     if resume and is_complete(folder):
         return folder
-    model = make_model(settings)
     train_split, test_split = splits(settings.data)
     x, x_test = examples(settings.data, train_split), examples(settings.data, test_split)
     # Whatever is wrong with the data is said before anything is written.
@@ -267,9 +292,16 @@ def _check_folder(folder, settings, resume):
     ]
     if different:
         raise ValueError(
-            f"--resume: the run in {folder} was started with {' and '.join(different)}. Pass the "
-            "same again to go on with it, or another --output for a run of its own."
+            f"--resume: the run in {folder} was started with {' and '.join(different)}. Pass "
+            f"another --output, or go on with it: {resume_command(folder)}"
         )
+
+
+def resume_command(folder):
+    """The command line that goes on with the run in a folder."""
+    stored = json.loads((folder / "run.json").read_text())
+    del stored["backend"]
+    return f"{Settings(**stored).command(folder)} --resume"
 
 
 def _stored(settings):
@@ -314,7 +346,7 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def restore(self, model):
         """Bring a built model to its last whole epoch, and return how many are done."""
-        saved = sorted((self.folder / "checkpoint").glob("epoch_*.weights.h5"))
+        saved = sorted((self.folder / "checkpoint").glob("epoch_*.keras"))
         if not saved:
             return 0
         epochs = int(re.search(r"\d+", saved[-1].name).group())
@@ -336,10 +368,11 @@ class _Checkpoint(keras.callbacks.Callback):
             writer = csv.DictWriter(file, self.rows[-1])
             writer.writeheader()
             writer.writerows(self.rows)
-        path = self.folder / "checkpoint" / f"epoch_{epoch + 1:06}.weights.h5"
+        path = self.folder / "checkpoint" / f"epoch_{epoch + 1:06}.keras"
         with whole_file(path) as partial:
-            self.model.save_weights(partial)
-        for older in path.parent.glob("epoch_*.weights.h5"):
+            # Not save_weights: HDF5 crashes the process when it meets a full disk.
+            self.model.save(partial)
+        for older in path.parent.glob("epoch_*.keras"):
             if older.name < path.name:
                 older.unlink()
 

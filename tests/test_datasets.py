@@ -370,7 +370,8 @@ def test_bad_tables(save, text, words):
 def test_damaged_files(tmp_path, content, suffix):
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(content)
-    assert_error(ValueError, lambda: datasets.load(path), f"bad{suffix}", "cannot be read")
+    error = assert_error(ValueError, lambda: datasets.load(path), f"bad{suffix}", "cannot be read")
+    assert "pickle" not in str(error)
 
 
 def test_truncated_files(save):
@@ -379,11 +380,20 @@ def test_truncated_files(save):
         assert_error(ValueError, lambda p=path: datasets.load(p), "cannot be read")
 
 
+def test_damaged_compression(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=probabilities(200, 9))
+    content = bytearray(path.read_bytes())
+    content[1000:1400] = bytes(400)
+    path.write_bytes(content)
+    assert_error(ValueError, lambda: datasets.load(path), "x.npz", "cannot be read")
+
+
 def test_swapped_suffixes(save, tmp_path):
     path = save("a.npz", x=probabilities(5, 2)).rename(tmp_path / "b.npy")
-    assert_error(ValueError, lambda: datasets.load(path), "b.npy", ".npz")
+    assert_error(ValueError, lambda: datasets.load(path), "b.npy", "content")
     path = save("c.npy", probabilities(5, 2)).rename(tmp_path / "d.npz")
-    assert_error(ValueError, lambda: datasets.load(path), "d.npz", ".npy")
+    assert_error(ValueError, lambda: datasets.load(path), "d.npz", "content")
 
 
 def test_file_errors(save, tmp_path):
@@ -424,6 +434,8 @@ def test_folder_of_classes(tmp_path):
         draw_picture(tmp_path / "b" / "deeper" / f"{value}.PNG", value=100 + value)
     (tmp_path / "a" / "notes.txt").touch()
     (tmp_path / "a" / "._0.png").touch()  # As macOS leaves behind.
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "0.png").touch()
     x, label = datasets.as_array(tmp_path, "all", labels=True)
     assert x.shape == (20, 4, 6, 3) and x.dtype == np.float32 and label.dtype == np.int64
     np.testing.assert_array_equal(label, np.repeat([0, 1], 10))
@@ -487,11 +499,11 @@ def prepare(tmp_path_factory):
 
     def prepare_set(name, examples, **features):
         features = tfds.features.FeaturesDict(features)
-        examples = tf.data.Dataset.from_generator(
+        stream = tf.data.Dataset.from_generator(
             lambda: iter(examples), output_signature=features.get_tensor_spec()
         )
         tfds.dataset_builders.store_as_tfds_dataset(
-            name, "1.0.0", features, {"train": examples}, data_dir=root
+            name, "1.0.0", features, {"train": stream}, data_dir=root
         )
         return root
 
@@ -627,7 +639,7 @@ def test_real_mnist():
         ("fashion-mnist", "'fashion_mnist'"),
         ("cifar", "'cifar10'"),
         ("", "''"),
-        ("no such thing at all", "'digits'"),
+        ("no such thing at all", "is unknown; give"),
     ],
 )
 def test_unknown_names(name, match):
@@ -637,6 +649,7 @@ def test_unknown_names(name, match):
 
 def test_names_of_the_wrong_type():
     assert_error(TypeError, lambda: datasets.load(3), "name", "3")
+    assert_error(TypeError, lambda: datasets.load("mnist", None), "split", "None")
     assert_error(ValueError, lambda: datasets.load("digits", "tests"), "'tests'", "'test'")
 
 

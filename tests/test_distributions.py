@@ -307,7 +307,8 @@ def test_continuous_bernoulli_samples_are_quantiles():
     exponents = np.where(LOGITS == 0, 1e-12, LOGITS).astype("float64")
     expected = np.log1p(uniform * np.expm1(exponents)) / exponents
     samples = numpy(ContinuousBernoulli(logits).sample(0))
-    assert np.allclose(samples, expected, rtol=0, atol=1e-6)
+    # The last digit of a uniform number moves a draw in the tail of a large logit this far.
+    assert np.allclose(samples, expected, rtol=0, atol=1e-5)
 
 
 def test_bernoulli_samples_are_ones_as_often_as_they_should():

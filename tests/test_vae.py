@@ -9,7 +9,7 @@ from scipy.special import expit, log_softmax, softmax
 from scipy.stats import multivariate_normal
 
 import keras_ae
-from keras_ae import corruptions, distributions, likelihoods, schedules
+from keras_ae import corruptions, likelihoods, losses, schedules
 from keras_ae.models.ae import CodeDensity
 
 BACKEND = keras.config.backend()
@@ -101,17 +101,26 @@ def test_the_true_posterior_gives_the_exact_likelihood(num_samples):
 
 
 def test_with_the_true_posterior_the_bound_is_tight():
-    """Its expectation is the likelihood, and so is any one draw with the KL drawn as well."""
     ppca = PPCA()
     np.testing.assert_allclose(ppca.bound(*ppca.posterior()), ppca.log_likelihood(), atol=1e-9)
     model = ppca.model(ppca.posterior())
-    loss = np.mean([evaluated(model, ppca.x, size)["loss"] for size in (7, 32, 50, 100)])
-    assert -loss == pytest.approx(ppca.log_likelihood().mean(), abs=0.1)
+    loss = evaluated(model, np.tile(ppca.x, (20, 1)))["loss"]
+    assert -loss == pytest.approx(ppca.log_likelihood().mean(), abs=0.04)
 
 
 def evaluated(model, x, batch_size=100):
-    """The losses; batches of another size see other noise."""
     return model.evaluate(x, batch_size=batch_size, **QUIET)
+
+
+@pytest.mark.parametrize("seed", [None, 3, "generator"])
+def test_the_likelihood_of_a_tensor_takes_any_seed(seed):
+    ppca = PPCA()
+    model = ppca.model(ppca.posterior())
+    x = ops.convert_to_tensor(ppca.x[:5])
+    seed = keras.random.SeedGenerator(0) if seed == "generator" else seed
+    estimate = model.log_likelihood(x, num_samples=4, seed=seed)
+    exact = ppca.log_likelihood()[:5]
+    np.testing.assert_allclose(ops.convert_to_numpy(estimate), exact, atol=1e-3)
 
 
 def wrong_posterior(ppca):
@@ -158,14 +167,14 @@ def test_training_reaches_the_maximum_likelihood():
     best = -0.5 * (WIDTH * np.log(2 * np.pi) + log_determinant + WIDTH)
 
     model = linear_vae("learned")
-    epochs = 1200
-    rate = keras.optimizers.schedules.CosineDecay(0.03, epochs)
+    num_steps = 600
+    rate = keras.optimizers.schedules.CosineDecay(0.05, num_steps)
     model.compile(keras.optimizers.Adam(rate))
-    batches = keras_ae.inputs.ArrayBatches((x,), len(x), steps_per_epoch=epochs)
+    batches = keras_ae.inputs.ArrayBatches((x,), len(x), steps_per_epoch=num_steps)
     model.fit(batches, verbose=0)
 
     weights, bias = (v.numpy() for v in model.decoder.trainable_variables)
-    variance = float(model.likelihood.noise_scale()) ** 2
+    variance = float(ops.convert_to_numpy(model.likelihood.noise_scale())) ** 2
     fitted = multivariate_normal(bias, weights.T @ weights + variance * np.eye(WIDTH))
     reached = fitted.logpdf(x).mean()
     assert best - 0.01 < reached < best + 1e-4
@@ -195,9 +204,16 @@ def parts_by_numpy(model, x):
     return cross_entropy.sum(axis=1), divergence
 
 
+def built(name, **given):
+    # Op by op: compiling takes longer than the few steps.
+    model = zoo.compiled(name, compile_options={"run_eagerly": True}, **given)
+    model.build((None, 6))
+    return model
+
+
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_the_two_parts_by_hand(name):
-    model = without_noise(zoo.fitted(name))
+    model = without_noise(built(name))
     x = zoo.data()
     logs = evaluated(model, x, 16)
     reconstruction, divergence = parts_by_numpy(model, x)
@@ -210,7 +226,7 @@ def test_the_two_parts_by_hand(name):
 
 def test_factor_vae_by_hand():
     """Eq. 2 and the discriminator's loss, with one example a batch, which no shuffle changes."""
-    model = without_noise(zoo.fitted("FactorVAE"))
+    model = without_noise(built("FactorVAE"))
     x = zoo.data(6)
     logs = model.evaluate(x, batch_size=1, **QUIET)
     logits = ops.convert_to_numpy(model.discriminator(model.encode(x)))
@@ -221,9 +237,8 @@ def test_factor_vae_by_hand():
 
 @pytest.mark.parametrize("free_bits", [0.01, 0.5, 3.0])
 def test_free_bits(free_bits):
-    model = zoo.compiled("VAE", free_bits=free_bits)
+    model = built("VAE", free_bits=free_bits)
     x = zoo.data()
-    model.fit(x, epochs=3, batch_size=16, verbose=0)
     logs = evaluated(model, x, len(x))
     _, divergence = parts_by_numpy(model, x)
     floor = np.maximum(divergence.mean(axis=0), free_bits).sum()
@@ -237,31 +252,34 @@ def test_free_bits_stop_the_gradient_of_a_cheap_dimension():
     x = zoo.data()
     runs = []
     for options in ({"free_bits": 50.0}, {"kl_weight": 0.0}):
+        keras.utils.set_random_seed(0)
         model = zoo.compiled("VAE", **options)
-        model.fit(x, epochs=3, batch_size=16, verbose=0)
+        model.fit(x, batch_size=16, verbose=0)
         runs.append([v.numpy() for v in model.trainable_variables])
     for free, unweighted in zip(*runs, strict=True):
         np.testing.assert_allclose(free, unweighted, atol=1e-6)
 
 
 def test_beta_of_one_is_a_vae():
-    models = [zoo.fitted("VAE", epochs=2), beta_vae(1.0), beta_vae(4.0)]
-    models[1].fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
-    models[2].fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
-    plain, one, four = map(zoo.weights, models)
+    runs = []
+    for make in (lambda: built("VAE"), lambda: beta_vae(1.0), lambda: beta_vae(4.0)):
+        keras.utils.set_random_seed(0)
+        model = make()
+        model.fit(zoo.data(), batch_size=16, verbose=0)
+        runs.append(zoo.weights(model))
+    plain, one, four = runs
     assert all(map(np.array_equal, plain, one))
     assert not all(map(np.array_equal, plain, four))
 
 
 def beta_vae(beta, **options):
     model = keras_ae.BetaVAE(2, beta=beta, **zoo.OPTIONS, **options)
-    model.compile(keras.optimizers.Adam(0.01))
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
     return model
 
 
 def test_gamma_of_zero_is_a_vae():
-    factor, plain = zoo.fitted("FactorVAE", gamma=0.0), zoo.compiled("VAE")
-    plain.build((None, 6))
+    factor, plain = built("FactorVAE", gamma=0.0), built("VAE")
     for part in ("encoder", "features_to_code", "decoder"):
         getattr(plain, part).set_weights(getattr(factor, part).get_weights())
     ours, theirs = (evaluated(model, zoo.data(), 16) for model in (factor, plain))
@@ -275,8 +293,9 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("name", "steps_per_execution"), [("LinearWarmUp", 1), ("LinearWarmUp", 4), ("Cyclical", 4)]
+)
 def test_a_scheduled_weight_is_exact_at_every_step(name, steps_per_execution, tmp_path):
     """With weights that stand still, an epoch's loss tells the weights of its steps."""
     if steps_per_execution > 1 and BACKEND == "torch":
@@ -323,7 +342,7 @@ def test_the_reconstruction_loss_is_the_likelihood_s(name):
     model = keras_ae.VAE(
         2, encoder="mlp", decoder="mlp", likelihood=name, network_options={"units": ()}, seed=0
     )
-    model.compile("adam")
+    model.compile("adam", run_eagerly=True)
     model.build((None, 4, 3))
     without_noise(model)
     output = ops.convert_to_numpy(model.decoder(model.encode(x)))
@@ -400,7 +419,7 @@ def plain_model(loss, x, reconstruction):
     model = keras_ae.AE(
         2, encoder="mlp", decoder=decoder, reconstruction_loss=loss, network_options={"units": ()}
     )
-    model.compile("adam")
+    model.compile("adam", run_eagerly=True)
     model.build(x.shape)
     decoder.layers[0].bias.assign(reconstruction.ravel())
     return model
@@ -428,6 +447,20 @@ def test_losses_of_vectors_are_summed_over_the_vectors(name):
     logs = model.test_on_batch(x, return_dict=True)
     by_hand = LOSSES_OF_VECTORS[name](x, reconstruction).sum(axis=1)
     assert logs["loss"] == pytest.approx(by_hand.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mse", "MSE", "bce", "kld", "kl_divergence", "CosineSimilarity"])
+def test_losses_have_the_names_that_compile_takes(name):
+    rng = np.random.default_rng(0)
+    x, y = rng.dirichlet(np.ones(3), (2, 4)).astype("float32")  # (4, 3) each
+    ours = losses.per_example(losses.get(name), x, y)
+    function = keras.losses.get(name)
+    function = function.call if isinstance(function, keras.losses.Loss) else function
+    theirs = ops.convert_to_numpy(function(x, y))
+    per_vector = name in ("kld", "kl_divergence", "CosineSimilarity")
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(ours), theirs * (1 if per_vector else 3), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", ["binary_crossentropy", "categorical_crossentropy"])

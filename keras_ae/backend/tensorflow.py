@@ -1,8 +1,10 @@
 """TensorFlow: one gradient tape a step."""
 
 import contextlib
+import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 SEED_DTYPE = "int64"
@@ -18,11 +20,53 @@ class TrainStep:
             losses, logs = self.losses_and_logs(data, training=True)
             losses = [self.optimizer.scale_loss(loss) for loss in losses]
         gradients = [tape.gradient(loss, group) for loss, group in zip(losses, groups, strict=True)]
-        self.optimizer.apply(sum(gradients, []), sum(groups, []))
+        with _fused_updates(self.optimizer):
+            self.optimizer.apply(sum(gradients, []), sum(groups, []))
         return _reducible(logs)
 
     def test_step(self, data):
         return _reducible(self.losses_and_logs(data, training=False)[1])
+
+
+@contextlib.contextmanager
+def _fused_updates(optimizer):
+    """Let a plain Adam update each weight in one operation while the step is traced.
+
+    Keras writes Adam as a dozen operations a weight, each of which reads and writes all of it;
+    TensorFlow's own does the same arithmetic in one pass. Other optimisers, subclasses, strategies
+    of several replicas and the loss scaling of float16 keep Keras' way.
+    """
+    plain = (
+        type(optimizer) is keras.optimizers.Adam
+        and not optimizer.amsgrad
+        and tf.distribute.get_strategy().num_replicas_in_sync == 1
+    )
+    if plain:
+        optimizer.update_step = functools.partial(_adam_step, optimizer)
+    try:
+        yield
+    finally:
+        if plain:
+            del optimizer.update_step
+
+
+def _adam_step(optimizer, gradient, variable, learning_rate):
+    if not isinstance(gradient, tf.Tensor) or variable.dtype != "float32":
+        return type(optimizer).update_step(optimizer, gradient, variable, learning_rate)
+    index = optimizer._get_variable_index(variable)
+    step = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    return tf.raw_ops.ResourceApplyAdam(
+        var=optimizer._trainable_variables[index].value.handle,
+        m=optimizer._momentums[index].value.handle,
+        v=optimizer._velocities[index].value.handle,
+        beta1_power=optimizer.beta_1**step,
+        beta2_power=optimizer.beta_2**step,
+        lr=tf.cast(learning_rate, tf.float32),
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        epsilon=optimizer.epsilon,
+        grad=tf.cast(gradient, tf.float32),
+    )
 
 
 def _reducible(logs):
@@ -48,6 +92,67 @@ def compiled(model, function):
         return traced[key](*map(tf.constant, arrays))
 
     return call
+
+
+# Above this many numbers in a batch, the loop around a step costs little beside the step.
+_NUMBERS_AT_ONCE = 4_000_000
+_MOST_STEPS_AT_ONCE = 16
+_BATCH_HOOKS = [
+    f"on_{kind}batch_{end}" for kind in ("", "train_", "test_") for end in ("begin", "end")
+]
+
+
+@contextlib.contextmanager
+def steps_at_once(model, batch_shape, callbacks):
+    """Run several small steps in one call of TensorFlow while nobody looks between them.
+
+    Keras' loop around a step takes longer than a small network's step. Users who set
+    `steps_per_execution` themselves, or whose callbacks look at single batches, get what they ask.
+
+    Args:
+        model: Compiled model about to be trained or evaluated.
+        batch_shape: Shape of a batch of inputs, None where it is not known.
+        callbacks: The user's callbacks, in any form that `fit` takes.
+    """
+    numbers = int(np.prod(batch_shape)) if batch_shape and None not in batch_shape else None
+    if (
+        numbers is None
+        or model.steps_per_execution != 1
+        or model.run_eagerly
+        or model._distribute_strategy is not None
+        or tf.distribute.has_strategy()
+        or _looks_at_batches(callbacks)
+    ):
+        yield
+        return
+    steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
+    # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
+    kept = model.compiled_calls.setdefault(
+        ("steps", id(model._compile_config), steps), [None, None]
+    )
+    before = model.train_function, model.test_function
+    model.steps_per_execution = steps
+    model.train_function, model.test_function = kept
+    try:
+        yield
+    finally:
+        kept[:] = model.train_function, model.test_function
+        model.steps_per_execution = 1
+        model.train_function, model.test_function = before
+
+
+def _looks_at_batches(callbacks):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return True
+    if not isinstance(callbacks, (list, tuple)):
+        callbacks = [callbacks] if callbacks else []
+    return any(
+        getattr(getattr(callback, hook), "__func__", None)
+        is not getattr(keras.callbacks.Callback, hook)
+        for callback in callbacks
+        if getattr(callback, "save_freq", None) != "epoch"
+        for hook in _BATCH_HOOKS
+    )
 
 
 def building_scope(model):

@@ -25,14 +25,17 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
       `"omniglot"`, `"cifar10"`, `"dsprites"`, `"shapes3d"`, `"celeb_a"`... with its own splits,
       also sliced ("train[:90%]"). The label is its `label`, or the vector of all its `label_*` in
       alphabetical order. Downloaded where it is not there. Where pictures differ in size the shape
-      is (None, None, channels): `load(...).map(lambda x: tf.image.resize(x, (64, 64)))`.
+      is (None, None, channels): `load(...).map(lambda x: tf.image.resize(x, (64, 64)))`. Sets that
+      store 0 and 1 in place of 0 and 255 (dsprites, binarized_mnist) are recognised by their
+      first 64 pictures.
     - a folder of PNG or JPEG pictures of one size, grey (one channel) if all are grey, else RGB;
       transparency is dropped. Sub-folders are classes, numbered in alphabetical order; where
       "train" and "test" are among them they are splits, with the classes inside.
     - an `.npy` file (memory-mapped), an `.npz` file (key "x" or the only one, labels "y") or a
-      `.csv` file of numbers (a header row is skipped; a column it calls "label" is the label).
+      `.csv` file of numbers (a first row that is not all numbers is its header, and a column that
+      it calls "label" is the label).
       uint8 is divided by 255, unless nothing exceeds 1; uint8 and bool arrays (N, H, W) are
-      pictures and get a channel. **Other values are passed as they are**, also outside [0, 1],
+      pictures and get a channel. Other values are passed as they are, also outside [0, 1],
       since tables may be standardised on purpose. Whole labels are int64, others float32.
 
     A name of TFDS goes before a folder of that name in the working directory; write "./mnist" for
@@ -53,6 +56,7 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
         A `tf.data.Dataset` of x or (x, label), not batched.
 
     Raises:
+        TypeError: the name is neither string nor path, or the split no string.
         ValueError: an unknown name or split (with the close match); labels where there are none;
             NaN, infinity, objects, no examples or pictures of different sizes in a file or folder.
         FileNotFoundError: no such file, or a TFDS set that is neither prepared nor downloadable.
@@ -83,8 +87,8 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
         float32 array of shape (examples, ...), or the pair (x, label) of arrays with labels.
 
     Raises:
-        ValueError: as `load`, and for pictures of different sizes.
-        FileNotFoundError: as `load`.
+        ValueError: pictures of different sizes; otherwise as `load`.
+        TypeError, FileNotFoundError: as `load`.
 
     Example:
 
@@ -114,6 +118,10 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
 def _source(name, split, labels, binarize, seed, data_dir):
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"datasets.load: name must be a string or a path; received {name!r}.")
+    if not isinstance(split, str):
+        raise TypeError(
+            f'datasets.load: split must be a string such as "train"; received {split!r}.'
+        )
     if name in _EMBEDDED:
         return _EMBEDDED[name](split, labels, seed)
     if _is_surely_path(name):
@@ -134,10 +142,10 @@ def _is_surely_path(name):
 
 
 def _unknown_name(name):
-    close = difflib.get_close_matches(name.lower(), [*_EMBEDDED, *tfds_names()], n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = difflib.get_close_matches(name.lower(), [*_EMBEDDED, *tfds_names()], n=1, cutoff=0.7)
+    hint = f"did you mean {close[0]!r}? Else give " if close else "give "
     return (
-        f"datasets.load: name={name!r} is unknown; {hint}Give {', '.join(map(repr, _EMBEDDED))}, "
+        f"datasets.load: name={name!r} is unknown; {hint}{', '.join(map(repr, _EMBEDDED))}, "
         "the TFDS name of a set of pictures, or the path of a folder of pictures or of an "
         f"{', '.join(ARRAY_SUFFIXES)} file."
     )

@@ -5,6 +5,7 @@ import csv
 import os
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _TEST_SHARE = 10  # One row in so many, and at least one of two.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
+_ZIP_SIGNATURE = b"PK"
 
 
 def path_dataset(path, split, labels, binarize):
@@ -72,24 +74,19 @@ def _read_arrays(path, argument):
     read = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}[path.suffix.lower()]
     try:
         return read(path)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
         raise ValueError(f"datasets.load: {argument} cannot be read: {error}") from error
 
 
 def _read_npy(path):
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError("it is an .npz archive; give it that suffix")
-    return array, None
+    _check_signature(path, np.lib.format.MAGIC_PREFIX)
+    return np.load(path, mmap_mode="r", allow_pickle=False), None
 
 
 def _read_npz(path):
+    _check_signature(path, _ZIP_SIGNATURE)
     # np.load itself would leave the file of a broken archive open.
-    with open(path, "rb") as file:
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it is a single .npy array; give it that suffix")
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         keys = [key for key in archive.files if key != "y"]
         key = "x" if "x" in keys else keys[0] if len(keys) == 1 else None
         if key is None:
@@ -98,6 +95,13 @@ def _read_npz(path):
                 "(and labels as 'y'): numpy.savez(path, x=x, y=y)"
             )
         return archive[key], archive["y"] if "y" in archive.files else None
+
+
+def _check_signature(path, signature):
+    # np.load takes either kind by its content, and advises to unpickle anything else.
+    with open(path, "rb") as file:
+        if file.read(len(signature)) != signature:
+            raise ValueError(f"its content is not that of an {path.suffix.lower()} file")
 
 
 def _read_csv(path):
@@ -172,8 +176,9 @@ def _check_labels(y, count, path, argument):
         )
     if not np.isfinite(y).all():
         raise ValueError(f"datasets.load: the labels of {argument} hold NaN or infinity.")
-    whole = y.astype("int64")
-    return whole if np.array_equal(whole, y) else y.astype("float32")
+    with np.errstate(invalid="ignore", over="ignore"):
+        whole, real = y.astype("int64"), y.astype("float32")
+    return whole if np.array_equal(whole, y) else real
 
 
 # Pictures
@@ -211,7 +216,9 @@ def _select_pictures(folder, split, argument):
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _PICTURE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in _PICTURE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
         raise ValueError(

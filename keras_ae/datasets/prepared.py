@@ -22,7 +22,7 @@ def is_tfds_name(name, data_dir):
     base = name.replace(":", "/").split("/")[0]
     if not base:
         return False
-    return base in tfds_names() or any((_root(data_dir) / base).rglob("features.json"))
+    return base in tfds_names() or any(Path(_root(data_dir), base).rglob("features.json"))
 
 
 def tfds_dataset(name, split, labels, data_dir):
@@ -31,7 +31,8 @@ def tfds_dataset(name, split, labels, data_dir):
 
     tfds = _import_tfds()
     builder = _builder(tfds, name, data_dir)
-    features = dict(builder.info.features)
+    # A set that is known from its files alone has them in another order in every process.
+    features = dict(sorted(builder.info.features.items()))
     label_keys = _check_features(features, labels, name)
     read_config = tfds.ReadConfig(try_autocache=False)  # Streamed, however small.
     try:
@@ -64,7 +65,7 @@ def _import_tfds():
 def _root(data_dir):
     # TFDS reads the variable once, when imported; here it may be set later.
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(data_dir or default).expanduser()
+    return os.path.expanduser(os.fspath(data_dir or default))
 
 
 def _builder(tfds, name, data_dir):
@@ -72,8 +73,9 @@ def _builder(tfds, name, data_dir):
     try:
         builder = tfds.builder(name, data_dir=root, try_gcs=False)
     except (ValueError, AssertionError) as error:  # An unknown configuration; an unknown version.
-        raise ValueError(f"datasets.load: name={name!r} is not available: {error}") from error
-    if not Path(builder.data_dir).exists():
+        reason = _shortened(error)
+        raise ValueError(f"datasets.load: name={name!r} is not available: {reason}") from error
+    if not builder.data_path.exists():
         _prepare(tfds, builder, name, root)
     return builder
 
@@ -85,10 +87,9 @@ def _prepare(tfds, builder, name, root):
         builder.download_and_prepare(download_config=config)
     # A file that cannot be had, one to be fetched by hand, a package that reads it.
     except (OSError, tfds.download.DownloadError, AssertionError, ImportError) as error:
-        reason = " ".join(str(error).split())[:400]
         raise FileNotFoundError(
             f"datasets.load: name={name!r} is not prepared in {root} and could not be downloaded: "
-            f"{reason}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
+            f"{_shortened(error)}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
             "~/tensorflow_datasets. Connect to the internet, or prepare it on another machine with "
             "`tfds build` and give its folder as data_dir. 'digits' and 'sprites' need no download."
         ) from error
@@ -106,6 +107,10 @@ def _check_reachable(builder):
         error.close()  # The server answers; whether it has the file is for TFDS to find out.
     except OSError as error:
         raise OSError(f"{urls[0]}: {getattr(error, 'reason', error)}") from error
+
+
+def _shortened(error):
+    return " ".join(str(error).split())[:400]
 
 
 def _check_features(features, labels, name):

@@ -110,7 +110,7 @@ def sprites_index(factors):
 def _poses():
     """Each shape at each scale and orientation, centred: (3, 6, 40, canvas, canvas), uint8."""
     offset = np.arange(_CANVAS) - _CANVAS // 2
-    angle = np.arange(40) * (2 * np.pi / 40)
+    angle = np.linspace(0, 2 * np.pi, _SIZES[2], endpoint=False)
     cosine, sine = (f(angle)[:, None, None] for f in (np.cos, np.sin))
     right, up = offset[None, None, :], -offset[None, :, None]
     # Into the shape's own axes: a picture turned anticlockwise is read at points turned back.

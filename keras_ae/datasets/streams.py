@@ -194,5 +194,5 @@ def _bernoulli(x, key):
         ],
     )
     with tf.control_dependencies([valid]):
-        noise = tf.random.stateless_uniform(tf.shape(x), key, dtype=x.dtype, alg="philox")
-    return tf.cast(noise < x, x.dtype)
+        noise = tf.random.stateless_uniform(tf.shape(x), key, alg="philox")
+    return tf.cast(noise < tf.cast(x, tf.float32), x.dtype)

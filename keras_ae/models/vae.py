@@ -165,18 +165,21 @@ class VAE(Autoencoder):
             terms["free_bits_loss"] = ops.sum(ops.maximum(ops.mean(kl, axis=0), self.free_bits))
         return terms
 
-    @batched("data")
-    def log_likelihood(self, x, y=None, num_samples=1000, seed=None):
+    def log_likelihood(
+        self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
+    ):
         """log p(x) of every example in nats, estimated by importance sampling from the posterior.
 
         The estimate is a lower bound in expectation, and rises to log p(x) with the number of
         samples (arXiv:1509.00519, theorem 1).
 
         Args:
-            x: Array or tensor of shape (batch, ...).
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
             y: Targets, for a model of paired data. Defaults to None, x itself.
             num_samples: Importance samples of each example. Defaults to 1,000.
             seed: Integer that makes the estimate repeatable. Defaults to None, a fresh draw.
+            batch_size: Examples at once. Defaults to what fits in memory.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds).
 
         Returns:
             Array or tensor of shape (batch,), float32.
@@ -188,6 +191,12 @@ class VAE(Autoencoder):
             raise ValueError(
                 f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
             )
+        return self._importance_estimate(
+            x, y, num_samples, seed, batch_size=batch_size, verbose=verbose
+        )
+
+    @batched("data")
+    def _importance_estimate(self, x, y, num_samples, seed):
         target = x if y is None else y
         q = self.posterior(x)
         chunk = _largest_divisor(num_samples, 8)

@@ -1,0 +1,35 @@
+"""Run every notebook from top to bottom, with few epochs unless told otherwise.
+
+python notebooks/execute.py           # a check: nothing is written
+python notebooks/execute.py --write   # the full settings, outputs kept in the files
+"""
+
+import argparse
+import os
+import pathlib
+
+import nbformat
+from nbclient import NotebookClient
+
+HERE = pathlib.Path(__file__).parent
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="keep the outputs in the files")
+    parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="default: all of them")
+    arguments = parser.parse_args()
+    if not arguments.write:
+        os.environ["KERAS_AE_NOTEBOOK_EPOCHS"] = "1"
+    for path in arguments.notebooks or sorted(HERE.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(notebook, timeout=1200, kernel_name="python3").execute(cwd=str(HERE))
+        if arguments.write:
+            for cell in notebook.cells:
+                cell.metadata.pop("execution", None)  # Times of day, which only make noise.
+            nbformat.write(notebook, path)
+        print(f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran")
+
+
+if __name__ == "__main__":
+    main()

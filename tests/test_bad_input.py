@@ -1,0 +1,405 @@
+"""Bad input, for every model and every way in: a clear error of ours, and nothing lost."""
+
+import pathlib
+import shutil
+import traceback
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+from keras_ae import datasets
+
+PACKAGE = str(pathlib.Path(keras_ae.__file__).parent)
+X = zoo.data()
+NAN, INFINITE = X.copy(), X.copy()
+NAN[3, 2], INFINITE[3, 2] = np.nan, np.inf
+PICTURES = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1)).astype("uint8")
+LABELS = np.arange(48) % 10
+
+
+def dense(inputs, outputs):
+    return keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(outputs)])
+
+
+def batches(*arrays):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(16)
+
+
+def generator_of(*items):
+    yield from items
+
+
+# What is done to a trained model -> the error, and words that its message must hold.
+TO_A_MODEL = {
+    "fit rank 0": (lambda m: m.fit(3.0), TypeError, ["x", "3.0", "array"]),
+    "fit rank 1": (lambda m: m.fit(X[:, 0]), ValueError, ["(48,)", "x[:, None]"]),
+    "fit shape": (lambda m: m.fit(X[:, :5]), ValueError, ["(5,)", "(6,)"]),
+    "fit rank 3": (lambda m: m.fit(X[:, :, None]), ValueError, ["(6, 1)", "(6,)"]),
+    "fit empty": (lambda m: m.fit(X[:0]), ValueError, ["empty", "(0, 6)"]),
+    "fit NaN": (lambda m: m.fit(NAN), ValueError, ["NaN", "x", "nan_to_num"]),
+    "fit infinity": (lambda m: m.fit(INFINITE), ValueError, ["inf", "x"]),
+    "fit objects": (lambda m: m.fit(X.astype(object)), TypeError, ["object", "float32"]),
+    "fit text": (lambda m: m.fit(X.astype(str)), TypeError, ["<U", "numbers"]),
+    "fit ragged": (lambda m: m.fit([[1.0, 2.0], [3.0]]), ValueError, ["different lengths"]),
+    "fit nothing": (lambda m: m.fit(None), TypeError, ["x", "None", "array"]),
+    "fit a string": (lambda m: m.fit("mnist"), TypeError, ["'mnist'", "array"]),
+    "fit labels": (lambda m: m.fit(X, LABELS), ValueError, ["labels", "fit(x)"]),
+    "fit label column": (lambda m: m.fit(X, LABELS[:, None]), ValueError, ["labels", "fit(x)"]),
+    "fit one-hot": (lambda m: m.fit(X, np.eye(10)[LABELS]), ValueError, ["one-hot", "fit(x)"]),
+    "fit target length": (lambda m: m.fit(X, X[:9]), ValueError, ["9 examples", "48"]),
+    "fit target NaN": (lambda m: m.fit(X, NAN), ValueError, ["NaN", "y"]),
+    "fit dataset with labels": (
+        lambda m: m.fit(batches(X, LABELS)),
+        ValueError,
+        ["labels", "dataset.map"],
+    ),
+    "fit dataset of a shape": (lambda m: m.fit(batches(X[:, :5])), ValueError, ["(5,)", "(6,)"]),
+    "fit dataset of NaN": (lambda m: m.fit(batches(NAN)), ValueError, ["NaN"]),
+    "fit empty dataset": (lambda m: m.fit(batches(X).take(0)), ValueError, ["no batches"]),
+    "fit dataset twice batched": (
+        lambda m: m.fit(batches(X), batch_size=8),
+        ValueError,
+        ["batch_size=8", "unbatch"],
+    ),
+    "fit dataset and y": (lambda m: m.fit(batches(X), X), ValueError, ["its own targets"]),
+    "fit dataset of text": (
+        lambda m: m.fit(batches(X.astype(str))),
+        TypeError,
+        ["tensors of numbers"],
+    ),
+    "fit dataset of dictionaries": (
+        lambda m: m.fit(batches({"pixels": X})),
+        TypeError,
+        ["'pixels'", "image"],
+    ),
+    "fit empty generator": (lambda m: m.fit(generator_of()), ValueError, ["no batches"]),
+    "fit generator of NaN": (lambda m: m.fit(generator_of(NAN)), ValueError, ["NaN"]),
+    "fit weights length": (
+        lambda m: m.fit(X, sample_weight=np.ones(3)),
+        ValueError,
+        ["sample_weight", "(3,)", "48"],
+    ),
+    "fit weights negative": (
+        lambda m: m.fit(X, sample_weight=-np.ones(48)),
+        ValueError,
+        ["sample_weight", "-1"],
+    ),
+    "fit class weights": (
+        lambda m: m.fit(X, class_weight={0: 1.0}),
+        ValueError,
+        ["class_weight", "sample_weight"],
+    ),
+    "fit batch size 0": (lambda m: m.fit(X, batch_size=0), ValueError, ["batch_size=0"]),
+    "fit split": (lambda m: m.fit(X, validation_split=1.5), ValueError, ["validation_split=1.5"]),
+    "fit split of a dataset": (
+        lambda m: m.fit(batches(X), validation_split=0.5),
+        ValueError,
+        ["validation_split", "validation_data"],
+    ),
+    "fit validation NaN": (lambda m: m.fit(X, validation_data=NAN), ValueError, ["NaN"]),
+    "fit validation labels": (
+        lambda m: m.fit(X, validation_data=(X, LABELS)),
+        ValueError,
+        ["labels", "validation_data"],
+    ),
+    "evaluate NaN": (lambda m: m.evaluate(NAN), ValueError, ["NaN", "x"]),
+    "evaluate shape": (lambda m: m.evaluate(X[:, :5]), ValueError, ["(5,)", "(6,)"]),
+    "encode shape": (lambda m: m.encode(X[:, :5]), ValueError, ["(5,)", "(6,)"]),
+    "encode one example": (lambda m: m.encode(X[0]), ValueError, ["(6,)", "x[None]"]),
+    "encode empty": (lambda m: m.encode(X[:0]), ValueError, ["empty"]),
+    "encode NaN": (lambda m: m.encode(NAN), ValueError, ["NaN"]),
+    "encode objects": (lambda m: m.encode(X.astype(object)), TypeError, ["object"]),
+    "encode nothing": (lambda m: m.encode(None), TypeError, ["None", "array"]),
+    "encode batch size": (lambda m: m.encode(X, batch_size=-1), ValueError, ["batch_size=-1"]),
+    "reconstruct NaN": (lambda m: m.reconstruct(NAN), ValueError, ["NaN"]),
+    "decode width": (lambda m: m.decode(np.zeros((3, 5))), ValueError, ["(3, 5)", "(batch, 2)"]),
+    "decode rank": (lambda m: m.decode(np.zeros(2)), ValueError, ["z", "(2,)", "z[None]"]),
+    "decode NaN": (lambda m: m.decode(np.full((1, 2), np.nan)), ValueError, ["NaN", "z"]),
+    "sample -1": (lambda m: m.sample(-1), ValueError, ["num_samples=-1", "positive"]),
+    "sample 0": (lambda m: m.sample(0), ValueError, ["num_samples=0"]),
+    "sample text": (lambda m: m.sample("ten"), ValueError, ["num_samples='ten'"]),
+    "sample seed": (lambda m: m.sample(2, seed="a"), TypeError, ["seed='a'", "integer"]),
+    "compile with a loss": (
+        lambda m: m.compile("adam", loss="mse"),
+        ValueError,
+        ["loss='mse'", "Leave loss out"],
+    ),
+    "build again": (lambda m: m.build((None, 9)), ValueError, ["(6,)", "(9,)", "new model"]),
+}
+
+TO_A_BOUNDED_MODEL = {
+    "fit 0-255": (lambda m: m.fit(X * 255), ValueError, ["255", "/ 255"]),
+    "fit negative": (lambda m: m.fit(X - 0.5), ValueError, ["-0.5", "between 0 and 1"]),
+    "fit 0-255 dataset": (lambda m: m.fit(batches(X * 255)), ValueError, ["255", "/ 255"]),
+    "encode 0-255": (lambda m: m.encode(X * 255), ValueError, ["255", "/ 255"]),
+    "validation 0-255": (lambda m: m.fit(X, validation_data=X * 255), ValueError, ["255"]),
+    "likelihood samples": (
+        lambda m: m.log_likelihood(X, num_samples=0),
+        ValueError,
+        ["num_samples=0"],
+    ),
+}
+
+TO_A_CONSTRUCTOR = {
+    "latent_dim 0": ({"latent_dim": 0}, ValueError, ["latent_dim=0", "positive"]),
+    "latent_dim -2": ({"latent_dim": -2}, ValueError, ["latent_dim=-2"]),
+    "latent_dim text": ({"latent_dim": "two"}, ValueError, ["latent_dim='two'"]),
+    "latent_dim True": ({"latent_dim": True}, ValueError, ["latent_dim=True"]),
+    "unknown argument": ({"latent_dims": 2}, TypeError, ["'latent_dims'", "latent_dim"]),
+    "encoder name": ({"encoder": "convv"}, ValueError, ["'convv'", "'conv'"]),
+    "encoder type": ({"encoder": 3}, TypeError, ["encoder=3", "Keras model"]),
+    "seed": ({"seed": "now"}, TypeError, ["seed='now'", "integer"]),
+    "network_options": ({"network_options": [8]}, TypeError, ["network_options=[8]"]),
+}
+
+TO_BUILD = {
+    "unknown option": ({"network_options": {"unitz": (8,)}}, ["unitz", "units"]),
+    "option value": ({"network_options": {"dropout": 2}}, ["dropout=2", "[0, 1)"]),
+    "encoder takes another shape": ({"encoder": dense(9, 4)}, ["encoder", "(9,)", "(6,)"]),
+    "decoder takes another code": ({"decoder": dense(5, 6)}, ["decoder", "(5,)", "(2,)"]),
+    "decoder gives another shape": ({"decoder": dense(2, 9)}, ["decoder", "(9,)", "(6,)"]),
+}
+
+
+def check(action, error, words):
+    with pytest.raises(error) as caught:
+        action()
+    assert caught.type is error, caught.type
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 3 and len(message) < 600, message
+    for word in words:
+        assert word in message, message
+    last = traceback.extract_tb(caught.tb)[-1]
+    assert last.filename.startswith(PACKAGE), f"raised in {last.filename}:{last.lineno}"
+
+
+def check_all(cases, after=lambda case: None):
+    """Every case, so that one failure hides no other."""
+    failures = []
+    for case, (action, error, words) in cases.items():
+        try:
+            check(action, error, words)
+            after(case)
+        except BaseException as failure:
+            failures.append(f"{case}: {type(failure).__name__}: {failure}")
+    assert not failures, "\n".join(failures)
+
+
+def state(model):
+    return [w.copy() for w in zoo.weights(model)]
+
+
+def unharmed(model, before):
+    return all(np.array_equal(a, b) for a, b in zip(before, state(model), strict=True))
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_misuse_of_a_model(name):
+    model = zoo.fitted(name)
+    before = state(model)
+    cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.VARIATIONAL else {})
+
+    def after(case):
+        assert unharmed(model, before), f"{case} changed the model"
+
+    check_all(
+        {
+            case: (lambda action=action: action(model), error, words)
+            for case, (action, error, words) in cases.items()
+        },
+        after,
+    )
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_misuse_of_a_constructor(name):
+    check_all(
+        {
+            case: (lambda given=given: getattr(keras_ae, name)(**given), error, words)
+            for case, (given, error, words) in TO_A_CONSTRUCTOR.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_networks_that_do_not_fit(name):
+    check_all(
+        {
+            case: (lambda given=given: zoo.compiled(name, **given).fit(X), ValueError, words)
+            for case, (given, words) in TO_BUILD.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "words"),
+    [
+        (lambda: keras_ae.VAE(2, likelihood="bernouli"), ValueError, ["'bernouli'", "'bernoulli'"]),
+        (lambda: keras_ae.VAE(2, kl_weight=-1.0), ValueError, ["kl_weight=-1.0", "at least 0"]),
+        (lambda: keras_ae.VAE(2, free_bits="1"), ValueError, ["free_bits='1'"]),
+        (lambda: keras_ae.BetaVAE(2, beta=-1), ValueError, ["beta=-1"]),
+        (lambda: keras_ae.FactorVAE(2, gamma=None), ValueError, ["gamma=None"]),
+        (lambda: keras_ae.AE(2, reconstruction_loss="msee"), ValueError, ["'msee'", "'mse'"]),
+        (lambda: keras_ae.AE(2, reconstruction_loss=7), ValueError, ["reconstruction_loss=7"]),
+        (lambda: keras_ae.DenoisingAE(2, corruption="masked"), ValueError, ["'masking'"]),
+        (lambda: keras_ae.likelihoods.Gaussian(0), ValueError, ["scale=0", "positive"]),
+        (lambda: datasets.load("mnst"), ValueError, ["'mnst'", "'mnist'"]),
+        (lambda: keras_ae.load(3), TypeError, ["path=3"]),
+        (lambda: keras_ae.VAE(2).sample(3), ValueError, ["data's shape", "fit(x)"]),
+        (lambda: keras_ae.VAE(2).decode(np.zeros((1, 2))), ValueError, ["data's shape"]),
+        (lambda: keras_ae.VAE(2).export("/nowhere"), ValueError, ["data's shape"]),
+        (lambda: keras_ae.VAE(2).fit(X), ValueError, ["compile"]),
+    ],
+)
+def test_other_misuses(action, error, words):
+    if words == ["compile"]:  # Keras' own words do.
+        with pytest.raises(error, match="compile"):
+            action()
+    else:
+        check(action, error, words)
+
+
+def test_pictures_of_bytes_are_refused_before_training():
+    model = keras_ae.VAE(2, network_options={"filters": (2, 2), "units": (4,)})
+    model.compile("adam")
+    check(lambda: model.fit(PICTURES), ValueError, ["0", "255", "/ 255"])
+
+
+# ------------------------------------------------------------------ artefacts
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "model.keras"
+    zoo.trained("VAE").save(path)
+    return path
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def foreign(path):
+    path.write_text("no archive at all")
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def rewritten(path, change):
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def without_weights(path):
+    rewritten(path, lambda files: files.pop("model.weights.h5"))
+
+
+def without_configuration(path):
+    rewritten(path, lambda files: files.pop("config.json"))
+
+
+def with_other_class(path):
+    def change(files):
+        files["config.json"] = files["config.json"].replace(b"keras_ae>VAE", b"os>system")
+
+    rewritten(path, change)
+
+
+def with_other_width(path):
+    def change(files):
+        files["config.json"] = files["config.json"].replace(b'"latent_dim": 2', b'"latent_dim": 3')
+
+    rewritten(path, change)
+
+
+def with_another_model(path):
+    model = dense(3, 2)
+    path.unlink()
+    model.save(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated,
+        emptied,
+        foreign,
+        flipped,
+        without_weights,
+        without_configuration,
+        with_other_class,
+        with_other_width,
+        with_another_model,
+    ],
+)
+def test_a_damaged_file(damage, saved):
+    damage(saved)
+    check(lambda: keras_ae.load(saved), ValueError, [str(saved)])
+
+
+@pytest.fixture
+def exported(tmp_path, exports):
+    zoo.trained("VAE").export(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_damaged_folder(exported, tmp_path):
+    file = exported / "assets.extra" / "model.keras"
+    whole = file.read_bytes()
+    with_other_width(file)
+    check(lambda: keras_ae.load(exported), ValueError, ["checksum", "card.json"])
+    file.write_bytes(whole)
+    (exported / "card.json").write_text("{")
+    check(lambda: keras_ae.load(exported), ValueError, ["card.json", "JSON"])
+    shutil.rmtree(exported / "assets.extra")
+    check(lambda: keras_ae.load(exported), ValueError, ["a SavedModel without", "export"])
+    check(lambda: keras_ae.load(tmp_path), ValueError, ["a folder without"])
+    missing = tmp_path / "missing"
+    check(lambda: keras_ae.load(missing), FileNotFoundError, [str(missing), "saved_models"])
+
+
+def test_a_place_that_cannot_be_written(exported, tmp_path):
+    model = zoo.trained("VAE")
+    check(lambda: model.export(exported), FileExistsError, ["exists", "overwrite=True"])
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "model"
+    check(lambda: model.export(place), OSError, [str(place), "written"])
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_a_full_disk(exported, monkeypatch):
+    """A limit on the size of files stands for the disk: the system refuses what goes beyond."""
+    resource = pytest.importorskip("resource")
+    before = {p: p.read_bytes() for p in exported.rglob("*") if p.is_file()}
+    model = zoo.trained("VAE")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (100, 20_000):  # While the SavedModel is written, and while the .keras file is.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            check(
+                lambda: model.export(exported, overwrite=True),
+                OSError,
+                ["could not be written", "unharmed"],
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert {p: p.read_bytes() for p in exported.rglob("*") if p.is_file()} == before
+        assert [p.name for p in exported.parent.iterdir()] == ["model"]

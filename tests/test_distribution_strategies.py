@@ -1,0 +1,237 @@
+"""`tf.distribute.MirroredStrategy` over two processors of one machine.
+
+One process measures everything, for processors can be split only before TensorFlow starts.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+import keras_ae
+
+HERE = pathlib.Path(__file__).resolve().parent
+OPTIONS = {"batch_size": 16, "verbose": 0}
+
+
+# ------------------------------------------------------------------ in a process of its own
+
+
+def measure(folder):
+    """Train under the strategy and print what happened as one line of JSON."""
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    facts = {
+        "replicas": strategy.num_replicas_in_sync,
+        "plain": plain_model(strategy),
+        "variational": variational_model(strategy, folder),
+        "adversary": adversary(strategy),
+        "noise": noise(strategy),
+    }
+    print(json.dumps(facts))
+
+
+def made_under(strategy, name, **given):
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        return zoo.compiled(name, keras.optimizers.SGD(0.1), **given)
+
+
+def built_under(strategy, name):
+    model = made_under(strategy, name)
+    with strategy.scope():
+        model.build((None, 6))
+    return model
+
+
+def plain_model(strategy):
+    """One replica and two, at the same global batch; without noise they must agree."""
+    import tensorflow as tf
+
+    x = zoo.data(52)  # The last batch holds two examples for each replica.
+    one = made_under(tf.distribute.get_strategy(), "AE")
+    two = made_under(strategy, "AE")
+    histories = [m.fit(x, epochs=2, validation_data=x, **OPTIONS).history for m in (one, two)]
+    codes = [m.encode(x).tolist() for m in (one, two)]
+    predicted = np.abs(two.predict(x, verbose=0) - two.reconstruct(x)).max()
+    samples = answer(lambda: two.sample(3, seed=0).shape)
+    two.fit(zoo.data(33), **OPTIONS)  # The last batch leaves one replica without an example.
+    density = [two.code_density.mean.numpy(), two.code_density.covariance.numpy()]
+    return {
+        "histories": histories,
+        "codes": codes,
+        "predicted": float(predicted),
+        "samples": samples,
+        "density": [value.tolist() for value in density],
+    }
+
+
+def answer(call):
+    try:
+        return list(call())
+    except TypeError as error:
+        return repr(error)
+
+
+class Killed(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def variational_model(strategy, folder):
+    """A run with a warm-up, the same killed and resumed, and its file read without a strategy."""
+
+    def run(*callbacks):
+        model = made_under(strategy, "VAE", kl_weight=keras_ae.schedules.LinearWarmUp(8))
+        history = model.fit(zoo.data(), epochs=3, callbacks=list(callbacks), **OPTIONS).history
+        return model, history
+
+    def backup():
+        return keras.callbacks.BackupAndRestore(folder / "backup")
+
+    whole, history = run()
+    try:
+        run(backup(), Killed())
+    except KeyboardInterrupt:
+        resumed, _ = run(backup())
+    whole.save(folder / "model.keras")
+    loaded = keras_ae.load(folder / "model.keras")
+    x = zoo.data()
+    distances = [
+        np.abs(a - b).max() for a, b in zip(*map(zoo.weights, (whole, resumed)), strict=True)
+    ]
+    evaluations = [whole.evaluate(x, return_dict=True, **OPTIONS) for _ in range(2)]
+    return {
+        "history": history,
+        "steps": int(whole.step.numpy()),
+        "resumed": float(max(distances)),
+        "loaded": float(np.abs(loaded.encode(x) - whole.encode(x)).max()),
+        "evaluations": evaluations,
+        "log_likelihood": whole.log_likelihood(x, num_samples=8, seed=0).tolist(),
+        "loaded_log_likelihood": loaded.log_likelihood(x, num_samples=8, seed=0).tolist(),
+    }
+
+
+def adversary(strategy):
+    model = built_under(strategy, "FactorVAE")
+    before = [[v.numpy() for v in group] for group in model.variable_groups()]
+    history = model.fit(zoo.data(), epochs=2, **OPTIONS).history
+    moved = [
+        all(not np.array_equal(v.numpy(), b) for v, b in zip(group, old, strict=True))
+        for group, old in zip(model.variable_groups(), before, strict=True)
+    ]
+    return {"history": history, "moved": moved}
+
+
+def noise(strategy):
+    """What each replica draws for the same example, while training and in evaluation."""
+    denoiser, vae = built_under(strategy, "DenoisingAE"), built_under(strategy, "VAE")
+    x = ops.ones((1, 6))
+
+    def draws(training):
+        corrupted = denoiser.corruption(x, denoiser.step_seed(training))
+        return corrupted, vae.posterior(x).sample(vae.step_seed(training))
+
+    facts = {}
+    for training in (True, False):
+        results = strategy.run(draws, args=(training,))
+        facts[f"training={training}"] = [
+            [value.numpy().tolist() for value in strategy.experimental_local_results(result)]
+            for result in results
+        ]
+    return facts
+
+
+# ------------------------------------------------------------------ what it must have found
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory):
+    if keras.config.backend() != "tensorflow":
+        pytest.skip("tf.distribute is TensorFlow's")
+    folder = tmp_path_factory.mktemp("strategy")
+    command = "import pathlib, sys, test_distribution_strategies as t\n"
+    command += "t.measure(pathlib.Path(sys.argv[1]))"
+    process = subprocess.run(
+        [sys.executable, "-c", command, str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    facts = json.loads(process.stdout.splitlines()[-1])
+    assert facts["replicas"] == 2
+    return facts
+
+
+def test_two_replicas_learn_what_one_learns(facts):
+    one, two = facts["plain"]["histories"]
+    assert one.keys() == two.keys() and "val_loss" in one
+    for name, values in one.items():
+        assert two[name] == pytest.approx(values, abs=1e-5), name
+    np.testing.assert_allclose(*facts["plain"]["codes"], atol=1e-5)
+    assert one["loss"][1] < one["loss"][0]
+
+
+def test_predictions_are_gathered_in_order(facts):
+    assert facts["plain"]["predicted"] < 1e-6
+
+
+def test_a_mirrored_plain_model_samples(facts):
+    assert facts["plain"]["samples"] == [3, 6]
+
+
+def test_a_replica_without_examples_harms_nothing(facts):
+    mean, covariance = facts["plain"]["density"]
+    assert np.all(np.isfinite(mean)) and np.all(np.isfinite(covariance))
+    assert np.linalg.eigvalsh(covariance).min() > -1e-6
+
+
+def test_a_variational_model_trains_under_a_warm_up(facts):
+    found = facts["variational"]
+    history = found["history"]
+    assert found["steps"] == 9
+    assert history["reconstruction_loss"][-1] < history["reconstruction_loss"][0]
+    # Steps 6 and 7 weigh the divergence by 6/8 and 7/8, and the last one by 1.
+    penalty = history["loss"][2] - history["reconstruction_loss"][2]
+    assert 6 / 8 < penalty / history["kl_loss"][2] < 1
+
+
+def test_a_mirrored_run_resumes_to_the_same_bits(facts):
+    assert facts["variational"]["resumed"] == 0.0
+
+
+def test_a_mirrored_model_is_an_ordinary_file(facts):
+    found = facts["variational"]
+    assert found["loaded"] < 1e-6
+    np.testing.assert_allclose(found["log_likelihood"], found["loaded_log_likelihood"], atol=1e-5)
+
+
+def test_mirrored_evaluation_repeats_itself(facts):
+    first, second = facts["variational"]["evaluations"]
+    assert first == second
+
+
+def test_an_adversary_trains_on_two_replicas(facts):
+    found = facts["adversary"]
+    assert all(np.all(np.isfinite(values)) for values in found["history"].values())
+    assert found["moved"] == [True, True]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_replicas_draw_different_noise(training, facts):
+    for first, second in facts["noise"][f"training={training}"]:
+        assert np.min(np.abs(np.subtract(first, second))) > 1e-6

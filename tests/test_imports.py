@@ -1,0 +1,169 @@
+"""Who imports whom. Read from the source, so that imports inside functions count as well."""
+
+import ast
+import pathlib
+
+import pytest
+
+import keras_ae
+
+PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+every_file = pytest.mark.parametrize("file", FILES)
+
+ANYTHING = None
+# Part of the package (a file or a folder) -> the other parts that it may import.
+ARROWS = {
+    "__init__": ANYTHING,
+    "__main__": ANYTHING,
+    "cli": ANYTHING,
+    "runs": {"artefact", "autoencoder", "datasets", "models", "plots"},
+    "models": {
+        "autoencoder",
+        "calls",
+        "corruptions",
+        "distributions",
+        "divergences",
+        "layers",
+        "likelihoods",
+        "losses",
+        "networks",
+    },
+    "autoencoder": {"artefact", "backend", "calls", "inputs", "networks", "seeds"},
+    "artefact": {"autoencoder", "seeds"},
+    "calls": {"backend", "seeds"},
+    "seeds": {"backend"},
+    "backend": set(),
+    "inputs": {"tf_data"},
+    "tf_data": set(),
+    "likelihoods": {"distributions"},
+    "losses": {"distributions"},
+    "layers": {"distributions"},
+    "distributions": set(),
+    "divergences": set(),
+    "schedules": set(),
+    "corruptions": set(),
+    "networks": set(),
+    "optimizers": set(),
+    "datasets": set(),
+    "plots": set(),
+}
+# Framework -> the only files or folders that may import it.
+FRAMEWORKS = {
+    "tensorflow": {"backend/tensorflow.py", "tf_data.py", "datasets", "artefact.py"},
+    "tensorflow_datasets": {"datasets"},
+    "jax": {"backend/jax.py"},
+    "torch": {"backend/torch.py"},
+}
+# Parts that load none of them before they are used.
+LAZY = {"datasets", "artefact"}
+MOST_LINES = 800
+
+
+@pytest.fixture(autouse=True)
+def fresh_start():
+    """Nothing here runs a backend, whose state takes longer to clear than to read a file."""
+
+
+def part_of(file):
+    return file.split("/")[0].removesuffix(".py")
+
+
+def imports(tree):
+    """Every (module, name) that a file imports; name is None for `import module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "a relative import hides where it leads"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def parse(file):
+    return ast.parse(FILES[file].read_text())
+
+
+def parts_imported(tree):
+    """The parts of this package that a file imports."""
+    for module, name in imports(tree):
+        if module.split(".")[0] == "keras_ae":
+            inside = module.split(".")[1:] or [name]
+            yield "__init__" if inside == [None] else inside[0]
+
+
+def test_every_part_has_its_arrows():
+    parts = {part_of(file) for file in FILES}
+    assert parts <= set(ARROWS), f"say in ARROWS what {parts - set(ARROWS)} may import"
+
+
+@every_file
+def test_no_other_arrow(file):
+    part = part_of(file)
+    if ARROWS[part] is ANYTHING:
+        return
+    others = set(parts_imported(parse(file))) - {part}
+    assert others <= ARROWS[part], f"{file} may not import {others - ARROWS[part]}"
+
+
+@every_file
+def test_frameworks_stay_in_their_files(file):
+    found = {module.split(".")[0] for module, _ in imports(parse(file))}
+    for framework, allowed in FRAMEWORKS.items():
+        here = {file, file.split("/")[0]}
+        assert framework not in found or here & allowed, f"{file} imports {framework}"
+
+
+def top_of(file):
+    """The file without the bodies of its functions and classes: what runs on import."""
+    body = [n for n in parse(file).body if not isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    return ast.Module(body, [])
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if part_of(file) in LAZY])
+def test_no_framework_is_loaded_before_it_is_needed(file):
+    found = {module.split(".")[0] for module, _ in imports(top_of(file))}
+    assert not found & FRAMEWORKS.keys()
+
+
+def test_no_part_waits_for_itself():
+    """Among the imports at the top of files there is no circle."""
+    graph = {}
+    for file in FILES:
+        if part_of(file) not in ("__init__", "__main__"):
+            graph.setdefault(part_of(file), set()).update(parts_imported(top_of(file)))
+    for part in graph:
+        graph[part].discard(part)
+    done = set()
+    while graph.keys() - done:
+        free = {part for part in graph.keys() - done if graph[part] & graph.keys() <= done}
+        assert free, f"a circle of imports among {sorted(graph.keys() - done)}"
+        done |= free
+
+
+@every_file
+def test_no_star_imports(file):
+    assert "*" not in {name for _, name in imports(parse(file))}
+
+
+@every_file
+def test_files_stay_readable(file):
+    assert len(FILES[file].read_text().splitlines()) <= MOST_LINES
+
+
+def test_one_public_model_a_file():
+    """`models/factor_vae.py` holds FactorVAE, and no other model that users are given."""
+    homes = {name: module for module, name in imports(parse("models/__init__.py"))}
+    assert homes
+    files = list(homes.values())
+    assert len(set(files)) == len(files)
+    for name, module in homes.items():
+        assert module.split(".")[-1].replace("_", "") == name.lower()
+    whole = {f"keras_ae.models.{f[7:-3]}" for f in FILES if f.startswith("models/")}
+    assert whole - {"keras_ae.models.__init__"} == set(files)
+
+
+def test_the_table_catches_an_arrow_that_is_not_in_it():
+    tree = ast.parse("def f():\n    from keras_ae.models.vae import VAE\n    import torch.nn\n")
+    assert set(parts_imported(tree)) == {"models"}
+    assert {module.split(".")[0] for module, _ in imports(tree)} == {"keras_ae", "torch"}
+    assert set(parts_imported(ast.parse("from keras_ae import losses, cli"))) == {"losses", "cli"}

@@ -1,0 +1,163 @@
+"""Private names of Keras that the package relies on: one loud test when Keras renames them."""
+
+import ast
+import inspect
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+
+import keras_ae
+
+PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
+BACKEND = keras.config.backend()
+
+# Private attribute -> (an object that must have it, where it is used, what it is there for).
+PRIVATE = {
+    "_assert_compile_called": (
+        lambda: zoo.compiled("AE"),
+        "autoencoder.py: fit, evaluate, train_on_batch, test_on_batch",
+        "raises Keras' own error before the data is looked at",
+    ),
+    "_loss_tracker": (
+        lambda: zoo.compiled("AE"),
+        "autoencoder.py: losses_and_logs",
+        "the running mean that History shows as `loss`",
+    ),
+    "_compile_metrics": (
+        lambda: zoo.compiled("AE"),
+        "autoencoder.py: losses_and_logs",
+        "None where no metrics were compiled, so that no reconstruction need be computed",
+    ),
+    "_fn_kwargs": (
+        lambda: keras.losses.BinaryCrossentropy(from_logits=True),
+        "losses.py: output_activation",
+        "says whether a loss takes logits",
+    ),
+}
+MODULES = {"keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches"}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_keras_still_has(name):
+    make, where, purpose = PRIVATE[name]
+    assert hasattr(make(), name), (
+        f"Keras {keras.__version__} has no {name} any more. keras_ae/{where} needs it: {purpose}."
+    )
+
+
+def trees():
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_no_other_private_name_is_used():
+    """Private attributes that the package reads but never defines are somebody else's."""
+    used, own = {}, set()
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                own.add(node.attr)
+            elif isinstance(node, ast.Attribute):
+                used.setdefault(node.attr, path.name)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
+                used.setdefault(getattr(node.args[1], "value", ""), path.name)
+    private = {name for name in used if str(name).startswith("_") and not name.endswith("__")}
+    foreign = private - own
+    assert foreign == set(PRIVATE), {n: used.get(n) for n in foreign ^ set(PRIVATE)}
+
+
+def test_no_other_private_module_is_imported():
+    found = {
+        node.module
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("keras.src")
+    }
+    assert found == set(MODULES)
+
+
+# ------------------------------------------------------------------ behaviour that is not promised
+
+
+def test_a_data_adapter_of_our_own_passes_through():
+    """inputs.py: `fit` hands `ArrayBatches` to Keras, which must take it as it is."""
+    batches = keras_ae.inputs.ArrayBatches((zoo.data(),), 16)
+    assert isinstance(batches, DataAdapter)
+    assert data_adapters.get_data_adapter(batches) is batches, (
+        "keras.src.trainers.data_adapters.get_data_adapter no longer lets a DataAdapter pass: "
+        "keras_ae/inputs.py: ArrayBatches cannot be given to fit."
+    )
+    abstract = {
+        name
+        for name, value in vars(DataAdapter).items()
+        if not str(name).startswith("_") and name not in ("on_epoch_begin", "on_epoch_end")
+    }
+    assert abstract <= set(vars(keras_ae.inputs.ArrayBatches)), (
+        f"Keras' DataAdapter gained {abstract - set(vars(keras_ae.inputs.ArrayBatches))}, which "
+        "keras_ae/inputs.py: ArrayBatches must define."
+    )
+
+
+def test_generators_are_told_by_their_exact_type():
+    """inputs.py: `_with_first` is a generator function, for Keras would refuse an iterator."""
+    source = inspect.getsource(data_adapters.get_data_adapter)
+    assert "types.GeneratorType" in source
+
+
+def test_compile_assigns_the_loss():
+    """autoencoder.py: the `loss` property sees what `compile` was given."""
+    model = zoo.MODELS["AE"]()
+    with pytest.raises(ValueError, match="defines its own losses"):
+        model.compile("adam", loss="mse")
+
+
+def test_seed_generators_are_found_by_the_name_of_their_state():
+    """autoencoder.py: `_seed_states` saves what Keras does not."""
+    generator = keras.random.SeedGenerator(0)
+    assert generator.state.name == "seed_generator_state"
+    dropout = keras.layers.Dropout(0.5, seed=0)
+    assert [v.name for v in dropout.variables] == ["seed_generator_state"]
+    model = zoo.compiled("AE", network_options={"units": (4,), "dropout": 0.5})
+    model.build((None, 6))
+    assert len(model._seed_states()) == 3  # The model's own, the encoder's and the decoder's.
+
+
+def test_seeds_need_no_state():
+    """seeds.py: RunSeed has no variable; the random functions only call `next`."""
+
+    pair = np.array([5, 7]).astype(keras_ae.backend.SEED_DTYPE)
+    seed, again = (keras_ae.seeds.RunSeed(pair) for _ in range(2))
+    assert not hasattr(seed, "state")
+    first, second, repeated = (
+        keras.ops.convert_to_numpy(keras.random.normal((4,), seed=given))
+        for given in (seed, seed, again)
+    )
+    assert np.array_equal(first, repeated)
+    assert not np.array_equal(first, second)
+
+
+def test_the_step_s_hooks():
+    """backend/*.py: the names that a step calls on the optimizer and in stateless code."""
+    optimizer = keras.optimizers.Adam()
+    for name in ("scale_loss", "apply", "stateless_apply", "build"):
+        assert callable(getattr(optimizer, name)), f"backend/{BACKEND}.py calls optimizer.{name}"
+    assert "collect_losses" in inspect.signature(keras.StatelessScope.__init__).parameters, (
+        "backend/jax.py opens StatelessScope(..., collect_losses=True)"
+    )
+    for name in ("MultiOptimizer", "OptimizerMap"):
+        assert hasattr(keras.optimizers, name), f"optimizers.py makes a keras.optimizers.{name}"
+
+
+def test_models_on_tensorflow_know_their_strategy(on_tensorflow):
+    """backend/tensorflow.py: `building_scope` makes weights where the model was made."""
+    import tensorflow as tf
+
+    assert zoo.compiled("AE").distribute_strategy is tf.distribute.get_strategy()
