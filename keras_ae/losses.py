@@ -9,19 +9,25 @@ from keras_ae.distributions import event_sum
 
 # Keras averages these over the last axis, whose entries are independent; the others read the last
 # axis as one vector, such as the classes of a one-hot code.
-_ELEMENTWISE = (
-    keras.losses.MeanSquaredError,
-    keras.losses.MeanAbsoluteError,
-    keras.losses.MeanAbsolutePercentageError,
-    keras.losses.MeanSquaredLogarithmicError,
-    keras.losses.BinaryCrossentropy,
-    keras.losses.BinaryFocalCrossentropy,
-    keras.losses.Huber,
-    keras.losses.LogCosh,
-    keras.losses.Poisson,
-    keras.losses.Hinge,
-    keras.losses.SquaredHinge,
-)
+_ELEMENTWISE = {
+    keras.losses.MeanSquaredError: keras.losses.mean_squared_error,
+    keras.losses.MeanAbsoluteError: keras.losses.mean_absolute_error,
+    keras.losses.MeanAbsolutePercentageError: keras.losses.mean_absolute_percentage_error,
+    keras.losses.MeanSquaredLogarithmicError: keras.losses.mean_squared_logarithmic_error,
+    keras.losses.BinaryCrossentropy: keras.losses.binary_crossentropy,
+    keras.losses.BinaryFocalCrossentropy: keras.losses.binary_focal_crossentropy,
+    keras.losses.Huber: keras.losses.huber,
+    keras.losses.LogCosh: keras.losses.log_cosh,
+    keras.losses.Poisson: keras.losses.poisson,
+    keras.losses.Hinge: keras.losses.hinge,
+    keras.losses.SquaredHinge: keras.losses.squared_hinge,
+}
+_FUNCTIONS = _ELEMENTWISE | {
+    keras.losses.CategoricalCrossentropy: keras.losses.categorical_crossentropy,
+    keras.losses.CategoricalFocalCrossentropy: keras.losses.categorical_focal_crossentropy,
+}
+_BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+_CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
 
 
 def get(identifier):
@@ -37,7 +43,7 @@ def get(identifier):
     Example:
 
     >>> from keras_ae import losses
-    >>> losses.get("mse").name
+    >>> losses.get("mse").__name__
     'mean_squared_error'
     """
     if isinstance(identifier, str):
@@ -51,25 +57,18 @@ def get(identifier):
 
 
 def _by_name(name):
-    known = {n: v for n, v in vars(keras.losses).items() if isinstance(v, type)}
-    classes = {_snake(n): v for n, v in known.items() if n != "Loss"} | {
-        "mse": keras.losses.MeanSquaredError,
-        "mae": keras.losses.MeanAbsoluteError,
-        "mape": keras.losses.MeanAbsolutePercentageError,
-        "msle": keras.losses.MeanSquaredLogarithmicError,
-    }
-    key = name if name in classes else _snake(name)
-    if key not in classes:
-        close = difflib.get_close_matches(name, classes, n=1)
+    try:
+        found = keras.losses.get(name)
+    except ValueError:
+        found = None
+    if found is None:
+        names = [n for n, v in vars(keras.losses).items() if callable(v)] + ["mse", "mae", "bce"]
+        close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"reconstruction_loss={name!r} is not a Keras loss.{hint} See keras.losses for all."
         )
-    return classes[key]()
-
-
-def _snake(name):
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+    return found() if isinstance(found, type) else found
 
 
 def per_example(loss, target, output):
@@ -97,20 +96,24 @@ def per_example(loss, target, output):
     """
     target, output = ops.cast(target, "float32"), ops.cast(output, "float32")
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
-    if isinstance(loss, _ELEMENTWISE):
+    if _is_one_of(loss, _ELEMENTWISE):
         # A last axis of one element, so that the mean over it is the element itself.
         return event_sum(function(target[..., None], output[..., None]))
     return event_sum(function(target, output))
+
+
+def _is_one_of(loss, classes):
+    """Whether a loss is an object of one of the classes, or the function of one."""
+    functions = [_FUNCTIONS[cls] for cls in classes]
+    return isinstance(loss, tuple(classes)) or any(loss is function for function in functions)
 
 
 def output_activation(loss):
     """The activation that makes a decoder's output what the loss expects."""
     if getattr(loss, "_fn_kwargs", {}).get("from_logits"):
         return "linear"
-    if isinstance(loss, (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)):
+    if _is_one_of(loss, _BINARY):
         return "sigmoid"
-    if isinstance(
-        loss, (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
-    ):
+    if _is_one_of(loss, _CATEGORICAL):
         return "softmax"
     return "linear"

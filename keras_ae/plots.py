@@ -80,7 +80,7 @@ def reconstructions(originals, outputs, path=None, columns=10):
             "Pass one output for each original."
         )
     if originals.ndim == 2:
-        figure = _curves([originals, outputs], min(columns, 5), ["original", "reconstruction"])
+        figure = _curves([originals, outputs], min(columns, 5), ("original", "reconstruction"))
         return _saved(figure, path)
     rows = []
     for start in range(0, len(originals), columns):
@@ -263,21 +263,29 @@ def _picture_rows(rows, limits, extra_width=0.0):
     return figure, [row * (height + gap) + (height - 1) / 2 for row in range(len(rows))]
 
 
-def _curves(series, columns, names=None):
-    """One panel for each example, with a line for each of the series."""
-    count = len(series[0])
+def _curves(series, columns, names=(None,)):
+    """One frame for each example, with a line for each of the series, all on one scale."""
+    count, features = series[0].shape
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = _figure(1.8 * columns, 1.2 * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for number, axes in enumerate(grid.flat):
-        axes.set_visible(number < count)
-        if number < count:
-            for values, label in zip(series, names or [None], strict=True):
-                axes.plot(values[number], linewidth=1, label=label)
-            axes.tick_params(labelsize=6)
-    if names:
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    low, high = _limits(np.concatenate(series))
+    # One line runs through all frames, broken between them: a hundred axes take many seconds.
+    column, row = np.arange(count) % columns, np.arange(count) // columns
+    left, bottom = 1.1 * column[:, None], -1.2 * row[:, None]
+    x = np.pad(left + np.linspace(0, 1, features), ((0, 0), (0, 1)), constant_values=np.nan)
+    figure = _figure(1.6 * columns, 1.1 * rows + 0.3)
+    axes = figure.add_subplot(title=f"each frame from {low:.3g} to {high:.3g}")
+    axes.title.set_size("small")
+    axes.set_axis_off()
+    for values, name in zip(series, names, strict=True):
+        heights = (values - low) / max(high - low, 1e-12)
+        y = np.pad(bottom + heights, ((0, 0), (0, 1)), constant_values=np.nan)
+        axes.plot(x.ravel(), y.ravel(), linewidth=1, marker="." * (features == 1), label=name)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [np.nan, np.nan]])
+    frames = np.concatenate([left, bottom], axis=1)[:, None] + corners  # (count, 6, 2)
+    axes.plot(*frames.reshape(-1, 2).T, color="0.8", linewidth=0.7, zorder=0)
+    if names != (None,):
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -288,14 +296,14 @@ def _plane(codes):
         return np.pad(codes, ((0, 0), (0, 1))), ["code[0]", ""]
     if dimensions == 2 or len(codes) < 2:
         return codes[:, :2], ["code[0]", "code[1]"]
-    from sklearn.decomposition import PCA
-
-    projection = PCA(2, svd_solver="full").fit(codes)
+    centred = codes - codes.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    shares = lengths**2 / max(np.sum(lengths**2), 1e-12)
     names = [
         f"principal component {number} ({share:.0%} of the variance)"
-        for number, share in enumerate(np.nan_to_num(projection.explained_variance_ratio_), 1)
+        for number, share in enumerate(shares[:2], 1)
     ]
-    return projection.transform(codes), names
+    return centred @ directions[:2].T, names
 
 
 def _classes(labels):

@@ -17,7 +17,7 @@ ARROWS = {
     "__init__": ANYTHING,
     "__main__": ANYTHING,
     "cli": ANYTHING,
-    "runs": {"artefact", "autoencoder", "datasets", "models", "plots"},
+    "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules"},
     "models": {
         "autoencoder",
         "calls",
@@ -28,6 +28,7 @@ ARROWS = {
         "likelihoods",
         "losses",
         "networks",
+        "seeds",
     },
     "autoencoder": {"artefact", "backend", "calls", "inputs", "networks", "seeds"},
     "artefact": {"autoencoder", "seeds"},

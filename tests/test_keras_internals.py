@@ -16,6 +16,14 @@ import keras_ae
 PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
 BACKEND = keras.config.backend()
 
+
+def built_adam():
+    optimizer = keras.optimizers.Adam()
+    optimizer.build([keras.Variable(np.zeros(3, "float32"))])
+    return optimizer
+
+
+FUSED_ADAM = "backend/tensorflow.py: _adam_step", "TensorFlow's own operation updates it in place"
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
@@ -38,12 +46,29 @@ PRIVATE = {
         "losses.py: output_activation",
         "says whether a loss takes logits",
     ),
+    "_get_variable_index": (built_adam, *FUSED_ADAM),
+    "_trainable_variables": (built_adam, *FUSED_ADAM),
+    "_momentums": (built_adam, *FUSED_ADAM),
+    "_velocities": (built_adam, *FUSED_ADAM),
+    "_compile_config": (
+        lambda: zoo.compiled("AE"),
+        "backend/tensorflow.py: steps_at_once",
+        "tells the compiled functions of one `compile` from those of the next",
+    ),
+    "_distribute_strategy": (
+        lambda: zoo.compiled("AE"),
+        "backend/tensorflow.py: steps_at_once",
+        "several steps in one call do not work under a strategy",
+    ),
 }
+ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {"keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches"}
 
 
 @pytest.mark.parametrize("name", PRIVATE)
 def test_keras_still_has(name):
+    if name in ONLY_ON_TENSORFLOW and BACKEND != "tensorflow":
+        pytest.skip("concerns the TensorFlow backend")
     make, where, purpose = PRIVATE[name]
     assert hasattr(make(), name), (
         f"Keras {keras.__version__} has no {name} any more. keras_ae/{where} needs it: {purpose}."
@@ -161,3 +186,31 @@ def test_models_on_tensorflow_know_their_strategy(on_tensorflow):
     import tensorflow as tf
 
     assert zoo.compiled("AE").distribute_strategy is tf.distribute.get_strategy()
+
+
+class UnfusedAdam(keras.optimizers.Adam):
+    """Keras' own arithmetic: backend/tensorflow.py leaves subclasses alone."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"weight_decay": 0.1, "clipnorm": 0.01},
+        {"use_ema": True, "gradient_accumulation_steps": 2},
+        {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)},
+    ],
+    ids=lambda options: "-".join(options) or "defaults",
+)
+def test_the_fused_adam_is_keras_adam(options, on_tensorflow):
+    """Weights, moments and averages after a few steps."""
+    states = []
+    for optimizer in (keras.optimizers.Adam, UnfusedAdam):
+        keras.utils.set_random_seed(0)
+        model = zoo.compiled("AE", optimizer(**{"learning_rate": 0.05} | options))
+        model.fit(zoo.data(), epochs=2, batch_size=8, verbose=0)
+        states.append(zoo.weights(model) + [v.numpy() for v in model.optimizer.variables])
+    for fused, unfused in zip(*states, strict=True):
+        # One rounding apart, which Adam amplifies where a gradient is almost zero.
+        np.testing.assert_allclose(fused, unfused, rtol=1e-3, atol=3e-4)

@@ -9,6 +9,7 @@ from keras_ae import likelihoods
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.calls import batched
 from keras_ae.distributions import DiagonalGaussian
+from keras_ae.seeds import RunSeed
 
 
 class VAE(Autoencoder):
@@ -197,6 +198,8 @@ class VAE(Autoencoder):
 
     @batched("data")
     def _importance_estimate(self, x, y, num_samples, seed):
+        if not isinstance(seed, RunSeed):
+            seed = RunSeed(seed.next())  # One draw of the generator, from which the turns follow.
         target = x if y is None else y
         q = self.posterior(x)
         chunk = _largest_divisor(num_samples, 8)

@@ -1,0 +1,418 @@
+"""The command line, in this process where it can be, and killed in another where it must."""
+
+import json
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ae
+from keras_ae import cli, runs
+
+SMALL = ("--latent-dim", "2", "--epochs", "3", "--batch-size", "16")
+NETWORK = ("--set", 'network_options={"units": [8], "activation": "tanh"}')
+MODEL = "model.keras" if keras.config.backend() == "torch" else "model"
+
+
+def command(*words):
+    """The exit status of `keras-ae` with these words."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(word) for word in words])
+    return ended.value.code or 0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data that has labels, data that has not, and a finished run."""
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.integers(0, 2, (60, 3)), 2, axis=1).astype("float32")
+    np.savez(folder / "pairs.npz", x=x, y=np.arange(60) % 3)
+    np.save(folder / "reals.npy", rng.normal(size=(40, 5)).astype("float32"))
+    np.save(folder / "tall.npy", rng.random((40, 4, 4, 2), dtype="float32"))
+    assert train(folder, "run") == 0
+    return folder
+
+
+def train(folder, output, *words):
+    data = ("--data", folder / "pairs.npz", "--output", folder / output)
+    return command("train", "VAE", *data, *SMALL, *NETWORK, *words)
+
+
+def states(model):
+    return [v.numpy() for v in (*model.variables, *model.optimizer.variables)]
+
+
+def assert_same_state(folder, other):
+    state, other_state = (states(keras_ae.load(f / MODEL)) for f in (folder, other))
+    assert len(state) == len(other_state)
+    for value, other_value in zip(state, other_state, strict=True):
+        np.testing.assert_array_equal(value, other_value)
+
+
+# ---------------------------------------------------------------------- help
+
+
+def test_without_words_there_is_help(capsys):
+    assert command() == 0
+    assert "keras-ae train VAE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "evaluate", "sample", "encode", "reconstruct", "info", "list"]
+)
+def test_help_shows_an_example(name, capsys):
+    assert command(name, "--help") == 0
+    assert f"Example: keras-ae {name}" in capsys.readouterr().out
+
+
+def test_help_imports_neither_keras_nor_tensorflow():
+    code = (
+        "import sys\n"
+        "from keras_ae import cli\n"
+        "try: cli.main(['train', '--help'])\n"
+        "finally: assert not {'keras', 'tensorflow', 'jax', 'torch'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+# ---------------------------------------------------------------------- training
+
+
+def test_a_run_leaves_everything_it_promises(place):
+    run = place / "run"
+    pictures = ("reconstructions", "samples", "latent_plane", "loss_curves")
+    expected = {MODEL, "run.json", "history.csv", "metrics.json", *(f"{p}.png" for p in pictures)}
+    assert {p.name for p in run.iterdir()} == expected
+    rows = (run / "history.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["split"] == "test" and metrics["examples"] == 6
+    assert metrics["loss"] == pytest.approx(metrics["reconstruction_loss"] + metrics["kl_loss"])
+    assert metrics["log_likelihood"] < 0
+
+
+def test_training_ends_with_lines_of_python_that_work(place, capsys):
+    assert train(place, "printed") == 0
+    printed = capsys.readouterr().out
+    lines = [line.strip() for line in printed[printed.index("Use it:") :].splitlines()[1:]]
+    assert len(lines) == 3
+    names = {}
+    exec("\n".join(lines), names)
+    assert names["samples"].shape == (64, 6)
+    assert all(name in printed for name in ("history.csv", "metrics.json", "latent_plane.png"))
+
+
+def test_the_card_says_how_the_model_was_made(place, exports, tmp_path, monkeypatch):
+    card = json.loads((place / "run" / "model" / "card.json").read_text())
+    assert card["data"] == str(place / "pairs.npz") and card["seed"] == 0
+    assert card["figures"] == json.loads((place / "run" / "metrics.json").read_text())
+    name, *words = shlex.split(card["command"])
+    assert name == "keras-ae"
+    monkeypatch.chdir(tmp_path)
+    assert command(*words) == 0
+    assert_same_state(place / "run", tmp_path / "runs" / "vae_pairs")
+
+
+def test_any_argument_of_the_constructor_can_be_set(place):
+    schedule = {"class_name": "keras_ae>LinearWarmUp", "config": {"num_steps": 7}}
+    settings = runs.Settings(
+        "BetaVAE", arguments={"beta": 3, "likelihood": "laplace", "kl_weight": schedule}
+    )
+    model = runs.make_model(settings)
+    assert model.beta == 3 and model.kl_weight.num_steps == 7
+    assert type(model.likelihood) is keras_ae.likelihoods.Laplace
+
+
+def test_the_command_of_a_run_keeps_strings_that_look_like_numbers():
+    settings = runs.Settings("VAE", arguments={"name": "7", "latent_dim": 3})
+    words = shlex.split(settings.command())
+    assert words[words.index("--set") + 1] == 'name="7"'
+    assert runs.parsed('"7"') == "7" and runs.parsed("7") == 7 and runs.parsed("a") == "a"
+
+
+def test_runs_have_a_folder_of_their_own():
+    assert runs.Settings("FactorVAE", "sprites").folder() == pathlib.Path("runs/factor_vae_sprites")
+    assert runs.Settings("AE", "c/My set.npy").folder() == pathlib.Path("runs/ae_c_my_set_npy")
+
+
+def test_examples_that_cannot_be_drawn_leave_the_other_pictures(place, capsys):
+    output = place / "tall"
+    words = ("--epochs", "1", "--output", output)
+    assert command("train", "AE", "--data", place / "tall.npy", *words) == 0
+    assert {p.name for p in output.glob("*.png")} == {"latent_plane.png", "loss_curves.png"}
+    assert "no samples.png" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
+    data = ("--data", place / "reals.npy", "--output", place / "nan")
+    assert command("train", "AE", *data, "--learning-rate", "1e30") == 2
+    assert "--learning-rate" in capsys.readouterr().err
+    assert not (place / "nan" / MODEL).exists()
+
+
+# ---------------------------------------------------------------------- resuming
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(place):
+    words = ["train", "VAE", "--data", place / "pairs.npz", "--output", place / "killed"]
+    words = [str(word) for word in (*words, *SMALL, *NETWORK)]
+    code = f"from keras_ae import cli; cli.main({words!r})"
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOW_EPOCHS + code], env=environment, stdout=subprocess.DEVNULL
+    )
+    checkpoint = place / "killed" / "checkpoint" / "epoch_000002.keras"
+    while process.poll() is None and not checkpoint.exists():
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (place / "killed" / MODEL).exists()
+    assert train(place, "killed", "--resume") == 0
+    assert_same_state(place / "run", place / "killed")
+    for name in ("history.csv", "metrics.json"):
+        assert (place / "killed" / name).read_text() == (place / "run" / name).read_text()
+    assert not (place / "killed" / "checkpoint").exists()
+
+
+# Time for the signal to arrive between two epochs of a few milliseconds.
+_SLOW_EPOCHS = """
+import time
+from keras_ae import runs
+on_epoch_end = runs._Checkpoint.on_epoch_end
+runs._Checkpoint.on_epoch_end = lambda *given: (on_epoch_end(*given), time.sleep(0.5))
+"""
+
+
+class Stopped(BaseException):
+    """What stops a run in its own process, in place of a signal."""
+
+
+def stop_after(monkeypatch, epochs, before_weights=False):
+    """Stop the next run when so many epochs have ended, or just before the last was kept."""
+    whole_file = runs.whole_file
+
+    def stopping(path):
+        if path.name == f"epoch_{epochs + (not before_weights):06}.keras":
+            raise Stopped
+        return whole_file(path)
+
+    monkeypatch.setattr(runs, "whole_file", stopping)
+
+
+def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2, before_weights=True)
+        with pytest.raises(Stopped):
+            cli.main(
+                [str(w) for w in ("train", "VAE", "--data", place / "pairs.npz", *SMALL, *NETWORK)]
+                + ["--output", str(place / "row")]
+            )
+    assert len((place / "row" / "history.csv").read_text().splitlines()) == 3
+    assert train(place, "row", "--resume") == 0
+    assert_same_state(place / "run", place / "row")
+    assert (place / "row" / "history.csv").read_text() == (
+        place / "run" / "history.csv"
+    ).read_text()
+
+
+def test_a_streamed_run_resumes_to_the_same_bits(place, monkeypatch):
+    monkeypatch.setattr(runs, "IN_MEMORY", 0)
+    assert train(place, "streamed") == 0
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(Stopped):
+            train(place, "stopped")
+    assert train(place, "stopped", "--resume") == 0
+    assert_same_state(place / "streamed", place / "stopped")
+
+
+def test_streamed_epochs_differ_and_hold_every_example(place):
+    keras.utils.set_random_seed(1)
+    settings = runs.Settings("VAE", epochs=3, batch_size=100)
+    dataset = runs.datasets.load(place / "pairs.npz")
+    epochs = list(runs._ordered_epochs(dataset, settings, 0).as_numpy_iterator())
+    assert len(epochs) == 3 and not np.array_equal(epochs[0], epochs[1])
+    whole = runs.datasets.as_array(place / "pairs.npz")
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(whole, axis=0))
+    later = list(runs._ordered_epochs(dataset, settings, 1).as_numpy_iterator())
+    np.testing.assert_array_equal(later, epochs[1:])
+
+
+def test_a_finished_run_is_left_as_it_is(place):
+    before = {p: p.stat().st_mtime_ns for p in (place / "run").rglob("*")}
+    assert train(place, "run", "--resume") == 0
+    assert {p: p.stat().st_mtime_ns for p in (place / "run").rglob("*")} == before
+
+
+def test_other_arguments_are_not_resumed(place, capsys):
+    assert train(place, "run", "--resume", "--seed", "4", "--set", "free_bits=0.5") == 2
+    error = capsys.readouterr().err
+    assert "seed=0, not 4" in error and "free_bits" in error
+    assert "epochs=" not in error.split("Pass another")[0]
+    assert "keras-ae train VAE" in error and "--resume" in error
+
+
+def test_ctrl_c_says_how_to_go_on(place, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", interrupted)
+    assert train(place, "run") == 130
+    assert f"--output {place / 'run'} --resume" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- using a model
+
+
+def test_evaluate_prints_the_figures_of_the_run(place, capsys):
+    assert command("evaluate", place / "run") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == json.loads((place / "run" / "metrics.json").read_text())
+
+
+def test_sample_encode_and_reconstruct_write_what_the_model_gives(place, tmp_path):
+    model = keras_ae.load(place / "run" / MODEL)
+    x = np.load(place / "pairs.npz")["x"]
+    wanted = {
+        "sample": (("--num-samples", 5, "--seed", 3), model.sample(5, seed=3)),
+        "encode": ((), model.encode(x)),
+        "reconstruct": (("--data", place / "pairs.npz"), model.reconstruct(x)),
+    }
+    for name, (words, array) in wanted.items():
+        output = tmp_path / f"{name}.npy"
+        assert command(name, place / "run", *words, "--output", output) == 0
+        np.testing.assert_array_equal(np.load(output), array)
+
+
+def test_large_data_is_read_in_parts(place, monkeypatch):
+    x = np.load(place / "pairs.npz")["x"]
+    monkeypatch.setattr(runs, "IN_MEMORY", 0)
+    streamed = runs.examples(place / "pairs.npz", "all")
+    np.testing.assert_array_equal(runs.over_all(lambda batch: batch + 1, streamed), x + 1)
+
+
+@pytest.mark.parametrize("name", ["sample", "reconstruct"])
+def test_sample_and_reconstruct_draw_pictures(name, place, tmp_path):
+    output = tmp_path / "picture.png"
+    assert command(name, place / "run", "--output", output) == 0
+    assert output.read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_prints_the_card(place, capsys):
+    assert command("info", place / "run") == 0
+    printed = capsys.readouterr().out
+    assert "model: VAE" in printed and "latent_dim: 2" in printed
+    assert MODEL == "model.keras" or "command: keras-ae train VAE" in printed
+
+
+def test_info_reads_a_keras_file(place, tmp_path, capsys):
+    keras_ae.load(place / "run" / MODEL).save(tmp_path / "vae.keras")
+    assert command("info", tmp_path / "vae.keras") == 0
+    assert "model: VAE" in capsys.readouterr().out
+
+
+def test_list_prints_models_with_papers_and_pretrained_ones_with_figures(
+    tmp_path, capsys, monkeypatch
+):
+    card = {"model": "VAE", "data": "mnist", "figures": {"loss": 99.5, "examples": 7}}
+    (tmp_path / "vae_of_mine").mkdir()
+    (tmp_path / "vae_of_mine" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setenv("KERAS_AE_SAVED_MODELS", str(tmp_path))
+    assert command("list") == 0
+    printed = capsys.readouterr().out
+    for name in runs.model_classes():
+        assert f"  {name} " in printed
+    assert "arXiv:1312.6114" in printed and "arXiv:1802.05983" in printed
+    assert "VAE on mnist: loss 99.5\n" in printed
+
+
+# ---------------------------------------------------------------------- mistakes
+
+TRAIN = ("train", "VAE", "--data", "{}/pairs.npz", "--output", "{}/new")
+RUN = "{}/run"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("trian",), "Did you mean 'train'?"),
+        (("train",), "Missing argument 'MODEL'"),
+        (("train", "VAE", "--epcohs", "3"), "--epochs"),
+        (("train", "VEA"), "Did you mean 'VAE'?"),
+        (("train", "VAE", "--data", "mnits"), "did you mean 'mnist'?"),
+        (("train", "VAE", "--data", "none.npy"), "none.npy"),
+        ((*TRAIN, "--epochs", "0"), "epochs=0"),
+        ((*TRAIN, "--batch-size", "-1"), "batch_size=-1"),
+        ((*TRAIN, "--learning-rate", "nan"), "learning_rate=nan"),
+        ((*TRAIN, "--seed", "-1"), "seed=-1"),
+        ((*TRAIN, "--latent-dim", "0"), "latent_dim=0"),
+        ((*TRAIN, "--latent-dim", "two"), "--latent-dim"),
+        ((*TRAIN, "--latent-dim", "2", "--set", "latent_dim=3"), "given twice"),
+        ((*TRAIN, "--set", "free_bits"), "name=value"),
+        ((*TRAIN, "--set", "fre_bits=1"), "Did you mean 'free_bits'?"),
+        ((*TRAIN, "--set", "likelihood=gausian"), "Did you mean 'gaussian'?"),
+        ((*TRAIN, "--set", 'network_options={"unit": 3}'), "did you mean 'units'?"),
+        (("train", "VAE", "--data", "{}/reals.npy", "--output", "{}/new"), "between 0 and 1"),
+        (("train", "VAE", "--data", "{}/pairs.npz", "--output", RUN), "--resume"),
+        (("train", "VAE", "--output", "{}/pairs.npz"), "not an empty folder"),
+        (("train", "VAE", "--output", "{}/pairs.npz/run"), "pairs.npz"),
+        (("train", "VAE", "--output", "{}/new", "--resume"), "no run in"),
+        (("info", "{}/nothing"), "no file or folder"),
+        (("info", "{}/pairs.npz"), "pairs.npz"),
+        (("evaluate", RUN, "--data", "{}/reals.npy"), "(5,)"),
+        (("sample", RUN, "--num-samples", "-1", "--output", "{}/s.npy"), "num_samples=-1"),
+        (("sample", RUN, "--output", "{}/s.txt"), ".png or .npy"),
+        (("sample", RUN, "--output", "{}/reals.npy"), "exists"),
+        (("sample", RUN, "--output", "{}/nowhere/s.npy"), "no folder"),
+        (("encode", RUN, "--data", "{}/reals.npy", "--output", "{}/c.npy"), "(5,)"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(words, message, place, capsys):
+    before = sorted(place.rglob("*"))
+    assert command(*(word.replace("{}", str(place)) for word in words)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("keras-ae: error: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert captured.out == ""
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_run_without_a_model_says_how_to_go_on(place, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(Stopped):
+            train(place, "half")
+    capsys.readouterr()
+    assert command("info", place / "half") == 2
+    assert f"--output {place / 'half'} --resume" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part(place, tmp_path, capsys, monkeypatch):
+    def full(path, array):
+        pathlib.Path(path).write_bytes(b"part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    assert command("sample", place / "run", "--output", tmp_path / "s.npy") == 2
+    assert capsys.readouterr().err == "keras-ae: error: [Errno 28] No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_fails_leaves_the_one_before(tmp_path):
+    (tmp_path / "a.json").write_text("before")
+    with pytest.raises(ZeroDivisionError):
+        with runs.whole_file(tmp_path / "a.json") as partial:
+            partial.write_text("after")
+            raise ZeroDivisionError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "before"
