@@ -119,8 +119,10 @@ def train(
         name, equals, value = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting}: write it as name=value.")
-        if name in arguments or name == "seed":
-            raise ValueError(f"--set {setting}: {name} is given twice, or has an option --{name}.")
+        if name == "seed":
+            raise ValueError(f"--set {setting}: pass it as --seed {value}.")
+        if name in arguments:
+            raise ValueError(f"--set {setting}: {name} is given twice.")
         arguments[name] = runs.parsed(value)
     run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments)
     folder = output or run.folder()
@@ -192,11 +194,11 @@ def reconstruct(
     """Write examples encoded and decoded again."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
-    model, data = _model(path), _data(path, data)
+    model, x = _model(path), runs.examples(_data(path, data), "all")
     if output.suffix == ".npy":
-        _write(output, runs.over_all(model.reconstruct, runs.examples(data, "all")))
+        _write(output, runs.over_all(model.reconstruct, x))
     else:
-        x, _ = runs.first_examples(data, "all", 20)
+        x = runs.first_of(x, 20)
         _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(x, y))
 
 
@@ -305,11 +307,13 @@ def _check_output(output, *suffixes):
 
 def _write(output, array, draw=None):
     """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
+    import numpy as np
+
     from keras_ae import runs
 
     with runs.whole_file(output) as partial:
         if output.suffix == ".npy":
-            runs.np.save(partial, array)
+            np.save(partial, array)
         else:
             draw(array).savefig(partial)
     typer.echo(f"{output}: array of shape {array.shape}")

@@ -162,7 +162,6 @@ def _hint(name, known):
 
 def splits(data):
     """The names of the training and the test split: a tenth of "train" where there is no "test"."""
-    datasets.load(data, "train")
     try:
         datasets.load(data, "test")
     except ValueError as no_test:
@@ -178,20 +177,18 @@ def examples(data, split):
     """The examples of a split: an array where they fit in memory, else a dataset of single ones."""
     dataset = datasets.load(data, split)
     numbers = dataset.element_spec.shape.num_elements()
-    # Pictures of different sizes have no number of elements; `as_array` says what to do with them.
-    if numbers is None or 4 * numbers * int(dataset.cardinality()) <= IN_MEMORY:
+    if numbers is None:  # Pictures of different sizes: the error says what to do with them.
         return datasets.as_array(data, split)
-    return dataset
+    if 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
+        return dataset
+    return np.concatenate(list(dataset.batch(1024).as_numpy_iterator()))
 
 
-def first_examples(data, split, count):
-    """The first examples of a split and their labels, or None where it has no labels."""
-    try:
-        dataset = datasets.load(data, split, labels=True)
-    except ValueError:
-        dataset = datasets.load(data, split)
-    batch = _first_batch(dataset, count)
-    return batch if isinstance(batch, tuple) else (batch, None)
+def first_of(x, count):
+    """The first examples of what `examples` returns, an array."""
+    if isinstance(x, np.ndarray):
+        return x[:count]
+    return next(x.batch(count).as_numpy_iterator())
 
 
 def over_all(function, x):
@@ -201,8 +198,14 @@ def over_all(function, x):
     return np.concatenate([function(batch) for batch in x.batch(1024).as_numpy_iterator()])
 
 
-def _first_batch(dataset, count):
-    return next(dataset.batch(count).as_numpy_iterator())
+def first_labels(data, split, count):
+    """The labels of a split's first examples, their first numbers if vectors; None without any."""
+    try:
+        dataset = datasets.load(data, split, labels=True)
+    except ValueError:
+        return None
+    labels = first_of(dataset.map(lambda x, label: label), count)
+    return labels.reshape(len(labels), -1)[:, 0]
 
 
 def _ordered_epochs(dataset, settings, first_epoch):
@@ -250,24 +253,27 @@ def train(settings, folder=None, resume=False, verbose=1):
     folder = pathlib.Path(folder or settings.folder())
     model = make_model(settings)
     _check_folder(folder, settings, resume)
-    if resume and is_complete(folder):
-        return folder
-    train_split, test_split = splits(settings.data)
-    x, x_test = examples(settings.data, train_split), examples(settings.data, test_split)
-    # Whatever is wrong with the data is said before anything is written.
-    model.check_batch(x if isinstance(x, np.ndarray) else _first_batch(x, 1), None, None)
-    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-    if not resume:
-        _write_json(folder / "run.json", _stored(settings))
-    _fit(model, x, x_test, settings, folder, verbose)
-    _finish(model, x_test, test_split, settings, folder)
-    shutil.rmtree(folder / "checkpoint")
+    if not is_complete(folder):
+        _train_and_finish(model, settings, folder, resume, verbose)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return folder
 
 
 def is_complete(folder):
     """Whether a run is finished; one that is not can be resumed."""
-    return (folder / "metrics.json").exists() and not (folder / "checkpoint").exists()
+    return (folder / "metrics.json").exists()
+
+
+def _train_and_finish(model, settings, folder, resume, verbose):
+    train_split, test_split = splits(settings.data)
+    x, x_test = examples(settings.data, train_split), examples(settings.data, test_split)
+    # Whatever is wrong with the data is said before anything is written.
+    model.check_batch(x if isinstance(x, np.ndarray) else first_of(x, 1), None, None)
+    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
+    if not resume:
+        _write_json(folder / "run.json", _stored(settings))
+    _fit(model, x, x_test, settings, folder, verbose)
+    _finish(model, x_test, test_split, settings, folder)
 
 
 def _check_folder(folder, settings, resume):
@@ -361,7 +367,7 @@ class _Checkpoint(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise ValueError(
                 f"the loss became {logs['loss']} in epoch {epoch + 1}. Start again with a lower "
-                "--learning-rate."
+                "--learning-rate, in another --output."
             )
         self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
         with whole_file(self.folder / "history.csv") as path, path.open("w", newline="") as file:
@@ -423,7 +429,7 @@ def measure(model, data, split, x=None):
     figures = {"data": data, "split": split, "examples": count}
     figures |= model.evaluate(x, batch_size=100, return_dict=True, verbose=0)
     if hasattr(model, "log_likelihood"):
-        first = x[:TEST_EXAMPLES] if isinstance(x, np.ndarray) else _first_batch(x, TEST_EXAMPLES)
+        first = first_of(x, TEST_EXAMPLES)
         values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0)
         figures["log_likelihood"] = float(values.mean())
         figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
@@ -433,7 +439,12 @@ def measure(model, data, split, x=None):
 
 def _finish(model, x_test, test_split, settings, folder):
     figures = measure(model, settings.data, test_split, x_test)
-    _draw(model, settings, test_split, folder)
+    labels = first_labels(settings.data, test_split, TEST_EXAMPLES)
+    pictures = _pictures(model, first_of(x_test, TEST_EXAMPLES), labels, settings.seed)
+    pictures["loss_curves.png"] = plots.loss_curves(read_history(folder))
+    for name, picture in pictures.items():
+        with whole_file(folder / name) as partial:
+            picture.savefig(partial)
     if keras.config.backend() == "torch":  # Which cannot write a SavedModel.
         with whole_file(folder / "model.keras") as partial:
             model.save(partial)
@@ -445,22 +456,14 @@ def _finish(model, x_test, test_split, settings, folder):
             "command": settings.command(),
         }
         model.export(folder / "model", card=card, overwrite=True)
-    _write_json(folder / "metrics.json", figures)
+    _write_json(folder / "metrics.json", figures)  # The last: with it the run is complete.
 
 
-def _draw(model, settings, split, folder):
-    """The run's pictures; those of examples only where examples can be drawn."""
-    x, labels = first_examples(settings.data, split, TEST_EXAMPLES)
-    if labels is not None and labels.ndim > 1:
-        labels = labels[:, 0]
-    figures = {
-        "loss_curves.png": plots.loss_curves(read_history(folder)),
-        "latent_plane.png": plots.latent_plane(model.encode(x), labels),
-    }
+def _pictures(model, x, labels, seed):
+    """File name -> figure; those of examples only where examples can be drawn."""
+    pictures = {"latent_plane.png": plots.latent_plane(model.encode(x), labels)}
     if plots.can_draw(x):
         shown = x[:20]
-        figures["reconstructions.png"] = plots.reconstructions(shown, model.reconstruct(shown))
-        figures["samples.png"] = plots.image_grid(model.sample(64, seed=settings.seed))
-    for name, figure in figures.items():
-        with whole_file(folder / name) as partial:
-            figure.savefig(partial)
+        pictures["reconstructions.png"] = plots.reconstructions(shown, model.reconstruct(shown))
+        pictures["samples.png"] = plots.image_grid(model.sample(64, seed=seed))
+    return pictures

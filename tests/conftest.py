@@ -14,15 +14,20 @@ _programs = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _programs.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
-def fresh_start():
-    """The same random state for every test, and none of its graphs left behind."""
+def fixed_seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_start():
+    """No file's graphs left behind for the next; once a test would triple the time."""
     yield
     keras.utils.clear_session()
 

@@ -100,7 +100,8 @@ def test_a_run_leaves_everything_it_promises(place):
 
 
 def test_training_ends_with_lines_of_python_that_work(place, capsys):
-    assert train(place, "printed") == 0
+    # A finished run is not trained again.
+    assert train(place, "run", "--resume") == 0
     printed = capsys.readouterr().out
     lines = [line.strip() for line in printed[printed.index("Use it:") :].splitlines()[1:]]
     assert len(lines) == 3
@@ -145,8 +146,8 @@ def test_runs_have_a_folder_of_their_own():
 
 def test_examples_that_cannot_be_drawn_leave_the_other_pictures(place, capsys):
     output = place / "tall"
-    words = ("--epochs", "1", "--output", output)
-    assert command("train", "AE", "--data", place / "tall.npy", *words) == 0
+    words = ("--data", place / "tall.npy", "--output", output, "--epochs", "1")
+    assert command("train", "AE", *words, "--set", "encoder=mlp", "--set", "decoder=mlp") == 0
     assert {p.name for p in output.glob("*.png")} == {"latent_plane.png", "loss_curves.png"}
     assert "no samples.png" in capsys.readouterr().out
 
@@ -167,7 +168,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
     code = f"from keras_ae import cli; cli.main({words!r})"
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
     process = subprocess.Popen(
-        [sys.executable, "-c", _SLOW_EPOCHS + code], env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", _WAIT_AFTER_TWO_EPOCHS + code],
+        env=environment,
+        stdout=subprocess.DEVNULL,
     )
     checkpoint = place / "killed" / "checkpoint" / "epoch_000002.keras"
     while process.poll() is None and not checkpoint.exists():
@@ -182,12 +185,13 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
     assert not (place / "killed" / "checkpoint").exists()
 
 
-# Time for the signal to arrive between two epochs of a few milliseconds.
-_SLOW_EPOCHS = """
+# Time for the signal to arrive: an epoch takes a few milliseconds.
+_WAIT_AFTER_TWO_EPOCHS = """
 import time
 from keras_ae import runs
 on_epoch_end = runs._Checkpoint.on_epoch_end
-runs._Checkpoint.on_epoch_end = lambda *given: (on_epoch_end(*given), time.sleep(0.5))
+runs._Checkpoint.on_epoch_end = lambda self, epoch, logs: (
+    on_epoch_end(self, epoch, logs), time.sleep(60 * epoch))
 """
 
 
@@ -253,6 +257,14 @@ def test_a_finished_run_is_left_as_it_is(place):
     assert {p: p.stat().st_mtime_ns for p in (place / "run").rglob("*")} == before
 
 
+def test_a_run_killed_while_it_tidied_up_is_not_trained_again(place):
+    (place / "run" / "checkpoint").mkdir()
+    before = (place / "run" / "metrics.json").stat().st_mtime_ns
+    assert train(place, "run", "--resume") == 0
+    assert not (place / "run" / "checkpoint").exists()
+    assert (place / "run" / "metrics.json").stat().st_mtime_ns == before
+
+
 def test_other_arguments_are_not_resumed(place, capsys):
     assert train(place, "run", "--resume", "--seed", "4", "--set", "free_bits=0.5") == 2
     error = capsys.readouterr().err
@@ -298,6 +310,25 @@ def test_large_data_is_read_in_parts(place, monkeypatch):
     monkeypatch.setattr(runs, "IN_MEMORY", 0)
     streamed = runs.examples(place / "pairs.npz", "all")
     np.testing.assert_array_equal(runs.over_all(lambda batch: batch + 1, streamed), x + 1)
+
+
+def test_labels_are_found_where_there_are_any(place):
+    pairs, reals = place / "pairs.npz", place / "reals.npy"
+    assert runs.first_labels(pairs, "all", 5).tolist() == [0, 1, 2, 0, 1]
+    assert runs.first_labels(reals, "all", 5) is None
+    x, factors = next(iter(runs.datasets.load("sprites", "test", labels=True).batch(4)))
+    assert runs.first_labels("sprites", "test", 4).tolist() == factors[:, 0].numpy().tolist()
+
+
+def test_a_set_without_a_test_split_gives_a_tenth_of_the_training_split(monkeypatch):
+    def load(name, split="train", **_):
+        if not split.startswith("train"):
+            raise ValueError(f"split={split!r} is unknown")
+
+    monkeypatch.setattr(runs.datasets, "load", load)
+    assert runs.splits("dsprites") == ("train[:90%]", "train[90%:]")
+    monkeypatch.undo()
+    assert runs.splits("digits") == ("train", "test")
 
 
 @pytest.mark.parametrize("name", ["sample", "reconstruct"])
@@ -357,6 +388,7 @@ RUN = "{}/run"
         ((*TRAIN, "--latent-dim", "0"), "latent_dim=0"),
         ((*TRAIN, "--latent-dim", "two"), "--latent-dim"),
         ((*TRAIN, "--latent-dim", "2", "--set", "latent_dim=3"), "given twice"),
+        ((*TRAIN, "--set", "seed=3"), "--seed 3"),
         ((*TRAIN, "--set", "free_bits"), "name=value"),
         ((*TRAIN, "--set", "fre_bits=1"), "Did you mean 'free_bits'?"),
         ((*TRAIN, "--set", "likelihood=gausian"), "Did you mean 'gaussian'?"),

@@ -28,7 +28,7 @@ FUSED_ADAM = "backend/tensorflow.py: _adam_step", "TensorFlow's own operation up
 PRIVATE = {
     "_assert_compile_called": (
         lambda: zoo.compiled("AE"),
-        "autoencoder.py: fit, evaluate, train_on_batch, test_on_batch",
+        "loops.py: fit, evaluate, train_on_batch, test_on_batch",
         "raises Keras' own error before the data is looked at",
     ),
     "_loss_tracker": (
@@ -138,7 +138,7 @@ def test_generators_are_told_by_their_exact_type():
 
 
 def test_compile_assigns_the_loss():
-    """autoencoder.py: the `loss` property sees what `compile` was given."""
+    """loops.py: the `loss` property sees what `compile` was given."""
     model = zoo.MODELS["AE"]()
     with pytest.raises(ValueError, match="defines its own losses"):
         model.compile("adam", loss="mse")

@@ -1,0 +1,293 @@
+"""fit, evaluate and predict: Keras' loops over data of any form, checked before they begin."""
+
+import keras
+import numpy as np
+
+from keras_ae import backend, inputs
+
+
+class Loops(backend.TrainStep, keras.Model):
+    """The part of `keras_ae.Autoencoder` that reads data."""
+
+    def check_data(self, x, name="x"):
+        """A checked array of inputs, for which the model is built if it was not."""
+        if inputs.is_tf_dataset(x):
+            x = inputs.dataset_to_array(x, len(self.data_shape) if self.built else None)
+        x = inputs.as_array(x, name)
+        self._build_for(x.shape[1:])
+        inputs.check_shape(x, self.data_shape, name, self)
+        if self.target_shape == self.data_shape:
+            self.check_support(x, name)
+        return x
+
+    def check_code(self, z, name="z"):
+        """A checked array of codes."""
+        self.require_built("decode")
+        z = inputs.as_array(z, name)
+        if z.shape[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
+                f"shape (batch, {self.latent_dim})."
+            )
+        return z
+
+    def check_target(self, x, y, name="y"):
+        """A checked array of targets for these inputs."""
+        y = inputs.as_target(x, y, name)
+        if self.built:
+            inputs.check_shape(y, self.target_shape, name, self)
+        self.check_support(y, name)
+        return y
+
+    def check_support(self, array, name):
+        """Raise where the data leaves the range on which the model's likelihood is defined."""
+        if self.support is None:
+            return
+        low, high = self.support
+        smallest, largest = array.min(), array.max()
+        if smallest < low or largest > high:
+            remedy = (
+                f"Divide by 255: {name}.astype('float32') / 255"
+                if 1 < largest <= 255 and smallest >= 0
+                else f"Rescale {name} to that range, or choose likelihood='gaussian'"
+            )
+            raise ValueError(
+                f"{name} lies between {smallest:g} and {largest:g}, but this "
+                f"{type(self).__name__} models values between {low:g} and {high:g}. {remedy}."
+            )
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Train, as `keras.Model.fit` does, on data that needs no labels.
+
+        Args:
+            x: Array of shape (examples, ...); a `tf.data.Dataset` of batches or of single
+                examples, of inputs or of (input, target) pairs, or of TFDS features with an
+                "image"; a `keras.utils.PyDataset`; or a generator of batches.
+            y: Array of targets, or None to reconstruct x. Labels are an error.
+            batch_size: Examples of a step, for arrays and for datasets of single examples.
+                Defaults to 32.
+            shuffle: Whether arrays are read in a new order every epoch. The order follows from
+                the model's seed and the epoch alone, so that a resumed run sees the same batches.
+            class_weight: Refused: there are no classes. Use sample_weight.
+            sample_weight: Array of shape (examples,): the weight of every example's losses.
+            validation_data: Array, (x, y) pair, (x, y, sample_weight), or any x of the above.
+            epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
+                validation_steps, validation_batch_size, validation_freq: As in Keras.
+
+        Returns:
+            `keras.callbacks.History`, with the mean of every loss over each epoch.
+
+        Raises:
+            TypeError, ValueError: If the data is not what the model can be trained on. Nothing is
+                trained then.
+        """
+        if class_weight is not None:
+            raise ValueError(
+                "class_weight weighs labels, and this model has none. Pass sample_weight, one "
+                "number for each example."
+            )
+        self._assert_compile_called("fit")
+        parts = (x, y, sample_weight)
+        if validation_split:
+            if not inputs.is_array(x):
+                raise ValueError(
+                    f"validation_split needs arrays, and x is a {type(x).__name__}. Pass "
+                    "validation_data."
+                )
+            if validation_data is None:
+                parts, validation_data = self._split(parts, validation_split)
+        batches = self._batches(parts, batch_size, shuffle, steps_per_epoch)
+        if validation_data is not None:
+            validation_parts = inputs.unpack(validation_data)
+            size = validation_batch_size or batch_size
+            validation_data = (
+                self._batches(validation_parts, size, False, validation_steps, "validation_data"),
+            )
+        self._build_optimizer()
+        if isinstance(batches, inputs.ArrayBatches):
+            steps_per_epoch = None
+            callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
+        if validation_data and isinstance(validation_data[0], inputs.ArrayBatches):
+            validation_steps = None
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+            return super().fit(
+                batches,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """The mean losses over data, as `keras.Model.evaluate`: the same numbers every time.
+
+        Args:
+            x, y, batch_size, sample_weight: As in `fit`.
+            verbose, steps, callbacks, return_dict: As in Keras.
+
+        Returns:
+            List of the loss and the metrics, or a dictionary of them.
+        """
+        self._assert_compile_called("evaluate")
+        batches = self._batches((x, y, sample_weight), batch_size, False, steps)
+        if isinstance(batches, inputs.ArrayBatches):
+            steps = None
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+            return super().evaluate(
+                batches,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
+
+        Args:
+            x, batch_size: As in `fit`.
+            verbose, steps, callbacks: As in Keras.
+
+        Returns:
+            Array of the target's shape.
+        """
+        batches = self._batches((x, None, None), batch_size, False, steps)
+        if isinstance(batches, inputs.ArrayBatches):
+            steps = None
+        return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step on one batch, as `keras.Model.train_on_batch`."""
+        if class_weight is not None:
+            raise ValueError("class_weight weighs labels, and this model has none.")
+        self._assert_compile_called("train_on_batch")
+        arrays = self.check_batch(x, y, sample_weight)
+        self._build_optimizer()
+        return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """The losses of one batch, as `keras.Model.test_on_batch`."""
+        self._assert_compile_called("test_on_batch")
+        arrays = self.check_batch(x, y, sample_weight)
+        return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+
+    def check_batch(self, x, y, sample_weight, name="x"):
+        """Checked x, target and weights as a tuple without the trailing ones that are missing."""
+        if y is x:
+            y = None
+        x = inputs.as_array(x, name)
+        if y is not None:
+            y = self.check_target(x, y, "y" if name == "x" else f"{name}[1]")
+        self._build_for(x.shape[1:], None if y is None else y.shape[1:])
+        inputs.check_shape(x, self.data_shape, name, self)
+        if y is None:
+            if self.target_shape != self.data_shape:
+                raise ValueError(
+                    f"This {type(self).__name__} turns inputs of shape {self.data_shape} into "
+                    f"targets of shape {self.target_shape}, and no target was passed. Call "
+                    "fit(x, target)."
+                )
+            self.check_support(x, name)
+        if sample_weight is None:
+            return (x,) if y is None else (x, y)
+        weights = inputs.check_sample_weight(sample_weight, len(x))
+        return (x, x if y is None else y, weights)
+
+    def _batches(self, parts, batch_size, shuffle, steps, name="x"):
+        """What Keras' loops iterate over, checked, with the model built for it."""
+        x, y, sample_weight = parts
+        if isinstance(x, inputs.ArrayBatches):
+            return x
+        if inputs.is_array(x):
+            arrays = self.check_batch(x, y, sample_weight, name)
+            size = 32 if batch_size is None else batch_size
+            if not isinstance(size, (int, np.integer)) or size < 1:
+                raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+            return inputs.ArrayBatches(arrays, int(size), shuffle, self.order_seed(), steps)
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
+                "them into it and pass x alone."
+            )
+        return inputs.streamed(x, self, batch_size, name)
+
+    def _split(self, parts, fraction):
+        """Training and validation parts of arrays, the last `fraction` being the latter."""
+        present = [np.asarray(part) for part in parts if part is not None]
+        head, tail = inputs.split_tail(present, fraction)
+        return tuple(_restored(parts, half) for half in (head, tail))
+
+    def order_seed(self):
+        """The integer that the order of array data follows from; resuming does not change it."""
+        return int(self.seed_generator.state.numpy()[0])
+
+    def _build_optimizer(self):
+        # Before training begins, for BackupAndRestore restores into what exists by then.
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            with backend.building_scope(self):
+                self.optimizer.build(self.trainable_variables)
+
+    @property
+    def loss(self):
+        """None: the losses are the model's own."""
+        return None
+
+    @loss.setter
+    def loss(self, value):
+        # `compile` assigns its argument here; were it overridden, Keras would skip it on load.
+        if value is not None:
+            raise ValueError(
+                f"compile(loss={value!r}): {type(self).__name__} defines its own losses, "
+                f"{', '.join(self.objective)}. Leave loss out; the constructor takes what can be "
+                "chosen, such as reconstruction_loss= or likelihood=."
+            )
+
+
+def _with_callback(callbacks, callback):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(callback)
+        return callbacks
+    if callbacks is None:
+        return [callback]
+    return [callback, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
+
+
+def _restored(parts, present):
+    """`present` with None again where `parts` had None."""
+    remaining = iter(present)
+    return tuple(None if part is None else next(remaining) for part in parts)
