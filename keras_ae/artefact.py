@@ -57,7 +57,8 @@ def write(model, path, card, overwrite=False):
         partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             partial.chmod(0o755)
-            _write_saved_model(model, partial)
+            with _quiet_jax():
+                _write_saved_model(model, partial)
             (partial / _TRAINABLE).parent.mkdir()
             model.save(partial / _TRAINABLE)
             text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
@@ -116,6 +117,14 @@ def _write_saved_model(model, folder):
         archive.add_endpoint(name, with_seed(function) if "seed" in arguments else function, specs)
     _add_sample(model, archive, RunSeed)
     archive.write_out(str(folder), verbose=False)
+
+
+@contextlib.contextmanager
+def _quiet_jax():
+    with warnings.catch_warnings():
+        # Keras 3.15 passes jax2tf an argument that JAX 0.10 deprecates.
+        warnings.filterwarnings("ignore", ".*native_serialization", DeprecationWarning)
+        yield
 
 
 def _add_sample(model, archive, run_seed):

@@ -62,7 +62,7 @@ class Autoencoder(Loops):
         # the attribute. object.__setattr__ hides them from Keras' tracking.
         model = super().__new__(cls, *args, **kwargs)
         given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
-        arguments = {k: given.get(k, default) for k, default in _parameters(cls).items()}
+        arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
         object.__setattr__(model, "arguments", arguments)
         object.__setattr__(model, "compiled_calls", {})
         return model
@@ -455,7 +455,7 @@ class Autoencoder(Loops):
         artefact.write(self, pathlib.Path(filepath), card or {}, overwrite)
 
 
-def _parameters(cls):
+def constructor_parameters(cls):
     """The constructor's parameters and their defaults, following **kwargs up to Autoencoder."""
     found = {}
     for base in cls.__mro__[: cls.__mro__.index(Autoencoder) + 1]:
@@ -470,7 +470,7 @@ def _refuse_unknown(cls, kwargs):
     if unknown:
         raise TypeError(
             f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "
-            f"{', '.join(_parameters(cls))}, name and dtype."
+            f"{', '.join(constructor_parameters(cls))}, name and dtype."
         )
 
 

@@ -131,7 +131,7 @@ def make_model(settings):
             f"{', '.join(classes)}."
         )
     cls = classes[settings.model]
-    known = [*autoencoder._parameters(cls), "name", "dtype"]
+    known = [*autoencoder.constructor_parameters(cls), "name", "dtype"]
     for name in settings.arguments:
         if name not in known:
             raise ValueError(
@@ -430,7 +430,7 @@ def measure(model, data, split, x=None):
     figures |= model.evaluate(x, batch_size=100, return_dict=True, verbose=0)
     if hasattr(model, "log_likelihood"):
         first = first_of(x, TEST_EXAMPLES)
-        values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0)
+        values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0, verbose=0)
         figures["log_likelihood"] = float(values.mean())
         figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
         figures["log_likelihood_examples"] = len(first)

@@ -95,7 +95,7 @@ def folder(tmp_path_factory):
     }
     write_answers(folder)
     for backend, process in processes.items():
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 0, f"{backend}: {output[-3000:]}"
     return folder
 

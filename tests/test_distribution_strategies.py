@@ -162,7 +162,7 @@ def facts(tmp_path_factory):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr[-3000:]
     facts = json.loads(process.stdout.splitlines()[-1])

@@ -54,7 +54,7 @@ def _adam_step(optimizer, gradient, variable, learning_rate):
     if not isinstance(gradient, tf.Tensor) or variable.dtype != "float32":
         return type(optimizer).update_step(optimizer, gradient, variable, learning_rate)
     index = optimizer._get_variable_index(variable)
-    step = tf.cast(optimizer.iterations.value + 1, tf.float32)
+    step = keras.ops.cast(optimizer.iterations + 1, "float32")
     return tf.raw_ops.ResourceApplyAdam(
         var=optimizer._trainable_variables[index].value.handle,
         m=optimizer._momentums[index].value.handle,
