@@ -108,7 +108,9 @@ def _write_saved_model(model, folder):
         return lambda x, seed: function(x, RunSeed(ops.stack([seed, 0])))
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    if keras.config.backend() == "jax":
+        # TensorFlow finds its own variables through the endpoints, and would store them twice.
+        archive.track(model)
     for name, (function, arguments) in model.endpoints().items():
         specs = [
             tf.TensorSpec(shape, tf.int32 if argument == "seed" else tf.float32, name=argument)
@@ -139,7 +141,9 @@ def _add_sample(model, archive, run_seed):
         "sample_like", sample_like, [tf.TensorSpec((None,), tf.int32, name="rows"), seed]
     )
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.int32, name="num_samples"), seed])
+    count = tf.TensorSpec((), tf.int32, name="num_samples")
+
+    @tf.function(input_signature=[count, seed], autograph=False)
     def sample(num_samples, seed):
         return rows(tf.zeros([num_samples], tf.int32), seed)
 

@@ -27,6 +27,8 @@ def main():
         if arguments.write:
             for cell in notebook.cells:
                 cell.metadata.pop("execution", None)  # Times of day, which only make noise.
+                if cell.cell_type == "code":  # As do the logs of TensorFlow's start.
+                    cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             nbformat.write(notebook, path)
         print(f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran")
 
