@@ -50,7 +50,7 @@ def write(model, path, card, overwrite=False):
         raise FileExistsError(
             f"export: {path} exists. Pass overwrite=True to replace it, or another path."
         )
-    _refuse_code(keras.saving.serialize_keras_object(model), type(model).__name__)
+    _refuse_code(model)
     path = path.absolute()
     with _as_os_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +107,12 @@ def _write_saved_model(model, folder):
     def with_seed(function):
         return lambda x, seed: function(x, RunSeed(ops.stack([seed, 0])))
 
+    endpoints = model.endpoints()
     archive = keras.export.ExportArchive()
     if keras.config.backend() == "jax":
         # TensorFlow finds its own variables through the endpoints, and would store them twice.
         archive.track(model)
-    for name, (function, arguments) in model.endpoints().items():
+    for name, (function, arguments) in endpoints.items():
         specs = [
             tf.TensorSpec(shape, tf.int32 if argument == "seed" else tf.float32, name=argument)
             for argument, shape in arguments.items()
@@ -191,18 +192,23 @@ def _objects(config):
             yield from _objects(value)
 
 
-def _refuse_code(config, what):
-    """Raise if a configuration holds Python code, or a function found only by its name."""
+def _refuse_code(model):
+    """Raise if the model holds Python code, or a function that is found only by its name."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = keras.saving.serialize_keras_object(model)
+    # The bytes of a lambda take several forms in a configuration; Keras warns of each.
+    held = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
     for found in _objects(config):
-        name = found["class_name"]
-        unregistered = name == "function" and found.get("module") not in (None, "builtins")
-        if unregistered and keras.saving.get_registered_object(found["config"]) is None:
-            name = f"the function {found['config']!r}"
-        elif name != "__lambda__" and name != "Lambda":
-            continue
+        name, module = found["class_name"], found.get("module")
+        if name == "function" and module not in (None, "builtins"):
+            if keras.saving.get_registered_object(found["config"]) is None:
+                held.append(f"the function {found['config']!r}")
+    if held:
         raise ValueError(
-            f"{what} holds {name}, which can only be stored as code, and artefacts hold none. "
-            "Write it as a class or function under @keras.saving.register_keras_serializable()."
+            f"{type(model).__name__} holds {held[0]}, which can only be stored as code, and "
+            "artefacts hold none. Write it as a class or function under "
+            "@keras.saving.register_keras_serializable()."
         )
 
 

@@ -1,6 +1,7 @@
 """The autoencoder: Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import losses
@@ -93,7 +94,12 @@ class AE(Autoencoder):
                 f"{type(self).__name__}.sample draws from the codes seen in training, and this "
                 "model has not been trained. Call fit(x) first."
             )
+        self.code_density.factorise()
         return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
+
+    def endpoints(self):
+        self.code_density.factorise()
+        return super().endpoints()
 
 
 class CodeDensity(keras.layers.Layer):
@@ -116,6 +122,9 @@ class CodeDensity(keras.layers.Layer):
         self.covariance = self.add_weight(
             shape=(latent_dim, latent_dim), initializer="identity", name="covariance", **options
         )
+        self.factor = self.add_weight(
+            shape=(latent_dim, latent_dim), initializer="identity", name="factor", **options
+        )
         self.num_updates = self.add_weight(
             shape=(), initializer="zeros", name="num_updates", **options
         )
@@ -137,12 +146,18 @@ class CodeDensity(keras.layers.Layer):
         self.mean.assign(self.mean + rate * shift)
         self.num_updates.assign(self.num_updates + 1.0)
 
+    def factorise(self):
+        """Bring the Cholesky factor up to date with the covariance.
+
+        By itself, for a program exported from JAX cannot call the library that factorises.
+        """
+        covariance = self.covariance.numpy().astype("float64")
+        # A code that collapsed onto a plane has no factor without a little width.
+        width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
+        self.factor.assign(np.linalg.cholesky(covariance + width * np.eye(len(covariance))))
+
     def sample(self, num_samples, seed):
         """Codes, shape (num_samples, latent_dim)."""
-        noise = keras.random.normal((num_samples, self.mean.shape[0]), dtype="float32", seed=seed)
-        # A code that collapsed onto a plane has no Cholesky factor without a little width.
-        variances = ops.diagonal(self.covariance)
-        width = 1e-6 * ops.mean(variances) + 1e-12
-        identity = ops.eye(self.mean.shape[0])
-        factor = ops.cholesky(self.covariance + width * identity)
-        return self.mean + ops.matmul(noise, ops.transpose(factor))
+        shape = (num_samples, self.mean.shape[0])
+        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        return self.mean + ops.matmul(noise, ops.transpose(self.factor))
