@@ -201,6 +201,8 @@ def _refuse_code(model):
     held = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
     for found in _objects(config):
         name, module = found["class_name"], found.get("module")
+        if name in ("Lambda", "__lambda__"):
+            held.append("a lambda")
         if name == "function" and module not in (None, "builtins"):
             if keras.saving.get_registered_object(found["config"]) is None:
                 held.append(f"the function {found['config']!r}")
