@@ -239,3 +239,20 @@ def test_torch_says_how_to_export(tmp_path):
     with pytest.raises(NotImplementedError, match="KERAS_BACKEND=tensorflow"):
         zoo.trained("VAE").export(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", artefact.pretrained())
+def test_pretrained_models_load_and_say_how_they_were_made(name):
+    model, card = keras_ae.load(name), artefact.read_card(name)
+    assert card["model"] == type(model).__name__
+    assert card["command"].startswith(f"keras-ae train {card['model']} ")
+    assert np.isfinite(card["figures"]["loss"]) and card["figures"]["split"] == "test"
+    assert 4 * model.count_params() < 1.5e6  # Bytes.
+    pictures = model.sample(3, seed=0)
+    assert pictures.shape == (3, *model.data_shape)
+    assert model.encode(pictures.clip(0, 1)).shape == (3, model.latent_dim)
+
+
+def test_the_zoo_of_pretrained_models_is_whole():
+    expected = {"ae_mnist", "dae_mnist", "vae_mnist", "vae_digits", "factor_vae_sprites"}
+    assert expected <= set(artefact.pretrained())
