@@ -200,12 +200,15 @@ class Autoencoder(Loops):
             ValueError: If num_samples is not a positive integer.
             RuntimeError: If the model has nothing to sample from yet.
         """
-        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
-            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+        self.check_num_samples(num_samples)
         self.require_built("sample")
         codes = self.sample_codes(int(num_samples), self.draw_seed(seed))
         codes = ops.convert_to_numpy(codes)
         return self.decode(codes, batch_size=batch_size, verbose=verbose)
+
+    def check_num_samples(self, num_samples):
+        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
 
     def draw_seed(self, seed):
         """A seed generator of a seed: an integer's, the given one, or the model's own."""

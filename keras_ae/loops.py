@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ae import backend, inputs
 
@@ -254,7 +255,7 @@ class Loops(backend.TrainStep, keras.Model):
 
     def order_seed(self):
         """The integer that the order of array data follows from; resuming does not change it."""
-        return int(self.seed_generator.state.numpy()[0])
+        return int(ops.convert_to_numpy(ops.convert_to_tensor(self.seed_generator.state))[0])
 
     def _build_optimizer(self):
         # Before training begins, for BackupAndRestore restores into what exists by then.

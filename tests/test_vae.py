@@ -495,6 +495,7 @@ def test_the_codes_moments_are_kept():
     np.testing.assert_allclose(density.covariance.numpy(), np.cov(codes.T, bias=True), atol=1e-5)
     assert int(density.num_updates) == 12
 
+    density.factorise()
     drawn = ops.convert_to_numpy(model.sample_codes(20_000, model.draw_seed(0)))
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.1, atol=0.02)
@@ -524,6 +525,7 @@ def test_codes_on_a_line_can_be_sampled():
     density = CodeDensity(2)
     codes = np.arange(8, dtype="float32")[:, None] * np.array([1.0, 2.0], "float32")
     density.update(ops.convert_to_tensor(codes))
+    density.factorise()
     drawn = ops.convert_to_numpy(density.sample(100, keras.random.SeedGenerator(0)))
     assert np.all(np.isfinite(drawn))
     np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0], atol=0.1)

@@ -89,11 +89,12 @@ class AE(Autoencoder):
         Raises:
             RuntimeError: If the model was never trained, and so knows of no codes.
         """
-        if not self.built or int(self.code_density.num_updates) == 0:
+        if not self.built or not self.code_density.has_seen_codes():
             raise RuntimeError(
                 f"{type(self).__name__}.sample draws from the codes seen in training, and this "
                 "model has not been trained. Call fit(x) first."
             )
+        self.check_num_samples(num_samples)
         self.code_density.factorise()
         return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
 
@@ -130,15 +131,20 @@ class CodeDensity(keras.layers.Layer):
         )
         self.built = True
 
+    def has_seen_codes(self):
+        """Whether any batch was taken into account."""
+        return _value(self.num_updates) > 0
+
     def update(self, z):
         """Take the codes of a batch into account, shape (batch, latent_dim)."""
         z = ops.stop_gradient(z)
-        rate = ops.maximum(self.FADING, 1.0 / (self.num_updates + 1.0))
-        batch_mean = ops.mean(z, axis=0)
+        # The last batch of an epoch may leave a replica without a single example.
+        size = ops.cast(ops.shape(z)[0], "float32")
+        known = ops.maximum(size, 1.0)
+        rate = ops.maximum(self.FADING, 1.0 / (self.num_updates + 1.0)) * ops.minimum(size, 1.0)
+        batch_mean = ops.sum(z, axis=0) / known
         centred = z - batch_mean
-        batch_covariance = ops.matmul(ops.transpose(centred), centred) / ops.cast(
-            ops.shape(z)[0], "float32"
-        )
+        batch_covariance = ops.matmul(ops.transpose(centred), centred) / known
         shift = batch_mean - self.mean
         # The covariance of the mixture of what was known and what came.
         between = rate * (1.0 - rate) * ops.outer(shift, shift)
@@ -151,7 +157,7 @@ class CodeDensity(keras.layers.Layer):
 
         By itself, for a program exported from JAX cannot call the library that factorises.
         """
-        covariance = self.covariance.numpy().astype("float64")
+        covariance = _value(self.covariance).astype("float64")
         # A code that collapsed onto a plane has no factor without a little width.
         width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
         self.factor.assign(np.linalg.cholesky(covariance + width * np.eye(len(covariance))))
@@ -161,3 +167,8 @@ class CodeDensity(keras.layers.Layer):
         shape = (num_samples, self.mean.shape[0])
         noise = keras.random.normal(shape, dtype="float32", seed=seed)
         return self.mean + ops.matmul(noise, ops.transpose(self.factor))
+
+
+def _value(variable):
+    """The value of a weight as an array, of a mirrored one too."""
+    return ops.convert_to_numpy(ops.convert_to_tensor(variable))
