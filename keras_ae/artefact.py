@@ -107,12 +107,12 @@ def _write_saved_model(model, folder):
     def with_seed(function):
         return lambda x, seed: function(x, RunSeed(ops.stack([seed, 0])))
 
-    endpoints = model.endpoints()
+    model.prepare_sampling()
     archive = keras.export.ExportArchive()
     if keras.config.backend() == "jax":
         # TensorFlow finds its own variables through the endpoints, and would store them twice.
         archive.track(model)
-    for name, (function, arguments) in endpoints.items():
+    for name, (function, arguments) in model.endpoints().items():
         specs = [
             tf.TensorSpec(shape, tf.int32 if argument == "seed" else tf.float32, name=argument)
             for argument, shape in arguments.items()

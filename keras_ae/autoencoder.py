@@ -162,6 +162,9 @@ class Autoencoder(Loops):
         """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
         raise NotImplementedError
 
+    def prepare_sampling(self):
+        """Bring up to date what `sample_codes` reads; called before it, outside any program."""
+
     def decoder_shape(self, target_shape):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
@@ -200,15 +203,14 @@ class Autoencoder(Loops):
             ValueError: If num_samples is not a positive integer.
             RuntimeError: If the model has nothing to sample from yet.
         """
-        self.check_num_samples(num_samples)
-        self.require_built("sample")
-        codes = self.sample_codes(int(num_samples), self.draw_seed(seed))
-        codes = ops.convert_to_numpy(codes)
-        return self.decode(codes, batch_size=batch_size, verbose=verbose)
-
-    def check_num_samples(self, num_samples):
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+        self.require_built("sample")
+        seed = self.draw_seed(seed)
+        self.prepare_sampling()
+        codes = self.sample_codes(int(num_samples), seed)
+        codes = ops.convert_to_numpy(codes)
+        return self.decode(codes, batch_size=batch_size, verbose=verbose)
 
     def draw_seed(self, seed):
         """A seed generator of a seed: an integer's, the given one, or the model's own."""

@@ -94,13 +94,10 @@ class AE(Autoencoder):
                 f"{type(self).__name__}.sample draws from the codes seen in training, and this "
                 "model has not been trained. Call fit(x) first."
             )
-        self.check_num_samples(num_samples)
-        self.code_density.factorise()
         return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
 
-    def endpoints(self):
+    def prepare_sampling(self):
         self.code_density.factorise()
-        return super().endpoints()
 
 
 class CodeDensity(keras.layers.Layer):
