@@ -378,6 +378,7 @@ def _explained(found):
         OSError,
         AttributeError,
         IndexError,
+        ImportError,
         UserWarning,
     ) as error:
         first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""

@@ -408,6 +408,10 @@ class Autoencoder(Loops):
             }
         )
 
+    def get_compile_config(self):
+        # On torch Keras stores optimisers of its own, which no other backend can load.
+        return _portable(super().get_compile_config())
+
     def _seed_states(self):
         return [v for v in self.non_trainable_variables if v.name == "seed_generator_state"]
 
@@ -507,6 +511,18 @@ def _compatible(given, shape):
     return len(given) == len(shape) and all(
         None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
     )
+
+
+def _portable(config):
+    """A configuration in which torch's optimisers have the names that every backend knows."""
+    if isinstance(config, (list, tuple)):
+        return [_portable(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    config = {name: _portable(value) for name, value in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend.torch.optimizers"):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config
 
 
 def _per_example(value, x):

@@ -127,9 +127,10 @@ def steps_at_once(model, batch_shape, callbacks):
         return
     steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
     # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
-    kept = model.compiled_calls.setdefault(
-        ("steps", id(model._compile_config), steps), [None, None]
-    )
+    held = model.compiled_calls.get("steps")
+    if held is None or held[0] is not model._compile_config or held[1] != steps:
+        held = model.compiled_calls["steps"] = (model._compile_config, steps, [None, None])
+    kept = held[2]
     before = model.train_function, model.test_function
     model.steps_per_execution = steps
     model.train_function, model.test_function = kept
