@@ -96,7 +96,8 @@ def _rename_into_place(partial, path):
         old.rename(path)
         raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if path.exists():  # Else the old one, which could not step back, is all that there is.
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_saved_model(model, folder):
