@@ -267,7 +267,8 @@ class Autoencoder(Loops):
         state = random.getstate()
         random.seed(self.order_seed())
         try:
-            self.build_networks(shape, target_shape)
+            with backend.building_scope(self):
+                self.build_networks(shape, target_shape)
         finally:
             random.setstate(state)
 
@@ -334,9 +335,7 @@ class Autoencoder(Loops):
 
     def _build_for(self, shape, target_shape=None):
         """Build if need be, or check that the model was built for these shapes."""
-        if self.built:
-            return
-        with backend.building_scope(self):
+        if not self.built:
             self.build((None, *shape), (None, *(target_shape or shape)))
 
     # ------------------------------------------------------------------ losses

@@ -50,8 +50,7 @@ def made_under(strategy, name, **given):
 
 def built_under(strategy, name):
     model = made_under(strategy, name)
-    with strategy.scope():
-        model.build((None, 6))
+    model.build((None, 6))  # Outside the strategy's scope: its weights are mirrored all the same.
     return model
 
 
