@@ -1,11 +1,13 @@
-"""`tf.distribute.MirroredStrategy` over two processors of one machine.
+"""`tf.distribute` over two processors of one machine, and over two processes.
 
-One process measures everything, for processors can be split only before TensorFlow starts.
+A process of its own measures everything, for processors and workers are set up only before
+TensorFlow starts.
 """
 
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -146,6 +148,21 @@ def noise(strategy):
     return facts
 
 
+def measure_worker():
+    """What one of several processes sees of a run that they share, as one line of JSON."""
+    import tensorflow as tf
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    facts = {"replicas": strategy.num_replicas_in_sync}
+    for name in ("AE", "FactorVAE"):
+        model = made_under(strategy, name)
+        history = model.fit(zoo.data(), epochs=2, validation_data=zoo.data(), **OPTIONS).history
+        evaluation = model.evaluate(zoo.data(), return_dict=True, **OPTIONS)
+        weights = [float(v.numpy().sum()) for v in model.trainable_variables]
+        facts[name] = {"history": history, "evaluation": evaluation, "weights": weights}
+    print(json.dumps(facts))
+
+
 # ------------------------------------------------------------------ what it must have found
 
 
@@ -154,19 +171,26 @@ def facts(tmp_path_factory):
     if keras.config.backend() != "tensorflow":
         pytest.skip("tf.distribute is TensorFlow's")
     folder = tmp_path_factory.mktemp("strategy")
-    command = "import pathlib, sys, test_distribution_strategies as t\n"
-    command += "t.measure(pathlib.Path(sys.argv[1]))"
-    process = subprocess.run(
-        [sys.executable, "-c", command, str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
-    facts = json.loads(process.stdout.splitlines()[-1])
+    facts = finished(started("t.measure(pathlib.Path(sys.argv[1]))", str(folder)))
     assert facts["replicas"] == 2
     return facts
+
+
+def started(call, *arguments, **environment):
+    path = os.pathsep.join([str(HERE.parent), str(HERE)])
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import pathlib, sys, {__name__} as t\n{call}", *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process):
+    output, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors[-3000:]
+    return json.loads(output.splitlines()[-1])
 
 
 def test_two_replicas_learn_what_one_learns(facts):
@@ -228,3 +252,42 @@ def test_an_adversary_trains_on_two_replicas(facts):
 def test_replicas_draw_different_noise(training, facts):
     for first, second in facts["noise"][f"training={training}"]:
         assert np.min(np.abs(np.subtract(first, second))) > 1e-6
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def workers(facts):
+    """The findings of two processes, after the other process has ended."""
+    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
+    processes = [
+        started(
+            "t.measure_worker()",
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+        )
+        for index in range(2)
+    ]
+    return [finished(process) for process in processes]
+
+
+@pytest.mark.parametrize("name", ["AE", "FactorVAE"])
+def test_two_processes_train_one_model(name, workers):
+    first, second = (found[name] for found in workers)
+    assert workers[0]["replicas"] == 2
+    np.testing.assert_allclose(first["weights"], second["weights"], rtol=1e-6)
+    assert first["history"]["loss"][1] < first["history"]["loss"][0]
+    assert all(np.all(np.isfinite(values)) for values in first["history"].values())
+
+
+def test_two_processes_learn_what_one_learns(workers):
+    keras.utils.set_random_seed(0)
+    alone = zoo.compiled("AE", keras.optimizers.SGD(0.1))
+    alone.fit(zoo.data(), epochs=2, **OPTIONS)
+    weights = [v.numpy().sum() for v in alone.trainable_variables]
+    np.testing.assert_allclose(workers[0]["AE"]["weights"], weights, atol=1e-5)
+    evaluation = alone.evaluate(zoo.data(), return_dict=True, **OPTIONS)
+    assert workers[0]["AE"]["evaluation"] == pytest.approx(evaluation, abs=1e-5)

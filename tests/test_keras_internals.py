@@ -188,6 +188,12 @@ def test_models_on_tensorflow_know_their_strategy(on_tensorflow):
     assert zoo.compiled("AE").distribute_strategy is tf.distribute.get_strategy()
 
 
+def test_keras_builds_before_it_trains_under_a_strategy(on_tensorflow):
+    """backend/tensorflow.py: TrainStep overrides what fails for several workers."""
+    parameters = inspect.signature(keras.Model._maybe_symbolic_build).parameters
+    assert list(parameters) == ["self", "iterator", "data_batch"]
+
+
 class UnfusedAdam(keras.optimizers.Adam):
     """Keras' own arithmetic: backend/tensorflow.py leaves subclasses alone."""
 

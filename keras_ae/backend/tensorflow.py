@@ -27,6 +27,14 @@ class TrainStep:
     def test_step(self, data):
         return _reducible(self.losses_and_logs(data, training=False)[1])
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if iterator is not None and self._distribute_strategy is not None:
+            # Keras averages the batch over the workers, which fails for a tuple of arrays.
+            batch = next(next(iter(iterator))[2])
+            local = self.distribute_strategy.experimental_local_results
+            iterator, data_batch = None, tuple(local(part)[0] for part in batch)
+        super()._maybe_symbolic_build(iterator, data_batch)
+
 
 @contextlib.contextmanager
 def _fused_updates(optimizer):
