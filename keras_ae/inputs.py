@@ -157,6 +157,18 @@ def as_array(data, name):
     return array
 
 
+def check_one_process(name):
+    """Raise where several processes train together and each would read the whole array."""
+    distribution = keras.distribution.distribution()
+    several = getattr(distribution, "_is_multi_process", False)
+    if several and getattr(distribution, "auto_shard_dataset", False):
+        raise ValueError(
+            f"{name} is an array, which every one of the processes would read whole. Pass a "
+            "tf.data.Dataset of batches, which is divided among them, or give each process its own "
+            "part of the array and set auto_shard_dataset=False in the distribution."
+        )
+
+
 def check_shape(array, shape, name, model):
     """Raise unless the examples have the shape that the model was built for."""
     if tuple(array.shape[1:]) != tuple(shape):

@@ -235,6 +235,7 @@ class Loops(backend.TrainStep, keras.Model):
         if isinstance(x, inputs.ArrayBatches):
             return x
         if inputs.is_array(x):
+            inputs.check_one_process(name)
             arrays = self.check_batch(x, y, sample_weight, name)
             size = 32 if batch_size is None else batch_size
             if not isinstance(size, (int, np.integer)) or size < 1:
