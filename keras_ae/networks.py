@@ -7,6 +7,7 @@ and Keras' automatic numbers differ between processes.
 import difflib
 import math
 import numbers
+import random
 from collections.abc import Iterable
 from types import SimpleNamespace
 
@@ -245,7 +246,9 @@ class _LayerMaker:
     def dropped(self, h, role):
         if self.options.dropout == 0:
             return h
-        return self.layer(layers.Dropout, f"{role}_dropout", self.options.dropout)(h)
+        # Without a seed of its own torch draws from its global state, which no checkpoint holds.
+        seed = random.randrange(2**31)
+        return self.layer(layers.Dropout, f"{role}_dropout", self.options.dropout, seed=seed)(h)
 
 
 def _dense_blocks(make, h, units):

@@ -605,7 +605,7 @@ def test_a_saved_model_goes_on_as_if_never_saved(name, tmp_path):
 
 @every_model
 def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
-    """With shuffling, noise, optimiser state and a warm-up."""
+    """With shuffling, noise, dropout, optimiser state and a warm-up."""
 
     class Killed(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -614,7 +614,7 @@ def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
 
     def run(callbacks, seed_of_the_process):
         keras.utils.set_random_seed(seed_of_the_process)
-        given = {}
+        given = {"network_options": {"units": (8,), "dropout": 0.2}}
         if name in zoo.VARIATIONAL:
             given["kl_weight"] = keras_ae.schedules.LinearWarmUp(10)
         model = zoo.compiled(name, **given)
