@@ -453,13 +453,17 @@ class Autoencoder(Loops):
             OSError: If the folder cannot be written; what was there before is unharmed.
             NotImplementedError: On the torch backend.
         """
+        self.require_built("export")
         if format != "tf_saved_model":
+            # Keras would take `build`'s two shapes for two inputs.
+            one_input = keras.InputSpec(dtype="float32", shape=(None, *self.data_shape), name="x")
+            kwargs.setdefault("input_signature", [one_input])
+            self(keras.KerasTensor(one_input.shape))
             return super().export(filepath, format=format, **kwargs)
         if kwargs:
             raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
         from keras_ae import artefact
 
-        self.require_built("export")
         artefact.write(self, pathlib.Path(filepath), card or {}, overwrite)
 
 

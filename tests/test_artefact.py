@@ -241,6 +241,26 @@ def test_torch_says_how_to_export(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore")  # Of the converters.
+def test_other_formats_take_one_input(tmp_path):
+    model, x = zoo.trained("VAE"), zoo.data(1)
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        model.export(tmp_path / "model.tflite", format="litert", verbose=False)
+        served = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()
+        (found,) = served(x=x).values()
+    elif keras.config.backend() == "torch":
+        import torch
+
+        model.export(tmp_path / "model.pt2", format="torch", verbose=False)
+        found = torch.export.load(tmp_path / "model.pt2").module()(torch.tensor(x))
+        found = found.detach().numpy()
+    else:
+        pytest.skip("the other formats of JAX need packages that the tests do not")
+    np.testing.assert_allclose(found, model.reconstruct(x), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", artefact.pretrained())
 def test_pretrained_models_load_and_say_how_they_were_made(name):
     model, card = keras_ae.load(name), artefact.read_card(name)
