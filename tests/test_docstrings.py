@@ -1,0 +1,37 @@
+"""The examples in the docstrings print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+
+import keras
+import pytest
+
+import keras_ae
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(keras_ae.__path__, "keras_ae.")
+    if not name.startswith("keras_ae.backend.")
+]
+EXPORTING = ("keras_ae.artefact", "keras_ae.runs")
+
+
+def examples(name):
+    module = importlib.import_module(name)
+    return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_run(name, tmp_path, monkeypatch):
+    tests = examples(name)
+    if not tests:
+        pytest.skip("no examples here")
+    if name in EXPORTING and keras.config.backend() == "torch":
+        pytest.skip("torch exports no SavedModel")
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    report = []
+    for test in tests:
+        runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
