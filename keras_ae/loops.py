@@ -124,10 +124,7 @@ class Loops(backend.TrainStep, keras.Model):
             )
         self._build_optimizer()
         if isinstance(batches, inputs.ArrayBatches):
-            steps_per_epoch = None
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
-        if validation_data and isinstance(validation_data[0], inputs.ArrayBatches):
-            validation_steps = None
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
             return super().fit(
                 batches,
@@ -137,8 +134,9 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                validation_steps=validation_steps,
+                steps_per_epoch=_remaining_steps(batches, steps_per_epoch),
+                validation_steps=validation_data
+                and _remaining_steps(validation_data[0], validation_steps),
                 validation_freq=validation_freq,
             )
 
@@ -165,13 +163,11 @@ class Loops(backend.TrainStep, keras.Model):
         """
         self._assert_compile_called("evaluate")
         batches = self._batches((x, y, sample_weight), batch_size, False, steps)
-        if isinstance(batches, inputs.ArrayBatches):
-            steps = None
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
             return super().evaluate(
                 batches,
                 verbose=verbose,
-                steps=steps,
+                steps=_remaining_steps(batches, steps),
                 callbacks=callbacks,
                 return_dict=return_dict,
                 **kwargs,
@@ -188,8 +184,7 @@ class Loops(backend.TrainStep, keras.Model):
             Array of the target's shape.
         """
         batches = self._batches((x, None, None), batch_size, False, steps)
-        if isinstance(batches, inputs.ArrayBatches):
-            steps = None
+        steps = _remaining_steps(batches, steps)
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
@@ -278,6 +273,11 @@ class Loops(backend.TrainStep, keras.Model):
                 f"{', '.join(self.objective)}. Leave loss out; the constructor takes what can be "
                 "chosen, such as reconstruction_loss= or likelihood=."
             )
+
+
+def _remaining_steps(batches, steps):
+    """What is left to tell Keras: the batches of arrays count their steps themselves."""
+    return None if isinstance(batches, inputs.ArrayBatches) else steps
 
 
 def _with_callback(callbacks, callback):

@@ -177,11 +177,10 @@ def examples(data, split):
     """The examples of a split: an array where they fit in memory, else a dataset of single ones."""
     dataset = datasets.load(data, split)
     numbers = dataset.element_spec.shape.num_elements()
-    if numbers is None:  # Pictures of different sizes: the error says what to do with them.
-        return datasets.as_array(data, split)
-    if 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
+    # None for pictures of different sizes: the error of `as_array` says what to do with them.
+    if numbers is not None and 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
         return dataset
-    return np.concatenate(list(dataset.batch(1024).as_numpy_iterator()))
+    return datasets.as_array(data, split)
 
 
 def first_of(x, count):
