@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_ae.distributions import pairwise_log_prob
+
 
 def permute_dims(z, seed):
     """Shuffle every latent dimension across the batch, independently of the others.
@@ -49,3 +51,113 @@ def softmax_loss(logits, label):
         0.6931
     """
     return -ops.log_softmax(ops.cast(logits, "float32"), axis=-1)[:, label]
+
+
+def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted"):
+    """Estimates of log q(z) and of log q(z_j), with q(z) the average posterior over a data set.
+
+    The batch is taken for a draw of the data set. `"weighted"` is minibatch-weighted sampling,
+    eq. 5 of arXiv:1802.04942: every posterior of the batch counts alike, and the sum is divided by
+    batch size times data set size. `"stratified"` knows that an example's own posterior is one of
+    the data set's, appendix C.2: it counts 1 / N, and the others of the batch share the rest
+    equally. (The paper gives one of the others a weight of its own; averaged over which one, that
+    is the same estimator with less variance.) Where the batch is the whole data set, the latter is
+    exact.
+
+    Args:
+        z: Tensor of shape (batch, latent_dim), one draw of every posterior.
+        posterior: `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
+        dataset_size: Number N of examples in the data set, an integer or scalar tensor of at least
+            the batch size. Defaults to None, the batch size.
+        estimator: "weighted" or "stratified". Defaults to "weighted".
+
+    Returns:
+        Float32 tensors, log q(z) of shape (batch,) and log q(z_j) of shape (batch, latent_dim).
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae.distributions import DiagonalGaussian
+        >>> posterior = DiagonalGaussian(np.zeros((4, 2)), np.zeros((4, 2)))
+        >>> joint, each = aggregate_log_densities(np.zeros((4, 2)), posterior, 4, "stratified")
+        >>> round(float(joint[0]), 4)  # Every posterior is the standard normal.
+        -1.8379
+    """
+    count = ops.cast(ops.shape(z)[0], "float32")
+    size = count if dataset_size is None else ops.maximum(ops.cast(dataset_size, "float32"), count)
+    densities = pairwise_log_prob(z, posterior.mean, posterior.log_variance)  # (b, b, d)
+    if estimator == "stratified":
+        others = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
+        rows = ops.arange(ops.shape(z)[0])
+        weights = ops.where(rows[:, None] == rows[None], -ops.log(size), others)  # (b, b)
+    else:
+        weights = ops.full_like(densities[:, :, 0], -ops.log(count) - ops.log(size))
+    joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)
+    return joint, ops.logsumexp(densities + weights[:, :, None], axis=1)
+
+
+def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
+    """Unbiased estimate of the squared maximum mean discrepancy between two samples.
+
+    The U-statistic of Gretton et al. 2012 (jmlr.org/papers/v13/gretton12a.html), eq. 3: its
+    expectation is 0 for draws of one distribution, so that single values may be negative. The
+    kernel is summed over the bandwidths s, with C = 2 dimensions s: inverse multiquadric
+    C / (C + |x - y|^2), as in arXiv:1711.01558, or Gaussian exp(-|x - y|^2 / C).
+
+    Args:
+        x: Tensor of shape (n, dimensions), n at least 2.
+        y: Tensor of shape (m, dimensions), m at least 2.
+        kernel: "imq" or "rbf". Defaults to "imq".
+        bandwidths: Positive numbers, each s the variance of a standard normal's scale. Defaults to
+            seven from 0.1 to 10.
+
+    Returns:
+        Float32 scalar.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(100, 2))
+        >>> bool(mmd(x[:50], x[50:]) < 0.05) and bool(mmd(x[:50], x[50:] + 3.0) > 1.0)
+        True
+    """
+    x, y = ops.cast(x, "float32"), ops.cast(y, "float32")
+    value = _mean_without_diagonal(_kernel(x, x, kernel, bandwidths))
+    value = value + _mean_without_diagonal(_kernel(y, y, kernel, bandwidths))
+    return value - 2.0 * ops.mean(_kernel(x, y, kernel, bandwidths))
+
+
+def _kernel(x, y, kernel, bandwidths):
+    distances = ops.sum(ops.square(x[:, None] - y[None]), axis=-1)  # (n, m)
+    total = ops.zeros_like(distances)
+    for bandwidth in bandwidths:
+        scale = 2.0 * x.shape[-1] * bandwidth
+        if kernel == "imq":
+            total = total + scale / (scale + distances)
+        else:
+            total = total + ops.exp(-distances / scale)
+    return total
+
+
+def _mean_without_diagonal(matrix):
+    count = ops.cast(ops.shape(matrix)[0], "float32")
+    pairs = ops.maximum(count * (count - 1.0), 1.0)
+    return (ops.sum(matrix) - ops.trace(matrix)) / pairs
+
+
+def covariance(z):
+    """Covariance of the columns over the batch, divided by the batch size.
+
+    Args:
+        z: Tensor of shape (batch, dimensions).
+
+    Returns:
+        Float32 tensor of shape (dimensions, dimensions).
+
+    Example:
+        >>> import numpy as np
+        >>> float(covariance(np.array([[1.0, 0.0], [-1.0, 0.0]]))[0, 0])
+        1.0
+    """
+    z = ops.cast(z, "float32")
+    centred = z - ops.mean(z, axis=0, keepdims=True)
+    count = ops.cast(ops.shape(z)[0], "float32")
+    return ops.matmul(ops.transpose(centred), centred) / count

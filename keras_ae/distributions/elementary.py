@@ -1,9 +1,4 @@
-"""Probability distributions over a batch of examples: frozen parameters, float32 densities.
-
-One event is everything but the first axis, so that `log_prob` gives one number per example for
-vectors, images and sequences alike. Parameters, samples and densities are float32 whatever the
-precision of the networks: a sum over thousands of pixels does not fit in 16 bits.
-"""
+"""Gaussians and the likelihoods of data, each of independent elements."""
 
 import dataclasses
 import math
@@ -33,12 +28,37 @@ def event_sum(values):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Distribution:
-    """Holds its parameters, the fields of the subclass, as float32 tensors."""
+class Distribution:
+    """The base of distributions: the fields of a subclass are its parameters, float32 tensors."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
+
+    def sample_with_log_prob(self, seed):
+        """Draws, and their log-densities: the pair that importance weights need.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors: the draws, (batch, ...), and their log-densities, (batch,).
+        """
+        z = self.sample(seed)
+        return z, self.log_prob(z)
+
+    def repeat(self, num_copies):
+        """The distribution of every example as many times, one after the other.
+
+        Args:
+            num_copies: Positive integer.
+
+        Returns:
+            Distribution of the same class over a batch that is so many times as long.
+        """
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        # A scalar, such as one scale for all, has no examples.
+        return type(self)(*(ops.repeat(v, num_copies, axis=0) if v.shape else v for v in values))
 
     def _event(self, x, parameter):
         """Casts x, and refuses one that would silently broadcast against the parameter."""
@@ -58,7 +78,7 @@ class _Distribution:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DiagonalGaussian(_Distribution):
+class DiagonalGaussian(Distribution):
     """Gaussian with independent dimensions: the usual posterior of a variational autoencoder.
 
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, section 2.4 (the sample) and
@@ -146,7 +166,80 @@ class DiagonalGaussian(_Distribution):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Normal(_Distribution):
+class GaussianMixture(Distribution):
+    """Equally weighted mixture of diagonal Gaussians over vectors, such as a learned prior.
+
+    Source: Tomczak and Welling, VAE with a VampPrior, eq. 9, arXiv:1705.07120.
+
+    Args:
+        mean: Tensor of shape (components, dimensions).
+        log_variance: Tensor of the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> prior = GaussianMixture(np.array([[-1.0], [1.0]]), np.zeros((2, 1)))
+        >>> prior.log_prob(np.zeros((5, 1))).shape == (5,)
+        True
+    """
+
+    mean: object
+    log_variance: object
+
+    def sample(self, num_samples, seed):
+        """Draws, each from a component drawn first.
+
+        Args:
+            num_samples: Positive integer.
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of shape (num_samples, dimensions).
+        """
+        count, dimensions = self.mean.shape
+        uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
+        component = ops.minimum(ops.cast(uniform * count, "int32"), count - 1)
+        noise = keras.random.normal((num_samples, dimensions), dtype="float32", seed=seed)
+        scale = ops.exp(0.5 * ops.take(self.log_variance, component, axis=0))
+        return ops.take(self.mean, component, axis=0) + scale * noise
+
+    def log_prob(self, x):
+        """Log-density, in nats.
+
+        Args:
+            x: Tensor of shape (batch, dimensions).
+
+        Returns:
+            Float32 tensor of shape (batch,).
+        """
+        densities = pairwise_log_prob(x, self.mean, self.log_variance)  # (batch, components, d)
+        weight = math.log(self.mean.shape[0])
+        return ops.logsumexp(ops.sum(densities, axis=-1), axis=1) - weight
+
+
+def pairwise_log_prob(x, mean, log_variance):
+    """Log-densities of every vector under every one of several Gaussians, by dimension.
+
+    Args:
+        x: Tensor of shape (batch, dimensions).
+        mean: Tensor of shape (components, dimensions).
+        log_variance: Tensor of the same shape.
+
+    Returns:
+        Float32 tensor of shape (batch, components, dimensions), in nats.
+
+    Example:
+        >>> import numpy as np
+        >>> components = np.zeros((3, 2))
+        >>> pairwise_log_prob(np.zeros((4, 2)), components, components).shape == (4, 3, 2)
+        True
+    """
+    x, mean, log_variance = (ops.cast(v, "float32") for v in (x, mean, log_variance))
+    squares = ops.square(x[:, None] - mean[None]) * ops.exp(-log_variance)[None]
+    return -0.5 * (squares + log_variance[None] + LOG_TWO_PI)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Normal(Distribution):
     """Gaussian given by its standard deviation: the likelihood behind the squared error.
 
     Args:
@@ -192,7 +285,7 @@ class Normal(_Distribution):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Laplace(_Distribution):
+class Laplace(Distribution):
     """Two-sided exponential: the likelihood behind the absolute error.
 
     Args:
@@ -241,7 +334,7 @@ class Laplace(_Distribution):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Bernoulli(_Distribution):
+class Bernoulli(Distribution):
     """Independent binary values; for values between 0 and 1, the binary cross-entropy.
 
     Args:
@@ -289,7 +382,7 @@ class Bernoulli(_Distribution):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ContinuousBernoulli(_Distribution):
+class ContinuousBernoulli(Distribution):
     """The distribution on [0, 1] whose density is that of a Bernoulli, normalised.
 
     Source: Loaiza-Ganem and Cunningham, The continuous Bernoulli: fixing a pervasive error in
@@ -356,7 +449,7 @@ class ContinuousBernoulli(_Distribution):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Categorical(_Distribution):
+class Categorical(Distribution):
     """Independent choices, each among the entries of the last axis.
 
     Args:

@@ -1,0 +1,17 @@
+"""Probability distributions over a batch of examples: frozen parameters, float32 densities.
+
+One event is everything but the first axis, so that `log_prob` gives one number per example for
+vectors, images and sequences alike. Parameters, samples and densities are float32 whatever the
+precision of the networks: a sum over thousands of pixels does not fit in 16 bits.
+"""
+
+from keras_ae.distributions.elementary import Bernoulli as Bernoulli
+from keras_ae.distributions.elementary import Categorical as Categorical
+from keras_ae.distributions.elementary import ContinuousBernoulli as ContinuousBernoulli
+from keras_ae.distributions.elementary import DiagonalGaussian as DiagonalGaussian
+from keras_ae.distributions.elementary import Distribution as Distribution
+from keras_ae.distributions.elementary import GaussianMixture as GaussianMixture
+from keras_ae.distributions.elementary import Laplace as Laplace
+from keras_ae.distributions.elementary import Normal as Normal
+from keras_ae.distributions.elementary import event_sum as event_sum
+from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
