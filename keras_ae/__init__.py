@@ -10,10 +10,19 @@ from keras_ae import schedules as schedules
 from keras_ae.artefact import load as load
 from keras_ae.autoencoder import Autoencoder as Autoencoder
 from keras_ae.models import AE as AE
+from keras_ae.models import CIWAE as CIWAE
+from keras_ae.models import DIPVAE as DIPVAE
+from keras_ae.models import IWAE as IWAE
+from keras_ae.models import MIWAE as MIWAE
+from keras_ae.models import PIWAE as PIWAE
 from keras_ae.models import VAE as VAE
+from keras_ae.models import AnnealedVAE as AnnealedVAE
+from keras_ae.models import BetaTCVAE as BetaTCVAE
 from keras_ae.models import BetaVAE as BetaVAE
 from keras_ae.models import DenoisingAE as DenoisingAE
 from keras_ae.models import FactorVAE as FactorVAE
+from keras_ae.models import InfoVAE as InfoVAE
+from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 
 __version__ = "0.1.0"

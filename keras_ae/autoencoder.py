@@ -49,7 +49,8 @@ class Autoencoder(Loops):
     """
 
     objective = ("reconstruction_loss",)  # What every unclaimed weight minimises.
-    players = {}  # Attribute -> the terms that this network minimises instead.
+    # Attribute, or tuple of attributes -> the terms that these networks minimise instead.
+    players = {}
     diagnostics = ()  # Tracked, minimised by nobody.
 
     def __init_subclass__(cls, **kwargs):
@@ -375,17 +376,25 @@ class Autoencoder(Loops):
 
     def _regularisers(self):
         """The regularisation losses of the autoencoder's own networks, then of each player's."""
-        claimed = [getattr(self, name) for name in self.players]
-        ids = {id(network) for network in claimed}
+        claimed = self._claimed_networks()
+        ids = {id(network) for networks in claimed for network in networks}
         own = sum((layer.losses for layer in self.layers if id(layer) not in ids), [])
-        return [own, *(network.losses for network in claimed)]
+        return [own, *(sum((n.losses for n in networks), []) for networks in claimed)]
+
+    def _claimed_networks(self):
+        """The networks of each player."""
+        names = [(name,) if isinstance(name, str) else name for name in self.players]
+        return [[getattr(self, name) for name in group] for group in names]
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
 
     def variable_groups(self):
         """The weights that each player moves; the first group is everything unclaimed."""
-        claimed = [getattr(self, name).trainable_variables for name in self.players]
+        claimed = [
+            sum((network.trainable_variables for network in networks), [])
+            for networks in self._claimed_networks()
+        ]
         ids = {id(variable) for group in claimed for variable in group}
         return [[v for v in self.trainable_variables if id(v) not in ids], *claimed]
 

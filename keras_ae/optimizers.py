@@ -33,7 +33,8 @@ def optimizers_for(model, default, **players):
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
                 f"optimizers_for: {type(model).__name__} has no network {name!r}. Its own players "
-                f"are {', '.join(model.players) or 'none'}; encoder and decoder may be named too."
+                f"are {', '.join(map(str, model.players)) or 'none'}; encoder and decoder may be "
+                "named too."
             )
         for variable in network.trainable_variables:
             if paths.count(variable.path) > 1:

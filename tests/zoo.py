@@ -9,17 +9,31 @@ import keras_ae
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 
-MODELS = {
-    "AE": lambda **given: keras_ae.AE(2, **OPTIONS | given),
-    "DenoisingAE": lambda **given: keras_ae.DenoisingAE(2, **OPTIONS | given),
-    "VAE": lambda **given: keras_ae.VAE(2, **OPTIONS | given),
-    "BetaVAE": lambda **given: keras_ae.BetaVAE(2, beta=2.0, **OPTIONS | given),
-    "FactorVAE": lambda **given: keras_ae.FactorVAE(
-        2,
-        **{"discriminator": keras_ae.networks.discriminator(2, 2, units=(8,))} | OPTIONS | given,
-    ),
+# What a tiny model of a class takes beside `OPTIONS`.
+SMALL = {
+    "AE": dict,
+    "DenoisingAE": dict,
+    "VAE": dict,
+    "BetaVAE": lambda: {"beta": 2.0},
+    "FactorVAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, 2, units=(8,))},
+    "AnnealedVAE": lambda: {"gamma": 2.0, "capacity": 0.5},
+    "BetaTCVAE": lambda: {"beta": 2.0},
+    "DIPVAE": lambda: {"off_diagonal_weight": 0.5},
+    "InfoVAE": lambda: {"alpha": 0.5, "scale": 3.0},
+    "IWAE": lambda: {"num_samples": 3},
+    "MIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
+    "PIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
+    "CIWAE": lambda: {"num_samples": 3},
+    "VampVAE": lambda: {"num_components": 4},
 }
-VARIATIONAL = [name for name in MODELS if name.endswith("VAE")]
+
+
+def make(name, **given):
+    return getattr(keras_ae, name)(2, **SMALL[name]() | OPTIONS | given)
+
+
+MODELS = {name: functools.partial(make, name) for name in SMALL}
+VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
 
 
 def data(num_examples=48, width=6, seed=0):

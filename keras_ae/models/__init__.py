@@ -1,7 +1,16 @@
 """The models, one paper a file."""
 
 from keras_ae.models.ae import AE as AE
+from keras_ae.models.annealed_vae import AnnealedVAE as AnnealedVAE
+from keras_ae.models.beta_tc_vae import BetaTCVAE as BetaTCVAE
 from keras_ae.models.beta_vae import BetaVAE as BetaVAE
+from keras_ae.models.ciwae import CIWAE as CIWAE
 from keras_ae.models.denoising_ae import DenoisingAE as DenoisingAE
+from keras_ae.models.dip_vae import DIPVAE as DIPVAE
 from keras_ae.models.factor_vae import FactorVAE as FactorVAE
+from keras_ae.models.info_vae import InfoVAE as InfoVAE
+from keras_ae.models.iwae import IWAE as IWAE
+from keras_ae.models.miwae import MIWAE as MIWAE
+from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.vae import VAE as VAE
+from keras_ae.models.vamp_vae import VampVAE as VampVAE

@@ -63,7 +63,7 @@ class FactorVAE(VAE):
         shuffled = permute_dims(z, seed)
         product = ops.cast(self.discriminator(shuffled, training=training), "float32")
         return {
-            **self.elbo_terms(y, q, z, training),
+            **self.elbo_terms(y, z, q.kl_per_dimension(), training),
             "tc_loss": joint[:, 0] - joint[:, 1],
             "discriminator_loss": 0.5 * (softmax_loss(joint, 0) + softmax_loss(product, 1)),
         }

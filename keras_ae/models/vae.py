@@ -60,12 +60,16 @@ class VAE(Autoencoder):
         **kwargs,
     ):
         if free_bits:
-            # The bound's own divergence stays in the logs; what is minimised has a name of its own.
-            self._set_free_bits()
+            if "kl_loss" not in self.objective:
+                raise ValueError(
+                    f"{type(self).__name__}: free_bits={free_bits!r} has no effect, for this model "
+                    f"minimises {', '.join(self.objective)}. Leave it out."
+                )
+            self._minimise_instead({"kl_loss": "free_bits_loss"})
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.likelihood = likelihoods.get(likelihood)
         self.support = self.likelihood.support
-        self.kl_weight = _weight(self, "kl_weight", kl_weight)
+        self.kl_weight = weight_of(self, "kl_weight", kl_weight)
         if not isinstance(free_bits, (int, float)) or free_bits < 0:
             raise ValueError(
                 f"{type(self).__name__}: free_bits={free_bits!r} must be a number of at least 0, "
@@ -73,13 +77,19 @@ class VAE(Autoencoder):
             )
         self.free_bits = free_bits
 
-    def _set_free_bits(self):
-        object.__setattr__(
-            self,
-            "objective",
-            tuple("free_bits_loss" if n == "kl_loss" else n for n in self.objective),
-        )
-        object.__setattr__(self, "diagnostics", (*self.diagnostics, "kl_loss"))
+    def _minimise_instead(self, others):
+        """Minimise other terms in place of those named; these stay in the logs."""
+
+        def renamed(names):
+            return tuple(others.get(name, name) for name in names)
+
+        minimised = [*self.objective, *sum(self.players.values(), ())]
+        players = {player: renamed(names) for player, names in self.players.items()}
+        # Not attributes as Keras tracks them: the model is not initialised yet.
+        object.__setattr__(self, "objective", renamed(self.objective))
+        object.__setattr__(self, "players", players)
+        watched = (name for name in minimised if name in others)
+        object.__setattr__(self, "diagnostics", (*self.diagnostics, *watched))
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
@@ -147,24 +157,57 @@ class VAE(Autoencoder):
     def sample_codes(self, num_samples, seed):
         return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
 
+    def current_kl_weight(self):
+        """The factor of the divergence at this step."""
+        return self.kl_weight(self.step) if callable(self.kl_weight) else self.kl_weight
+
     def loss_weights(self):
-        weight = self.kl_weight(self.step) if callable(self.kl_weight) else self.kl_weight
+        weight = self.current_kl_weight()
         return {"kl_loss": weight, "free_bits_loss": weight}
 
     def loss_terms(self, x, y, training):
         q = self.posterior(x, training)
-        return self.elbo_terms(y, q, q.sample(self.step_seed(training)), training)
+        z = q.sample(self.step_seed(training))
+        return self.elbo_terms(y, z, q.kl_per_dimension(), training)
 
-    def elbo_terms(self, y, q, z, training):
-        """The two parts of the negative bound for codes z drawn from q, by name."""
-        kl = q.kl_per_dimension()  # (batch, latent_dim)
+    def elbo_terms(self, y, z, divergence, training):
+        """The two parts of the negative bound, by name.
+
+        Args:
+            y: Targets, shape (batch, ...).
+            z: Codes drawn from the posterior, shape (batch, latent_dim).
+            divergence: KL(q(z | x) || p(z)), or an estimate of it, in parts that add up, such as
+                one for each dimension of the code: shape (batch, parts). Free bits count by part.
+            training: Whether weights are being updated.
+        """
         terms = {
             "reconstruction_loss": -self.conditional(z, training).log_prob(y),
-            "kl_loss": ops.sum(kl, axis=-1),
+            "kl_loss": ops.sum(divergence, axis=-1),
         }
         if self.free_bits:
-            terms["free_bits_loss"] = ops.sum(ops.maximum(ops.mean(kl, axis=0), self.free_bits))
+            enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
+            terms["free_bits_loss"] = ops.sum(enough)
         return terms
+
+    def importance_terms(self, q, y, num_samples, seed, training=False):
+        """The two parts of log p(y, z) / q(z | x) for several draws z of every example.
+
+        Args:
+            q: Posterior of the inputs.
+            y: Targets, shape (batch, ...).
+            num_samples: Draws of each example.
+            seed: `keras.random.SeedGenerator`.
+            training: Whether weights are being updated. Defaults to False.
+
+        Returns:
+            log p(y | z) and log q(z | x) - log p(z), each of shape (batch, num_samples). The first
+            minus the second is the logarithm of the importance weight.
+        """
+        z, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
+        targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
+        log_likelihood = self.conditional(z, training).log_prob(targets)
+        divergence = log_posterior - self.prior(z).log_prob(z)
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in (log_likelihood, divergence))
 
     def log_likelihood(
         self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
@@ -203,19 +246,14 @@ class VAE(Autoencoder):
         target = x if y is None else y
         q = self.posterior(x)
         chunk = _largest_divisor(num_samples, 8)
-        many = DiagonalGaussian(*(ops.repeat(p, chunk, axis=0) for p in (q.mean, q.log_variance)))
-        targets = ops.repeat(target, chunk, axis=0)  # (batch * chunk, ...)
-
-        def log_weights(seed):
-            z = many.sample(seed)
-            weights = self.conditional(z).log_prob(targets) + self.prior(z).log_prob(z)
-            return ops.reshape(weights - many.log_prob(z), (-1, chunk))  # (batch, chunk)
 
         # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
         def turn(number, total):
-            return ops.logaddexp(total, ops.logsumexp(log_weights(seed.at(number)), axis=-1))
+            log_likelihood, divergence = self.importance_terms(q, target, chunk, seed.at(number))
+            return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
-        start = ops.full_like(q.mean[:, 0], -math.inf)
+        first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
+        start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
         total = ops.fori_loop(0, num_samples // chunk, turn, start)
         return total - math.log(num_samples)
 
@@ -232,7 +270,8 @@ class VAE(Autoencoder):
         return {**super().endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
 
 
-def _weight(model, name, weight):
+def weight_of(model, name, weight):
+    """The weight, a number or a schedule, once it is known to be one."""
     if callable(weight) or (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
         return weight
     raise ValueError(

@@ -1,0 +1,128 @@
+"""Importance Weighted Autoencoders: Burda, Grosse and Salakhutdinov 2015, arXiv:1509.00519."""
+
+import math
+
+from keras import ops
+
+from keras_ae.distributions import DiagonalGaussian
+from keras_ae.models.vae import VAE
+
+INFERENCE_NETWORKS = ("encoder", "features_to_code")
+
+
+class ImportanceWeightedVAE(VAE):
+    """What the models of several importance samples share: draws, weights, and their warm-up.
+
+    In the logs, `reconstruction_loss` + `kl_loss` is the bound of one sample, estimated from the
+    same draws. With a `kl_weight` other than 1 what is minimised has a name that begins with
+    `weighted_`, and the bound stays in the logs.
+    """
+
+    diagnostics = ("reconstruction_loss", "kl_loss")
+
+    def __init__(self, latent_dim=16, **kwargs):
+        if kwargs.get("kl_weight", 1.0) != 1.0:
+            names = [*self.objective, *sum(self.players.values(), ())]
+            self._minimise_instead({name: f"weighted_{name}" for name in names})
+        super().__init__(latent_dim, **kwargs)
+
+    def num_draws(self):
+        """Importance samples of each example in a step."""
+        raise NotImplementedError
+
+    def bound_losses(self, log_likelihood, divergence):
+        """The negative bounds by name, shape (batch,), of parts of shape (batch, num_draws)."""
+        raise NotImplementedError
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        seed = self.step_seed(training)
+        log_likelihood, divergence = self.importance_terms(q, y, self.num_draws(), seed, training)
+        terms = {
+            "reconstruction_loss": -ops.mean(log_likelihood, axis=1),
+            "kl_loss": ops.mean(divergence, axis=1),
+            **self.bound_losses(log_likelihood, divergence),
+        }
+        weighted = self.bound_losses(log_likelihood, self.current_kl_weight() * divergence)
+        terms |= {f"weighted_{name}": loss for name, loss in weighted.items()}
+        return {name: loss for name, loss in terms.items() if name in self.trackers}
+
+
+class IWAE(ImportanceWeightedVAE):
+    """Minimises the negative of eq. 8: -log of the mean of num_samples importance weights.
+
+    `iwae_loss` is that bound in nats, whatever the estimator of its gradient is.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_samples: Importance samples k, a positive integer. Defaults to 5.
+        estimator: Of the encoder's gradient. `"iwae"`, the bound's own; `"stl"`, without the score
+            of the posterior (arXiv:1703.09194; for more than one sample biased); `"dreg"`, doubly
+            reparameterised (arXiv:1810.04152, eq. 8): unbiased, with a signal that does not vanish
+            as k grows. Defaults to "iwae".
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. With a
+            kl_weight, `weighted_iwae_loss` is minimised in place of the bound. There are no
+            `free_bits`: the divergence is no term of this bound.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import IWAE
+    >>> model = IWAE(latent_dim=2, num_samples=5, estimator="dreg", seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['dreg_loss', 'iwae_loss', 'kl_loss', 'loss', 'reconstruction_loss']
+    """
+
+    objective = ("iwae_loss",)
+
+    def __init__(self, latent_dim=16, num_samples=5, estimator="iwae", **kwargs):
+        if estimator not in ("iwae", "stl", "dreg"):
+            raise ValueError(f'IWAE: estimator={estimator!r} must be "iwae", "stl" or "dreg".')
+        if estimator == "dreg":
+            object.__setattr__(self, "players", {INFERENCE_NETWORKS: ("dreg_loss",)})
+        super().__init__(latent_dim, **kwargs)
+        self.num_samples = positive_integer(self, "num_samples", num_samples)
+        self.estimator = estimator
+
+    def num_draws(self):
+        return self.num_samples
+
+    def posterior(self, x, training=False):
+        q = super().posterior(x, training)
+        if training and self.estimator != "iwae":
+            return _PathwiseGaussian(q.mean, q.log_variance)
+        return q
+
+    def bound_losses(self, log_likelihood, divergence):
+        log_weights = log_likelihood - divergence
+        losses = {"iwae_loss": -log_mean_exp(log_weights)}
+        if self.estimator == "dreg":
+            # A share's square in place of the share: what the score term becomes when it is
+            # reparameterised once more. Only the gradient is meant; the value is the bound's.
+            shares = ops.stop_gradient(ops.softmax(log_weights, axis=1))
+            surrogate = -ops.sum(ops.square(shares) * log_weights, axis=1)
+            change = surrogate - ops.stop_gradient(surrogate)
+            losses["dreg_loss"] = ops.stop_gradient(losses["iwae_loss"]) + change
+        return losses
+
+
+class _PathwiseGaussian(DiagonalGaussian):
+    """A Gaussian whose log-density is differentiated with respect to the point alone."""
+
+    def log_prob(self, x):
+        fixed = (ops.stop_gradient(v) for v in (self.mean, self.log_variance))
+        return DiagonalGaussian(*fixed).log_prob(x)
+
+
+def log_mean_exp(values):
+    """log of the mean of exp over the last axis."""
+    return ops.logsumexp(values, axis=-1) - math.log(values.shape[-1])
+
+
+def positive_integer(model, name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{type(model).__name__}: {name}={value!r} must be a positive integer.")
+    return value
