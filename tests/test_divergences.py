@@ -1,13 +1,12 @@
 """Shuffled codes and the discriminator's loss, against what they must equal."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from keras_ae import divergences
+from keras_ae.distributions import DiagonalGaussian
 from keras_ae.divergences import permute_dims, softmax_loss
 
 
@@ -86,5 +85,104 @@ def test_softmax_loss_is_finite_and_float32_for_extreme_half_precision_logits():
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
 
 
-def test_examples_run():
-    assert doctest.testmod(divergences).failed == 0
+# ------------------------------------------------------------------ discrepancy of two samples
+
+
+def draws(shift, seed, count=300, dimensions=3):
+    z = np.random.default_rng(seed).normal(size=(count, dimensions))
+    return (z + shift).astype("float32")
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "imq"])
+def test_the_discrepancy_of_equal_distributions_has_mean_zero(kernel):
+    values = [
+        float(divergences.mmd(draws(0, 2 * i, 30), draws(0, 2 * i + 1, 20), kernel))
+        for i in range(300)
+    ]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(300)
+    assert np.min(values) < 0  # Unbiased, and so not always positive.
+
+
+def test_the_discrepancy_of_shifted_gaussians_has_its_closed_form():
+    """x - y is Gaussian, and the mean of the Gaussian kernel of it an integral in closed form."""
+    shift, dimensions, bandwidths = 0.8, 3, (0.5, 2.0)
+    expected = 0.0
+    for bandwidth in bandwidths:
+        scale = 2 * dimensions * bandwidth
+        alike = (scale / (scale + 4)) ** (dimensions / 2)
+        expected += 2 * alike * (1 - np.exp(-dimensions * shift**2 / (scale + 4)))
+    values = [
+        float(divergences.mmd(draws(0, 2 * i), draws(shift, 2 * i + 1), "rbf", bandwidths))
+        for i in range(40)
+    ]
+    assert np.mean(values) == pytest.approx(expected, abs=4 * np.std(values) / np.sqrt(40))
+    assert np.std(values) / np.sqrt(40) < 0.02 * expected
+
+
+def test_the_inverse_multiquadric_kernel_by_hand():
+    x, y = draws(0, 0, 4), draws(1, 1, 5)
+
+    def kernel(a, b):
+        squares = ((a[:, None] - b[None]) ** 2).sum(axis=2)
+        return sum(6 * s / (6 * s + squares) for s in (0.5, 3.0))
+
+    within = [
+        (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (kernel(x, x), kernel(y, y))
+    ]
+    expected = sum(within) - 2 * kernel(x, y).mean()
+    assert float(divergences.mmd(x, y, "imq", (0.5, 3.0))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_example_alone_is_no_division_by_zero():
+    assert np.isfinite(float(divergences.mmd(draws(0, 0, 1), draws(0, 1, 1))))
+
+
+def test_covariance_equals_numpy():
+    z = draws(2.0, 0)
+    np.testing.assert_allclose(numpy(divergences.covariance(z)), np.cov(z.T, bias=True), atol=1e-5)
+
+
+# ------------------------------------------------------------------ the aggregate posterior
+
+
+def posterior(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return DiagonalGaussian(rng.normal(size=(count, 2)), rng.normal(size=(count, 2)) - 1)
+
+
+def test_the_stratified_estimate_is_unbiased():
+    """Over all batches of two of a data set of four that hold one example."""
+    data = posterior(4)
+    mean, log_variance = numpy(data.mean), numpy(data.log_variance)
+    z = np.array([[0.3, -0.2]], "float32")
+    densities = stats.norm.pdf(z[:, None], mean, np.exp(0.5 * log_variance))[0].prod(axis=1)
+    estimates = []
+    for other in (1, 2, 3):
+        rows = [0, other]
+        batch = DiagonalGaussian(mean[rows], log_variance[rows])
+        both = np.concatenate([z, z])
+        joint, _ = divergences.aggregate_log_densities(both, batch, 4, "stratified")
+        estimates.append(np.exp(numpy(joint)[0]))
+    assert np.mean(estimates) == pytest.approx(densities.mean(), rel=1e-4)
+
+
+def test_the_weighted_estimate_by_hand():
+    batch = posterior(3)
+    mean, log_variance = numpy(batch.mean), numpy(batch.log_variance)
+    z = mean + 0.1
+    pairs = stats.norm.logpdf(z[:, None], mean[None], np.exp(0.5 * log_variance)[None])
+    joint, each = divergences.aggregate_log_densities(z, batch, 100)
+    np.testing.assert_allclose(
+        numpy(joint), special.logsumexp(pairs.sum(axis=2), axis=1) - np.log(300), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        numpy(each), special.logsumexp(pairs, axis=1) - np.log(300), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("estimator", ["weighted", "stratified"])
+def test_an_example_alone_is_its_own_data_set(estimator):
+    one = posterior(1)
+    joint, each = divergences.aggregate_log_densities(one.mean, one, None, estimator)
+    np.testing.assert_allclose(numpy(joint), numpy(one.log_prob(one.mean)), rtol=1e-5)
+    np.testing.assert_allclose(numpy(each).sum(axis=1), numpy(joint), rtol=1e-5)

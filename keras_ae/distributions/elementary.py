@@ -196,6 +196,8 @@ class GaussianMixture(Distribution):
             Float32 tensor of shape (num_samples, dimensions).
         """
         count, dimensions = self.mean.shape
+        if isinstance(seed, int):  # Used twice, it would tie the noise to the component.
+            seed = keras.random.SeedGenerator(seed)
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
         component = ops.minimum(ops.cast(uniform * count, "int32"), count - 1)
         noise = keras.random.normal((num_samples, dimensions), dtype="float32", seed=seed)

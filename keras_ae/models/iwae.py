@@ -102,8 +102,9 @@ class IWAE(ImportanceWeightedVAE):
         if self.estimator == "dreg":
             # A share's square in place of the share: what the score term becomes when it is
             # reparameterised once more. Only the gradient is meant; the value is the bound's.
-            shares = ops.stop_gradient(ops.softmax(log_weights, axis=1))
-            surrogate = -ops.sum(ops.square(shares) * log_weights, axis=1)
+            shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
+            squares = ops.stop_gradient(ops.square(shares))
+            surrogate = -ops.sum(squares * log_weights, axis=1)
             change = surrogate - ops.stop_gradient(surrogate)
             losses["dreg_loss"] = ops.stop_gradient(losses["iwae_loss"]) + change
         return losses
