@@ -3,6 +3,8 @@
 from keras_ae import corruptions as corruptions
 from keras_ae import distributions as distributions
 from keras_ae import divergences as divergences
+from keras_ae import flows as flows
+from keras_ae import layers as layers
 from keras_ae import likelihoods as likelihoods
 from keras_ae import losses as losses
 from keras_ae import networks as networks
@@ -12,6 +14,7 @@ from keras_ae.autoencoder import Autoencoder as Autoencoder
 from keras_ae.models import AE as AE
 from keras_ae.models import CIWAE as CIWAE
 from keras_ae.models import DIPVAE as DIPVAE
+from keras_ae.models import IAFVAE as IAFVAE
 from keras_ae.models import IWAE as IWAE
 from keras_ae.models import MIWAE as MIWAE
 from keras_ae.models import PIWAE as PIWAE
@@ -21,6 +24,8 @@ from keras_ae.models import BetaTCVAE as BetaTCVAE
 from keras_ae.models import BetaVAE as BetaVAE
 from keras_ae.models import DenoisingAE as DenoisingAE
 from keras_ae.models import FactorVAE as FactorVAE
+from keras_ae.models import FlowVAE as FlowVAE
+from keras_ae.models import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models import InfoVAE as InfoVAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for

@@ -170,6 +170,10 @@ class Autoencoder(Loops):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
+    def code_width(self):
+        """Numbers that the encoder gives for the whole code."""
+        return self.code_parameters * self.latent_dim
+
     # ------------------------------------------------------------------ what every model does
 
     @batched("data")
@@ -212,6 +216,18 @@ class Autoencoder(Loops):
         codes = self.sample_codes(int(num_samples), seed)
         codes = ops.convert_to_numpy(codes)
         return self.decode(codes, batch_size=batch_size, verbose=verbose)
+
+    def gradient(self, function, z):
+        """The gradient of a function of codes, one number for each of them, in any backend.
+
+        Args:
+            function: Takes z and returns a tensor of shape (batch,).
+            z: Tensor of shape (batch, ...).
+
+        Returns:
+            Tensor of z's shape, itself differentiable.
+        """
+        return backend.gradient(function, z)
 
     def draw_seed(self, seed):
         """A seed generator of a seed: an integer's, the given one, or the model's own."""
@@ -291,11 +307,10 @@ class Autoencoder(Loops):
                 dtype=dtype,
                 **options,
             )
-        width = self.code_parameters * self.latent_dim
         self.features_to_code = keras.Sequential(
             [
                 keras.layers.Flatten(dtype=dtype, name="flatten"),
-                keras.layers.Dense(width, dtype=dtype, name="code"),
+                keras.layers.Dense(self.code_width(), dtype=dtype, name="code"),
             ],
             name="features_to_code",
         )

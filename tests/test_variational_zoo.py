@@ -24,7 +24,12 @@ def built(name, **given):
 def with_weights_of(model, other):
     """The model, its networks moved to where another's are."""
     for part in ("encoder", "features_to_code", "decoder"):
-        getattr(model, part).set_weights(getattr(other, part).get_weights())
+        pairs = zip(getattr(model, part).variables, getattr(other, part).variables, strict=True)
+        for variable, value in pairs:
+            # A posterior with more parameters begins with the Gaussian's.
+            value = value.numpy()
+            missing = variable.shape[-1] - value.shape[-1]
+            variable.assign(np.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)]))
     return model
 
 
@@ -76,6 +81,9 @@ SWITCHED_OFF = {
     "PIWAE": ({"num_samples": 1, "num_bounds": 1}, "drawn"),
     "CIWAE": ({"num_samples": 1, "beta": 0.3}, "drawn"),
     "VampVAE": ({"num_components": 1}, "drawn"),
+    "FlowVAE": ({"num_flows": 0}, "drawn"),
+    "IAFVAE": ({"num_flows": 0}, "drawn"),
+    "HamiltonianVAE": ({"num_steps": 0}, "drawn"),
 }
 
 

@@ -25,6 +25,9 @@ SMALL = {
     "PIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
     "CIWAE": lambda: {"num_samples": 3},
     "VampVAE": lambda: {"num_components": 4},
+    "FlowVAE": lambda: {"num_flows": 2},
+    "IAFVAE": lambda: {"num_flows": 2, "flow_units": 8},
+    "HamiltonianVAE": lambda: {"num_steps": 2},
 }
 
 

@@ -68,6 +68,11 @@ def compiled(model, function):
     return lambda *arrays: program([v.value for v in model.variables], *arrays)
 
 
+def gradient(function, z):
+    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
+    return jax.grad(lambda z: function(z).sum())(z)
+
+
 def steps_at_once(model, batch_shape, callbacks):
     """Keras' loop costs little here."""
     return contextlib.nullcontext()

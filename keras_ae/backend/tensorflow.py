@@ -102,6 +102,14 @@ def compiled(model, function):
     return call
 
 
+def gradient(function, z):
+    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        values = function(z)
+    return tape.gradient(values, z)
+
+
 # Above this many numbers in a batch, the loop around a step costs little beside the step.
 _NUMBERS_AT_ONCE = 4_000_000
 _MOST_STEPS_AT_ONCE = 16

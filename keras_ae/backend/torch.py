@@ -41,6 +41,16 @@ def compiled(model, function):
     return call
 
 
+def gradient(function, z):
+    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():
+        if not z.requires_grad:
+            z = z.detach().requires_grad_()
+        (found,) = torch.autograd.grad(function(z).sum(), z, create_graph=wanted)
+    return found
+
+
 def steps_at_once(model, batch_shape, callbacks):
     """Keras' loop costs little here."""
     return contextlib.nullcontext()

@@ -15,3 +15,4 @@ from keras_ae.distributions.elementary import Laplace as Laplace
 from keras_ae.distributions.elementary import Normal as Normal
 from keras_ae.distributions.elementary import event_sum as event_sum
 from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
+from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian

@@ -8,6 +8,9 @@ from keras_ae.models.ciwae import CIWAE as CIWAE
 from keras_ae.models.denoising_ae import DenoisingAE as DenoisingAE
 from keras_ae.models.dip_vae import DIPVAE as DIPVAE
 from keras_ae.models.factor_vae import FactorVAE as FactorVAE
+from keras_ae.models.flow_vae import FlowVAE as FlowVAE
+from keras_ae.models.hamiltonian_vae import HamiltonianVAE as HamiltonianVAE
+from keras_ae.models.iaf_vae import IAFVAE as IAFVAE
 from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
 from keras_ae.models.miwae import MIWAE as MIWAE

@@ -45,7 +45,7 @@ class AnnealedVAE(VAE):
     def loss_weights(self):
         return {"capacity_loss": self.gamma * self.current_kl_weight()}
 
-    def elbo_terms(self, y, z, divergence, training):
-        terms = super().elbo_terms(y, z, divergence, training)
+    def terms_of(self, log_likelihood, divergence):
+        terms = super().terms_of(log_likelihood, divergence)
         capacity = self.capacity(self.step) if callable(self.capacity) else self.capacity
         return {**terms, "capacity_loss": ops.abs(terms["kl_loss"] - capacity)}

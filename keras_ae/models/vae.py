@@ -180,14 +180,24 @@ class VAE(Autoencoder):
                 one for each dimension of the code: shape (batch, parts). Free bits count by part.
             training: Whether weights are being updated.
         """
+        return self.terms_of(self.conditional(z, training).log_prob(y), divergence)
+
+    def terms_of(self, log_likelihood, divergence):
+        """The parts of the negative bound of log p(y | z), (batch,), and the divergence's parts."""
         terms = {
-            "reconstruction_loss": -self.conditional(z, training).log_prob(y),
+            "reconstruction_loss": -log_likelihood,
             "kl_loss": ops.sum(divergence, axis=-1),
         }
         if self.free_bits:
             enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
             terms["free_bits_loss"] = ops.sum(enough)
         return terms
+
+    def estimated_terms(self, y, q, training):
+        """`elbo_terms` for a posterior or prior without a closed form: estimated from the draw."""
+        z, log_posterior = q.sample_with_log_prob(self.step_seed(training))
+        divergence = log_posterior - self.prior(z).log_prob(z)
+        return self.elbo_terms(y, z, divergence[:, None], training)
 
     def importance_terms(self, q, y, num_samples, seed, training=False):
         """The two parts of log p(y, z) / q(z | x) for several draws z of every example.

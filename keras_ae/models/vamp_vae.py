@@ -80,7 +80,4 @@ class VampVAE(VAE):
         return self.prior(None).sample(num_samples, seed)
 
     def loss_terms(self, x, y, training):
-        q = self.posterior(x, training)
-        z = q.sample(self.step_seed(training))
-        divergence = q.log_prob(z) - self.prior(z).log_prob(z)
-        return self.elbo_terms(y, z, divergence[:, None], training)
+        return self.estimated_terms(y, self.posterior(x, training), training)

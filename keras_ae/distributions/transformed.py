@@ -1,0 +1,66 @@
+"""A Gaussian whose draws are moved by an invertible map."""
+
+from keras import ops
+
+
+class TransformedGaussian:
+    """The distribution of f(z) for z drawn from a diagonal Gaussian.
+
+    By the change of variables log q(f(z)) = log q(z) - log |det df/dz|. The density is known of the
+    distribution's own draws alone, for the map's inverse is not needed.
+
+    Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 5 to 7,
+    arXiv:1505.05770.
+
+    Args:
+        base: `DiagonalGaussian` over (batch, dimensions).
+        transform: Function of codes (batch, dimensions) and of the parameters, which returns the
+            moved codes and the logarithm of the determinant, shape (batch,).
+        parameters: Tuple of tensors with the batch in front.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae.distributions import DiagonalGaussian
+        >>> base = DiagonalGaussian(np.zeros((3, 2)), np.zeros((3, 2)))
+        >>> doubled = TransformedGaussian(base, lambda z: (2 * z, np.full(3, 2 * np.log(2))), ())
+        >>> z, log_density = doubled.sample_with_log_prob(seed=0)
+        >>> bool(np.allclose(log_density, base.log_prob(z / 2) - 2 * np.log(2)))
+        True
+    """
+
+    def __init__(self, base, transform, parameters):
+        self.base, self.transform, self.parameters = base, transform, tuple(parameters)
+
+    @property
+    def mean(self):
+        """Where the base's mean is moved to: the code of a deterministic encoder."""
+        return self.transform(self.base.mean, *self.parameters)[0]
+
+    def sample(self, seed):
+        """Draws that are differentiable with respect to all parameters.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensor of the base's shape.
+        """
+        return self.sample_with_log_prob(seed)[0]
+
+    def sample_with_log_prob(self, seed):
+        """Draws, and their log-densities.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors of the base's shape and of shape (batch,).
+        """
+        z, log_density = self.base.sample_with_log_prob(seed)
+        moved, log_determinant = self.transform(z, *self.parameters)
+        return moved, log_density - log_determinant
+
+    def repeat(self, num_copies):
+        """The distribution of every example as many times, one after the other."""
+        parameters = (ops.repeat(value, num_copies, axis=0) for value in self.parameters)
+        return TransformedGaussian(self.base.repeat(num_copies), self.transform, parameters)

@@ -1,0 +1,132 @@
+"""Hamiltonian Variational Auto-Encoder: Caterini, Doucet and Sejdinovic 2018, arXiv:1805.11328."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae.models.vae import VAE
+
+
+class HamiltonianVAE(VAE):
+    """A VAE whose draws move num_steps leapfrog steps towards p(z | x) before they are decoded.
+
+    Minimises the negative of algorithm 1's bound with fixed tempering: codes z and momenta r begin
+    as z0 from the encoder's Gaussian and r0 = g / sqrt(beta0), g standard normal; the momenta cool
+    after every step. As the map preserves volume but for the tempering, whose factor is that of
+    r0's density, the bound is log p(x, zK) + log N(rK) - log q(z0 | x) - log N(g).
+
+    `kl_loss` is what remains of it beside log p(x | zK), estimated by the step's draw.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_steps: Leapfrog steps K, an integer of at least 0. Defaults to 3.
+        step_size: Where the learned step sizes, one a dimension, begin: in (0, max_step_size).
+            Defaults to 0.05.
+        max_step_size: Their upper limit, a positive number. Defaults to 0.5.
+        tempering: Where the learned inverse temperature beta0 begins, in (0, 1). Defaults to 0.9.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+
+    `encode` gives the mean of q(z0 | x), before the dynamics, which need the decoder and a draw.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import HamiltonianVAE
+    >>> model = HamiltonianVAE(latent_dim=2, num_steps=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.log_likelihood(x, num_samples=10, seed=0).shape
+    ((64, 2), (64,))
+    """
+
+    def __init__(
+        self,
+        latent_dim=16,
+        num_steps=3,
+        step_size=0.05,
+        max_step_size=0.5,
+        tempering=0.9,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        if not isinstance(num_steps, int) or num_steps < 0:
+            raise ValueError(
+                f"HamiltonianVAE: num_steps={num_steps!r} must be an integer of at least 0."
+            )
+        if not 0 < step_size < max_step_size:
+            raise ValueError(
+                f"HamiltonianVAE: step_size={step_size!r} must lie between 0 and "
+                f"max_step_size={max_step_size!r}."
+            )
+        if not 0 < tempering < 1:
+            raise ValueError(f"HamiltonianVAE: tempering={tempering!r} must lie in (0, 1).")
+        self.num_steps, self.max_step_size = num_steps, max_step_size
+        if not num_steps:  # Weights without a gradient would be warned of.
+            return
+        self.step_logits = self.add_weight(
+            shape=(self.latent_dim,),
+            initializer=keras.initializers.Constant(_logit(step_size / max_step_size)),
+            dtype="float32",
+            name="step_logits",
+        )
+        self.tempering_logit = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(_logit(tempering)),
+            dtype="float32",
+            name="tempering_logit",
+        )
+
+    def temperatures(self):
+        """sqrt(beta_k) for k from 0 to K: the paper's quadratic scheme, from learned to 1."""
+        if not self.num_steps:
+            return [1.0]
+        start = ops.rsqrt(ops.sigmoid(self.tempering_logit))  # 1 / sqrt(beta_0)
+        parts = [(k / self.num_steps) ** 2 for k in range(self.num_steps + 1)]
+        return [1.0 / ((1.0 - start) * part + start) for part in parts]
+
+    def flow(self, z, momentum, y, training=False):
+        """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10.
+
+        Args:
+            z: Codes, shape (batch, latent_dim).
+            momentum: Of z's shape.
+            y: Targets, shape (batch, ...).
+            training: Whether weights are being updated. Defaults to False.
+        """
+
+        def log_joint(z):
+            return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
+
+        roots = self.temperatures()
+        for k in range(self.num_steps):
+            step = self.max_step_size * ops.sigmoid(self.step_logits)
+            momentum = momentum + 0.5 * step * self.gradient(log_joint, z)
+            z = z + step * momentum
+            momentum = momentum + 0.5 * step * self.gradient(log_joint, z)
+            momentum = momentum * roots[k] / roots[k + 1]
+        return z, momentum
+
+    def importance_terms(self, q, y, num_samples, seed, training=False):
+        start, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
+        noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
+        targets = ops.repeat(y, num_samples, axis=0)
+        z, momentum = self.flow(start, noise / self.temperatures()[0], targets, training)
+        log_likelihood = self.conditional(z, training).log_prob(targets)
+        # The standard normal is the prior of codes and momenta.
+        divergence = log_posterior + self.prior(noise).log_prob(noise)
+        divergence = divergence - self.prior(z).log_prob(z) - self.prior(z).log_prob(momentum)
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in (log_likelihood, divergence))
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        log_likelihood, divergence = self.importance_terms(
+            q, y, 1, self.step_seed(training), training
+        )
+        return self.terms_of(log_likelihood[:, 0], divergence)
+
+
+def _logit(share):
+    return math.log(share / (1.0 - share))

@@ -1,0 +1,168 @@
+"""Flows: their log-determinants against Jacobians by automatic differentiation, and inverses."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy import optimize
+from scipy.stats import norm
+
+from keras_ae import backend, flows
+from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
+from keras_ae.layers import InverseAutoregressiveFlow
+
+BATCH, SIZE = 6, 3
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def draw(seed, *shape, scale=1.5):
+    values = np.random.default_rng(seed).normal(size=(BATCH, *shape)) * scale
+    return ops.convert_to_tensor(values.astype("float32"))
+
+
+def iaf(reverse):
+    keras.utils.set_random_seed(0)
+    flow = InverseAutoregressiveFlow(units=16, reverse=reverse)
+    context = draw(9, 2)
+    flow(draw(0, SIZE), context)
+    flow.last.assign(4 * flow.last)  # Away from the identity, where it begins.
+    return lambda z: flow(z, context), lambda y: flow.inverse(y, context)
+
+
+PARAMETERS = {
+    "planar": [(SIZE,), (SIZE,), (1,)],
+    "radial": [(SIZE,), (1,), (1,)],
+    "sylvester": [(2, SIZE), (SIZE, SIZE), (SIZE, SIZE), (SIZE,)],
+}
+FLOWS = [*PARAMETERS, "iaf", "iaf reversed"]
+
+
+def parameters_of(name):
+    return [draw(seed, *shape) for seed, shape in enumerate(PARAMETERS[name], 1)]
+
+
+def flow_of(name):
+    if name.startswith("iaf"):
+        return iaf(reverse=name != "iaf")[0]
+    parameters = parameters_of(name)
+    return lambda z: getattr(flows, name)(z, *parameters)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_log_determinant_is_that_of_the_jacobian(name):
+    flow, z = flow_of(name), draw(0, SIZE)
+    rows = [numpy(backend.gradient(lambda z, i=i: flow(z)[0][:, i], z)) for i in range(SIZE)]
+    jacobians = np.stack(rows, axis=1)  # (batch, output, input)
+    sign, expected = np.linalg.slogdet(jacobians.astype("float64"))
+    found = numpy(flow(z)[1])
+    assert np.all(sign == 1) and np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_moves_the_density(name):
+    """In one dimension the density of the moved draws integrates to one along the way."""
+    if name.startswith("iaf"):
+        keras.utils.set_random_seed(0)
+        layer = InverseAutoregressiveFlow(units=4)
+
+        def flow(z):
+            return layer(z, 0.0 * z)
+    else:
+        rng = np.random.default_rng(5)
+        # The same shapes with one dimension in the place of three.
+        shapes = [tuple(min(n, 1) if n == SIZE else n for n in s) for s in PARAMETERS[name]]
+        values = [rng.normal(size=(1, *shape)).astype("float32") for shape in shapes]
+
+        def flow(z):
+            return getattr(flows, name)(z, *(ops.repeat(v, len(z), axis=0) for v in values))
+
+    z = np.linspace(-9, 9, 4001, dtype="float32")[:, None]
+    moved, log_determinant = (numpy(v) for v in flow(ops.convert_to_tensor(z)))
+    density = norm.pdf(z[:, 0]) * np.exp(-log_determinant)
+    assert np.all(np.diff(moved[:, 0]) > 0)  # Monotone, and so it has an inverse.
+    assert np.trapezoid(density, moved[:, 0]) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_autoregressive_flow_is_undone(reverse):
+    flow, inverse = iaf(reverse)
+    z = draw(0, SIZE)
+    moved, _ = flow(z)
+    np.testing.assert_allclose(numpy(inverse(moved)), numpy(z), atol=1e-3)
+    np.testing.assert_allclose(numpy(flow(inverse(z))[0]), numpy(z), atol=1e-3)
+    assert np.abs(numpy(moved) - numpy(z)).max() > 0.1
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_dimension_depends_on_those_before_it(reverse):
+    flow, _ = iaf(reverse)
+    z = draw(0, SIZE)
+    rows = [numpy(backend.gradient(lambda z, i=i: flow(z)[0][:, i], z)) for i in range(SIZE)]
+    jacobians = np.stack(rows, axis=1)
+    triangle = np.tril(jacobians) if not reverse else np.triu(jacobians)
+    np.testing.assert_array_equal(jacobians, triangle)
+    below = jacobians[:, 2, 0] if not reverse else jacobians[:, 0, 2]
+    assert np.all(below != 0)
+
+
+@pytest.mark.parametrize("name", ["planar", "radial"])
+def test_the_classic_flows_have_an_inverse(name):
+    """Found by a root finder: each moves codes along one line, on which it is monotone."""
+    parameters = parameters_of(name)
+    flow = getattr(flows, name)
+    z = numpy(draw(0, SIZE))
+    moved = numpy(flow(ops.convert_to_tensor(z), *parameters)[0])
+    pieces = [numpy(p) for p in parameters]
+    for row in range(BATCH):
+        given = [ops.convert_to_tensor(p[row : row + 1]) for p in pieces]
+        direction = moved[row] - z[row]
+
+        def miss(t, row=row, given=given, direction=direction):
+            w = (moved[row] - t * direction).astype("float32")[None]
+            f = numpy(flow(ops.convert_to_tensor(w), *given)[0])[0]
+            return float((f - moved[row]) @ direction)
+
+        root = optimize.brentq(miss, -3.0, 5.0, xtol=1e-6)
+        np.testing.assert_allclose(moved[row] - root * direction, z[row], atol=2e-3)
+
+
+def test_reflections_are_orthogonal():
+    """With R = S = a multiple of the identity and no bias, Q turns back what it turned."""
+    z = draw(0, SIZE)
+    eye = np.broadcast_to(np.eye(SIZE, dtype="float32"), (BATCH, SIZE, SIZE))
+    zeros = np.zeros((BATCH, SIZE), "float32")
+    reflections = draw(1, 2, SIZE)
+    moved, log_determinant = flows.sylvester(z, reflections, eye, eye, zeros)
+    # With Q = 1 the same lengths are bent in another place: compare with Q applied by NumPy.
+    for row in range(BATCH):
+        q = np.eye(SIZE)
+        for normal in numpy(reflections)[row]:
+            q = q @ (np.eye(SIZE) - 2 * np.outer(normal, normal) / (normal @ normal))
+        np.testing.assert_allclose(q @ q.T, np.eye(SIZE), atol=1e-6)
+        t = np.tanh(1.0)
+        bent = np.tanh(t * q.T @ numpy(z)[row])
+        np.testing.assert_allclose(numpy(moved)[row], numpy(z)[row] + q @ (t * bent), atol=1e-4)
+        expected = np.log(1 + (1 - bent**2) * t**2).sum()
+        assert numpy(log_determinant)[row] == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_transformed_gaussian_knows_the_density_of_its_draws():
+    """An affine map gives a Gaussian again, whose density is known."""
+    base = DiagonalGaussian(numpy(draw(0, SIZE)), numpy(draw(1, SIZE)))
+    scale, shift = 2.0, 0.5
+
+    def affine(z, offset):
+        return scale * z + offset, 0.0 * z[:, 0] + SIZE * np.log(scale)
+
+    offset = ops.full((BATCH, SIZE), shift)
+    q = TransformedGaussian(base, affine, (offset,)).repeat(4)
+    z, log_density = (numpy(v) for v in q.sample_with_log_prob(0))
+    mean = np.repeat(scale * numpy(base.mean) + shift, 4, axis=0)
+    deviation = np.repeat(scale * np.exp(0.5 * numpy(base.log_variance)), 4, axis=0)
+    np.testing.assert_allclose(log_density, norm.logpdf(z, mean, deviation).sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(numpy(q.mean), mean, rtol=1e-5)
+    assert len(np.unique(z.round(5), axis=0)) == 4 * BATCH

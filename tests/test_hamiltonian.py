@@ -1,0 +1,135 @@
+"""Hamiltonian dynamics: reversible, volume-preserving, and a bound that rises to the likelihood."""
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+from scipy.stats import multivariate_normal, norm
+
+import keras_ae
+from keras_ae import likelihoods
+
+SIZE, WIDTH = 2, 6
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def built(**given):
+    model = zoo.compiled(
+        "HamiltonianVAE", keras.optimizers.SGD(0.0), {"run_eagerly": True}, **given
+    )
+    model.build((None, WIDTH))
+    return model
+
+
+def state(batch, seed=0):
+    rng = np.random.default_rng(seed)
+    z, momentum = rng.normal(size=(2, batch, SIZE)).astype("float32")
+    return ops.convert_to_tensor(z), ops.convert_to_tensor(momentum)
+
+
+def untempered(model):
+    model.tempering_logit.assign(100.0)  # beta_0 = 1.
+    return model
+
+
+def test_the_leapfrog_is_reversible():
+    model = untempered(built(num_steps=5, step_size=0.2))
+    y = ops.convert_to_tensor(zoo.data(8))
+    z, momentum = state(8)
+    end, turned = model.flow(z, momentum, y)
+    assert np.abs(numpy(end) - numpy(z)).max() > 0.5
+    back, returned = model.flow(end, -turned, y)
+    np.testing.assert_allclose(numpy(back), numpy(z), atol=1e-4)
+    np.testing.assert_allclose(-numpy(returned), numpy(momentum), atol=1e-4)
+
+
+@pytest.mark.parametrize("num_steps", [1, 4])
+@pytest.mark.parametrize("tempering", [0.3, 1.0])
+def test_the_jacobian_is_the_tempering_s(num_steps, tempering):
+    """log |det| = (d / 2) log beta_0: as much as the density of r_0 = g / sqrt(beta_0) gains."""
+    model = built(num_steps=num_steps, step_size=0.2, tempering=min(tempering, 0.9))
+    if tempering == 1.0:
+        untempered(model)
+    y = ops.convert_to_tensor(zoo.data(1))
+    z, momentum = (numpy(v)[0] for v in state(1))
+    base = np.concatenate([z, momentum])
+
+    def flow(values):
+        halves = np.split(values.astype("float32")[None], 2, axis=1)
+        given = [ops.convert_to_tensor(half) for half in halves]
+        return np.concatenate([numpy(v)[0] for v in model.flow(*given, y)]).astype("float64")
+
+    step = 1e-2
+    columns = [(flow(base + step * e) - flow(base - step * e)) / (2 * step) for e in np.eye(4)]
+    sign, log_determinant = np.linalg.slogdet(np.stack(columns, axis=1))
+    assert sign == 1
+    assert log_determinant == pytest.approx(0.5 * SIZE * np.log(tempering), abs=2e-3)
+
+
+def test_the_temperatures_follow_the_quadratic_scheme():
+    model = built(num_steps=4, tempering=0.25)
+    found = [float(ops.convert_to_numpy(v)) for v in model.temperatures()]
+    expected = [1 / ((1 - 2.0) * (k / 4) ** 2 + 2.0) for k in range(5)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert found[0] == pytest.approx(0.5) and found[-1] == pytest.approx(1.0)
+
+
+def test_small_steps_keep_the_energy():
+    model = untempered(built(num_steps=20, step_size=0.02, max_step_size=0.1))
+    x = zoo.data(8)
+    z, momentum = state(8)
+
+    def energy(z, momentum):
+        density = model.conditional(z).log_prob(ops.convert_to_tensor(x))
+        return numpy(density) + norm.logpdf(numpy(z)).sum(1) + norm.logpdf(numpy(momentum)).sum(1)
+
+    end = model.flow(z, momentum, ops.convert_to_tensor(x))
+    assert np.abs(numpy(end[0]) - numpy(z)).max() > 0.2
+    np.testing.assert_allclose(energy(*end), energy(z, momentum), atol=5e-3)
+
+
+def linear_model(num_steps):
+    """p(x | z) = N(z, 1) in as many dimensions as codes: p(x) is N(0, 2), exactly."""
+    model = keras_ae.HamiltonianVAE(
+        SIZE,
+        num_steps=num_steps,
+        step_size=0.3,
+        likelihood=likelihoods.Gaussian(1.0),
+        network_options={"units": ()},
+        seed=0,
+    )
+    model.compile(keras.optimizers.SGD(0.0))
+    model.build((None, SIZE))
+    kernel, bias = model.decoder.trainable_variables
+    kernel.assign(np.eye(SIZE))
+    bias.assign(np.zeros(SIZE))
+    head, offset = model.features_to_code.trainable_variables
+    head.assign(np.zeros(head.shape))  # q(z0 | x) is the prior: far from the truth.
+    offset.assign(np.zeros(offset.shape))
+    return model
+
+
+def test_the_bound_rises_with_the_steps_and_stays_below_the_likelihood():
+    x = np.random.default_rng(0).normal(size=(400, SIZE), scale=2**0.5).astype("float32") + 1.0
+    exact = multivariate_normal(np.zeros(SIZE), 2 * np.eye(SIZE)).logpdf(x).mean()
+    bounds = []
+    for num_steps in (0, 1, 4):
+        model = linear_model(num_steps)
+        logs = model.evaluate(np.tile(x, (20, 1)), batch_size=400, verbose=0, return_dict=True)
+        bounds.append(-logs["loss"])
+        estimate = model.log_likelihood(x, num_samples=500, seed=0).mean()
+        assert estimate == pytest.approx(exact, abs=0.03)
+    assert bounds[0] + 0.02 < bounds[1] and bounds[1] + 0.1 < bounds[2] < exact, bounds
+
+
+def test_the_step_sizes_and_the_temperature_are_learned():
+    model = zoo.compiled("HamiltonianVAE")
+    model.build((None, WIDTH))
+    before = [v.numpy().copy() for v in (model.step_logits, model.tempering_logit)]
+    model.fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
+    for variable, value in zip((model.step_logits, model.tempering_logit), before, strict=True):
+        assert np.all(variable.numpy() != value)
