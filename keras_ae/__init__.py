@@ -19,6 +19,7 @@ from keras_ae.models import IWAE as IWAE
 from keras_ae.models import MIWAE as MIWAE
 from keras_ae.models import PIWAE as PIWAE
 from keras_ae.models import VAE as VAE
+from keras_ae.models import VAEGAN as VAEGAN
 from keras_ae.models import AnnealedVAE as AnnealedVAE
 from keras_ae.models import BetaTCVAE as BetaTCVAE
 from keras_ae.models import BetaVAE as BetaVAE
@@ -27,6 +28,7 @@ from keras_ae.models import FactorVAE as FactorVAE
 from keras_ae.models import FlowVAE as FlowVAE
 from keras_ae.models import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models import InfoVAE as InfoVAE
+from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 

@@ -1,6 +1,5 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
-import difflib
 import inspect
 import pathlib
 import random
@@ -86,8 +85,8 @@ class Autoencoder(Loops):
                 "number of dimensions of the code."
             )
         self.latent_dim = int(latent_dim)
-        self.encoder = _network_or_none(self, "encoder", encoder)
-        self.decoder = _network_or_none(self, "decoder", decoder)
+        self.encoder = networks.given_or_none(self, "encoder", encoder)
+        self.decoder = networks.given_or_none(self, "decoder", decoder)
         if not isinstance(network_options, (dict, type(None))):
             raise TypeError(
                 f"{type(self).__name__}: network_options={network_options!r} must be a dictionary, "
@@ -508,17 +507,6 @@ def _refuse_unknown(cls, kwargs):
             f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "
             f"{', '.join(constructor_parameters(cls))}, name and dtype."
         )
-
-
-def _network_or_none(model, name, network):
-    if network is None or isinstance(network, keras.layers.Layer) or network in networks.KINDS:
-        return network
-    close = difflib.get_close_matches(str(network), networks.KINDS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise (ValueError if isinstance(network, str) else TypeError)(
-        f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
-        f"kind of network ({', '.join(networks.KINDS)}).{hint}"
-    )
 
 
 def _symbolic_call(model, name, network, shape):

@@ -189,6 +189,28 @@ def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator",
     return keras.Model(x, make.weighted(layers.Dense, "output", outputs)(hidden), name=name)
 
 
+def given_or_none(model, name, network):
+    """A model's argument that is a network, the name of a kind of network, or None.
+
+    Args:
+        model: The model whose constructor was called, for the error.
+        name: The argument's name.
+        network: What was given.
+
+    Raises:
+        ValueError: If it is the name of nothing.
+        TypeError: If it is neither a string nor a Keras layer.
+    """
+    if network is None or isinstance(network, layers.Layer) or network in KINDS:
+        return network
+    close = difflib.get_close_matches(str(network), KINDS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise (ValueError if isinstance(network, str) else TypeError)(
+        f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
+        f"kind of network ({', '.join(KINDS)}).{hint}"
+    )
+
+
 class _LayerMaker:
     """Makes the layers of one network: named after it, in its dtype, as its options say."""
 

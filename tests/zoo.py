@@ -28,6 +28,8 @@ SMALL = {
     "FlowVAE": lambda: {"num_flows": 2},
     "IAFVAE": lambda: {"num_flows": 2, "flow_units": 8},
     "HamiltonianVAE": lambda: {"num_steps": 2},
+    "VAEGAN": lambda: {"gamma": 50.0},
+    "PerceptualVAE": lambda: {"weight": 200.0},
 }
 
 

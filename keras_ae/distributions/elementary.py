@@ -24,6 +24,8 @@ def event_sum(values):
         True
     """
     values = ops.cast(values, "float32")
+    if len(values.shape) == 1:  # Over no axes at all, torch would sum over the batch.
+        return values
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 

@@ -14,6 +14,8 @@ from keras_ae.models.iaf_vae import IAFVAE as IAFVAE
 from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
 from keras_ae.models.miwae import MIWAE as MIWAE
+from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.vae import VAE as VAE
+from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE
