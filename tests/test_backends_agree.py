@@ -1,15 +1,18 @@
 """The same weights mean the same model on TensorFlow, JAX and torch.
 
 Each process reads the `.keras` files that the running backend wrote, and answers with arrays. All
-noise is off: posteriors without width, no corruption, one example a batch (which nothing shuffles).
+noise comes from NumPy there, so that it is the same: each backend has random numbers of its own.
 """
 
+import contextlib
 import importlib.util
+import itertools
 import os
 import pathlib
 import subprocess
 import sys
 import zipfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -26,18 +29,29 @@ INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.f
 OTHERS = [n for n in INSTALLED if n != BACKEND and "tensorflow" in (n, BACKEND)]
 
 
+@contextlib.contextmanager
+def numpy_s_noise():
+    """Random numbers by NumPy: the same ones on every backend, in the order of the calls."""
+    count = itertools.count()
+
+    def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+        draws = np.random.default_rng(next(count)).normal(mean, stddev, shape)
+        return ops.convert_to_tensor(draws.astype("float32"))
+
+    def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+        draws = np.random.default_rng(next(count)).uniform(minval, maxval, shape)
+        return ops.convert_to_tensor(draws.astype("float32"))
+
+    with mock.patch.multiple(keras.random, normal=normal, uniform=uniform):
+        yield
+
+
 def write_models(folder):
     for name in zoo.MODELS:
-        quiet = {}
-        if name == "DenoisingAE":
-            quiet["corruption"] = keras_ae.corruptions.Masking(rate=0.0)
-        model = zoo.compiled(name, keras.optimizers.SGD(0.1), **quiet)
+        model = zoo.compiled(name, keras.optimizers.SGD(0.02))
         model.fit(zoo.data(), epochs=3, batch_size=16, verbose=0)
-        if name in zoo.VARIATIONAL:
-            kernel, bias = model.features_to_code.trainable_variables
-            mean, width = ops.split(kernel, 2, axis=1)
-            kernel.assign(ops.concatenate([mean, 0.0 * width], axis=1))
-            bias.assign(ops.concatenate([ops.split(bias, 2)[0], ops.full((2,), -40.0)]))
+        # Op by op: what is traced once would draw once.
+        model.compile(keras.optimizers.SGD(0.02), run_eagerly=True)
         model.save(folder / f"{name}.keras")
 
 
@@ -59,11 +73,16 @@ def answers_of(model):
         "decode": model.decode(z),
         "reconstruct": model.reconstruct(x),
     }
-    options = {"batch_size": 1, "verbose": 0}
-    for name, value in model.evaluate(x, return_dict=True, **options).items():
-        answers[f"evaluate.{name}"] = value
-    for name, values in model.fit(x, **options).history.items():
-        answers[f"fit.{name}"] = values[0]
+    with numpy_s_noise():
+        for name, value in model.test_on_batch(x, return_dict=True).items():
+            answers[f"evaluate.{name}"] = value
+    if hasattr(model, "log_likelihood"):
+        with numpy_s_noise():
+            values = model.log_likelihood(ops.convert_to_tensor(x), num_samples=4, seed=0)
+        answers["log_likelihood"] = ops.convert_to_numpy(values)
+    with numpy_s_noise():
+        for name, value in model.train_on_batch(x, return_dict=True).items():
+            answers[f"fit.{name}"] = value
     for number, variable in enumerate(model.trainable_variables):
         answers[f"trained.{number}"] = variable.numpy()
     return answers
@@ -125,7 +144,9 @@ def test_a_file_means_the_same_on(backend, name, folder):
     ours, theirs = answers(folder, BACKEND, name), answers(folder, backend, name)
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():
-        np.testing.assert_allclose(theirs[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
+        # A step's gradients add rounding of their own.
+        tolerance = 1e-4 if "trained" in key else 2e-5
+        np.testing.assert_allclose(theirs[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
@@ -134,7 +155,7 @@ def test_the_comparison_is_not_of_constants(name, folder):
     ours = answers(folder, BACKEND, name)
     assert np.ptp(ours[f"{name}.encode"], axis=0).min() > 1e-3
     assert np.ptp(ours[f"{name}.decode"], axis=0).max() > 1e-3
-    assert ours[f"{name}.evaluate.loss"] > 0.1
+    assert abs(ours[f"{name}.evaluate.loss"]) > 0.1
     before = keras_ae.load(folder / f"{name}.keras").trainable_variables
     moved = [not np.allclose(v.numpy(), ours[f"{name}.trained.{i}"]) for i, v in enumerate(before)]
     assert np.mean(moved) > 0.7
