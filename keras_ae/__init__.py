@@ -27,8 +27,10 @@ from keras_ae.models import DenoisingAE as DenoisingAE
 from keras_ae.models import FactorVAE as FactorVAE
 from keras_ae.models import FlowVAE as FlowVAE
 from keras_ae.models import HamiltonianVAE as HamiltonianVAE
+from keras_ae.models import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models import InfoVAE as InfoVAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
+from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 

@@ -28,6 +28,8 @@ SMALL = {
     "FlowVAE": lambda: {"num_flows": 2},
     "IAFVAE": lambda: {"num_flows": 2, "flow_units": 8},
     "HamiltonianVAE": lambda: {"num_steps": 2},
+    "HypersphericalVAE": dict,
+    "PoincareVAE": lambda: {"curvature": 0.7},
     "VAEGAN": lambda: {"gamma": 50.0},
     "PerceptualVAE": lambda: {"weight": 200.0},
 }
@@ -38,6 +40,8 @@ def make(name, **given):
 
 
 MODELS = {name: functools.partial(make, name) for name in SMALL}
+# They use every part of the mechanism between them.
+FOUNDATION = ["AE", "DenoisingAE", "VAE", "BetaVAE", "FactorVAE"]
 VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
 
 
@@ -51,6 +55,12 @@ def compiled(name, optimizer=None, compile_options=None, **given):
     model = MODELS[name](**given)
     model.compile(optimizer or keras.optimizers.Adam(0.01), **compile_options or {})
     return model
+
+
+def eager(name, optimizer=None, **given):
+    """A model that runs op by op: for a few steps sooner done than a graph is traced."""
+    # But JAX takes longer op by op.
+    return compiled(name, optimizer, {"run_eagerly": keras.config.backend() != "jax"}, **given)
 
 
 def weights(model):

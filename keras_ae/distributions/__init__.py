@@ -15,4 +15,8 @@ from keras_ae.distributions.elementary import Laplace as Laplace
 from keras_ae.distributions.elementary import Normal as Normal
 from keras_ae.distributions.elementary import event_sum as event_sum
 from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
+from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNormal
+from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian
+from keras_ae.distributions.von_mises_fisher import UniformSphere as UniformSphere
+from keras_ae.distributions.von_mises_fisher import VonMisesFisher as VonMisesFisher

@@ -10,12 +10,16 @@ from keras_ae.models.dip_vae import DIPVAE as DIPVAE
 from keras_ae.models.factor_vae import FactorVAE as FactorVAE
 from keras_ae.models.flow_vae import FlowVAE as FlowVAE
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE as HamiltonianVAE
+from keras_ae.models.hyperspherical_vae import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models.iaf_vae import IAFVAE as IAFVAE
 from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
 from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
+from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
+from keras_ae.models.riemannian_hamiltonian_vae import (
+)
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE

@@ -1,0 +1,443 @@
+"""The Poincaré ball against closed forms, and its distributions against numerical integrals."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+from scipy import integrate, special, stats
+from test_distributions import gradient, numpy
+
+import keras_ae
+from keras_ae.distributions import (
+    DiagonalGaussian,
+    RiemannianNormal,
+    WrappedNormal,
+    hyperbolic,
+)
+
+CURVATURES = [0.0, 1e-8, 0.3, 1.0, 4.0]
+curvatures = pytest.mark.parametrize("c", CURVATURES)
+
+
+def points(c, rows=200, d=3, seed=0, reach=4.0):
+    """Points at distances of up to `reach` / sqrt(c) from the origin."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(rows, d))
+    x /= np.linalg.norm(x, axis=1)[:, None]
+    root = math.sqrt(max(c, 1e-2))
+    radius = np.tanh(0.5 * generator.uniform(0, reach, (rows, 1))) / root
+    return (x * radius).astype("float32")
+
+
+def exact_add(x, y, c):
+    x, y = x.astype("float64"), y.astype("float64")
+    xy, xx, yy = ((a * b).sum(1)[:, None] for a, b in ((x, y), (x, x), (y, y)))
+    return ((1 + 2 * c * xy + c * yy) * x + (1 - c * xx) * y) / (1 + 2 * c * xy + c * c * xx * yy)
+
+
+def exact_distance(x, y, c):
+    x, y = x.astype("float64"), y.astype("float64")
+    square = ((x - y) ** 2).sum(1)
+    gaps = (1 - c * (x**2).sum(1)) * (1 - c * (y**2).sum(1))
+    return np.arccosh(1 + 2 * c * square / gaps) / math.sqrt(c) if c else 2 * np.sqrt(square)
+
+
+# ------------------------------------------------------------------ geometry
+
+
+@curvatures
+def test_addition(c):
+    x, y = points(c), points(c, seed=1)
+    origin = np.zeros_like(x)
+    np.testing.assert_allclose(numpy(hyperbolic.mobius_add(x, y, c)), exact_add(x, y, c), atol=3e-5)
+    np.testing.assert_allclose(numpy(hyperbolic.mobius_add(origin, y, c)), y, rtol=1e-5)
+    np.testing.assert_allclose(numpy(hyperbolic.mobius_add(x, origin, c)), x, rtol=1e-5)
+    np.testing.assert_allclose(numpy(hyperbolic.mobius_add(-x, x, c)), origin, atol=1e-7)
+    # Left cancellation.
+    back = hyperbolic.mobius_add(-x, hyperbolic.mobius_add(x, y, c), c)
+    np.testing.assert_allclose(numpy(back), y, atol=3e-3 if c else 1e-5)
+
+
+@curvatures
+def test_distance(c):
+    x, y = points(c), points(c, seed=1)
+    d = numpy(hyperbolic.distance(x, y, c))[:, 0]
+    if c != 1e-8:  # Where the reference itself has no digits.
+        np.testing.assert_allclose(d, exact_distance(x, y, c), rtol=2e-4)
+    np.testing.assert_allclose(d, numpy(hyperbolic.distance(y, x, c))[:, 0], rtol=1e-6)
+    assert numpy(hyperbolic.distance(x, x, c)).max() < 1e-10
+    moved = hyperbolic.distance(x, hyperbolic.mobius_add(x, y, c), c)
+    origin = np.zeros_like(x)
+    np.testing.assert_allclose(
+        numpy(moved), numpy(hyperbolic.distance(origin, y, c)), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_distance_from_the_origin_is_the_closed_form():
+    y = np.array([[0.6, 0.0]], "float32")
+    for c in (1.0, 0.25):
+        root = math.sqrt(c)
+        exact = 2 / root * math.atanh(root * 0.6)
+        d = hyperbolic.distance(np.zeros_like(y), y, c)
+        assert float(d[0, 0]) == pytest.approx(exact, rel=1e-6)
+
+
+@curvatures
+def test_maps_are_each_others_inverse(c):
+    x, y = points(c, reach=3.0), points(c, seed=1, reach=3.0)
+    v = hyperbolic.logarithmic_map(x, y, c)
+    np.testing.assert_allclose(numpy(hyperbolic.exponential_map(x, v, c)), y, atol=1e-5)
+    length = numpy(hyperbolic.conformal_factor(x, c) * ops.norm(v, axis=-1, keepdims=True))
+    np.testing.assert_allclose(length, numpy(hyperbolic.distance(x, y, c)), rtol=1e-5)
+    u = 0.3 * np.random.default_rng(3).normal(size=x.shape).astype("float32")
+    u /= numpy(hyperbolic.conformal_factor(x, c))
+    back = hyperbolic.logarithmic_map(x, hyperbolic.exponential_map(x, u, c), c)
+    np.testing.assert_allclose(numpy(back), u, atol=1e-5)
+
+
+@pytest.mark.parametrize("c", [0.3, 1.0, 4.0])
+def test_maps_at_the_origin_are_the_closed_forms(c):
+    v = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    norm, root = np.linalg.norm(v, axis=1)[:, None], math.sqrt(c)
+    y = np.tanh(root * norm) * v / (root * norm)
+    inside = norm[:, 0] * root < 3
+    np.testing.assert_allclose(
+        numpy(hyperbolic.exponential_map_at_origin(v, c))[inside], y[inside], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        numpy(hyperbolic.logarithmic_map_at_origin(y, c))[inside], v[inside], rtol=1e-3
+    )
+
+
+def test_without_curvature_everything_is_flat():
+    x, y = points(0.0), points(0.0, seed=1)
+    for c in (0.0, 1e-8, 1e-12):
+        np.testing.assert_allclose(numpy(hyperbolic.mobius_add(x, y, c)), x + y, atol=1e-4)
+        np.testing.assert_allclose(numpy(hyperbolic.exponential_map(x, y, c)), x + y, atol=1e-4)
+        np.testing.assert_allclose(numpy(hyperbolic.logarithmic_map(x, y, c)), y - x, atol=1e-4)
+        flat = 2 * np.linalg.norm(x - y, axis=1)
+        np.testing.assert_allclose(numpy(hyperbolic.distance(x, y, c))[:, 0], flat, rtol=1e-5)
+
+
+@curvatures
+def test_maps_are_smooth_everywhere(c):
+    """Values and gradients at the origin, at equal points, and at and beyond the rim."""
+    rim = 1 / math.sqrt(max(c, 1e-4))
+    x = np.array([[0, 0], [0.3, 0.1], [rim, 0], [-3 * rim, rim], [1e-20, 0]], "float32")
+    others = [np.zeros_like(x), x, -x, np.full_like(x, 0.9 * rim)]
+    for function in (
+        hyperbolic.mobius_add,
+        hyperbolic.exponential_map,
+        hyperbolic.logarithmic_map,
+        hyperbolic.distance,
+    ):
+        for other in others:
+            for call in (
+                lambda x, f=function, other=other: f(x, other, c),
+                lambda x, f=function, other=other: f(other, x, c),
+            ):
+                assert np.isfinite(numpy(call(ops.convert_to_tensor(x)))).all(), function
+                assert np.isfinite(gradient(call, x)).all(), function
+    # The exponential map's derivative at 0 is 1.
+    zero = np.zeros((1, 2), "float32")
+    at = np.array([[0.3, 0.1]], "float32") if c != 4.0 else zero
+    slope = gradient(lambda v: hyperbolic.exponential_map(at, v, c)[:, 0], zero)
+    np.testing.assert_allclose(slope, [[1.0, 0.0]], atol=1e-6)
+
+
+# ------------------------------------------------------------------ distributions
+
+MEAN = np.array([[0.3, -0.2]], "float32")
+
+
+def build(family, mean, scale, c):
+    """The distribution, of one scale for all dimensions if it has but one."""
+    mean = np.asarray(mean, "float32")
+    scale = np.broadcast_to(np.asarray(scale, "float32"), mean.shape)
+    if family is RiemannianNormal:
+        scale = scale[:, :1]
+    return family(mean, scale, c)
+
+
+families = pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
+
+
+@families
+@pytest.mark.parametrize("c", [0.0, 1e-6, 0.5, 1.5])
+@pytest.mark.parametrize("scale", [0.1, (0.3, 0.7), 0.8])
+def test_density_integrates_to_one_over_the_disk(family, c, scale):
+    # Polar coordinates around the mean: the way there is an exponential map, and the volume
+    # element sinh(sqrt(c) r) / sqrt(c) in the ball's own lengths.
+    root = math.sqrt(c)
+    nodes, weights = np.polynomial.legendre.leggauss(150)
+    widest = np.max(scale)
+    reach = 8 * widest + root * widest**2
+    radius, weights = 0.5 * reach * (1 + nodes), 0.5 * reach * weights
+    angles = np.linspace(0, 2 * math.pi, 120, endpoint=False)
+    r, a = (v.ravel() for v in np.meshgrid(radius, angles))
+    factor = float(numpy(hyperbolic.conformal_factor(MEAN, c))[0, 0])
+    v = (np.stack([r * np.cos(a), r * np.sin(a)], 1) / factor).astype("float32")
+    mean = np.tile(MEAN, (len(v), 1))
+    x = hyperbolic.exponential_map(mean, v, c)
+    density = numpy(build(family, mean, scale, c).log_prob(x)).astype("float64")
+    volume = np.sinh(root * r) / root if c else r
+    total = np.exp(density) * volume * np.tile(weights, 120) * 2 * math.pi / 120
+    assert total.sum() == pytest.approx(1, rel=2e-3)
+
+
+@pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
+def test_density_integrates_to_one_over_coordinates(family):
+    """The same in the ball's coordinates, whose volume is the conformal factor squared."""
+    c, scale = 0.8, 0.4
+    nodes, weights = np.polynomial.legendre.leggauss(160)
+    rim = 0.97 / math.sqrt(c)
+    x, y = (v.ravel() for v in np.meshgrid(rim * nodes, rim * nodes))
+    weights = rim**2 * np.outer(weights, weights).ravel()
+    inside = x**2 + y**2 < rim**2
+    z = np.stack([x, y], 1)[inside].astype("float32")
+    density = numpy(build(family, np.tile(MEAN, (len(z), 1)), scale, c).log_prob(z))
+    factor = numpy(hyperbolic.conformal_factor(z, c))[:, 0]
+    assert (np.exp(density) * factor**2 * weights[inside]).sum() == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 5, 8, 20])
+@pytest.mark.parametrize("c, scale", [(1.0, 1.0), (1.0, 0.05), (0.2, 2.0), (4.0, 0.3)])
+def test_normaliser_equals_quadrature(d, c, scale):
+    root = math.sqrt(c)
+
+    def log_density(r):
+        return (d - 1) * np.log(np.sinh(root * r) / root) - 0.5 * (r / scale) ** 2
+
+    mode = max((d - 1) * root * scale**2, math.sqrt(d - 1) * scale)
+    top = log_density(mode) if mode else 0.0
+    reach = [max(0.0, mode - 12 * scale), mode, mode + 12 * scale]
+    total = sum(
+        integrate.quad(lambda r: np.exp(log_density(r) - top), *ends, limit=200)[0]
+        for ends in zip(reach, reach[1:], strict=False)
+        if ends[0] < ends[1]
+    )
+    area = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
+    exact = math.log(total) + top + area
+    origin = np.zeros((1, d), "float32")
+    log_prob = build(RiemannianNormal, origin, scale, c).log_prob(origin)
+    assert -float(log_prob[0]) == pytest.approx(exact, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("d, scale", [(2, 1.0), (3, 0.7), (5, 1.2)])
+def test_normaliser_is_the_papers_sum_of_error_functions(d, scale):
+    k = np.arange(d)
+    slopes = (d - 1 - 2 * k) * scale
+    terms = (-1.0) ** k * special.binom(d - 1, k) * np.exp(0.5 * slopes**2)
+    total = (terms * (1 + special.erf(slopes / math.sqrt(2)))).sum()
+    radial = math.log(math.sqrt(math.pi / 2) * scale * 2.0 ** (1 - d) * total)
+    exact = radial + math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
+    origin = np.zeros((1, d), "float32")
+    log_prob = build(RiemannianNormal, origin, scale, 1.0).log_prob(origin)
+    assert -float(log_prob[0]) == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 12])
+@pytest.mark.parametrize("c, scale", [(0.0, 0.7), (1.0, 0.05), (1.0, 0.7), (0.3, 1.5)])
+def test_riemannian_radii_follow_their_distribution(d, c, scale):
+    rows, root = 5000, math.sqrt(c)
+    mean = np.tile(np.eye(1, d, dtype="float32") * 0.2, (rows, 1))
+    z = build(RiemannianNormal, mean, scale, c).sample(seed=1)
+    radius = numpy(hyperbolic.distance(mean, z, c))[:, 0]
+    grid = np.linspace(1e-6, 8 * scale + (d - 1) * root * scale**2 + math.sqrt(d) * scale, 20_001)
+    volume = np.sinh(root * grid) / root if c else grid
+    log_density = (d - 1) * np.log(volume) - 0.5 * (grid / scale) ** 2
+    cumulative = integrate.cumulative_trapezoid(
+        np.exp(log_density - log_density.max()), grid, initial=0
+    )
+    cumulative /= cumulative[-1]
+    assert stats.kstest(radius, lambda r: np.interp(r, grid, cumulative)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("c", [0.0, 0.5, 2.0])
+def test_wrapped_samples_are_gaussian_in_the_tangent_space(c):
+    rows = 5000
+    mean = np.tile(MEAN, (rows, 1))
+    scale = np.tile(np.array([[0.2, 0.9]], "float32"), (rows, 1))
+    z = WrappedNormal(mean, scale, c).sample(seed=1)
+    v = hyperbolic.conformal_factor(mean, c) * hyperbolic.logarithmic_map(mean, z, c)
+    v = numpy(v) / scale
+    for column in v.T:
+        assert stats.kstest(column, stats.norm.cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(v.T)[0, 1]) < 0.06
+
+
+@families
+@curvatures
+def test_draws_come_with_their_densities(family, c):
+    q = build(family, points(c, 100, reach=2.0), 0.5, c)
+    z, density = q.sample_with_log_prob(0)
+    assert np.array_equal(numpy(z), numpy(q.sample(0)))
+    np.testing.assert_allclose(numpy(density), numpy(q.log_prob(z)), rtol=1e-3, atol=5e-3)
+    copies = q.repeat(3)
+    assert copies.curvature == q.curvature and copies.mean.shape == (300, 3)
+    assert np.array_equal(numpy(copies.mean)[:3], np.tile(numpy(q.mean)[:1], (3, 1)))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 10])
+@pytest.mark.parametrize("c, scale", [(0.0, 1.0), (1.0, 0.1), (1.0, 0.8), (0.3, 1.5)])
+def test_riemannian_sampler_has_the_gradient_of_its_expectations(d, c, scale):
+    """E[r^2] by the scale, through draws, against the derivative of an integral."""
+    rows, root = 20_000, math.sqrt(c)
+    origin = np.zeros((rows, d), "float32")
+
+    def sampled(scale):
+        z = RiemannianNormal(origin, scale, c).sample(seed=2)
+        return hyperbolic.distance(origin, z, c) ** 2
+
+    slopes = gradient(sampled, np.full((rows, 1), scale, "float32"))[:, 0].astype("float64")
+
+    def mean_square(scale):
+        top = 9 * scale + (d - 1) * root * scale**2 + math.sqrt(d) * scale
+        r = np.linspace(1e-7, top, 100_001)
+        volume = np.sinh(root * r) / root if c else r
+        log_density = (d - 1) * np.log(volume) - 0.5 * (r / scale) ** 2
+        density = np.exp(log_density - log_density.max())
+        return (density * r**2).sum() / density.sum()
+
+    exact = (mean_square(scale * 1.001) - mean_square(scale * 0.999)) / (0.002 * scale)
+    assert abs(slopes.mean() - exact) < 4 * slopes.std() / math.sqrt(rows)
+
+
+@families
+def test_the_density_of_a_draw_has_the_gradients_of_its_two_ways(family):
+    """Through the noise, and through the point and the parameters, which must agree."""
+    c, mean = 1.0, np.tile(MEAN, (200, 1))
+    scale = np.full((200, 1 if family is RiemannianNormal else 2), 0.5, "float32")
+
+    def by_mean(mean):
+        q = family(mean, scale, c)
+        return q.log_prob(q.sample(3))  # The noise alone decides it, wherever the mean is.
+
+    np.testing.assert_allclose(gradient(by_mean, mean), np.zeros_like(mean), atol=1e-3)
+
+    def by_scale(scale, drawn):
+        q = family(mean, scale, c)
+        z, density = q.sample_with_log_prob(3)
+        return density if drawn else q.log_prob(z)
+
+    ways = [gradient(lambda scale, d=d: by_scale(scale, d), scale) for d in (False, True)]
+    np.testing.assert_allclose(*ways, rtol=1e-3, atol=1e-3)
+
+
+@families
+def test_without_curvature_they_are_gaussian(family):
+    mean = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
+    x = mean + 0.3 * np.random.default_rng(1).normal(size=(50, 3)).astype("float32")
+    # Distances are twice what they look.
+    exact = numpy(DiagonalGaussian(2 * mean, np.full((50, 3), 2 * math.log(0.7))).log_prob(2 * x))
+    for c in (0.0, 1e-8):
+        density = numpy(build(family, mean, 0.7, c).log_prob(x))
+        np.testing.assert_allclose(density, exact, rtol=1e-4, atol=1e-4)
+
+
+@families
+@pytest.mark.parametrize("scale", [1e-9, 1e-4, 3.0, 1e4])
+@pytest.mark.parametrize("c", [0.0, 1e-8, 1.0])
+def test_extreme_scales_stay_finite(family, scale, c):
+    for mean in (np.zeros((4, 3), "float32"), points(c, 4, reach=30.0)):
+        scales = numpy(build(family, mean, scale, c).scale)
+
+        def draws(mean, scales):
+            z, density = family(mean, scales, c).sample_with_log_prob(0)
+            return ops.concatenate([z, density[:, None]], axis=1)
+
+        assert np.isfinite(numpy(draws(mean, scales))).all()
+        for slope in (
+            gradient(lambda m: draws(m, scales), mean),  # noqa: B023
+            gradient(lambda s: draws(mean, s), scales),  # noqa: B023
+        ):
+            assert np.isfinite(slope).all()
+
+
+@families
+def test_a_value_that_would_broadcast_is_refused(family):
+    with pytest.raises(ValueError, match="x has shape"):
+        build(family, np.zeros((3, 2)), 1.0, 1.0).log_prob(np.zeros((3, 1)))
+
+
+# ------------------------------------------------------------------ the model
+
+
+def poincare(**given):
+    model = keras_ae.PoincareVAE(2, **zoo.OPTIONS | given)
+    model.compile(keras.optimizers.Adam(0.1))
+    return model
+
+
+@pytest.mark.parametrize("c, tolerance", [(0.0, 1e-5), (1e-8, 1e-3)])
+def test_without_curvature_the_model_is_a_vae(c, tolerance):
+    x = zoo.data()
+    flat = keras_ae.VAE(2, **zoo.OPTIONS)
+    flat.build((None, 6))
+    curved = poincare(curvature=c)
+    curved.build((None, 6))
+    curved.set_weights(flat.get_weights())
+    q = flat.posterior(x)
+    z = q.sample(7)
+    reconstruction = -numpy(flat.conditional(z).log_prob(x))
+    divergence = numpy(q.log_prob(z) - flat.prior(z).log_prob(z))
+
+    curved.step_seed = lambda training: 7
+    terms = {k: numpy(v) for k, v in curved.loss_terms(x, x, training=False).items()}
+    np.testing.assert_allclose(terms["reconstruction_loss"], reconstruction, atol=tolerance)
+    np.testing.assert_allclose(terms["kl_loss"], divergence, atol=tolerance)
+    np.testing.assert_allclose(curved.encode(x), 0.5 * flat.encode(x), atol=tolerance)
+
+
+@pytest.mark.parametrize("posterior", ["wrapped", "riemannian"])
+def test_the_divergence_of_the_model_by_hand(posterior):
+    """The mean of log q - log p over many draws, all of them on the ball, is at least 0."""
+    model = poincare(curvature=1.3, posterior=posterior, prior_scale=0.7)
+    x = zoo.data(16)
+    model.fit(x, epochs=3, verbose=0)
+    q = model.posterior(x).repeat(500)
+    z, log_posterior = q.sample_with_log_prob(0)
+    assert (1.3 * np.square(numpy(z)).sum(1)).max() < 1
+    prior = model.prior(z)
+    by_distance = numpy(hyperbolic.distance(ops.zeros_like(z), z, 1.3))[:, 0]
+    if posterior == "riemannian":
+        free = numpy(prior.log_prob(z)) + 0.5 * (by_distance / 0.7) ** 2
+        np.testing.assert_allclose(free, free[0], atol=1e-4)
+    divergence = numpy(log_posterior - prior.log_prob(z)).reshape(16, 500).mean(1)
+    assert (divergence > 0).all()
+    codes = numpy(model.sample_codes(1000, seed=0))
+    assert (1.3 * np.square(codes).sum(1)).max() < 1
+
+
+@pytest.mark.parametrize("posterior", ["wrapped", "riemannian"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_blank_data_and_a_large_rate_give_numbers(posterior, value):
+    model = poincare(posterior=posterior)
+    x = np.full((16, 6), value, "float32")
+    history = model.fit(x, epochs=200, batch_size=16, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert all(np.isfinite(w).all() for w in zoo.weights(model))
+    assert np.isfinite(model.log_likelihood(x, num_samples=4, seed=0)).all()
+
+
+def test_any_code_is_decoded():
+    model = zoo.trained("PoincareVAE")
+    codes = np.array([[0, 0], [1, 1], [-1e6, 3], [1e-20, 0]], "float32")
+    assert np.isfinite(model.decode(codes)).all()
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"curvature": -1.0}, "curvature=-1.0 must be a number of at least 0"),
+        ({"posterior": "flat"}, "posterior='flat' must be"),
+        ({"prior_scale": 0.0}, "prior_scale=0.0 must be a positive number"),
+        ({"prior_scale": 20.0}, "Take a prior_scale of at most 8.63, or a curvature"),
+    ],
+)
+def test_wrong_arguments_are_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        poincare(**given)
