@@ -28,9 +28,10 @@ def planar(z, direction, normal, bias):
         >>> import numpy as np
         >>> z = np.zeros((4, 2), "float32")
         >>> moved, log_determinant = planar(z, z, z + 1.0, z[:, :1])
-        >>> moved.shape == (4, 2), log_determinant.shape == (4,)
-        (True, True)
+        >>> moved.shape == (4, 2) and log_determinant.shape == (4,)
+        True
     """
+    z, direction, normal, bias = _float32(z, direction, normal, bias)
     product = ops.sum(normal * direction, axis=-1, keepdims=True)
     wanted = ops.softplus(product) - 1.0  # Of at least -1, for which the map is monotone.
     squared_length = ops.sum(ops.square(normal), axis=-1, keepdims=True)
@@ -63,6 +64,7 @@ def radial(z, centre, width, strength):
         >>> bool(np.allclose(moved, z, atol=1e-6))  # Equal width and strength: beta is 0.
         True
     """
+    z, centre, width, strength = _float32(z, centre, width, strength)
     alpha = ops.softplus(width)
     beta = ops.softplus(strength) - alpha
     difference = z - centre
@@ -100,6 +102,7 @@ def sylvester(z, reflections, upper, lower, bias):
         >>> bool(np.allclose(moved, z))  # R = 0 leaves everything in place.
         True
     """
+    z, reflections, upper, lower, bias = _float32(z, reflections, upper, lower, bias)
     outer, inner = _triangular(upper), _triangular(lower)
     turned = _reflect(z, reflections, reverse=True)
     bent = ops.tanh(_times(inner, turned) + bias)
@@ -107,6 +110,10 @@ def sylvester(z, reflections, upper, lower, bias):
     diagonals = ops.diagonal(outer, axis1=1, axis2=2) * ops.diagonal(inner, axis1=1, axis2=2)
     moved = z + _reflect(_times(outer, bent), reflections)
     return moved, ops.sum(ops.log(_positive(1.0 + slope * diagonals)), axis=-1)
+
+
+def _float32(*values):
+    return (ops.cast(value, "float32") for value in values)
 
 
 def _triangular(matrices):

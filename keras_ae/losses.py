@@ -84,7 +84,7 @@ class MSSSIM(keras.losses.Loss):
             factor = ops.reshape(ops.mean(factor, axis=(1, 2, 3)), (-1, channels))
             # Not below zero, where a power is no number and has no slope.
             similarity = similarity * ops.power(ops.maximum(factor, 1e-6), weight)
-            pictures = [ops.average_pool(v, 2, padding="valid") for v in pictures]
+            pictures = [ops.average_pool(v, (2, 2), (2, 2), padding="valid") for v in pictures]
         return 1.0 - ops.mean(similarity, axis=1)
 
     def _compared(self, a, b):

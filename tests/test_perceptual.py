@@ -88,7 +88,7 @@ def test_with_the_pixels_as_features_it_is_a_gaussian_vae():
     pixels = keras.Sequential([keras.Input((WIDTH,)), layers.Identity(name="pixels")])
     gaussian = {"likelihood": likelihoods.Gaussian(1.0)}
     plain = built("VAE", **gaussian)
-    model = built("PerceptualVAE", features=pixels, **gaussian)
+    model = built("PerceptualVAE", features=pixels, weight=None, **gaussian)
     for part in ("encoder", "features_to_code", "decoder"):
         getattr(model, part).set_weights(getattr(plain, part).get_weights())
     x = zoo.data()
