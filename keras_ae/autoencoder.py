@@ -228,6 +228,10 @@ class Autoencoder(Loops):
         """
         return backend.gradient(function, z)
 
+    def program(self, method):
+        """A method of tensors that runs as one program, in any backend."""
+        return backend.program(self, method)
+
     def draw_seed(self, seed):
         """A seed generator of a seed: an integer's, the given one, or the model's own."""
         if seed is None:

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 
 import keras_ae
 from keras_ae import likelihoods
+from keras_ae.models.riemannian_hamiltonian_vae import cholesky, solve_transposed
 
 SIZE, WIDTH = 2, 6
 
@@ -133,3 +134,127 @@ def test_the_step_sizes_and_the_temperature_are_learned():
     model.fit(zoo.data(), epochs=2, batch_size=16, verbose=0)
     for variable, value in zip((model.step_logits, model.tempering_logit), before, strict=True):
         assert np.all(variable.numpy() != value)
+
+
+# ------------------------------------------------------------------ on a manifold
+
+
+def riemannian(**given):
+    options = {"num_steps": 2, "num_anchors": 6, "step_size": 0.1} | given
+    model = zoo.compiled(
+        "RiemannianHamiltonianVAE", keras.optimizers.SGD(0.0), {"run_eagerly": True}, **options
+    )
+    model.build((None, WIDTH))
+    model.anchors.assign(zoo.data(options["num_anchors"], seed=3))
+    return model
+
+
+def metric_by_numpy(model, z):
+    """Eq. 7 of arXiv:2105.00026, for the anchors' codes and matrices."""
+    codes, matrices = (numpy(v) for v in model.metric())
+    weights = np.exp(-((z[:, None] - codes) ** 2).sum(axis=2) / model.temperature**2)
+    inverse = np.einsum("bn,nij->bij", weights, matrices)
+    return inverse + model.regularisation * np.eye(SIZE)
+
+
+def test_the_metric_by_hand_and_positive_definite():
+    model = riemannian()
+    z = np.random.default_rng(0).normal(size=(50, SIZE)).astype("float32") * 3
+    found = numpy(model.inverse_metric(ops.convert_to_tensor(z), model.metric()))
+    np.testing.assert_allclose(found, metric_by_numpy(model, z), rtol=1e-4, atol=1e-6)
+    # The matrices are positive semi-definite, and so the identity's multiple is a lower limit.
+    assert np.linalg.eigvalsh(found).min() > 0.999 * model.regularisation
+
+
+def test_the_factorisation_equals_numpy_s():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(7, 5, 5))
+    matrices = (root @ root.transpose(0, 2, 1) + 0.1 * np.eye(5)).astype("float32")
+    lower = numpy(cholesky(ops.convert_to_tensor(matrices)))
+    np.testing.assert_allclose(lower, np.linalg.cholesky(matrices), atol=1e-4)
+    vectors = rng.normal(size=(7, 5)).astype("float32")
+    solved = numpy(solve_transposed(ops.convert_to_tensor(lower), ops.convert_to_tensor(vectors)))
+    np.testing.assert_allclose(np.einsum("bij,bi->bj", lower, solved), vectors, atol=1e-3)
+
+
+def test_momenta_have_the_metric_for_their_covariance():
+    model = riemannian()
+    point = np.random.default_rng(1).normal(size=(1, SIZE)).astype("float32")
+    z = np.repeat(point, 20_000, axis=0)
+    noise = np.random.default_rng(2).normal(size=z.shape).astype("float32")
+    tensors = [ops.convert_to_tensor(v) for v in (z, noise)]
+    momentum = numpy(model.momentum_of(*tensors, model.metric()))
+    covariance = np.linalg.inv(metric_by_numpy(model, point)[0])
+    np.testing.assert_allclose(np.cov(momentum.T), covariance, rtol=0.05, atol=0.05)
+    drawn = ops.convert_to_tensor(momentum)
+    found = numpy(model.momentum_log_prob(tensors[0], drawn, model.metric()))
+    expected = multivariate_normal(np.zeros(SIZE), covariance).logpdf(momentum)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+def test_the_generalised_leapfrog_is_reversible_and_keeps_volume():
+    model = untempered(riemannian(num_steps=3, step_size=0.05))
+    model.FIXED_POINT_TURNS = 8  # Exact, but for rounding.
+    y, metric = ops.convert_to_tensor(zoo.data(1)), model.metric()
+    z, momentum = state(1)
+    end, turned = model.flow(z, momentum, y, metric)
+    assert np.abs(numpy(end) - numpy(z)).max() > 0.05
+    back, returned = model.flow(end, -turned, y, metric)
+    np.testing.assert_allclose(numpy(back), numpy(z), atol=1e-4)
+    np.testing.assert_allclose(-numpy(returned), numpy(momentum), atol=1e-4)
+
+    base = np.concatenate([numpy(z)[0], numpy(momentum)[0]])
+
+    def flow(values):
+        halves = np.split(values.astype("float32")[None], 2, axis=1)
+        given = [ops.convert_to_tensor(half) for half in halves]
+        moved = model.flow(*given, y, metric)
+        return np.concatenate([numpy(v)[0] for v in moved]).astype("float64")
+
+    step = 1e-2
+    columns = [(flow(base + step * e) - flow(base - step * e)) / (2 * step) for e in np.eye(4)]
+    sign, log_determinant = np.linalg.slogdet(np.stack(columns, axis=1))
+    assert sign == 1 and log_determinant == pytest.approx(0.0, abs=3e-3)
+
+
+def test_a_flat_metric_is_the_hamiltonian_vae():
+    """With anchors too far away to count and G = 1 the bound is the plain one."""
+    flat = riemannian(temperature=1e-3, regularisation=1.0)
+    plain = built(num_steps=2, step_size=0.1)
+    for part in ("encoder", "features_to_code", "decoder"):
+        getattr(plain, part).set_weights(getattr(flat, part).get_weights())
+    x = ops.convert_to_tensor(zoo.data(8))
+    parts = [
+        m.importance_terms(m.posterior(x), x, 1, keras.random.SeedGenerator(5))
+        for m in (plain, flat)
+    ]
+    for ours, theirs in zip(*parts, strict=True):
+        np.testing.assert_allclose(numpy(theirs), numpy(ours), atol=1e-4)
+
+
+def test_anchors_are_the_latest_examples():
+    model = riemannian()
+    x = zoo.data(10, seed=7)
+    model.train_on_batch(x[:4])
+    np.testing.assert_array_equal(model.anchors.numpy()[:4], x[:4])
+    np.testing.assert_array_equal(model.anchors.numpy()[4:], zoo.data(6, seed=3)[:2])
+    model.train_on_batch(x)
+    np.testing.assert_array_equal(model.anchors.numpy(), x[:6])
+    model.test_on_batch(zoo.data(4, seed=9))
+    np.testing.assert_array_equal(model.anchors.numpy(), x[:6])
+
+
+def test_the_walk_samples_the_manifold_s_density():
+    """Against the density on a grid: the root of the inverse metric's determinant."""
+    model = riemannian(walk_steps=60, temperature=0.8, regularisation=1e-3)
+    codes = numpy(model.sample_codes(3000, model.draw_seed(0)))
+    line = np.linspace(-6, 6, 161)
+    grid = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
+    density = np.sqrt(np.linalg.det(metric_by_numpy(model, grid)))
+    inside = np.all(np.abs(codes) < 6, axis=1)
+    assert inside.mean() > 0.97
+    density /= density.sum()
+    mean = density @ grid
+    spread = np.sqrt(density @ (grid - mean) ** 2)
+    np.testing.assert_allclose(codes[inside].mean(axis=0), mean, atol=0.25 * spread.max())
+    np.testing.assert_allclose(codes[inside].std(axis=0), spread, rtol=0.3)

@@ -84,6 +84,7 @@ SWITCHED_OFF = {
     "FlowVAE": ({"num_flows": 0}, "drawn"),
     "IAFVAE": ({"num_flows": 0}, "drawn"),
     "HamiltonianVAE": ({"num_steps": 0}, "drawn"),
+    "RiemannianHamiltonianVAE": ({"num_steps": 0}, "drawn"),
 }
 
 

@@ -32,6 +32,7 @@ SMALL = {
     "PoincareVAE": lambda: {"curvature": 0.7},
     "VAEGAN": lambda: {"gamma": 50.0},
     "PerceptualVAE": lambda: {"weight": 200.0},
+    "RiemannianHamiltonianVAE": lambda: {"num_steps": 1, "num_anchors": 10, "walk_steps": 4},
 }
 
 

@@ -68,6 +68,11 @@ def compiled(model, function):
     return lambda *arrays: program([v.value for v in model.variables], *arrays)
 
 
+def program(model, method):
+    """A method of tensors as one program, inside another one or by itself."""
+    return jax.jit(method)  # Anew each time, for it holds the weights as they are.
+
+
 def gradient(function, z):
     """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
     return jax.grad(lambda z: function(z).sum())(z)

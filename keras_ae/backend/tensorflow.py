@@ -102,6 +102,14 @@ def compiled(model, function):
     return call
 
 
+def program(model, method):
+    """A method of tensors as one program, inside another one or by itself."""
+    kept = model.compiled_calls
+    if method.__name__ not in kept:
+        kept[method.__name__] = tf.function(method, autograph=False, reduce_retracing=True)
+    return kept[method.__name__]
+
+
 def gradient(function, z):
     """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
     with tf.GradientTape() as tape:

@@ -41,6 +41,11 @@ def compiled(model, function):
     return call
 
 
+def program(model, method):
+    """A method of tensors as one program, inside another one or by itself."""
+    return method
+
+
 def gradient(function, z):
     """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
     wanted = torch.is_grad_enabled()

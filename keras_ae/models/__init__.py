@@ -19,6 +19,7 @@ from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
 from keras_ae.models.riemannian_hamiltonian_vae import (
+    RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN

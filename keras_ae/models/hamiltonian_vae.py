@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae.distributions import DiagonalGaussian
 from keras_ae.models.vae import VAE
 
 
@@ -87,18 +88,19 @@ class HamiltonianVAE(VAE):
         parts = [(k / self.num_steps) ** 2 for k in range(self.num_steps + 1)]
         return [1.0 / ((1.0 - start) * part + start) for part in parts]
 
-    def flow(self, z, momentum, y, training=False):
+    def flow(self, z, momentum, y, metric=None, training=False):
         """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10.
 
         Args:
             z: Codes, shape (batch, latent_dim).
             momentum: Of z's shape.
             y: Targets, shape (batch, ...).
+            metric: What `metric` returned.
             training: Whether weights are being updated. Defaults to False.
         """
 
         def log_joint(z):
-            return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
+            return self.log_joint(y, z, training)
 
         roots = self.temperatures()
         for k in range(self.num_steps):
@@ -109,15 +111,33 @@ class HamiltonianVAE(VAE):
             momentum = momentum * roots[k] / roots[k + 1]
         return z, momentum
 
+    def log_joint(self, y, z, training=False):
+        """log p(y, z) of every example, shape (batch,)."""
+        return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
+
+    def metric(self, training=False):
+        """What the momenta of a batch depend on beside the codes: here nothing."""
+
+    def momentum_of(self, z, noise, metric):
+        """A momentum at z from standard normal noise."""
+        return noise
+
+    def momentum_log_prob(self, z, momentum, metric):
+        """The log-density of a momentum at z, before tempering: standard normal."""
+        return DiagonalGaussian.standard(momentum).log_prob(momentum)
+
     def importance_terms(self, q, y, num_samples, seed, training=False):
         start, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
         noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
+        metric = self.metric(training)
+        first = self.momentum_of(start, noise, metric)
         targets = ops.repeat(y, num_samples, axis=0)
-        z, momentum = self.flow(start, noise / self.temperatures()[0], targets, training)
+        z, last = self.flow(start, first / self.temperatures()[0], targets, metric, training)
         log_likelihood = self.conditional(z, training).log_prob(targets)
-        # The standard normal is the prior of codes and momenta.
-        divergence = log_posterior + self.prior(noise).log_prob(noise)
-        divergence = divergence - self.prior(z).log_prob(z) - self.prior(z).log_prob(momentum)
+        divergence = log_posterior + self.momentum_log_prob(start, first, metric)
+        divergence = (
+            divergence - self.prior(z).log_prob(z) - self.momentum_log_prob(z, last, metric)
+        )
         return tuple(ops.reshape(v, (-1, num_samples)) for v in (log_likelihood, divergence))
 
     def loss_terms(self, x, y, training):

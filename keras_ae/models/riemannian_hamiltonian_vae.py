@@ -1,0 +1,222 @@
+"""A geometry-based VAE: Chadebec, Thibeau-Sutre, Burgos, Allassonnière 2021, arXiv:2105.00026."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.models.hamiltonian_vae import HamiltonianVAE
+from keras_ae.seeds import RunSeed
+
+
+class RiemannianHamiltonianVAE(HamiltonianVAE):
+    """A Hamiltonian VAE whose codes live on a manifold with a learned metric.
+
+    The inverse metric at z, eq. 7, is the sum of L_i L_i' exp(-|z - c_i|^2 / T^2) over the most
+    recent training examples, with c_i their codes and L_i lower triangular from a layer on the
+    encoder's features, plus a multiple of the identity. Momenta are drawn with the metric for
+    their covariance, and moved by the generalised leapfrog, eq. 5. `sample` walks on the manifold:
+    Hamiltonian Monte Carlo on the density that is proportional to the root of the inverse metric's
+    determinant, section 4, from the codes of those examples.
+
+    Args:
+        latent_dim: Dimensions of the code; the steps' time grows with its square. Defaults to 16.
+        num_steps, step_size, max_step_size, tempering: See `keras_ae.HamiltonianVAE`.
+        num_anchors: Examples that span the metric, a positive integer. Defaults to 100.
+        temperature: The paper's T, a positive number. Defaults to 1.5.
+        regularisation: The multiple of the identity, a positive number. Defaults to 0.01.
+        walk_steps: Steps of the walk of `sample`, a positive integer. Defaults to 100.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import RiemannianHamiltonianVAE
+    >>> model = RiemannianHamiltonianVAE(latent_dim=2, num_steps=1, walk_steps=5, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.sample(3, seed=0).shape
+    (3, 8)
+    """
+
+    FIXED_POINT_TURNS = 3
+    WALK_LEAPS, WALK_STEP = 5, 0.1
+
+    def __init__(
+        self,
+        latent_dim=16,
+        num_steps=3,
+        num_anchors=100,
+        temperature=1.5,
+        regularisation=0.01,
+        walk_steps=100,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, num_steps, **kwargs)
+        for name, value in (("num_anchors", num_anchors), ("walk_steps", walk_steps)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"RiemannianHamiltonianVAE: {name}={value!r} must be a positive integer."
+                )
+        for name, value in (("temperature", temperature), ("regularisation", regularisation)):
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(
+                    f"RiemannianHamiltonianVAE: {name}={value!r} must be a positive number."
+                )
+        self.num_anchors, self.walk_steps = num_anchors, walk_steps
+        self.temperature, self.regularisation = temperature, regularisation
+        self.anchors = self.features_to_metric = None
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        dtype, size = self.dtype_policy, self.latent_dim
+        self.features_to_metric = keras.Sequential(
+            [
+                keras.layers.Flatten(dtype=dtype, name="metric_flatten"),
+                keras.layers.Dense(size * size, dtype=dtype, name="metric"),
+            ],
+            name="features_to_metric",
+        )
+        self.features_to_metric(self.encoder(keras.KerasTensor((None, *shape))))
+        self.anchors = self.add_weight(
+            shape=(self.num_anchors, *shape),
+            initializer="zeros",
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="anchors",
+        )
+
+    def metric(self, training=False):
+        """The codes c_i of the anchors, and the matrices L_i L_i'."""
+        features = self.encoder(ops.convert_to_tensor(self.anchors), training=training)
+        codes = ops.split(self.features_to_code(features, training=training), 2, axis=-1)[0]
+        size = self.latent_dim
+        square = ops.cast(self.features_to_metric(features, training=training), "float32")
+        square = ops.reshape(square, (-1, size, size))
+        eye = ops.eye(size, dtype="float32")
+        # The exponential keeps the diagonals positive, and the limits their squares finite.
+        lower = ops.tril(square, k=-1) + eye * ops.exp(ops.clip(square, -6.0, 6.0))
+        return ops.cast(codes, "float32"), ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
+
+    def inverse_metric(self, z, metric):
+        """The inverse metric at every code, shape (batch, latent_dim, latent_dim)."""
+        codes, matrices = metric
+        distances = ops.sum(ops.square(z[:, None] - codes[None]), axis=-1)  # (batch, anchors)
+        weights = ops.exp(-distances / self.temperature**2)
+        size = self.latent_dim
+        flat = ops.matmul(weights, ops.reshape(matrices, (-1, size * size)))
+        identity = self.regularisation * ops.eye(size, dtype="float32")
+        return ops.reshape(flat, (-1, size, size)) + identity
+
+    def momentum_of(self, z, noise, metric):
+        return solve_transposed(cholesky(self.inverse_metric(z, metric)), noise)
+
+    def momentum_log_prob(self, z, momentum, metric):
+        flat = super().momentum_log_prob(z, 0.0 * momentum, metric)  # The constant.
+        return flat - self._kinetic_energy(z, momentum, metric)
+
+    def _kinetic_energy(self, z, momentum, metric):
+        """Half of r' G^-1 r + log det G."""
+        inverse = self.inverse_metric(z, metric)
+        return 0.5 * ops.sum(momentum * _times(inverse, momentum), axis=-1) - log_root(inverse)
+
+    def flow(self, z, momentum, y, metric=None, training=False):
+        def energy(z, momentum):
+            joint = self.log_joint(y, z, training)
+            return self._kinetic_energy(z, momentum, metric) - joint
+
+        def force(z, momentum):
+            return self.gradient(lambda z: energy(z, momentum), z)
+
+        roots = self.temperatures()
+        for k in range(self.num_steps):
+            step = self.max_step_size * ops.sigmoid(self.step_logits)
+            start, half = momentum, momentum
+            for _ in range(self.FIXED_POINT_TURNS):
+                half = start - 0.5 * step * force(z, half)
+            speed, end = _times(self.inverse_metric(z, metric), half), z
+            for _ in range(self.FIXED_POINT_TURNS):
+                arrived = _times(self.inverse_metric(end, metric), half)
+                end = z + 0.5 * step * (speed + arrived)
+            z = end
+            momentum = half - 0.5 * step * force(z, half)
+            momentum = momentum * roots[k] / roots[k + 1]
+        return z, momentum
+
+    def loss_terms(self, x, y, training):
+        if training:
+            recent = ops.concatenate([x, self.anchors])[: self.num_anchors]
+            self.anchors.assign(ops.reshape(recent, self.anchors.shape))
+        return super().loss_terms(x, y, training)
+
+    # ------------------------------------------------------------------ sampling
+
+    def sample_codes(self, num_samples, seed):
+        if not isinstance(seed, RunSeed):
+            seed = RunSeed(seed.next())
+        uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
+        anchor = ops.cast(uniform * self.num_anchors, "int32")
+        return self.program(self.walk)(anchor, seed.pair)
+
+    def walk(self, anchor, pair):
+        """Codes at the end of walks that begin at the codes of the anchors of these numbers."""
+        metric, seed = self.metric(), RunSeed(pair)
+        start = ops.take(metric[0], ops.minimum(anchor, self.num_anchors - 1), axis=0)
+
+        def log_density(z):
+            return log_root(self.inverse_metric(z, metric))
+
+        def turn(number, z):
+            draws = seed.at(number)
+            momentum = keras.random.normal(ops.shape(z), dtype="float32", seed=draws)
+            end, last = z, momentum
+            for _ in range(self.WALK_LEAPS):
+                last = last + 0.5 * self.WALK_STEP * self.gradient(log_density, end)
+                end = end + self.WALK_STEP * last
+                last = last + 0.5 * self.WALK_STEP * self.gradient(log_density, end)
+            gain = log_density(end) - log_density(z)
+            gain = gain + 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
+            uniform = keras.random.uniform(ops.shape(gain), dtype="float32", seed=draws)
+            accepted = ops.log(uniform + 1e-20) < gain
+            return ops.where(accepted[:, None], end, z)
+
+        return ops.fori_loop(0, self.walk_steps, turn, start)
+
+
+# LAPACK's factorisation does not travel in a program that JAX exports, and codes are short.
+
+
+def cholesky(matrices):
+    """The lower triangular factors of positive definite matrices, shape (batch, size, size)."""
+    size = matrices.shape[-1]
+    columns = []
+    for k in range(size):
+        pivot = ops.maximum(matrices[:, k, k], 1e-12)[:, None]
+        below = (np.arange(size) >= k).astype("float32")
+        column = below * matrices[:, :, k] * ops.rsqrt(pivot)
+        matrices = matrices - column[:, :, None] * column[:, None, :]
+        columns.append(column)
+    return ops.stack(columns, axis=2)
+
+
+def solve_transposed(lower, vectors):
+    """v with lower' v = the given vectors, shape (batch, size)."""
+    size = lower.shape[-1]
+    solution = [None] * size
+    for k in reversed(range(size)):
+        rest = vectors[:, k]
+        for other in range(k + 1, size):
+            rest = rest - lower[:, other, k] * solution[other]
+        solution[k] = rest / lower[:, k, k]
+    return ops.stack(solution, axis=1)
+
+
+def log_root(matrices):
+    """log of the root of the determinant of positive definite matrices, shape (batch,)."""
+    return ops.sum(ops.log(ops.diagonal(cholesky(matrices), axis1=1, axis2=2)), axis=-1)
+
+
+def _times(matrices, vectors):
+    return ops.sum(matrices * vectors[:, None, :], axis=-1)
