@@ -29,9 +29,11 @@ from keras_ae.models import FlowVAE as FlowVAE
 from keras_ae.models import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models import InfoVAE as InfoVAE
+from keras_ae.models import LadderVAE as LadderVAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
+from keras_ae.models import TopDownVAE as TopDownVAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 

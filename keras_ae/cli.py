@@ -228,9 +228,11 @@ def list_models():
     from keras_ae import artefact
 
     typer.echo("Models:")
-    for name, cls in runs.model_classes().items():
-        typer.echo(f"  {name:<14}{_first_line(cls)}")
-        typer.echo(f"  {'':<14}{_first_line(sys.modules[cls.__module__])}")
+    classes = runs.model_classes()
+    width = max(map(len, classes)) + 2
+    for name, cls in classes.items():
+        typer.echo(f"  {name:<{width}}{_first_line(cls)}")
+        typer.echo(f"  {'':<{width}}{_first_line(sys.modules[cls.__module__])}")
     typer.echo("Pretrained:")
     for name in artefact.pretrained():
         card = artefact.read_card(name)

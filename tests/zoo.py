@@ -25,6 +25,8 @@ SMALL = {
     "PIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
     "CIWAE": lambda: {"num_samples": 3},
     "VampVAE": lambda: {"num_components": 4},
+    "LadderVAE": lambda: {"upper_dims": (2,)},
+    "TopDownVAE": lambda: {"width": 8, "layer_weights": [0.5, 0.5]},
     "FlowVAE": lambda: {"num_flows": 2},
     "IAFVAE": lambda: {"num_flows": 2, "flow_units": 8},
     "HamiltonianVAE": lambda: {"num_steps": 2},

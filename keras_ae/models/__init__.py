@@ -14,6 +14,7 @@ from keras_ae.models.hyperspherical_vae import HypersphericalVAE as Hyperspheric
 from keras_ae.models.iaf_vae import IAFVAE as IAFVAE
 from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
+from keras_ae.models.ladder_vae import LadderVAE as LadderVAE
 from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
@@ -21,6 +22,7 @@ from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
 from keras_ae.models.riemannian_hamiltonian_vae import (
     RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
+from keras_ae.models.top_down_vae import TopDownVAE as TopDownVAE
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE

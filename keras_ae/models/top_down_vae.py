@@ -1,0 +1,223 @@
+"""Very Deep VAEs: Child 2020, arXiv:2011.10650; its blocks, small and over vectors."""
+
+import numbers
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import networks
+from keras_ae.layers import StochasticLayer
+from keras_ae.models.ladder_vae import HierarchicalVAE
+
+
+class TopDownVAE(HierarchicalVAE):
+    """Latent variables that add to a residual stream one block after the other.
+
+    A learned vector h starts the stream. Every block draws z from p(z | h), or from q(z | h, a)
+    with an activation a of the data, and moves on to h + project(z), then h + residual(h). The
+    first block reads the deepest activation of a residual network over the encoder's features.
+    The priors begin as standard normals, and what is added to a stream 1 / sqrt(num_blocks) times
+    as large. The paper skips steps whose gradients are large; a rate that is too high shows in
+    leaps of `kl_loss`, which `keras.optimizers.Adam(global_clipnorm=...)` tames.
+
+    Pictures meet the stream through the encoder and the decoder: the latent variables are vectors,
+    as at the paper's lowest resolution, and none are spatial.
+
+    The code is the blocks' z side by side, the first block's first. The decoder reads `latent_dim`
+    linear functions of the last h.
+
+    Args:
+        latent_dim: Dimensions of the code, which the blocks share evenly. Defaults to 16.
+        num_blocks: Positive integer, at most latent_dim. Defaults to None, 4 or latent_dim if that
+            is less.
+        width: Width of the streams and of the networks in the blocks. Defaults to 128.
+        layer_weights: List of factors of the blocks' divergences while training, the first
+            block's first: see `keras_ae.LadderVAE`. Defaults to None, all 1.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of each block that are not penalised. Defaults to 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import TopDownVAE
+    >>> model = TopDownVAE(latent_dim=4, num_blocks=2, width=8, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'kl_loss_1', 'kl_loss_2', 'loss', 'reconstruction_loss']
+    >>> model.encode(x).shape, model.sample(3, seed=0, temperature=0.7).shape
+    ((64, 4), (3, 8))
+    """
+
+    def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
+        is_size = isinstance(latent_dim, numbers.Integral) and latent_dim > 0
+        most = int(latent_dim) if is_size else 1
+        number = min(4, most) if num_blocks is None else num_blocks
+        for name, value in (("num_blocks", number), ("width", width)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"TopDownVAE: {name}={value!r} must be a positive integer.")
+        object.__setattr__(self, "num_layers", number)
+        super().__init__(latent_dim, layer_weights, **kwargs)
+        if number > self.latent_dim:
+            raise ValueError(
+                f"TopDownVAE: num_blocks={number} is more than latent_dim={latent_dim}, which the "
+                "blocks share. Lower the former or raise the latter."
+            )
+        rest = self.latent_dim % number
+        self.layer_dims = tuple(self.latent_dim // number + (i < rest) for i in range(number))
+        self.width = width
+        self.upward, self.blocks = [], []
+
+    def build_networks(self, shape, target_shape):
+        dtype, options, width = self.dtype_policy, self.network_options, self.width
+        if self.encoder is None or isinstance(self.encoder, str):
+            self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, **options)
+        if self.decoder is None or isinstance(self.decoder, str):
+            self.decoder = networks.decoder(
+                self.latent_dim,
+                self.decoder_shape(target_shape),
+                self.decoder,
+                dtype=dtype,
+                **options,
+            )
+        self.features_to_code = keras.Sequential(
+            [
+                keras.layers.Flatten(dtype=dtype, name="flatten"),
+                keras.layers.Dense(width, dtype=dtype, name="stream"),
+            ],
+            name="features_to_stream",
+        )
+        self._fit_networks(shape, target_shape)
+        self.likelihood.build()
+        self.start = _Start(width, dtype=dtype, name="start")
+        h = stream = self.start(keras.KerasTensor((None, width)))
+        for number, size in enumerate(self.layer_dims, start=1):
+            self.upward.append(self._residual(f"up_{number}"))
+            stream = self.upward[-1](stream)
+            block = _Block(
+                self.mlp(f"block_{number}_prior", width, (width,)),
+                self.mlp(f"block_{number}_posterior", 2 * width, (width,)),
+                StochasticLayer(size, "zeros", name=f"block_{number}_layer"),
+                keras.layers.Dense(
+                    width,
+                    kernel_initializer=self._scaled(),
+                    dtype=dtype,
+                    name=f"block_{number}_project",
+                ),
+                self._residual(f"block_{number}_residual"),
+                dtype=dtype,
+                name=f"block_{number}",
+            )
+            h, _, _ = block(h, stream)
+            self.blocks.append(block)
+        self.read_out = keras.layers.Dense(
+            self.latent_dim, kernel_initializer="lecun_uniform", dtype=dtype, name="read_out"
+        )
+        self.read_out(h)
+
+    def _scaled(self):
+        # By the inputs alone: averaged with the stream's width, a narrow z would move it little.
+        return keras.initializers.VarianceScaling(1.0 / self.num_layers, "fan_in", "uniform")
+
+    def _residual(self, name):
+        network = self.mlp(f"{name}_hidden", self.width, (self.width,))
+        return _Residual(network, self.width, self._scaled(), dtype=self.dtype_policy, name=name)
+
+    def evidence(self, x, training):
+        features = self.encoder(x, training=training)
+        stream, evidence = self.features_to_code(features, training=training), []
+        for residual in self.upward:
+            stream = residual(stream, training=training)
+            evidence.insert(0, stream)
+        return evidence
+
+    def infer(self, evidence, seed, training, estimate=False):
+        h, draws, parts = self.start(evidence[0]), [], []
+        for block, a in zip(self.blocks, evidence, strict=True):
+            h, z, divergence = block(h, a, seed=seed, estimate=estimate, training=training)
+            draws.append(z)
+            parts.append(ops.sum(divergence, axis=-1))
+        return draws, self.read_out(h), ops.stack(parts, axis=1)
+
+    def code(self, draws):
+        return ops.concatenate(draws, axis=-1)
+
+    def conditional(self, z, training=False):
+        h = self.start(z)
+        places = np.cumsum(self.layer_dims)[:-1].tolist()
+        for block, part in zip(self.blocks, ops.split(z, places, axis=-1), strict=True):
+            h = block.advance(h, part, training)
+        return super().conditional(self.read_out(h), training)
+
+    def sample_codes(self, num_samples, seed, temperature=1.0):
+        h, draws = self.start(ops.zeros((num_samples, 1))), []
+        for block in self.blocks:
+            h, z, _ = block(h, seed=seed, temperature=temperature)
+            draws.append(z)
+        return self.code(draws)
+
+
+class _Start(keras.layers.Layer):
+    """The learned vector that the stream starts from, once for each row of its argument."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, like_shape):
+        self.start = self.add_weight(shape=(self.width,), initializer="zeros", name="start")
+
+    def call(self, like):
+        return ops.zeros_like(like[:, :1]) + self.start
+
+
+class _Residual(keras.layers.Layer):
+    """h + last(network(h))."""
+
+    def __init__(self, network, width, initializer, **kwargs):
+        super().__init__(**kwargs)
+        self.network = network
+        self.last = keras.layers.Dense(
+            width, kernel_initializer=initializer, dtype=self.dtype_policy, name="last"
+        )
+
+    def build(self, h_shape):
+        self.last.build(self.network.output_shape)
+
+    def call(self, h, training=False):
+        return h + self.last(self.network(h, training=training))
+
+
+class _Block(keras.layers.Layer):
+    """h -> h + project(z) -> h + residual(h), where z is drawn given h."""
+
+    def __init__(self, prior, posterior, layer, project, residual, **kwargs):
+        super().__init__(**kwargs)
+        self.prior, self.posterior, self.layer = prior, posterior, layer
+        self.project, self.residual = project, residual
+        self.statistics = keras.layers.Dense(
+            2 * layer.width, dtype=self.dtype_policy, name="statistics"
+        )
+
+    def build(self, h_shape):
+        self.statistics.build(self.posterior.output_shape)
+        self.layer.build(self.prior.output_shape)
+        self.project.build((None, self.layer.width))
+        self.residual.build(h_shape)
+
+    def call(self, h, a=None, seed=None, temperature=1.0, estimate=False, training=False):
+        statistics = None
+        if a is not None:
+            both = ops.concatenate([h, a], axis=-1)
+            statistics = self.statistics(self.posterior(both, training=training))
+        above = self.prior(h, training=training)
+        z, divergence = self.layer(
+            above, statistics, seed=seed, temperature=temperature, estimate=estimate
+        )
+        return self.advance(h, z, training), z, divergence
+
+    def advance(self, h, z, training):
+        """The stream after the block, for a z that is given."""
+        return self.residual(h + self.project(z), training=training)
