@@ -19,6 +19,7 @@ from keras import ops
 
 import keras_ae
 
+pytestmark = pytest.mark.xdist_group("strategies")
 HERE = pathlib.Path(__file__).resolve().parent
 OPTIONS = {"batch_size": 16, "verbose": 0}
 

@@ -363,6 +363,8 @@ def test_pseudo_inputs_are_learned_and_stay_in_range():
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_no_loss_leaves_the_numbers(name):
     """200 steps at ten times the usual rate on pictures that are all alike."""
+    if keras.config.backend() != "tensorflow" and name not in zoo.FOUNDATION:
+        pytest.skip("the same arithmetic on every backend: tried on TensorFlow")
     for value in (0.0, 1.0, 0.5):
         x = np.full((16, WIDTH), value, "float32")
         model = zoo.compiled(name, keras.optimizers.Adam(0.01))

@@ -1,5 +1,7 @@
 """A geometry-based VAE: Chadebec, Thibeau-Sutre, Burgos, Allassonnière 2021, arXiv:2105.00026."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -102,46 +104,67 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
 
     def inverse_metric(self, z, metric):
         """The inverse metric at every code, shape (batch, latent_dim, latent_dim)."""
-        codes, matrices = metric
-        distances = ops.sum(ops.square(z[:, None] - codes[None]), axis=-1)  # (batch, anchors)
-        weights = ops.exp(-distances / self.temperature**2)
+        _, matrices = metric
         size = self.latent_dim
-        flat = ops.matmul(weights, ops.reshape(matrices, (-1, size * size)))
+        flat = ops.matmul(self._nearness(z, metric), ops.reshape(matrices, (-1, size * size)))
         identity = self.regularisation * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
+    def _nearness(self, z, metric):
+        """exp(-|z - c_i|^2 / T^2) of every code and anchor, shape (batch, anchors)."""
+        distances = ops.sum(ops.square(z[:, None] - metric[0][None]), axis=-1)
+        return ops.exp(-distances / self.temperature**2)
+
+    def _slope(self, z, factors, metric):
+        """The gradient of sum_i f_i exp(-|z - c_i|^2 / T^2) with factors f, (batch, anchors)."""
+        shares = factors * self._nearness(z, metric)
+        away = z * ops.sum(shares, axis=-1, keepdims=True) - ops.matmul(shares, metric[0])
+        return -2.0 / self.temperature**2 * away
+
+    def _traces(self, squares, metric):
+        """tr(S L_i L_i') of matrices S, (batch, latent_dim, latent_dim): (batch, anchors)."""
+        flat = self.latent_dim**2
+        rows = ops.reshape(squares, (-1, flat))
+        return ops.matmul(rows, ops.transpose(ops.reshape(metric[1], (-1, flat))))
+
     def momentum_of(self, z, noise, metric):
-        return solve_transposed(cholesky(self.inverse_metric(z, metric)), noise)
+        root = inverse_root(self.inverse_metric(z, metric))
+        return ops.sum(root * noise[:, :, None], axis=1)
 
     def momentum_log_prob(self, z, momentum, metric):
-        flat = super().momentum_log_prob(z, 0.0 * momentum, metric)  # The constant.
-        return flat - self._kinetic_energy(z, momentum, metric)
-
-    def _kinetic_energy(self, z, momentum, metric):
-        """Half of r' G^-1 r + log det G."""
         inverse = self.inverse_metric(z, metric)
-        return 0.5 * ops.sum(momentum * _times(inverse, momentum), axis=-1) - log_root(inverse)
+        square = ops.sum(momentum * _times(inverse, momentum), axis=-1)
+        constant = 0.5 * self.latent_dim * math.log(2.0 * math.pi)
+        return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
     def flow(self, z, momentum, y, metric=None, training=False):
-        def energy(z, momentum):
-            joint = self.log_joint(y, z, training)
-            return self._kinetic_energy(z, momentum, metric) - joint
+        def log_joint(z):
+            return self.log_joint(y, z, training)
 
-        def force(z, momentum):
-            return self.gradient(lambda z: energy(z, momentum), z)
+        def geometry(z):
+            """The inverse metric, the metric, and the force of the data, which is not cheap."""
+            inverse = self.inverse_metric(z, metric)
+            return inverse, _squared(inverse_root(inverse)), self.gradient(log_joint, z)
+
+        def force(z, momentum, tensor, data):
+            """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p(y, z)."""
+            squares = momentum[:, :, None] * momentum[:, None, :] - tensor
+            return 0.5 * self._slope(z, self._traces(squares, metric), metric) - data
 
         roots = self.temperatures()
+        inverse, tensor, data = geometry(z) if self.num_steps else (None, None, None)
         for k in range(self.num_steps):
             step = self.max_step_size * ops.sigmoid(self.step_logits)
-            start, half = momentum, momentum
+            half = momentum
             for _ in range(self.FIXED_POINT_TURNS):
-                half = start - 0.5 * step * force(z, half)
-            speed, end = _times(self.inverse_metric(z, metric), half), z
+                half = momentum - 0.5 * step * force(z, half, tensor, data)
+            speed, end = _times(inverse, half), z
             for _ in range(self.FIXED_POINT_TURNS):
                 arrived = _times(self.inverse_metric(end, metric), half)
                 end = z + 0.5 * step * (speed + arrived)
             z = end
-            momentum = half - 0.5 * step * force(z, half)
+            inverse, tensor, data = geometry(z)
+            momentum = half - 0.5 * step * force(z, half, tensor, data)
             momentum = momentum * roots[k] / roots[k + 1]
         return z, momentum
 
@@ -165,21 +188,24 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         metric, seed = self.metric(), RunSeed(pair)
         start = ops.take(metric[0], ops.minimum(anchor, self.num_anchors - 1), axis=0)
 
-        def log_density(z):
-            return log_root(self.inverse_metric(z, metric))
+        def density_and_slope(z):
+            root = inverse_root(self.inverse_metric(z, metric))
+            slope = 0.5 * self._slope(z, self._traces(_squared(root), metric), metric)
+            return -log_root_determinant(root), slope
 
         def turn(number, z):
             draws = seed.at(number)
             momentum = keras.random.normal(ops.shape(z), dtype="float32", seed=draws)
-            end, last = z, momentum
+            density, slope = density_and_slope(z)
+            end, last, arrived = z, momentum, density
             for _ in range(self.WALK_LEAPS):
-                last = last + 0.5 * self.WALK_STEP * self.gradient(log_density, end)
+                last = last + 0.5 * self.WALK_STEP * slope
                 end = end + self.WALK_STEP * last
-                last = last + 0.5 * self.WALK_STEP * self.gradient(log_density, end)
-            gain = log_density(end) - log_density(z)
-            gain = gain + 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
-            uniform = keras.random.uniform(ops.shape(gain), dtype="float32", seed=draws)
-            accepted = ops.log(uniform + 1e-20) < gain
+                arrived, slope = density_and_slope(end)
+                last = last + 0.5 * self.WALK_STEP * slope
+            kinetic = 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
+            uniform = keras.random.uniform(ops.shape(density), dtype="float32", seed=draws)
+            accepted = ops.log(uniform + 1e-20) < arrived - density + kinetic
             return ops.where(accepted[:, None], end, z)
 
         return ops.fori_loop(0, self.walk_steps, turn, start)
@@ -188,34 +214,30 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
 # LAPACK's factorisation does not travel in a program that JAX exports, and codes are short.
 
 
-def cholesky(matrices):
-    """The lower triangular factors of positive definite matrices, shape (batch, size, size)."""
+def inverse_root(matrices):
+    """Lower triangular R with R M R' = 1 for positive definite M, shape (batch, size, size)."""
     size = matrices.shape[-1]
-    columns = []
+    rows = []
     for k in range(size):
-        pivot = ops.maximum(matrices[:, k, k], 1e-12)[:, None]
-        below = (np.arange(size) >= k).astype("float32")
-        column = below * matrices[:, :, k] * ops.rsqrt(pivot)
-        matrices = matrices - column[:, :, None] * column[:, None, :]
-        columns.append(column)
-    return ops.stack(columns, axis=2)
+        # Row k of the inverse of Cholesky's factor: orthogonal to those before it under M.
+        unit = (np.arange(size) == k).astype("float32")
+        row = ops.zeros_like(matrices[:, 0]) + unit
+        if rows:
+            before = ops.stack(rows, axis=1)  # (batch, k, size)
+            overlap = _times(before, matrices[:, k])  # (batch, k)
+            row = row - ops.sum(before * overlap[:, :, None], axis=1)
+        length = ops.sum(row * _times(matrices, row), axis=-1, keepdims=True)
+        rows.append(row * ops.rsqrt(ops.maximum(length, 1e-12)))
+    return ops.stack(rows, axis=1)
 
 
-def solve_transposed(lower, vectors):
-    """v with lower' v = the given vectors, shape (batch, size)."""
-    size = lower.shape[-1]
-    solution = [None] * size
-    for k in reversed(range(size)):
-        rest = vectors[:, k]
-        for other in range(k + 1, size):
-            rest = rest - lower[:, other, k] * solution[other]
-        solution[k] = rest / lower[:, k, k]
-    return ops.stack(solution, axis=1)
+def log_root_determinant(root):
+    """log of the root of det R R', that of the metric's if R is the root of the inverse metric."""
+    return ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
 
 
-def log_root(matrices):
-    """log of the root of the determinant of positive definite matrices, shape (batch,)."""
-    return ops.sum(ops.log(ops.diagonal(cholesky(matrices), axis1=1, axis2=2)), axis=-1)
+def _squared(root):
+    return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
 
 
 def _times(matrices, vectors):
