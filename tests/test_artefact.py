@@ -26,29 +26,35 @@ import json
 import numpy as np
 import tensorflow as tf
 
-folder, report = sys.argv[1:]
-x = np.load(folder + "/../x.npy")
-served = tf.saved_model.load(folder)
-results, inputs = {}, {}
-for name, signature in served.signatures.items():
-    inputs[name] = {k: (v.dtype.name, v.shape.as_list()) for k, v in
-                    signature.structured_input_signature[1].items()}
-for rows in (1, 5, len(x)):
-    results[f"encode{rows}"] = served.encode(x[:rows])
-results["serve"] = served.serve(x)
-results["decode"] = served.decode(results[f"encode{len(x)}"])
-sample = served.signatures["sample"]
-for seed in (0, 1):
-    drawn = sample(num_samples=tf.constant(7), seed=tf.constant(seed))
-    (results[f"sample{seed}"],) = drawn.values()
-(again,) = sample(num_samples=tf.constant(7), seed=tf.constant(0)).values()
-assert np.array_equal(again, results["sample0"])
-if "log_likelihood" in served.signatures:
-    results["log_likelihood"] = served.log_likelihood(x, tf.constant(3))
-(default,) = served.signatures["serving_default"](x=tf.constant(x)).values()
-assert np.array_equal(default, results["serve"])
-np.savez(report, **{k: np.asarray(v) for k, v in results.items()})
-print(json.dumps(inputs))
+def answers(folder, x):
+    # What a folder serves, and what its endpoints take.
+    served = tf.saved_model.load(folder)
+    results, inputs = {}, {}
+    for name, signature in served.signatures.items():
+        inputs[name] = {k: (v.dtype.name, v.shape.as_list()) for k, v in
+                        signature.structured_input_signature[1].items()}
+    for rows in (1, 5, len(x)):
+        results[f"encode{rows}"] = served.encode(x[:rows])
+    results["serve"] = served.serve(x)
+    results["decode"] = served.decode(results[f"encode{len(x)}"])
+    sample = served.signatures["sample"]
+    for seed in (0, 1):
+        drawn = sample(num_samples=tf.constant(7), seed=tf.constant(seed))
+        (results[f"sample{seed}"],) = drawn.values()
+    (again,) = sample(num_samples=tf.constant(7), seed=tf.constant(0)).values()
+    assert np.array_equal(again, results["sample0"])
+    if "log_likelihood" in served.signatures:
+        results["log_likelihood"] = served.log_likelihood(x, tf.constant(3))
+    (default,) = served.signatures["serving_default"](x=tf.constant(x)).values()
+    assert np.array_equal(default, results["serve"])
+    return {k: np.asarray(v) for k, v in results.items()}, inputs
+
+place, *names = sys.argv[1:]
+x, taken = np.load(place + "/x.npy"), {}
+for name in names:
+    results, taken[name] = answers(place + "/" + name, x)
+    np.savez(place + "/" + name + ".npz", **results)
+print(json.dumps(taken))
 """
 
 
@@ -63,14 +69,24 @@ def run(code, *arguments, **environment):
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The folder of what every model's artefact answered in one process without Keras."""
+    if keras.config.backend() == "torch":
+        pytest.skip("a SavedModel cannot be written from torch")
+    folder = tmp_path_factory.mktemp("served")
+    np.save(folder / "x.npy", zoo.data(37))
+    for name in zoo.MODELS:
+        zoo.trained(name).export(folder / name)
+    return folder, json.loads(run(SERVED, folder, *zoo.MODELS))
+
+
 @every_model
-def test_the_endpoints_equal_the_model(name, tmp_path, exports):
-    model = zoo.trained(name)
-    x = zoo.data(37)
-    np.save(tmp_path / "x.npy", x)
-    model.export(tmp_path / "model")
-    printed = run(SERVED, tmp_path / "model", tmp_path / "report.npz")
-    inputs, served = json.loads(printed), np.load(tmp_path / "report.npz")
+@pytest.mark.xdist_group("served")
+def test_the_endpoints_equal_the_model(name, served):
+    model, x = zoo.trained(name), zoo.data(37)
+    folder, taken = served
+    inputs, served = taken[name], np.load(folder / f"{name}.npz")
     assert inputs["encode"] == {"x": ["float32", [None, 6]]}
     assert inputs["serve"] == inputs["serving_default"] == {"x": ["float32", [None, 6]]}
     assert inputs["decode"] == {"z": ["float32", [None, 2]]}
@@ -114,7 +130,7 @@ def test_every_artefact_loads_in_a_fresh_process(tmp_path):
     """And goes on training from the same optimiser, noise and order."""
     x = zoo.data()
     np.save(tmp_path / "x.npy", x)
-    models = {name: zoo.fitted(name) for name in zoo.MODELS}
+    models = {name: zoo.fitted(name) for name in zoo.FOUNDATION}
     places = [".keras"] if keras.config.backend() == "torch" else [".keras", ""]
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
@@ -133,6 +149,28 @@ def test_every_artefact_loads_in_a_fresh_process(tmp_path):
             stem = f"{name}{place}"
             np.testing.assert_allclose(np.load(tmp_path / f"{stem}.codes.npy"), codes, atol=1e-6)
             np.testing.assert_allclose(np.load(tmp_path / f"{stem}.loss.npy"), loss, rtol=1e-6)
+
+
+def test_every_model_is_found_in_a_fresh_process(tmp_path):
+    """Its class, its weights and its codes."""
+    x = zoo.data(9)
+    np.save(tmp_path / "x.npy", x)
+    for name in zoo.MODELS:
+        zoo.trained(name).save(tmp_path / f"{name}.keras")
+    code = f"""
+import sys, warnings
+warnings.filterwarnings('ignore', '__array__')
+import numpy as np
+import keras_ae
+for name in {list(zoo.MODELS)}:
+    model = keras_ae.load(sys.argv[1] + '/' + name + '.keras')
+    assert type(model).__name__ == name
+    np.save(sys.argv[1] + '/' + name + '.npy', model.encode(np.load(sys.argv[1] + '/x.npy')))
+"""
+    run(code, tmp_path)
+    for name in zoo.MODELS:
+        codes = np.load(tmp_path / f"{name}.npy")
+        np.testing.assert_allclose(codes, zoo.trained(name).encode(x), atol=1e-6, err_msg=name)
 
 
 def test_your_own_layers_load_once_they_are_registered(tmp_path, exports):

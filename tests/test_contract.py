@@ -185,11 +185,13 @@ def test_history_holds_every_declared_loss(name):
 
 @every_model
 def test_training_lowers_the_loss(name):
-    model = zoo.compiled(name, keras.optimizers.Adam(0.03))
-    # Few and long epochs: each begins with a pause.
-    x = np.tile(zoo.data(), (7, 1))
-    history = model.fit(x, epochs=3, batch_size=16, verbose=0).history
-    assert history["reconstruction_loss"][-1] < 0.95 * history["reconstruction_loss"][0]
+    model = zoo.compiled(name)
+    # One long epoch: each begins with a pause.
+    x = np.tile(zoo.data(), (40, 1))
+    before = model.evaluate(zoo.data(), return_dict=True, verbose=0)
+    model.fit(x, batch_size=16, verbose=0)
+    after = model.evaluate(zoo.data(), return_dict=True, verbose=0)
+    assert after["reconstruction_loss"] < 0.97 * before["reconstruction_loss"]
 
 
 @foundation

@@ -123,7 +123,8 @@ def nodes_between(low, high):
         >>> round(float(ops.sum(weights * points**2)), 4)
         2.6667
     """
-    half = 0.5 * (high - low)
+    low = ops.convert_to_tensor(low, "float32")
+    half = 0.5 * (ops.convert_to_tensor(high, "float32") - low)
     nodes, weights = ops.convert_to_tensor(NODES), ops.convert_to_tensor(WEIGHTS)
     return low + half * (1.0 + nodes), half * weights
 

@@ -220,7 +220,7 @@ def inverse_root(matrices):
     rows = []
     for k in range(size):
         # Row k of the inverse of Cholesky's factor: orthogonal to those before it under M.
-        unit = (np.arange(size) == k).astype("float32")
+        unit = ops.convert_to_tensor((np.arange(size) == k).astype("float32"))
         row = ops.zeros_like(matrices[:, 0]) + unit
         if rows:
             before = ops.stack(rows, axis=1)  # (batch, k, size)
