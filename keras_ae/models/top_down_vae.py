@@ -8,7 +8,8 @@ from keras import ops
 
 from keras_ae import networks
 from keras_ae.layers import StochasticLayer
-from keras_ae.models.ladder_vae import HierarchicalVAE
+from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
+from keras_ae.models.hierarchical_vae import HierarchicalVAE
 
 
 class TopDownVAE(HierarchicalVAE):
@@ -91,12 +92,12 @@ class TopDownVAE(HierarchicalVAE):
         )
         self._fit_networks(shape, target_shape)
         self.likelihood.build()
-        self.start = _Start(width, dtype=dtype, name="start")
+        self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))
         for number, size in enumerate(self.layer_dims, start=1):
             self.upward.append(self._residual(f"up_{number}"))
             stream = self.upward[-1](stream)
-            block = _Block(
+            block = TopDownBlock(
                 self.mlp(f"block_{number}_prior", width, (width,)),
                 self.mlp(f"block_{number}_posterior", 2 * width, (width,)),
                 StochasticLayer(size, "zeros", name=f"block_{number}_layer"),
@@ -123,7 +124,7 @@ class TopDownVAE(HierarchicalVAE):
 
     def _residual(self, name):
         network = self.mlp(f"{name}_hidden", self.width, (self.width,))
-        return _Residual(network, self.width, self._scaled(), dtype=self.dtype_policy, name=name)
+        return Residual(network, self.width, self._scaled(), dtype=self.dtype_policy, name=name)
 
     def evidence(self, x, training):
         features = self.encoder(x, training=training)
@@ -157,67 +158,3 @@ class TopDownVAE(HierarchicalVAE):
             h, z, _ = block(h, seed=seed, temperature=temperature)
             draws.append(z)
         return self.code(draws)
-
-
-class _Start(keras.layers.Layer):
-    """The learned vector that the stream starts from, once for each row of its argument."""
-
-    def __init__(self, width, **kwargs):
-        super().__init__(**kwargs)
-        self.width = width
-
-    def build(self, like_shape):
-        self.start = self.add_weight(shape=(self.width,), initializer="zeros", name="start")
-
-    def call(self, like):
-        return ops.zeros_like(like[:, :1]) + self.start
-
-
-class _Residual(keras.layers.Layer):
-    """h + last(network(h))."""
-
-    def __init__(self, network, width, initializer, **kwargs):
-        super().__init__(**kwargs)
-        self.network = network
-        self.last = keras.layers.Dense(
-            width, kernel_initializer=initializer, dtype=self.dtype_policy, name="last"
-        )
-
-    def build(self, h_shape):
-        self.last.build(self.network.output_shape)
-
-    def call(self, h, training=False):
-        return h + self.last(self.network(h, training=training))
-
-
-class _Block(keras.layers.Layer):
-    """h -> h + project(z) -> h + residual(h), where z is drawn given h."""
-
-    def __init__(self, prior, posterior, layer, project, residual, **kwargs):
-        super().__init__(**kwargs)
-        self.prior, self.posterior, self.layer = prior, posterior, layer
-        self.project, self.residual = project, residual
-        self.statistics = keras.layers.Dense(
-            2 * layer.width, dtype=self.dtype_policy, name="statistics"
-        )
-
-    def build(self, h_shape):
-        self.statistics.build(self.posterior.output_shape)
-        self.layer.build(self.prior.output_shape)
-        self.project.build((None, self.layer.width))
-        self.residual.build(h_shape)
-
-    def call(self, h, a=None, seed=None, temperature=1.0, estimate=False, training=False):
-        statistics = None
-        if a is not None:
-            both = ops.concatenate([h, a], axis=-1)
-            statistics = self.statistics(self.posterior(both, training=training))
-        above = self.prior(h, training=training)
-        z, divergence = self.layer(
-            above, statistics, seed=seed, temperature=temperature, estimate=estimate
-        )
-        return self.advance(h, z, training), z, divergence
-
-    def advance(self, h, z, training):
-        """The stream after the block, for a z that is given."""
-        return self.residual(h + self.project(z), training=training)
