@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal, norm
 
 import keras_ae
 from keras_ae import likelihoods
-from keras_ae.models.riemannian_hamiltonian_vae import inverse_root
+from keras_ae.metric import inverse_root
 
 SIZE, WIDTH = 2, 6
 
@@ -151,7 +151,8 @@ def riemannian(**given):
 
 def metric_by_numpy(model, z):
     """Eq. 7 of arXiv:2105.00026, for the anchors' codes and matrices."""
-    codes, matrices = (numpy(v) for v in model.metric())
+    metric = model.metric()
+    codes, matrices = numpy(metric.codes), numpy(metric.matrices)
     weights = np.exp(-((z[:, None] - codes) ** 2).sum(axis=2) / model.temperature**2)
     inverse = np.einsum("bn,nij->bij", weights, matrices)
     return inverse + model.regularisation * np.eye(SIZE)
@@ -160,7 +161,7 @@ def metric_by_numpy(model, z):
 def test_the_metric_by_hand_and_positive_definite():
     model = riemannian()
     z = np.random.default_rng(0).normal(size=(50, SIZE)).astype("float32") * 3
-    found = numpy(model.inverse_metric(ops.convert_to_tensor(z), model.metric()))
+    found = numpy(model.metric().inverse(ops.convert_to_tensor(z)))
     np.testing.assert_allclose(found, metric_by_numpy(model, z), rtol=1e-4, atol=1e-6)
     # The matrices are positive semi-definite, and so the identity's multiple is a lower limit.
     assert np.linalg.eigvalsh(found).min() > 0.999 * model.regularisation

@@ -3,9 +3,9 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
+from keras_ae.metric import LearnedMetric, inverse_root, log_root_determinant, squared, times
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE
 from keras_ae.seeds import RunSeed
 
@@ -91,7 +91,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         )
 
     def metric(self, training=False):
-        """The codes c_i of the anchors, and the matrices L_i L_i'."""
+        """The manifold that the anchors span."""
         features = self.encoder(ops.convert_to_tensor(self.anchors), training=training)
         codes = ops.split(self.features_to_code(features, training=training), 2, axis=-1)[0]
         size = self.latent_dim
@@ -100,40 +100,16 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         eye = ops.eye(size, dtype="float32")
         # The exponential keeps the diagonals positive, and the limits their squares finite.
         lower = ops.tril(square, k=-1) + eye * ops.exp(ops.clip(square, -6.0, 6.0))
-        return ops.cast(codes, "float32"), ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
-
-    def inverse_metric(self, z, metric):
-        """The inverse metric at every code, shape (batch, latent_dim, latent_dim)."""
-        _, matrices = metric
-        size = self.latent_dim
-        flat = ops.matmul(self._nearness(z, metric), ops.reshape(matrices, (-1, size * size)))
-        identity = self.regularisation * ops.eye(size, dtype="float32")
-        return ops.reshape(flat, (-1, size, size)) + identity
-
-    def _nearness(self, z, metric):
-        """exp(-|z - c_i|^2 / T^2) of every code and anchor, shape (batch, anchors)."""
-        distances = ops.sum(ops.square(z[:, None] - metric[0][None]), axis=-1)
-        return ops.exp(-distances / self.temperature**2)
-
-    def _slope(self, z, factors, metric):
-        """The gradient of sum_i f_i exp(-|z - c_i|^2 / T^2) with factors f, (batch, anchors)."""
-        shares = factors * self._nearness(z, metric)
-        away = z * ops.sum(shares, axis=-1, keepdims=True) - ops.matmul(shares, metric[0])
-        return -2.0 / self.temperature**2 * away
-
-    def _traces(self, squares, metric):
-        """tr(S L_i L_i') of matrices S, (batch, latent_dim, latent_dim): (batch, anchors)."""
-        flat = self.latent_dim**2
-        rows = ops.reshape(squares, (-1, flat))
-        return ops.matmul(rows, ops.transpose(ops.reshape(metric[1], (-1, flat))))
+        matrices = ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
+        return LearnedMetric(codes, matrices, self.temperature, self.regularisation)
 
     def momentum_of(self, z, noise, metric):
-        root = inverse_root(self.inverse_metric(z, metric))
+        root = inverse_root(metric.inverse(z))
         return ops.sum(root * noise[:, :, None], axis=1)
 
     def momentum_log_prob(self, z, momentum, metric):
-        inverse = self.inverse_metric(z, metric)
-        square = ops.sum(momentum * _times(inverse, momentum), axis=-1)
+        inverse = metric.inverse(z)
+        square = ops.sum(momentum * times(inverse, momentum), axis=-1)
         constant = 0.5 * self.latent_dim * math.log(2.0 * math.pi)
         return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
@@ -143,13 +119,13 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
 
         def geometry(z):
             """The inverse metric, the metric, and the force of the data, which is not cheap."""
-            inverse = self.inverse_metric(z, metric)
-            return inverse, _squared(inverse_root(inverse)), self.gradient(log_joint, z)
+            inverse = metric.inverse(z)
+            return inverse, squared(inverse_root(inverse)), self.gradient(log_joint, z)
 
         def force(z, momentum, tensor, data):
             """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p(y, z)."""
             squares = momentum[:, :, None] * momentum[:, None, :] - tensor
-            return 0.5 * self._slope(z, self._traces(squares, metric), metric) - data
+            return 0.5 * metric.slope(z, squares) - data
 
         roots = self.temperatures()
         inverse, tensor, data = geometry(z) if self.num_steps else (None, None, None)
@@ -158,9 +134,9 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             half = momentum
             for _ in range(self.FIXED_POINT_TURNS):
                 half = momentum - 0.5 * step * force(z, half, tensor, data)
-            speed, end = _times(inverse, half), z
+            speed, end = times(inverse, half), z
             for _ in range(self.FIXED_POINT_TURNS):
-                arrived = _times(self.inverse_metric(end, metric), half)
+                arrived = times(metric.inverse(end), half)
                 end = z + 0.5 * step * (speed + arrived)
             z = end
             inverse, tensor, data = geometry(z)
@@ -186,22 +162,17 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
     def walk(self, anchor, pair):
         """Codes at the end of walks that begin at the codes of the anchors of these numbers."""
         metric, seed = self.metric(), RunSeed(pair)
-        start = ops.take(metric[0], ops.minimum(anchor, self.num_anchors - 1), axis=0)
-
-        def density_and_slope(z):
-            root = inverse_root(self.inverse_metric(z, metric))
-            slope = 0.5 * self._slope(z, self._traces(_squared(root), metric), metric)
-            return -log_root_determinant(root), slope
+        start = ops.take(metric.codes, ops.minimum(anchor, self.num_anchors - 1), axis=0)
 
         def turn(number, z):
             draws = seed.at(number)
             momentum = keras.random.normal(ops.shape(z), dtype="float32", seed=draws)
-            density, slope = density_and_slope(z)
+            density, slope = metric.log_volume_and_slope(z)
             end, last, arrived = z, momentum, density
             for _ in range(self.WALK_LEAPS):
                 last = last + 0.5 * self.WALK_STEP * slope
                 end = end + self.WALK_STEP * last
-                arrived, slope = density_and_slope(end)
+                arrived, slope = metric.log_volume_and_slope(end)
                 last = last + 0.5 * self.WALK_STEP * slope
             kinetic = 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
             uniform = keras.random.uniform(ops.shape(density), dtype="float32", seed=draws)
@@ -209,36 +180,3 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             return ops.where(accepted[:, None], end, z)
 
         return ops.fori_loop(0, self.walk_steps, turn, start)
-
-
-# LAPACK's factorisation does not travel in a program that JAX exports, and codes are short.
-
-
-def inverse_root(matrices):
-    """Lower triangular R with R M R' = 1 for positive definite M, shape (batch, size, size)."""
-    size = matrices.shape[-1]
-    rows = []
-    for k in range(size):
-        # Row k of the inverse of Cholesky's factor: orthogonal to those before it under M.
-        unit = ops.convert_to_tensor((np.arange(size) == k).astype("float32"))
-        row = ops.zeros_like(matrices[:, 0]) + unit
-        if rows:
-            before = ops.stack(rows, axis=1)  # (batch, k, size)
-            overlap = _times(before, matrices[:, k])  # (batch, k)
-            row = row - ops.sum(before * overlap[:, :, None], axis=1)
-        length = ops.sum(row * _times(matrices, row), axis=-1, keepdims=True)
-        rows.append(row * ops.rsqrt(ops.maximum(length, 1e-12)))
-    return ops.stack(rows, axis=1)
-
-
-def log_root_determinant(root):
-    """log of the root of det R R', that of the metric's if R is the root of the inverse metric."""
-    return ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
-
-
-def _squared(root):
-    return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
-
-
-def _times(matrices, vectors):
-    return ops.sum(matrices * vectors[:, None, :], axis=-1)
