@@ -81,10 +81,10 @@ SWITCHED_OFF = {
     "PIWAE": ({"num_samples": 1, "num_bounds": 1}, "drawn"),
     "CIWAE": ({"num_samples": 1, "beta": 0.3}, "drawn"),
     "VampVAE": ({"num_components": 1}, "drawn"),
-    "FlowVAE": ({"num_flows": 0}, "drawn"),
-    "IAFVAE": ({"num_flows": 0}, "drawn"),
-    "HamiltonianVAE": ({"num_steps": 0}, "drawn"),
-    "RiemannianHamiltonianVAE": ({"num_steps": 0}, "drawn"),
+    "FlowVAE": ({"num_flows": 0}, "closed"),
+    "IAFVAE": ({"num_flows": 0}, "closed"),
+    "HamiltonianVAE": ({"num_steps": 0}, "closed"),
+    "RiemannianHamiltonianVAE": ({"num_steps": 0}, "closed"),
 }
 
 

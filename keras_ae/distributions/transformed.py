@@ -60,6 +60,24 @@ class TransformedGaussian:
         moved, log_determinant = self.transform(z, *self.parameters)
         return moved, log_density - log_determinant
 
+    def sample_with_kl(self, seed):
+        """Draws, and estimates of the divergence from the standard normal, in nats.
+
+        What the base contributes is known in closed form, and what the map adds is taken from the
+        draw: an estimate of less variance than the difference of the two log-densities, and exact
+        where the map moves nothing.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors of the base's shape and of shape (batch,).
+        """
+        z = self.base.sample(seed)
+        moved, log_determinant = self.transform(z, *self.parameters)
+        further = 0.5 * ops.sum(ops.square(moved) - ops.square(z), axis=-1)
+        return moved, self.base.kl() + further - log_determinant
+
     def repeat(self, num_copies):
         """The distribution of every example as many times, one after the other."""
         parameters = (ops.repeat(value, num_copies, axis=0) for value in self.parameters)
