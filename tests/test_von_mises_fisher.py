@@ -217,7 +217,7 @@ def test_the_divergence_of_the_model_by_hand():
     parameters = numpy(head).astype("float64")
     direction = parameters[:, :2] / np.linalg.norm(parameters[:, :2], axis=1)[:, None]
     np.testing.assert_allclose(model.encode(x), direction, atol=1e-5)
-    k = 1 + np.log1p(np.exp(parameters[:, 2]))
+    k = 1 + 2 * np.log1p(np.exp(parameters[:, 2]))
     exact = k * special.i1e(k) / special.i0e(k) - np.log(special.i0e(k)) - k
     logs = model.evaluate(x, batch_size=48, verbose=0, return_dict=True)
     assert logs["kl_loss"] == pytest.approx(exact.mean(), rel=1e-4)

@@ -10,7 +10,8 @@ class HypersphericalVAE(VAE):
     """A VAE whose codes are unit vectors: von Mises-Fisher posteriors and a uniform prior.
 
     `encode` gives the mean direction, and `kl_loss` is the paper's closed form. The
-    concentration is at least 1, as in the authors' code.
+    concentration is at least 1, as in the authors' code, and the encoder gives it in units of
+    latent_dim.
 
     Args:
         latent_dim: Numbers of a code, m of at least 2: the sphere has m - 1 dimensions. Defaults
@@ -57,7 +58,9 @@ class HypersphericalVAE(VAE):
         direction = ops.where(
             square > 1e-12, direction * ops.rsqrt(ops.maximum(square, 1e-12)), first_axis
         )
-        return VonMisesFisher(direction, 1.0 + ops.softplus(concentration))
+        # What a concentration means grows with the dimensions.
+        concentration = 1.0 + self.latent_dim * ops.softplus(concentration)
+        return VonMisesFisher(direction, concentration)
 
     def prior(self, like):
         """p(z), uniform on the sphere, over codes shaped as a given tensor."""
