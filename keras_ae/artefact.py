@@ -157,11 +157,7 @@ def _facts(model, trainable):
     packages = ("keras-ae", "keras", "tensorflow", "numpy")
     return {
         "model": type(model).__name__,
-        "configuration": {
-            name: value
-            for name, value in keras.saving.serialize_keras_object(model)["config"].items()
-            if isinstance(value, (str, int, float, bool, type(None)))
-        },
+        "configuration": _readable(keras.saving.serialize_keras_object(model)["config"]),
         "data_shape": list(model.data_shape),
         "target_shape": list(model.target_shape),
         "latent_dim": model.latent_dim,
@@ -179,6 +175,19 @@ def _version(package):
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None  # A checkout on the path, not installed.
+
+
+def _readable(config):
+    """A Keras configuration for people: objects by their class's name, functions by their own."""
+    if isinstance(config, (list, tuple)):
+        return [_readable(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_name" in config:
+        if config["class_name"] == "DTypePolicy":
+            return config["config"]["name"]
+        return config["config"] if config["class_name"] == "function" else config["class_name"]
+    return {name: _readable(value) for name, value in config.items()}
 
 
 def _objects(config):
