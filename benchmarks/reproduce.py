@@ -53,30 +53,37 @@ def active_units(model, x):
     return int(np.sum(np.var(model.encode(x), axis=0) > 0.01))
 
 
-def shares_of_the_divergence(model, x):
-    """The share of the KL divergence that each dimension carries, largest first, or None.
+def shares(model, x):
+    """The share of the divergence or of the information that each latent carries, largest first.
 
-    Only a posterior with independent dimensions and a standard normal prior has one for each.
+    A posterior of independent dimensions has a divergence from the standard normal for each. Of any
+    other, the information about x in dimension j is taken for a Gaussian's: half the logarithm of
+    the variance of z_j over all draws, divided by the mean of its variance given x.
     """
     q = model.posterior(keras.ops.convert_to_tensor(x))
-    if not isinstance(q, keras_ae.distributions.DiagonalGaussian):
-        return None
-    divergence = keras.ops.convert_to_numpy(q.kl_per_dimension()).mean(axis=0)
-    shares = np.sort(divergence / divergence.sum())[::-1]
-    return [round(float(share), 3) for share in shares if share >= 0.001]
+    if isinstance(q, keras_ae.distributions.DiagonalGaussian):
+        name, parts = "divergence", keras.ops.convert_to_numpy(q.kl_per_dimension()).mean(axis=0)
+    else:
+        draws = np.stack([model.encode(x, sample=True, seed=s, verbose=0) for s in range(32)])
+        total = draws.reshape(-1, draws.shape[-1]).var(axis=0)
+        name, parts = "information", 0.5 * np.log(total / draws.var(axis=0).mean(axis=0))
+    found = np.sort(parts / parts.sum())[::-1]
+    return {f"shares_of_the_{name}": [round(float(s), 3) for s in found if s >= 0.001]}
 
 
 def likelihood_figures(model, test, seed):
     """What every row of a variational model states of the test set."""
     logs = model.evaluate(test, batch_size=500, verbose=0, return_dict=True)
     likelihood = model.log_likelihood(test, num_samples=1000, seed=seed, verbose=0)
+    by_layer = [round(value, 2) for name, value in logs.items() if name.startswith("kl_loss_")]
     return {
         "negative_log_likelihood": float(-np.mean(likelihood)),
         "standard_error": float(np.std(likelihood) / np.sqrt(len(test))),
         "negative_elbo": logs["reconstruction_loss"] + logs["kl_loss"],
         "kl": logs["kl_loss"],
         "active_units": active_units(model, test),
-        "shares_of_the_kl": shares_of_the_divergence(model, test[:2000]),
+        **({"kl_by_layer": by_layer} if by_layer else {}),
+        **shares(model, test[:2000]),
     }
 
 
@@ -213,7 +220,7 @@ def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
             "reconstruction": logs["reconstruction_loss"],
             "kl": logs["kl_loss"],
             "active_units": active_units(model, test),
-            "shares_of_the_kl": shares_of_the_divergence(model, test),
+            **shares(model, test[:2000]),
             "training_seconds": seconds,
         }
 
@@ -282,7 +289,7 @@ def samples(epochs=10, seed=0, models=SAMPLED_MODELS, pictures=None):
             "frechet_distance_of_training_digits": distance(train[:10_000]),
             "kl": logs["kl_loss"],
             "active_units": active_units(model, test),
-            "shares_of_the_kl": shares_of_the_divergence(model, test[:2000]),
+            **shares(model, test[:2000]),
             "training_seconds": seconds,
         }
     if pictures:
