@@ -177,6 +177,13 @@ def logarithmic_map(x, y, curvature):
 
     Returns:
         Tensor of shape (batch, d).
+
+    Example:
+        >>> import numpy as np
+        >>> origin, y = np.zeros((1, 2), "float32"), np.array([[0.5, 0.0]], "float32")
+        >>> v = np.asarray(logarithmic_map(origin, y, 1.0))
+        >>> bool(abs(v - [[np.arctanh(0.5), 0.0]]).max() < 1e-6)
+        True
     """
     x, y = _floats(x, y)
     return _way(x, y, curvature) / conformal_factor(x, curvature)
@@ -191,6 +198,12 @@ def exponential_map_at_origin(v, curvature):
 
     Returns:
         Tensor of shape (batch, d).
+
+    Example:
+        >>> import numpy as np
+        >>> y = np.asarray(exponential_map_at_origin(np.array([[2.0, 0.0]], "float32"), 1.0))
+        >>> bool(abs(y - [[np.tanh(2.0), 0.0]]).max() < 1e-6)
+        True
     """
     return exponential_map(ops.zeros_like(v), v, curvature)
 
@@ -204,6 +217,12 @@ def logarithmic_map_at_origin(y, curvature):
 
     Returns:
         Tensor of shape (batch, d).
+
+    Example:
+        >>> import numpy as np
+        >>> v = np.asarray(logarithmic_map_at_origin(np.array([[0.5, 0.0]], "float32"), 4.0 / 9.0))
+        >>> round(float(v[0, 0]), 4)  # artanh(1/3) / (2/3)
+        0.5199
     """
     return logarithmic_map(ops.zeros_like(y), y, curvature)
 
