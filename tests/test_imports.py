@@ -19,6 +19,7 @@ ARROWS = {
     "cli": ANYTHING,
     "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules"},
     "models": {
+        "arguments",
         "autoencoder",
         "calls",
         "corruptions",
@@ -38,6 +39,7 @@ ARROWS = {
     "artefact": {"autoencoder", "seeds"},
     "calls": {"backend", "seeds"},
     "seeds": {"backend"},
+    "arguments": set(),
     "backend": set(),
     "inputs": {"tf_data"},
     "tf_data": set(),

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_ae import schedules
+from keras_ae import arguments, schedules
 from keras_ae.models.vae import VAE, weight_of
 
 
@@ -36,9 +36,7 @@ class AnnealedVAE(VAE):
 
     def __init__(self, latent_dim=16, gamma=1000.0, capacity=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(gamma, (int, float)) or not gamma >= 0:
-            raise ValueError(f"AnnealedVAE: gamma={gamma!r} must be a number of at least 0.")
-        self.gamma = gamma
+        self.gamma = arguments.number(self, "gamma", gamma)
         capacity = schedules.LinearWarmUp(100_000, end=25.0) if capacity is None else capacity
         self.capacity = weight_of(self, "capacity", capacity)
 

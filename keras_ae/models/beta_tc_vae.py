@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.divergences import aggregate_log_densities
 from keras_ae.models.vae import VAE
 
@@ -51,20 +52,12 @@ class BetaTCVAE(VAE):
         **kwargs,
     ):
         super().__init__(latent_dim, **kwargs)
-        for name, value in (("beta", beta), ("alpha", alpha), ("gamma", gamma)):
-            if not isinstance(value, (int, float)) or not value >= 0:
-                raise ValueError(f"BetaTCVAE: {name}={value!r} must be a number of at least 0.")
-        if estimator not in ("weighted", "stratified"):
-            raise ValueError(
-                f'BetaTCVAE: estimator={estimator!r} must be "weighted" or "stratified".'
-            )
-        self.beta, self.alpha, self.gamma = beta, alpha, gamma
-        self.estimator = estimator
-        if dataset_size is not None and (not isinstance(dataset_size, int) or dataset_size < 1):
-            raise ValueError(
-                f"BetaTCVAE: dataset_size={dataset_size!r} must be a positive integer, the number "
-                "of training examples."
-            )
+        self.beta = arguments.number(self, "beta", beta)
+        self.alpha = arguments.number(self, "alpha", alpha)
+        self.gamma = arguments.number(self, "gamma", gamma)
+        self.estimator = arguments.choice(self, "estimator", estimator, ("weighted", "stratified"))
+        if dataset_size is not None:
+            arguments.integer(self, "dataset_size", dataset_size)
         self.dataset_size = dataset_size
 
     def loss_weights(self):

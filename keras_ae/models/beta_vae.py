@@ -1,5 +1,6 @@
 """beta-VAE: Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl."""
 
+from keras_ae import arguments
 from keras_ae.models.vae import VAE
 
 
@@ -27,9 +28,7 @@ class BetaVAE(VAE):
 
     def __init__(self, latent_dim=16, beta=4.0, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(beta, (int, float)) or not beta >= 0:
-            raise ValueError(f"BetaVAE: beta={beta!r} must be a number of at least 0.")
-        self.beta = beta
+        self.beta = arguments.number(self, "beta", beta)
 
     def loss_weights(self):
         return {name: self.beta * weight for name, weight in super().loss_weights().items()}

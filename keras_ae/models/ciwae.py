@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ae.models.iwae import ImportanceWeightedVAE, log_mean_exp, positive_integer
+from keras_ae import arguments
+from keras_ae.models.iwae import ImportanceWeightedVAE, log_mean_exp
 
 
 class CIWAE(ImportanceWeightedVAE):
@@ -35,7 +36,7 @@ class CIWAE(ImportanceWeightedVAE):
         if not isinstance(beta, (int, float)) or not 0 <= beta <= 1:
             raise ValueError(f"CIWAE: beta={beta!r} must be a number in [0, 1].")
         self.beta = beta
-        self.num_samples = positive_integer(self, "num_samples", num_samples)
+        self.num_samples = arguments.integer(self, "num_samples", num_samples)
 
     def num_draws(self):
         return self.num_samples

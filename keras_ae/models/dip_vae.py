@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.divergences import covariance
 from keras_ae.models.vae import VAE
 
@@ -40,8 +41,7 @@ class DIPVAE(VAE):
         self, latent_dim=16, variant="i", off_diagonal_weight=10.0, diagonal_weight=None, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        if variant not in ("i", "ii"):
-            raise ValueError(f'DIPVAE: variant={variant!r} must be "i" or "ii".')
+        self.variant = arguments.choice(self, "variant", variant, ("i", "ii"))
         if diagonal_weight is None and isinstance(off_diagonal_weight, (int, float)):
             diagonal_weight = (10.0 if variant == "i" else 1.0) * off_diagonal_weight
         self.factors = {
@@ -49,9 +49,7 @@ class DIPVAE(VAE):
             "diagonal_weight": diagonal_weight,
         }
         for name, value in self.factors.items():
-            if not isinstance(value, (int, float)) or not value >= 0:
-                raise ValueError(f"DIPVAE: {name}={value!r} must be a number of at least 0.")
-        self.variant = variant
+            arguments.number(self, name, value)
 
     def loss_weights(self):
         return {

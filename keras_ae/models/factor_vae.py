@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import arguments, networks
 from keras_ae.divergences import permute_dims, softmax_loss
 from keras_ae.models.vae import VAE
 
@@ -41,9 +41,7 @@ class FactorVAE(VAE):
 
     def __init__(self, latent_dim=16, gamma=10.0, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(gamma, (int, float)) or not gamma >= 0:
-            raise ValueError(f"FactorVAE: gamma={gamma!r} must be a number of at least 0.")
-        self.gamma = gamma
+        self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = discriminator
 
     def build_networks(self, shape, target_shape):

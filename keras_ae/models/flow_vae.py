@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import flows
+from keras_ae import arguments, flows
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.models.vae import VAE
 
@@ -51,15 +51,9 @@ class FlowVAE(VAE):
 
     def __init__(self, latent_dim=16, flow="planar", num_flows=4, num_reflections=4, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if flow not in PARAMETERS:
-            raise ValueError(f"FlowVAE: flow={flow!r} must be one of {', '.join(PARAMETERS)}.")
-        counts = {"num_flows": (num_flows, 0), "num_reflections": (num_reflections, 1)}
-        for name, (value, least) in counts.items():
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"FlowVAE: {name}={value!r} must be an integer of at least {least}."
-                )
-        self.flow, self.num_flows, self.num_reflections = flow, num_flows, num_reflections
+        self.flow = arguments.choice(self, "flow", flow, PARAMETERS)
+        self.num_flows = arguments.integer(self, "num_flows", num_flows, least=0)
+        self.num_reflections = arguments.integer(self, "num_reflections", num_reflections)
         self.features_to_flows = None
 
     def parameter_shapes(self):

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.models.vae import VAE
 
@@ -54,10 +55,7 @@ class HamiltonianVAE(VAE):
         **kwargs,
     ):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(num_steps, int) or num_steps < 0:
-            raise ValueError(
-                f"HamiltonianVAE: num_steps={num_steps!r} must be an integer of at least 0."
-            )
+        arguments.integer(self, "num_steps", num_steps, least=0)
         if not 0 < step_size < max_step_size:
             raise ValueError(
                 f"HamiltonianVAE: step_size={step_size!r} must lie between 0 and "

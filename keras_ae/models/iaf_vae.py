@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.layers import InverseAutoregressiveFlow
 from keras_ae.models.vae import VAE
@@ -39,8 +40,7 @@ class IAFVAE(VAE):
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(num_flows, int) or num_flows < 0:
-            raise ValueError(f"IAFVAE: num_flows={num_flows!r} must be an integer of at least 0.")
+        arguments.integer(self, "num_flows", num_flows, least=0)
         self.flows = [
             InverseAutoregressiveFlow(flow_units, reverse=number % 2 == 0, name=f"flow_{number}")
             for number in range(num_flows)

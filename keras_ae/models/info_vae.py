@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.divergences import mmd
 from keras_ae.models.vae import VAE
 
@@ -47,9 +48,8 @@ class InfoVAE(VAE):
                 f"{1 - alpha:g} and the discrepancy {alpha + scale - 1:g}; a negative one would be "
                 "maximised. Take alpha of at most 1 and scale of at least 1 - alpha."
             )
-        if kernel not in ("imq", "rbf"):
-            raise ValueError(f'InfoVAE: kernel={kernel!r} must be "imq" or "rbf".')
-        self.alpha, self.scale, self.kernel = alpha, scale, kernel
+        self.alpha, self.scale = alpha, scale
+        self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
 
     def loss_weights(self):
         weights = {name: (1.0 - self.alpha) * w for name, w in super().loss_weights().items()}

@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.models.vae import VAE
 
@@ -84,7 +85,7 @@ class IWAE(ImportanceWeightedVAE):
         if estimator == "dreg":
             object.__setattr__(self, "players", {INFERENCE_NETWORKS: ("dreg_loss",)})
         super().__init__(latent_dim, **kwargs)
-        self.num_samples = positive_integer(self, "num_samples", num_samples)
+        self.num_samples = arguments.integer(self, "num_samples", num_samples)
         self.estimator = estimator
 
     def num_draws(self):
@@ -121,9 +122,3 @@ class _PathwiseGaussian(DiagonalGaussian):
 def log_mean_exp(values):
     """log of the mean of exp over the last axis."""
     return ops.logsumexp(values, axis=-1) - math.log(values.shape[-1])
-
-
-def positive_integer(model, name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{type(model).__name__}: {name}={value!r} must be a positive integer.")
-    return value

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ae.models.iwae import ImportanceWeightedVAE, log_mean_exp, positive_integer
+from keras_ae import arguments
+from keras_ae.models.iwae import ImportanceWeightedVAE, log_mean_exp
 
 
 class MIWAE(ImportanceWeightedVAE):
@@ -35,8 +36,8 @@ class MIWAE(ImportanceWeightedVAE):
 
     def __init__(self, latent_dim=16, num_bounds=4, num_samples=5, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.num_bounds = positive_integer(self, "num_bounds", num_bounds)
-        self.num_samples = positive_integer(self, "num_samples", num_samples)
+        self.num_bounds = arguments.integer(self, "num_bounds", num_bounds)
+        self.num_samples = arguments.integer(self, "num_samples", num_samples)
 
     def num_draws(self):
         return self.num_bounds * self.num_samples

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import losses, networks
+from keras_ae import arguments, losses, networks
 from keras_ae.distributions import event_sum
 from keras_ae.models.vae import VAE
 
@@ -47,10 +47,8 @@ class PerceptualVAE(VAE):
 
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if weight is not None and not (isinstance(weight, (int, float)) and weight > 0):
-            raise ValueError(
-                f"PerceptualVAE: weight={weight!r} must be a positive number, or None."
-            )
+        if weight is not None:
+            arguments.number(self, "weight", weight, positive=True)
         self.weight = weight
         self.loss_by_name = losses.get(features) if isinstance(features, str) else None
         self.features = None if isinstance(features, str) else features

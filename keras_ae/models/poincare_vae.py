@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
 from keras_ae.models.vae import VAE
 
@@ -41,18 +42,9 @@ class PoincareVAE(VAE):
         self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=1.0, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(curvature, (int, float)) or not 0 <= curvature < math.inf:
-            raise ValueError(
-                f"PoincareVAE: curvature={curvature!r} must be a number of at least 0, the c of a "
-                "curvature of -c."
-            )
-        if posterior not in ("wrapped", "riemannian"):
-            raise ValueError(
-                f'PoincareVAE: posterior={posterior!r} must be "wrapped" or "riemannian".'
-            )
-        if not isinstance(prior_scale, (int, float)) or not 0 < prior_scale < math.inf:
-            raise ValueError(f"PoincareVAE: prior_scale={prior_scale!r} must be a positive number.")
-        self.curvature, self.family, self.prior_scale = curvature, posterior, prior_scale
+        self.curvature = arguments.number(self, "curvature", curvature)
+        self.family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
+        self.prior_scale = arguments.number(self, "prior_scale", prior_scale, positive=True)
         # Most draws of a larger scale lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.metric import LearnedMetric, inverse_root, log_root_determinant, squared, times
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE
 from keras_ae.seeds import RunSeed
@@ -56,18 +57,12 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         **kwargs,
     ):
         super().__init__(latent_dim, num_steps, **kwargs)
-        for name, value in (("num_anchors", num_anchors), ("walk_steps", walk_steps)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"RiemannianHamiltonianVAE: {name}={value!r} must be a positive integer."
-                )
-        for name, value in (("temperature", temperature), ("regularisation", regularisation)):
-            if not isinstance(value, (int, float)) or not value > 0:
-                raise ValueError(
-                    f"RiemannianHamiltonianVAE: {name}={value!r} must be a positive number."
-                )
-        self.num_anchors, self.walk_steps = num_anchors, walk_steps
-        self.temperature, self.regularisation = temperature, regularisation
+        self.num_anchors = arguments.integer(self, "num_anchors", num_anchors)
+        self.walk_steps = arguments.integer(self, "walk_steps", walk_steps)
+        self.temperature = arguments.number(self, "temperature", temperature, positive=True)
+        self.regularisation = arguments.number(
+            self, "regularisation", regularisation, positive=True
+        )
         self.anchors = self.features_to_metric = None
 
     def build_networks(self, shape, target_shape):

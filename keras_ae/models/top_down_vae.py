@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import arguments
 from keras_ae.layers import StochasticLayer
 from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
 from keras_ae.models.hierarchical_vae import HierarchicalVAE
@@ -56,9 +56,8 @@ class TopDownVAE(HierarchicalVAE):
         is_size = isinstance(latent_dim, numbers.Integral) and latent_dim > 0
         most = int(latent_dim) if is_size else 1
         number = min(4, most) if num_blocks is None else num_blocks
-        for name, value in (("num_blocks", number), ("width", width)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"TopDownVAE: {name}={value!r} must be a positive integer.")
+        arguments.integer(self, "num_blocks", number)
+        arguments.integer(self, "width", width)
         object.__setattr__(self, "num_layers", number)
         super().__init__(latent_dim, layer_weights, **kwargs)
         if number > self.latent_dim:
@@ -71,27 +70,12 @@ class TopDownVAE(HierarchicalVAE):
         self.width = width
         self.upward, self.blocks = [], []
 
+    def code_width(self):
+        return self.width  # What the encoder gives is the data's stream, and no code yet.
+
     def build_networks(self, shape, target_shape):
-        dtype, options, width = self.dtype_policy, self.network_options, self.width
-        if self.encoder is None or isinstance(self.encoder, str):
-            self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, **options)
-        if self.decoder is None or isinstance(self.decoder, str):
-            self.decoder = networks.decoder(
-                self.latent_dim,
-                self.decoder_shape(target_shape),
-                self.decoder,
-                dtype=dtype,
-                **options,
-            )
-        self.features_to_code = keras.Sequential(
-            [
-                keras.layers.Flatten(dtype=dtype, name="flatten"),
-                keras.layers.Dense(width, dtype=dtype, name="stream"),
-            ],
-            name="features_to_stream",
-        )
-        self._fit_networks(shape, target_shape)
-        self.likelihood.build()
+        super().build_networks(shape, target_shape)
+        dtype, width = self.dtype_policy, self.width
         self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))
         for number, size in enumerate(self.layer_dims, start=1):

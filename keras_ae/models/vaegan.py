@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import arguments, networks
 from keras_ae.distributions import Normal
 from keras_ae.models.vae import VAE
 
@@ -48,9 +48,7 @@ class VAEGAN(VAE):
 
     def __init__(self, latent_dim=16, gamma=0.01, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(gamma, (int, float)) or not gamma >= 0:
-            raise ValueError(f"VAEGAN: gamma={gamma!r} must be a number of at least 0.")
-        self.gamma = gamma
+        self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
         self.features_to_logit = None
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.distributions import GaussianMixture
 from keras_ae.models.vae import VAE
 
@@ -37,11 +38,7 @@ class VampVAE(VAE):
 
     def __init__(self, latent_dim=16, num_components=500, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(
-                f"VampVAE: num_components={num_components!r} must be a positive integer."
-            )
-        self.num_components = num_components
+        self.num_components = arguments.integer(self, "num_components", num_components)
         self.pseudo_inputs = None
 
     def build_networks(self, shape, target_shape):
