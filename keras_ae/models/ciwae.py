@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ae import arguments
-from keras_ae.models.iwae import ImportanceWeightedVAE, log_mean_exp
+from keras_ae.models.importance_weighted_vae import ImportanceWeightedVAE, log_mean_exp
 
 
 class CIWAE(ImportanceWeightedVAE):

@@ -1,6 +1,6 @@
 """PIWAE, of Tighter Variational Bounds: Rainforth et al. 2018, arXiv:1802.04537."""
 
-from keras_ae.models.iwae import INFERENCE_NETWORKS, log_mean_exp
+from keras_ae.models.importance_weighted_vae import INFERENCE_NETWORKS, log_mean_exp
 from keras_ae.models.miwae import MIWAE
 
 
