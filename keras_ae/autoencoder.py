@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend, networks
+from keras_ae import arguments, backend, networks
 from keras_ae.calls import batched
 from keras_ae.loops import Loops
 from keras_ae.seeds import ReplicaSeedGenerator, RunSeed
@@ -78,13 +78,7 @@ class Autoencoder(Loops):
     ):
         _refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
-        is_integer = isinstance(latent_dim, (int, np.integer)) and latent_dim is not True
-        if not is_integer or latent_dim < 1:
-            raise ValueError(
-                f"{type(self).__name__}: latent_dim={latent_dim!r} must be a positive integer, the "
-                "number of dimensions of the code."
-            )
-        self.latent_dim = int(latent_dim)
+        self.latent_dim = arguments.integer(self, "latent_dim", latent_dim)
         self.encoder = networks.given_or_none(self, "encoder", encoder)
         self.decoder = networks.given_or_none(self, "decoder", decoder)
         if not isinstance(network_options, (dict, type(None))):

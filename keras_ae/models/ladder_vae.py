@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import arguments
 from keras_ae.calls import batched
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import LadderLayer, draw_with_divergence, gaussian
@@ -46,13 +47,7 @@ class LadderVAE(HierarchicalVAE):
 
     def __init__(self, latent_dim=16, upper_dims=None, units=(128,), layer_weights=None, **kwargs):
         sizes = (1, 1) if upper_dims is None else upper_dims
-        if not isinstance(sizes, (list, tuple)) or not all(
-            isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in sizes
-        ):
-            raise ValueError(
-                f"LadderVAE: upper_dims={upper_dims!r} must be a tuple of positive integers, such "
-                "as (8, 4), or () for one layer."
-            )
+        arguments.sizes(self, "upper_dims", sizes, "(8, 4), or () for one layer")
         object.__setattr__(self, "num_layers", 1 + len(sizes))
         super().__init__(latent_dim, layer_weights, **kwargs)
         if upper_dims is None:
@@ -108,14 +103,7 @@ class LadderVAE(HierarchicalVAE):
 
     @batched("data")
     def encode_layers(self, x, training=False, sample=False, seed=None):
-        """The posterior's mean of every layer, or a draw from it, side by side.
-
-        Args:
-            x, training, sample, seed: As in `encode`.
-
-        Returns:
-            Array or tensor of shape (batch, sum of all layers' dimensions), z_1 first.
-        """
+        """What `encode` gives, of every layer: (batch, sum of their dimensions), z_1 first."""
         evidence = self.evidence(x, training)
         draws, _, _ = self.infer(evidence, seed if sample else None, training)
         return ops.concatenate(draws, axis=-1)
