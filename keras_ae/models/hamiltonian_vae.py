@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae import arguments
-from keras_ae.distributions import DiagonalGaussian
+from keras_ae.metric import FlatMetric
 from keras_ae.models.vae import VAE
 
 
@@ -16,10 +16,9 @@ class HamiltonianVAE(VAE):
     Minimises the negative of algorithm 1's bound with fixed tempering: codes z and momenta r begin
     as z0 from the encoder's Gaussian and r0 = g / sqrt(beta0), g standard normal; the momenta cool
     after every step. As the map preserves volume but for the tempering, whose factor is that of
-    r0's density, the bound is log p(x, zK) + log N(rK) - log q(z0 | x) - log N(g).
-
-    `kl_loss` is what remains of it beside log p(x | zK): the divergence of z0 in closed form, and
-    what the path adds estimated by the step's draw.
+    r0's density, the bound is log p(x, zK) + log N(rK) - log q(z0 | x) - log N(g). `kl_loss` is
+    what remains of it beside log p(x | zK): the divergence of z0 in closed form, and what the path
+    adds estimated by the step's draw. `encode` gives the mean of q(z0 | x), before the path.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
@@ -30,8 +29,6 @@ class HamiltonianVAE(VAE):
         tempering: Where the learned inverse temperature beta0 begins, in (0, 1). Defaults to 0.9.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are not penalised. Defaults to 0.
-
-    `encode` gives the mean of q(z0 | x), before the dynamics, which need the decoder and a draw.
 
     Example:
 
@@ -46,38 +43,22 @@ class HamiltonianVAE(VAE):
     """
 
     def __init__(
-        self,
-        latent_dim=16,
-        num_steps=3,
-        step_size=0.05,
-        max_step_size=0.5,
-        tempering=0.9,
-        **kwargs,
+        self, latent_dim=16, num_steps=3, step_size=0.05, max_step_size=0.5, tempering=0.9, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        arguments.integer(self, "num_steps", num_steps, least=0)
-        if not 0 < step_size < max_step_size:
-            raise ValueError(
-                f"HamiltonianVAE: step_size={step_size!r} must lie between 0 and "
-                f"max_step_size={max_step_size!r}."
-            )
-        if not 0 < tempering < 1:
-            raise ValueError(f"HamiltonianVAE: tempering={tempering!r} must lie in (0, 1).")
-        self.num_steps, self.max_step_size = num_steps, max_step_size
+        self.num_steps = arguments.integer(self, "num_steps", num_steps, least=0)
+        self.max_step_size = arguments.number(self, "max_step_size", max_step_size, positive=True)
+        share = arguments.number(self, "step_size", step_size, positive=True) / max_step_size
+        arguments.number(self, "step_size / max_step_size", share, positive=True, below=1)
+        arguments.number(self, "tempering", tempering, positive=True, below=1)
         if not num_steps:  # Weights without a gradient would be warned of.
             return
-        self.step_logits = self.add_weight(
-            shape=(self.latent_dim,),
-            initializer=keras.initializers.Constant(_logit(step_size / max_step_size)),
-            dtype="float32",
-            name="step_logits",
-        )
-        self.tempering_logit = self.add_weight(
-            shape=(),
-            initializer=keras.initializers.Constant(_logit(tempering)),
-            dtype="float32",
-            name="tempering_logit",
-        )
+        self.step_logits = self._start("step_logits", (self.latent_dim,), share)
+        self.tempering_logit = self._start("tempering_logit", (), tempering)
+
+    def _start(self, name, shape, share):
+        logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
+        return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)
 
     def temperatures(self):
         """sqrt(beta_k) for k from 0 to K: the paper's quadratic scheme, from learned to 1."""
@@ -88,42 +69,27 @@ class HamiltonianVAE(VAE):
         return [1.0 / ((1.0 - start) * part + start) for part in parts]
 
     def flow(self, z, momentum, y, metric=None, training=False):
-        """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10.
-
-        Args:
-            z: Codes, shape (batch, latent_dim).
-            momentum: Of z's shape.
-            y: Targets, shape (batch, ...).
-            metric: What `metric` returned.
-            training: Whether weights are being updated. Defaults to False.
-        """
+        """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10."""
 
         def log_joint(z):
-            return self.log_joint(y, z, training)
+            return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
 
-        roots = self.temperatures()
+        def slope(z):
+            return self.gradient(log_joint, z)
+
+        if not self.num_steps:
+            return z, momentum
+        metric, roots = metric or self.metric(training), self.temperatures()
+        step = self.max_step_size * ops.sigmoid(self.step_logits)
+        here = metric.surroundings(z, slope)
         for k in range(self.num_steps):
-            step = self.max_step_size * ops.sigmoid(self.step_logits)
-            momentum = momentum + 0.5 * step * self.gradient(log_joint, z)
-            z = z + step * momentum
-            momentum = momentum + 0.5 * step * self.gradient(log_joint, z)
+            z, momentum, here = metric.leapfrog(z, momentum, here, slope, step)
             momentum = momentum * roots[k] / roots[k + 1]
         return z, momentum
 
-    def log_joint(self, y, z, training=False):
-        """log p(y, z) of every example, shape (batch,)."""
-        return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
-
     def metric(self, training=False):
-        """What the momenta of a batch depend on beside the codes: here nothing."""
-
-    def momentum_of(self, z, noise, metric):
-        """A momentum at z from standard normal noise."""
-        return noise
-
-    def momentum_log_prob(self, z, momentum, metric):
-        """The log-density of a momentum at z, before tempering: standard normal."""
-        return DiagonalGaussian.standard(momentum).log_prob(momentum)
+        """The space that the codes of a batch move in."""
+        return FlatMetric()
 
     def travel(self, start, y, seed, training):
         """The terms of the bound of paths from these codes: log p(y | zK), and the divergence's.
@@ -132,11 +98,10 @@ class HamiltonianVAE(VAE):
         """
         noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
         metric = self.metric(training)
-        first = self.momentum_of(start, noise, metric)
+        first = metric.momentum(start, noise)
         z, last = self.flow(start, first / self.temperatures()[0], y, metric, training)
-        gained = self.momentum_log_prob(start, first, metric)
-        gained = gained - self.momentum_log_prob(z, last, metric) - self.prior(z).log_prob(z)
-        return self.conditional(z, training).log_prob(y), gained
+        gained = metric.momentum_log_prob(start, first) - metric.momentum_log_prob(z, last)
+        return self.conditional(z, training).log_prob(y), gained - self.prior(z).log_prob(z)
 
     def importance_terms(self, q, y, num_samples, seed, training=False):
         start, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
@@ -152,7 +117,3 @@ class HamiltonianVAE(VAE):
         # The divergence of the start in closed form, which varies less than its estimate.
         divergence = q.kl() + self.prior(start).log_prob(start) + gained
         return self.terms_of(log_likelihood, divergence[:, None])
-
-
-def _logit(share):
-    return math.log(share / (1.0 - share))

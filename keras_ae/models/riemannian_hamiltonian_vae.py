@@ -1,12 +1,10 @@
 """A geometry-based VAE: Chadebec, Thibeau-Sutre, Burgos, Allassonnière 2021, arXiv:2105.00026."""
 
-import math
-
 import keras
 from keras import ops
 
 from keras_ae import arguments
-from keras_ae.metric import LearnedMetric, inverse_root, log_root_determinant, squared, times
+from keras_ae.metric import LearnedMetric
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE
 from keras_ae.seeds import RunSeed
 
@@ -43,9 +41,6 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
     (3, 8)
     """
 
-    FIXED_POINT_TURNS = 3
-    WALK_LEAPS, WALK_STEP = 5, 0.1
-
     def __init__(
         self,
         latent_dim=16,
@@ -59,10 +54,8 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         super().__init__(latent_dim, num_steps, **kwargs)
         self.num_anchors = arguments.integer(self, "num_anchors", num_anchors)
         self.walk_steps = arguments.integer(self, "walk_steps", walk_steps)
-        self.temperature = arguments.number(self, "temperature", temperature, positive=True)
-        self.regularisation = arguments.number(
-            self, "regularisation", regularisation, positive=True
-        )
+        for name, value in (("temperature", temperature), ("regularisation", regularisation)):
+            setattr(self, name, arguments.number(self, name, value, positive=True))
         self.anchors = self.features_to_metric = None
 
     def build_networks(self, shape, target_shape):
@@ -98,54 +91,11 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         matrices = ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
         return LearnedMetric(codes, matrices, self.temperature, self.regularisation)
 
-    def momentum_of(self, z, noise, metric):
-        root = inverse_root(metric.inverse(z))
-        return ops.sum(root * noise[:, :, None], axis=1)
-
-    def momentum_log_prob(self, z, momentum, metric):
-        inverse = metric.inverse(z)
-        square = ops.sum(momentum * times(inverse, momentum), axis=-1)
-        constant = 0.5 * self.latent_dim * math.log(2.0 * math.pi)
-        return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
-
-    def flow(self, z, momentum, y, metric=None, training=False):
-        def log_joint(z):
-            return self.log_joint(y, z, training)
-
-        def geometry(z):
-            """The inverse metric, the metric, and the force of the data, which is not cheap."""
-            inverse = metric.inverse(z)
-            return inverse, squared(inverse_root(inverse)), self.gradient(log_joint, z)
-
-        def force(z, momentum, tensor, data):
-            """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p(y, z)."""
-            squares = momentum[:, :, None] * momentum[:, None, :] - tensor
-            return 0.5 * metric.slope(z, squares) - data
-
-        roots = self.temperatures()
-        inverse, tensor, data = geometry(z) if self.num_steps else (None, None, None)
-        for k in range(self.num_steps):
-            step = self.max_step_size * ops.sigmoid(self.step_logits)
-            half = momentum
-            for _ in range(self.FIXED_POINT_TURNS):
-                half = momentum - 0.5 * step * force(z, half, tensor, data)
-            speed, end = times(inverse, half), z
-            for _ in range(self.FIXED_POINT_TURNS):
-                arrived = times(metric.inverse(end), half)
-                end = z + 0.5 * step * (speed + arrived)
-            z = end
-            inverse, tensor, data = geometry(z)
-            momentum = half - 0.5 * step * force(z, half, tensor, data)
-            momentum = momentum * roots[k] / roots[k + 1]
-        return z, momentum
-
     def loss_terms(self, x, y, training):
         if training:
             recent = ops.concatenate([x, self.anchors])[: self.num_anchors]
             self.anchors.assign(ops.reshape(recent, self.anchors.shape))
         return super().loss_terms(x, y, training)
-
-    # ------------------------------------------------------------------ sampling
 
     def sample_codes(self, num_samples, seed):
         if not isinstance(seed, RunSeed):
@@ -156,22 +106,6 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
 
     def walk(self, anchor, pair):
         """Codes at the end of walks that begin at the codes of the anchors of these numbers."""
-        metric, seed = self.metric(), RunSeed(pair)
+        metric = self.metric()
         start = ops.take(metric.codes, ops.minimum(anchor, self.num_anchors - 1), axis=0)
-
-        def turn(number, z):
-            draws = seed.at(number)
-            momentum = keras.random.normal(ops.shape(z), dtype="float32", seed=draws)
-            density, slope = metric.log_volume_and_slope(z)
-            end, last, arrived = z, momentum, density
-            for _ in range(self.WALK_LEAPS):
-                last = last + 0.5 * self.WALK_STEP * slope
-                end = end + self.WALK_STEP * last
-                arrived, slope = metric.log_volume_and_slope(end)
-                last = last + 0.5 * self.WALK_STEP * slope
-            kinetic = 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
-            uniform = keras.random.uniform(ops.shape(density), dtype="float32", seed=draws)
-            accepted = ops.log(uniform + 1e-20) < arrived - density + kinetic
-            return ops.where(accepted[:, None], end, z)
-
-        return ops.fori_loop(0, self.walk_steps, turn, start)
+        return metric.walk(start, self.walk_steps, RunSeed(pair))
