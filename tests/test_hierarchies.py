@@ -295,7 +295,7 @@ def priors_and_posteriors(model, x):
             both = ops.concatenate([h, a], axis=1)
             found.append((p, statistics(block.statistics(block.posterior(both)))))
             h = h + block.project(z)
-            h = h + block.residual.last(block.residual.network(h))
+            h = h + block.residual.last(block.residual.hidden(h))
     return arrays(*draws), found, ops.convert_to_numpy(divergence)
 
 

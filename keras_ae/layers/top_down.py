@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_ae.layers.stochastic import StochasticLayer
+
 
 class LearnedStart(keras.layers.Layer):
     """The learned vector that the stream starts from, once for each row of its argument."""
@@ -19,32 +21,43 @@ class LearnedStart(keras.layers.Layer):
 
 
 class Residual(keras.layers.Layer):
-    """h + last(network(h))."""
+    """h + last(hidden(h)).
 
-    def __init__(self, network, width, initializer, **kwargs):
+    `mlp(name, width, units)` makes a network from (batch, width), and `scaled()` the initialiser of
+    what is added to the stream.
+    """
+
+    def __init__(self, mlp, width, scaled, **kwargs):
         super().__init__(**kwargs)
-        self.network = network
+        self.hidden = mlp(f"{self.name}_hidden", width, (width,))
         self.last = keras.layers.Dense(
-            width, kernel_initializer=initializer, dtype=self.dtype_policy, name="last"
+            width, kernel_initializer=scaled(), dtype=self.dtype_policy, name="last"
         )
 
     def build(self, h_shape):
-        self.last.build(self.network.output_shape)
+        self.last.build(self.hidden.output_shape)
 
     def call(self, h, training=False):
-        return h + self.last(self.network(h, training=training))
+        return h + self.last(self.hidden(h, training=training))
 
 
 class TopDownBlock(keras.layers.Layer):
-    """h -> h + project(z) -> h + residual(h), where z is drawn given h."""
+    """h -> h + project(z) -> h + residual(h), where z of so many dimensions is drawn given h.
 
-    def __init__(self, prior, posterior, layer, project, residual, **kwargs):
+    `mlp` and `scaled` are as in `Residual`.
+    """
+
+    def __init__(self, mlp, dimensions, width, scaled, **kwargs):
         super().__init__(**kwargs)
-        self.prior, self.posterior, self.layer = prior, posterior, layer
-        self.project, self.residual = project, residual
-        self.statistics = keras.layers.Dense(
-            2 * layer.width, dtype=self.dtype_policy, name="statistics"
+        self.prior = mlp(f"{self.name}_prior", width, (width,))
+        self.posterior = mlp(f"{self.name}_posterior", 2 * width, (width,))
+        self.layer = StochasticLayer(dimensions, "zeros", name="layer")
+        options = {"dtype": self.dtype_policy}
+        self.statistics = keras.layers.Dense(2 * dimensions, name="statistics", **options)
+        self.project = keras.layers.Dense(
+            width, kernel_initializer=scaled(), name="project", **options
         )
+        self.residual = Residual(mlp, width, scaled, name=f"{self.name}_residual", **options)
 
     def build(self, h_shape):
         self.statistics.build(self.posterior.output_shape)

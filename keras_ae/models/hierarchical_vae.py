@@ -93,8 +93,8 @@ class HierarchicalVAE(VAE):
         raise NotImplementedError
 
     def code(self, draws):
-        """The code of the layers' draws."""
-        raise NotImplementedError
+        """The code of the layers' draws: here all of them, side by side."""
+        return ops.concatenate(draws, axis=-1)
 
     def current_layer_weights(self):
         """The factors of the layers' divergences at this step, shape (num_layers,)."""

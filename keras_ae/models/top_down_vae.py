@@ -1,13 +1,10 @@
 """Very Deep VAEs: Child 2020, arXiv:2011.10650; its blocks, small and over vectors."""
 
-import numbers
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae import arguments
-from keras_ae.layers import StochasticLayer
 from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
 from keras_ae.models.hierarchical_vae import HierarchicalVAE
 
@@ -23,10 +20,8 @@ class TopDownVAE(HierarchicalVAE):
     leaps of `kl_loss`, which `keras.optimizers.Adam(global_clipnorm=...)` tames.
 
     Pictures meet the stream through the encoder and the decoder: the latent variables are vectors,
-    as at the paper's lowest resolution, and none are spatial.
-
-    The code is the blocks' z side by side, the first block's first. The decoder reads `latent_dim`
-    linear functions of the last h.
+    as at the paper's lowest resolution, and none are spatial. The code is the blocks' z side by
+    side. The decoder reads `latent_dim` linear functions of the last h.
 
     Args:
         latent_dim: Dimensions of the code, which the blocks share evenly. Defaults to 16.
@@ -53,11 +48,9 @@ class TopDownVAE(HierarchicalVAE):
     """
 
     def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
-        is_size = isinstance(latent_dim, numbers.Integral) and latent_dim > 0
-        most = int(latent_dim) if is_size else 1
-        number = min(4, most) if num_blocks is None else num_blocks
+        latent_dim = arguments.integer(self, "latent_dim", latent_dim)
+        number = min(4, latent_dim) if num_blocks is None else num_blocks
         arguments.integer(self, "num_blocks", number)
-        arguments.integer(self, "width", width)
         object.__setattr__(self, "num_layers", number)
         super().__init__(latent_dim, layer_weights, **kwargs)
         if number > self.latent_dim:
@@ -65,9 +58,8 @@ class TopDownVAE(HierarchicalVAE):
                 f"TopDownVAE: num_blocks={number} is more than latent_dim={latent_dim}, which the "
                 "blocks share. Lower the former or raise the latter."
             )
-        rest = self.latent_dim % number
-        self.layer_dims = tuple(self.latent_dim // number + (i < rest) for i in range(number))
-        self.width = width
+        self.layer_dims = tuple(map(len, np.array_split(range(self.latent_dim), number)))
+        self.width = arguments.integer(self, "width", width)
         self.upward, self.blocks = [], []
 
     def code_width(self):
@@ -79,36 +71,23 @@ class TopDownVAE(HierarchicalVAE):
         self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))
         for number, size in enumerate(self.layer_dims, start=1):
-            self.upward.append(self._residual(f"up_{number}"))
-            stream = self.upward[-1](stream)
+            up = Residual(self.mlp, width, self.scaled, dtype=dtype, name=f"up_{number}")
             block = TopDownBlock(
-                self.mlp(f"block_{number}_prior", width, (width,)),
-                self.mlp(f"block_{number}_posterior", 2 * width, (width,)),
-                StochasticLayer(size, "zeros", name=f"block_{number}_layer"),
-                keras.layers.Dense(
-                    width,
-                    kernel_initializer=self._scaled(),
-                    dtype=dtype,
-                    name=f"block_{number}_project",
-                ),
-                self._residual(f"block_{number}_residual"),
-                dtype=dtype,
-                name=f"block_{number}",
+                self.mlp, size, width, self.scaled, dtype=dtype, name=f"block_{number}"
             )
+            stream = up(stream)
             h, _, _ = block(h, stream)
+            self.upward.append(up)
             self.blocks.append(block)
         self.read_out = keras.layers.Dense(
             self.latent_dim, kernel_initializer="lecun_uniform", dtype=dtype, name="read_out"
         )
         self.read_out(h)
 
-    def _scaled(self):
+    def scaled(self):
+        """Of the weights that add to a stream."""
         # By the inputs alone: averaged with the stream's width, a narrow z would move it little.
         return keras.initializers.VarianceScaling(1.0 / self.num_layers, "fan_in", "uniform")
-
-    def _residual(self, name):
-        network = self.mlp(f"{name}_hidden", self.width, (self.width,))
-        return Residual(network, self.width, self._scaled(), dtype=self.dtype_policy, name=name)
 
     def evidence(self, x, training):
         features = self.encoder(x, training=training)
@@ -125,9 +104,6 @@ class TopDownVAE(HierarchicalVAE):
             draws.append(z)
             parts.append(ops.sum(divergence, axis=-1))
         return draws, self.read_out(h), ops.stack(parts, axis=1)
-
-    def code(self, draws):
-        return ops.concatenate(draws, axis=-1)
 
     def conditional(self, z, training=False):
         h = self.start(z)
