@@ -10,6 +10,34 @@ from keras_ae import backend, inputs
 class Loops(backend.TrainStep, keras.Model):
     """The part of `keras_ae.Autoencoder` that reads data."""
 
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
+        """As of every Keras model, but for the losses, which are the model's own.
+
+        Args:
+            optimizer: An optimiser or its name. Defaults to "rmsprop".
+            loss, loss_weights: None.
+            **kwargs: `metrics`, `run_eagerly`, `jit_compile` and the others of
+                `keras.Model.compile`.
+
+        Raises:
+            ValueError: If a loss or weights of losses are given; the model stays as it was.
+        """
+        given = {"loss": loss, "loss_weights": loss_weights}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"compile({name}={value!r}): {type(self).__name__} defines its own losses, "
+                    f"{', '.join(self.objective)}. Leave {name} out; the constructor takes what "
+                    "can be chosen, such as reconstruction_loss= or likelihood=."
+                )
+        super().compile(optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        # As Keras does it where `compile` is its own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def check_data(self, x, name="x"):
         """A checked array of inputs, for which the model is built if it was not."""
         if inputs.is_tf_dataset(x):
@@ -258,21 +286,6 @@ class Loops(backend.TrainStep, keras.Model):
         if self.built and self.optimizer is not None and not self.optimizer.built:
             with backend.building_scope(self):
                 self.optimizer.build(self.trainable_variables)
-
-    @property
-    def loss(self):
-        """None: the losses are the model's own."""
-        return None
-
-    @loss.setter
-    def loss(self, value):
-        # `compile` assigns its argument here; were it overridden, Keras would skip it on load.
-        if value is not None:
-            raise ValueError(
-                f"compile(loss={value!r}): {type(self).__name__} defines its own losses, "
-                f"{', '.join(self.objective)}. Leave loss out; the constructor takes what can be "
-                "chosen, such as reconstruction_loss= or likelihood=."
-            )
 
 
 def _remaining_steps(batches, steps):

@@ -130,6 +130,11 @@ TO_A_MODEL = {
         ValueError,
         ["loss='mse'", "Leave loss out"],
     ),
+    "compile with weights": (
+        lambda m: m.compile("adam", loss_weights={"kl_loss": 2.0}),
+        ValueError,
+        ["loss_weights={'kl_loss': 2.0}", "Leave loss_weights out"],
+    ),
     "build again": (lambda m: m.build((None, 9)), ValueError, ["(6,)", "(9,)", "new model"]),
 }
 
@@ -201,12 +206,16 @@ def unharmed(model, before):
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_misuse_of_a_model(name):
-    model = zoo.fitted(name)
-    before = state(model)
+    model = zoo.trained(name)
+    before, optimizer = state(model), model.optimizer
     cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.VARIATIONAL else {})
+
+    options = {"batch_size": 48, "verbose": 0, "return_dict": True}
+    figures = model.evaluate(X, **options)
 
     def after(case):
         assert unharmed(model, before), f"{case} changed the model"
+        assert model.optimizer is optimizer, f"{case} changed its optimiser"
 
     check_all(
         {
@@ -215,6 +224,7 @@ def test_every_misuse_of_a_model(name):
         },
         after,
     )
+    assert model.evaluate(X, **options) == figures
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
