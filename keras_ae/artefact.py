@@ -120,7 +120,10 @@ def _write_saved_model(model, folder):
         ]
         archive.add_endpoint(name, with_seed(function) if "seed" in arguments else function, specs)
     _add_sample(model, archive, RunSeed)
-    archive.write_out(str(folder), verbose=False)
+    # Endpoints are for inference, and the gradients of JAX's take as long and as much room as they.
+    gradients = keras.config.backend() != "jax"
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=gradients)
+    archive.write_out(str(folder), options, verbose=False)
 
 
 @contextlib.contextmanager

@@ -461,6 +461,8 @@ class Autoencoder(Loops):
     def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
         """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
 
+        The endpoints are for inference; through those of a model on JAX no gradient goes.
+
         Args:
             filepath: Folder to make. It appears whole or not at all.
             format: "tf_saved_model", or another format of `keras.Model.export`.
