@@ -7,6 +7,7 @@ from keras_ae import flows as flows
 from keras_ae import layers as layers
 from keras_ae import likelihoods as likelihoods
 from keras_ae import losses as losses
+from keras_ae import metric as metric
 from keras_ae import networks as networks
 from keras_ae import schedules as schedules
 from keras_ae.artefact import load as load
