@@ -55,7 +55,7 @@ class TopDownBlock(keras.layers.Layer):
         options = {"dtype": self.dtype_policy}
         self.statistics = keras.layers.Dense(2 * dimensions, name="statistics", **options)
         self.project = keras.layers.Dense(
-            width, kernel_initializer=scaled(), name="project", **options
+            width, kernel_initializer=scaled(), name=f"{self.name}_project", **options
         )
         self.residual = Residual(mlp, width, scaled, name=f"{self.name}_residual", **options)
 
