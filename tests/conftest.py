@@ -1,5 +1,7 @@
-"""What every test needs: a quiet backend, a fixed seed, and temporary places."""
+"""What every test needs: a quiet backend, a fixed seed, temporary places, and an order."""
 
+import collections
+import gc
 import os
 import tempfile
 
@@ -15,21 +17,18 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _programs.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # A program of one operation compiles in half the time without them.
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+import zoo  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
     keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fresh_start():
-    """No file's graphs left behind for the next; once a test would triple the time."""
-    yield
-    keras.utils.clear_session()
 
 
 @pytest.fixture
@@ -42,3 +41,48 @@ def on_tensorflow():
 def exports():
     if keras.config.backend() == "torch":
         pytest.skip("a SavedModel cannot be written from torch, which test_artefact.py shows")
+
+
+# ------------------------------------------------------------------ order, and what is left behind
+
+
+def neighbours(item):
+    """What an item belongs with: the tests that share its expensive parts."""
+    marker = item.get_closest_marker("xdist_group")
+    return marker.args[0] if marker else item.nodeid.split("::")[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """One process runs all tests of a model, which is trained and compiled there alone."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(name))
+    if keras.config.backend() == "jax" and not zoo.WHOLE_ZOO:
+        skip_parameters(item for item in items if item.get_closest_marker("formula"))
+
+
+def skip_parameters(items):
+    """Of every test the first and the last parameters are left."""
+    tests = collections.defaultdict(list)
+    for item in items:
+        tests[item.nodeid.split("[")[0]].append(item)
+    reason = "JAX compiles each operation for each shape: the first and the last are tried there"
+    for same in tests.values():
+        for item in same[1:-1]:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish():
+    """What is there stays there: no collection of garbage need visit a million objects again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """No graphs left behind for other tests; after every test it would triple the time."""
+    if nextitem is None or neighbours(item) != neighbours(nextitem):
+        keras.utils.clear_session()
+        gc.freeze()

@@ -171,13 +171,13 @@ def test_sample_weights_reach_the_gradient():
 
 @every_model
 def test_history_holds_every_declared_loss(name):
-    model = zoo.eager(name)
-    history = model.fit(zoo.data(), validation_data=zoo.data(), verbose=0).history
+    model = zoo.trained(name)
+    history = model.history.history
     names = {"loss", *model.objective, *sum(model.players.values(), ()), *model.diagnostics}
     assert set(history) == names | {f"val_{n}" for n in names}
     weights = {k: float(v) for k, v in model.loss_weights().items()}
-    total = sum(weights.get(n, 1.0) * history[n][0] for n in model.objective)
-    assert history["loss"][0] == pytest.approx(total, rel=1e-5)
+    total = sum(weights.get(n, 1.0) * history[n][-1] for n in model.objective)
+    assert history["loss"][-1] == pytest.approx(total, rel=1e-5)
 
 
 # ------------------------------------------------------------------ training
@@ -185,13 +185,9 @@ def test_history_holds_every_declared_loss(name):
 
 @every_model
 def test_training_lowers_the_loss(name):
-    model = zoo.compiled(name)
-    # One long epoch: each begins with a pause.
-    x = np.tile(zoo.data(), (40, 1))
-    before = model.evaluate(zoo.data(), return_dict=True, verbose=0)
-    model.fit(x, batch_size=16, verbose=0)
-    after = model.evaluate(zoo.data(), return_dict=True, verbose=0)
-    assert after["reconstruction_loss"] < 0.97 * before["reconstruction_loss"]
+    model = zoo.trained(name)
+    after = model.history.history["val_reconstruction_loss"][-1]
+    assert after < 0.97 * model.before["reconstruction_loss"]
 
 
 @foundation
@@ -301,6 +297,8 @@ def test_compiled_by_xla_it_trains(name):
 
 @every_model
 def test_mixed_precision(name):
+    if BACKEND == "jax" and name not in zoo.FOUNDATION:
+        pytest.skip("what a model mixes up TensorFlow refuses; JAX casts it and takes long")
     check_precision(name, "mixed_float16")
 
 
@@ -353,9 +351,14 @@ def test_regularisers_belong_to_the_loss(name):
 
 @every_model
 def test_learning_stays_inside_the_players(name):
-    """Zeroing one player's losses leaves exactly that player's weights still."""
+    """Zeroing one player's losses leaves exactly that player's weights still.
+
+    With networks of the user's own, which the players' groups must hold.
+    """
     cls = type(zoo.MODELS[name]())
     players = [None, *cls.players]
+    if BACKEND == "jax" and len(players) == 1 and name not in zoo.FOUNDATION:
+        pytest.skip("there is one player, as in the foundation's models, and JAX takes long")
     for silenced in players:
 
         class Silenced(cls):
@@ -364,9 +367,11 @@ def test_learning_stays_inside_the_players(name):
                 names = self.objective if silenced is None else self.players[silenced]  # noqa: B023
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
-        model = Silenced(2, **zoo.OPTIONS)
-        model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+        networks = zoo.own_networks()
+        model = Silenced(2, **zoo.OPTIONS, **networks)
+        model.compile(keras.optimizers.SGD(0.1), run_eagerly=BACKEND != "jax")
         model.build((None, 6))
+        assert {"encoder": model.encoder, "decoder": model.decoder} == networks
         before = [[v.numpy().copy() for v in group] for group in model.variable_groups()]
         model.fit(zoo.data(), batch_size=48, verbose=0)
         for player, group, old in zip(players, model.variable_groups(), before, strict=True):
@@ -428,42 +433,24 @@ def test_gradients_flow_through_the_calls(name):
     model = zoo.trained(name)
     x = zoo.data(3) * 0.5 + 0.25
     step = np.zeros_like(x)
-    step[1, 2] = 1e-2
+    step[1, 2] = 1e-3
 
     def total(values):
         return ops.sum(ops.square(model.reconstruct(values)))
 
-    gradient = gradient_of(total, x)
+    gradient = zoo.gradient(total, x)
     above, below = ((model.reconstruct(x + sign * step) ** 2).sum() for sign in (1, -1))
-    assert gradient[1, 2] == pytest.approx((above - below) / 2e-2, rel=0.05, abs=1e-3)
+    assert gradient[1, 2] == pytest.approx((above - below) / 2e-3, rel=0.05, abs=5e-3)
     assert np.abs(gradient).max() > 0
-
-
-def gradient_of(function, x):
-    if BACKEND == "tensorflow":
-        import tensorflow as tf
-
-        tensor = tf.constant(x)
-        with tf.GradientTape() as tape:
-            tape.watch(tensor)
-            value = function(tensor)
-        return tape.gradient(value, tensor).numpy()
-    if BACKEND == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(jax.numpy.asarray(x)))
-    import torch
-
-    tensor = torch.tensor(x, requires_grad=True)
-    function(tensor).backward()
-    return tensor.grad.numpy()
 
 
 @variational
 def test_the_likelihood_is_differentiable(name):
+    if BACKEND == "jax" and not zoo.overrides(name, "posterior", "prior", "importance_terms"):
+        pytest.skip("it is VAE's likelihood, and JAX takes long")
     model = zoo.trained(name)
     x = zoo.data(3)
-    gradient = gradient_of(
+    gradient = zoo.gradient(
         lambda v: ops.sum(model.log_likelihood(v, num_samples=4, seed=0)), x * 0.5 + 0.25
     )
     assert np.all(np.isfinite(gradient)) and np.abs(gradient).max() > 0
@@ -541,15 +528,13 @@ def test_summary(name, capsys):
 
 @every_model
 def test_your_own_networks(name):
-    x = zoo.data()
-    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
-    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
-    model = zoo.compiled(name, encoder=encoder, decoder=decoder)
-    model.fit(x, verbose=0)
-    assert model.encoder is encoder and model.decoder is decoder
+    """Whose training `test_learning_stays_inside_the_players` shows."""
+    x, networks = zoo.data(), zoo.own_networks()
+    model = zoo.make(name, **networks)
     again = type(model).from_config(model.get_config())
-    again.build((None, 6))
-    assert again.encoder is not encoder
+    for each in (model, again):
+        each.build((None, 6))
+    assert model.encoder is networks["encoder"] and again.encoder is not model.encoder
     again.set_weights(model.get_weights())
     np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
 
@@ -557,6 +542,8 @@ def test_your_own_networks(name):
 @foundation
 @pytest.mark.parametrize("shape", [(6,), (8, 8, 1), (5, 3)], ids=["dense", "conv", "recurrent"])
 def test_networks_fit_the_data(name, shape):
+    if BACKEND == "jax" and not zoo.overrides(name, "build_networks"):
+        pytest.skip("it has AE's or VAE's networks, and JAX takes long")
     x = np.random.default_rng(0).integers(0, 2, (8, *shape)).astype("float32")
     options = {"units": (4,)} | ({"filters": (2, 2)} if len(shape) == 3 else {})
     model = zoo.eager(name, network_options=options)
@@ -608,12 +595,13 @@ def test_clone_model(name):
 
 @every_model
 def test_a_saved_model_goes_on_as_if_never_saved(name, tmp_path):
-    model = zoo.fitted(name)
+    model = zoo.eager(name)
+    model.fit(zoo.data(), epochs=1, batch_size=16, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras_ae.load(tmp_path / "model.keras")
     assert same(zoo.weights(model), zoo.weights(loaded))
     for m in (model, loaded):
-        m.fit(zoo.data(), initial_epoch=1, epochs=3, batch_size=16, verbose=0)
+        m.fit(zoo.data(), initial_epoch=1, epochs=2, batch_size=16, verbose=0)
     assert same(zoo.weights(model), zoo.weights(loaded))
 
 

@@ -1,7 +1,5 @@
 """Corruptions: what they change and how often, their seeds, dtypes, configuration and errors."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
@@ -247,7 +245,3 @@ def test_get_lists_the_names_when_nothing_is_close():
 def test_get_refuses_what_cannot_corrupt(identifier):
     with pytest.raises(ValueError, match="is not a corruption; give one of 'gaussian'"):
         corruptions.get(identifier)
-
-
-def test_examples_run():
-    assert doctest.testmod(corruptions).failed == 0

@@ -1,13 +1,11 @@
 """Distributions against SciPy, torch.distributions, numerical integrals and their own samples."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from zoo import gradient
 
-from keras_ae import distributions
 from keras_ae.distributions import (
     Bernoulli,
     Categorical,
@@ -26,27 +24,6 @@ LOGITS = np.array(LOGITS + [-logit for logit in reversed(LOGITS[:-1])], "float32
 
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
-
-
-def gradient(function, value):
-    """The derivative of the sum of function's values, on whichever backend is in use."""
-    value = np.asarray(value, "float32")
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        value = tf.constant(value)
-        with tf.GradientTape() as tape:
-            tape.watch(value)
-            total = tf.reduce_sum(function(value))
-        return tape.gradient(total, value).numpy()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.array(jax.grad(lambda value: function(value).sum())(value))
-    import torch
-
-    value = torch.tensor(value, requires_grad=True)
-    return torch.autograd.grad(function(value).sum(), value)[0].numpy()
 
 
 def compiled(function):
@@ -434,7 +411,3 @@ def test_a_batch_of_one_broadcasts():
 def test_parameters_cannot_be_replaced():
     with pytest.raises(AttributeError):
         Bernoulli(np.zeros((1, 2))).logits = np.ones((1, 2))
-
-
-def test_examples_run():
-    assert doctest.testmod(distributions).failed == 0

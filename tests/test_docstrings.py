@@ -27,6 +27,8 @@ def test_the_examples_run(name, tmp_path, monkeypatch):
     tests = examples(name)
     if not tests:
         pytest.skip("no examples here")
+    if keras.config.backend() == "jax":
+        pytest.skip("no example depends on the backend, and JAX takes long")
     if name in EXPORTING and keras.config.backend() == "torch":
         pytest.skip("torch exports no SavedModel")
     monkeypatch.chdir(tmp_path)

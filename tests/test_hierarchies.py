@@ -426,15 +426,12 @@ def test_free_bits_are_counted_by_layer(name, layer_weights):
 
 
 @hierarchical
-@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_nothing_overflows_at_ten_times_the_learning_rate(name, value):
-    x = np.full((32 * 25, 6), value, "float32")
+def test_nothing_overflows_at_a_hundred_times_the_learning_rate(name):
     given = {"upper_dims": (2, 1)} if name == "LadderVAE" else {"layer_weights": None}
     model = zoo.compiled(name, keras.optimizers.Adam(0.1), **given)
-    history = model.fit(x, epochs=8, batch_size=32, verbose=0).history  # 200 steps.
-    assert all(np.all(np.isfinite(values)) for values in history.values())
-    assert all(np.all(np.isfinite(w)) for w in zoo.weights(model))
-    assert np.all(np.isfinite(model.log_likelihood(x[:4], num_samples=16, seed=0)))
+    zoo.assert_trains_on_blank_pictures(model)
+    blank = np.zeros((4, 6), "float32")
+    assert np.all(np.isfinite(model.log_likelihood(blank, num_samples=16, seed=0)))
     assert np.all(np.isfinite(model.sample(4, seed=0)))
 
 

@@ -34,7 +34,7 @@ ARROWS = {
         "schedules",
         "seeds",
     },
-    "autoencoder": {"artefact", "backend", "calls", "loops", "networks", "seeds"},
+    "autoencoder": {"arguments", "artefact", "backend", "calls", "loops", "networks", "seeds"},
     "loops": {"backend", "inputs"},
     "artefact": {"autoencoder", "seeds"},
     "calls": {"backend", "seeds"},
@@ -67,11 +67,6 @@ FRAMEWORKS = {
 # Parts that load none of them before they are used.
 LAZY = {"datasets", "artefact"}
 MOST_LINES = 800
-
-
-@pytest.fixture(autouse=True)
-def fresh_start():
-    """Nothing here runs a backend, whose state takes longer to clear than to read a file."""
 
 
 def part_of(file):

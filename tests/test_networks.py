@@ -1,6 +1,5 @@
 """The default networks: exact shapes, stable names, options, masks and error messages."""
 
-import doctest
 import json
 import math
 
@@ -9,6 +8,8 @@ import numpy as np
 import pytest
 
 from keras_ae import networks
+
+pytestmark = pytest.mark.formula
 
 SHAPES = [
     (784,),
@@ -522,9 +523,3 @@ def test_widths_are_positive_integers(value):
         networks.discriminator(2, value)
     with pytest.raises(ValueError, match="networks.discriminator: units="):
         networks.discriminator(2, units=(value,))
-
-
-def test_the_examples_run():
-    results = doctest.testmod(networks)
-    assert results.attempted > 0
-    assert results.failed == 0

@@ -1,12 +1,9 @@
 """Schedules at their turning points, in eager code and in graphs, and their configuration."""
 
-import doctest
-
 import keras
 import numpy as np
 import pytest
 
-from keras_ae import schedules
 from keras_ae.schedules import Cyclical, LinearWarmUp
 
 
@@ -106,7 +103,3 @@ def test_bad_values_are_refused(make, name, value):
 def test_bad_ramps_are_refused(ramp):
     with pytest.raises(ValueError, match=rf"Cyclical: ramp={ramp!r} .* must lie in \(0, 1\]"):
         Cyclical(10, ramp=ramp)
-
-
-def test_examples_run():
-    assert doctest.testmod(schedules).failed == 0

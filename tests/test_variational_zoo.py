@@ -365,9 +365,4 @@ def test_no_loss_leaves_the_numbers(name):
     """200 steps at ten times the usual rate on pictures that are all alike."""
     if keras.config.backend() != "tensorflow" and name not in zoo.FOUNDATION:
         pytest.skip("the same arithmetic on every backend: tried on TensorFlow")
-    for value in (0.0, 1.0, 0.5):
-        x = np.full((16, WIDTH), value, "float32")
-        model = zoo.compiled(name, keras.optimizers.Adam(0.01))
-        history = model.fit(np.tile(x, (200, 1)), batch_size=16, verbose=0).history
-        assert all(np.all(np.isfinite(values)) for values in history.values()), history
-        assert all(np.all(np.isfinite(w)) for w in zoo.weights(model))
+    zoo.assert_trains_on_blank_pictures(zoo.compiled(name, keras.optimizers.Adam(0.01)))
