@@ -202,7 +202,7 @@ def total_correlation(model, x, seed):
 
 def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
     """Sprites of known factors: the total correlation at least halved, and what that costs."""
-    indices = np.random.default_rng(seed).permutation(datasets.SPRITES_COUNT)
+    indices = np.random.default_rng(seed).permutation(math.prod(datasets.SPRITES_FACTORS.values()))
     train, test = np.split(indices[: sum(SPRITES.values())], [SPRITES["train"]])
     train, test = (datasets.sprites_images(part).reshape(-1, 64 * 64) for part in (train, test))
     for name in models:
@@ -265,7 +265,7 @@ def samples(epochs=10, seed=0, models=SAMPLED_MODELS, pictures=None):
     judge = classifier_features(train, labels, seed, ["last"])
 
     def distance(pictures):
-        return frechet_distance(*(judge.predict(p, verbose=0)[0] for p in (pictures, test)))
+        return frechet_distance(*(judge.predict(p, verbose=0) for p in (pictures, test)))
 
     rows = []
     for name in models:

@@ -1,5 +1,7 @@
 """Hyperspherical VAE: Davidson et al. 2018, arXiv:1804.00891."""
 
+import math
+
 from keras import ops
 
 from keras_ae.distributions import UniformSphere, VonMisesFisher
@@ -11,7 +13,7 @@ class HypersphericalVAE(VAE):
 
     `encode` gives the mean direction, and `kl_loss` is the paper's closed form. The
     concentration is at least 1, as in the authors' code, and the encoder gives it in units of
-    latent_dim.
+    latent_dim. The decoder reads codes times the root of latent_dim, numbers of unit variance.
 
     Args:
         latent_dim: Numbers of a code, m of at least 2: the sphere has m - 1 dimensions. Defaults
@@ -61,6 +63,10 @@ class HypersphericalVAE(VAE):
         # What a concentration means grows with the dimensions.
         concentration = 1.0 + self.latent_dim * ops.softplus(concentration)
         return VonMisesFisher(direction, concentration)
+
+    def conditional(self, z, training=False):
+        # Numbers of about unit variance, which the initialisers of networks are meant for.
+        return super().conditional(math.sqrt(self.latent_dim) * z, training)
 
     def prior(self, like):
         """p(z), uniform on the sphere, over codes shaped as a given tensor."""
