@@ -142,8 +142,11 @@ def gradient(function, value):
 
 
 def overrides(name, *methods):
-    """Whether a model has code of its own in place of one of these methods of AE's or VAE's."""
-    if name in ("AE", "VAE"):
+    """Whether a model has code of its own in place of one of these methods of AE's or VAE's.
+
+    The foundation's models are tried with everything.
+    """
+    if name in FOUNDATION:
         return True
     inherited = {*keras_ae.AE.__mro__, *keras_ae.VAE.__mro__}
     own = [cls for cls in getattr(keras_ae, name).__mro__ if cls not in inherited]
