@@ -9,8 +9,6 @@ import pytest
 
 from keras_ae import networks
 
-pytestmark = pytest.mark.formula
-
 SHAPES = [
     (784,),
     (28, 28, 1),
