@@ -1,5 +1,7 @@
 """What the variational models minimise: closed forms, NumPy sums, the VAE that each contains."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -283,6 +285,22 @@ def test_dip_vae_by_hand(variant):
     assert terms["diagonal_loss"] == pytest.approx(diagonal, rel=1e-4)
     weight = 30.0 if variant == "i" else 3.0
     assert model.loss_weights()["diagonal_loss"] == weight
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("BetaVAE", {"beta": np.float32(2)}),
+        ("BetaTCVAE", {"dataset_size": np.int64(50)}),
+        ("DIPVAE", {"off_diagonal_weight": np.float32(2)}),
+        ("PerceptualVAE", {"weight": np.float32(2)}),
+        ("HamiltonianVAE", {"num_steps": np.int64(1)}),
+    ],
+)
+def test_numbers_of_numpy_are_numbers(name, given):
+    config = json.loads(json.dumps(getattr(keras_ae, name)(**given).get_config()))
+    ((argument, value),) = given.items()
+    assert config[argument] == value
 
 
 def test_the_second_variant_counts_the_codes_own_variance():

@@ -42,20 +42,17 @@ class DIPVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.variant = arguments.choice(self, "variant", variant, ("i", "ii"))
-        if diagonal_weight is None and isinstance(off_diagonal_weight, (int, float)):
-            diagonal_weight = (10.0 if variant == "i" else 1.0) * off_diagonal_weight
-        self.factors = {
-            "off_diagonal_weight": off_diagonal_weight,
-            "diagonal_weight": diagonal_weight,
-        }
-        for name, value in self.factors.items():
-            arguments.number(self, name, value)
+        weight = arguments.number(self, "off_diagonal_weight", off_diagonal_weight)
+        if diagonal_weight is None:
+            diagonal_weight = (10.0 if variant == "i" else 1.0) * weight
+        self.off_diagonal_weight = weight
+        self.diagonal_weight = arguments.number(self, "diagonal_weight", diagonal_weight)
 
     def loss_weights(self):
         return {
             **super().loss_weights(),
-            "off_diagonal_loss": self.factors["off_diagonal_weight"],
-            "diagonal_loss": self.factors["diagonal_weight"],
+            "off_diagonal_loss": self.off_diagonal_weight,
+            "diagonal_loss": self.diagonal_weight,
         }
 
     def loss_terms(self, x, y, training):
