@@ -5,6 +5,10 @@ import gc
 import os
 import tempfile
 
+import pytest
+
+# Keras is imported where it is used: the process that only hands out the tests goes without.
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # Two processes with torch's threads on every core each would wait for one another.
@@ -21,24 +25,26 @@ if os.environ.get("KERAS_BACKEND") == "jax":
     # A program of one operation compiles in half the time without them.
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
-import keras  # noqa: E402
-import pytest  # noqa: E402
-import zoo  # noqa: E402
-
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
 def on_tensorflow():
+    import keras
+
     if keras.config.backend() != "tensorflow":
         pytest.skip("concerns the TensorFlow backend")
 
 
 @pytest.fixture
 def exports():
+    import keras
+
     if keras.config.backend() == "torch":
         pytest.skip("a SavedModel cannot be written from torch, which test_artefact.py shows")
 
@@ -55,6 +61,9 @@ def neighbours(item):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """One process runs all tests of a model, which is trained and compiled there alone."""
+    import keras
+    import zoo
+
     for item in items:
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
         if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
@@ -83,6 +92,8 @@ def pytest_collection_finish():
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
     """No graphs left behind for other tests; after every test it would triple the time."""
+    import keras
+
     if nextitem is None or neighbours(item) != neighbours(nextitem):
         keras.utils.clear_session()
         gc.freeze()
