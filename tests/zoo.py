@@ -141,6 +141,20 @@ def gradient(function, value):
     return torch.autograd.grad(function(value).sum(), value)[0].numpy()
 
 
+def compute(function, *arguments):
+    """What a function returns, as NumPy arrays: on JAX by one program.
+
+    Op by op JAX would compile each operation for each shape. Large arrays must be arguments: of a
+    constant with more than 32,768 elements XLA's CPU compiler (jaxlib 0.10.2) loses the rest.
+    """
+    arguments = [keras.ops.convert_to_tensor(value) for value in arguments]
+    if keras.config.backend() == "jax":
+        import jax
+
+        function = jax.jit(function)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, function(*arguments))
+
+
 def overrides(name, *methods):
     """Whether a model has code of its own in place of one of these methods of AE's or VAE's.
 
