@@ -26,10 +26,10 @@ pytestmark = pytest.mark.xdist_group("backends")
 HERE = pathlib.Path(__file__).resolve().parent
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-# TensorFlow against both others, and both against TensorFlow.
-OTHERS = [n for n in INSTALLED if n != BACKEND and "tensorflow" in (n, BACKEND)]
-# All models on TensorFlow's files; the others' files differ in nothing that a model's code decides.
-NAMES = list(zoo.MODELS) if BACKEND == "tensorflow" else zoo.FOUNDATION
+OTHERS = [name for name in INSTALLED if name != BACKEND]
+# All models where all three can answer, but for JAX's files, of which five models' are enough: the
+# files differ in nothing that a model's code decides.
+NAMES = list(zoo.MODELS) if len(OTHERS) == 2 and BACKEND != "jax" else zoo.FOUNDATION
 
 
 @contextlib.contextmanager
@@ -74,7 +74,8 @@ def write_answers(folder):
 
 def answers_of(model):
     x = zoo.data(6, seed=1)
-    z = np.random.default_rng(2).normal(size=(5, 2)).astype("float32")
+    # Well inside the ball of PoincareVAE, whose distances lose their digits at the rim.
+    z = np.random.default_rng(2).uniform(-0.6, 0.6, (5, 2)).astype("float32")
     answers = {
         "encode": model.encode(x),
         "decode": model.decode(z),
@@ -101,7 +102,8 @@ def folder(tmp_path_factory):
     keras.utils.set_random_seed(0)
     write_models(folder)
     command = (
-        "import pathlib, sys, test_backends_agree as t; t.write_answers(pathlib.Path(sys.argv[1]))"
+        "import conftest, pathlib, sys; import test_backends_agree as t;"
+        "t.write_answers(pathlib.Path(sys.argv[1]))"
     )
     processes = {
         backend: subprocess.Popen(
