@@ -117,6 +117,7 @@ def networks_of(train, latent_dim):
 # What each model is given beside the networks, the seed and the number of dimensions.
 LIKELIHOOD_MODELS = {
     "VAE": ("VAE", {}),
+    "VAE-10": ("VAE", {"latent_dim": 10}),
     "IWAE": ("IWAE", {"num_samples": 5}),
     "IWAE-DReG": ("IWAE", {"num_samples": 5, "estimator": "dreg"}),
     "MIWAE": ("MIWAE", {"num_bounds": 2, "num_samples": 5}),

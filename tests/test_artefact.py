@@ -34,7 +34,7 @@ def answers(folder, x):
     for name, signature in served.signatures.items():
         inputs[name] = {k: (v.dtype.name, v.shape.as_list()) for k, v in
                         signature.structured_input_signature[1].items()}
-    for rows in (1, 5, len(x)):
+    for rows in (1, len(x)):
         results[f"encode{rows}"] = served.encode(x[:rows])
     results["serve"] = served.serve(x)
     results["decode"] = served.decode(results[f"encode{len(x)}"])
@@ -115,7 +115,7 @@ def test_the_endpoints_equal_the_model(name, tmp_path, exports, request):
     assert inputs["decode"] == {"z": ["float32", [None, 2]]}
     assert inputs["sample"] == {"num_samples": ["int32", []], "seed": ["int32", []]}
     z = model.encode(x)
-    for rows in (1, 5, 37):
+    for rows in (1, 37):
         np.testing.assert_allclose(served[f"encode{rows}"], z[:rows], atol=1e-5)
     np.testing.assert_allclose(served["serve"], model.reconstruct(x), atol=1e-5)
     np.testing.assert_allclose(served["decode"], model.decode(z), atol=1e-5)
