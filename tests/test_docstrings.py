@@ -22,6 +22,16 @@ def examples(name):
     return [test for test in doctest.DocTestFinder().find(module) if test.examples]
 
 
+def run_op_by_op(monkeypatch):
+    """For a few steps TensorFlow takes longer to trace them."""
+    compile_ = keras_ae.Autoencoder.compile
+
+    def compile_eagerly(self, *arguments, **options):
+        compile_(self, *arguments, **{"run_eagerly": True} | options)
+
+    monkeypatch.setattr(keras_ae.Autoencoder, "compile", compile_eagerly)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_run(name, tmp_path, monkeypatch):
     tests = examples(name)
@@ -32,6 +42,8 @@ def test_the_examples_run(name, tmp_path, monkeypatch):
     if name in EXPORTING and keras.config.backend() == "torch":
         pytest.skip("torch exports no SavedModel")
     monkeypatch.chdir(tmp_path)
+    if keras.config.backend() == "tensorflow" and name not in EXPORTING:
+        run_op_by_op(monkeypatch)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     report = []
     for test in tests:

@@ -76,7 +76,7 @@ def weights(model):
 
 
 def fitted(name, epochs=1, **given):
-    model = compiled(name, **given)
+    model = eager(name, **given)
     model.fit(data(), epochs=epochs, batch_size=16, verbose=0)
     return model
 
