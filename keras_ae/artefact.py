@@ -9,6 +9,7 @@ vae_mnist/
 import contextlib
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import os
 import pathlib
@@ -19,6 +20,9 @@ import zipfile
 
 import keras
 from keras import ops
+
+from keras_ae import backend
+from keras_ae.seeds import RunSeed
 
 LICENCE = "Apache-2.0"
 DIRECTORY_VARIABLE = "KERAS_AE_SAVED_MODELS"
@@ -40,25 +44,22 @@ def write(model, path, card, overwrite=False):
         ValueError: If the model holds code that cannot be saved as data.
         OSError: If the disk refuses; what was there before is unharmed.
     """
-    if keras.config.backend() == "torch":
-        raise NotImplementedError(
-            "export writes a TensorFlow SavedModel, which the torch backend cannot trace with a "
-            "free batch size. Call model.save('model.keras') here, and then, in a process with "
-            "KERAS_BACKEND=tensorflow, keras_ae.load('model.keras').export(...)."
-        )
+    import tensorflow as tf
+
     if path.exists() and not overwrite:
         raise FileExistsError(
             f"export: {path} exists. Pass overwrite=True to replace it, or another path."
         )
     _refuse_code(model)
-    path = path.absolute()
+    served, path = _served(model), path.absolute()
+    signatures = {name: getattr(served, name) for name in _names(model)}
+    signatures["serving_default"] = served.serve
     with _as_os_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         try:
             partial.chmod(0o755)
-            with _quiet_jax():
-                _write_saved_model(model, partial)
+            tf.saved_model.save(served, str(partial), signatures)
             (partial / _TRAINABLE).parent.mkdir()
             model.save(partial / _TRAINABLE)
             text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
@@ -100,60 +101,55 @@ def _rename_into_place(partial, path):
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_saved_model(model, folder):
+def _served(model):
+    """A module of what TensorFlow serves, whose endpoints are traced once, while it is written.
+
+    Keras' `ExportArchive` traces them twice.
+    """
     import tensorflow as tf
-
-    from keras_ae.seeds import RunSeed
-
-    def with_seed(function):
-        return lambda x, seed: function(x, RunSeed(ops.stack([seed, 0])))
 
     model.prepare_sampling()
-    archive = keras.export.ExportArchive()
-    if keras.config.backend() == "jax":
-        # TensorFlow finds its own variables through the endpoints, and would store them twice.
-        archive.track(model)
+    module = tf.Module()
+    module.weights, in_tensorflow = backend.servable(model)
     for name, (function, arguments) in model.endpoints().items():
-        specs = [
-            tf.TensorSpec(shape, tf.int32 if argument == "seed" else tf.float32, name=argument)
-            for argument, shape in arguments.items()
-        ]
-        archive.add_endpoint(name, with_seed(function) if "seed" in arguments else function, specs)
-    _add_sample(model, archive, RunSeed)
-    # Endpoints are for inference, and the gradients of JAX's take as long and as much room as they.
-    gradients = keras.config.backend() != "jax"
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=gradients)
-    archive.write_out(str(folder), options, verbose=False)
+        setattr(module, name, _endpoint(in_tensorflow, function, arguments))
+
+    # The number of samples travels as a batch axis, which JAX leaves unknown.
+    def sample_like(rows, seed):
+        return model.decode(model.sample_codes(ops.shape(rows)[0], seed))
+
+    drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()})
+
+    def sample(num_samples, seed):
+        return drawn(tf.zeros([num_samples]), seed)
+
+    specs = [tf.TensorSpec((), tf.int32, name=name) for name in ("num_samples", "seed")]
+    module.sample = tf.function(sample, input_signature=specs, autograph=False)
+    return module
 
 
-@contextlib.contextmanager
-def _quiet_jax():
-    with warnings.catch_warnings():
-        # Keras 3.15 passes jax2tf an argument that JAX 0.10 deprecates.
-        warnings.filterwarnings("ignore", ".*native_serialization", DeprecationWarning)
-        yield
-
-
-def _add_sample(model, archive, run_seed):
-    """`sample(num_samples, seed)`: the count travels as a batch axis, which JAX leaves unknown."""
+def _endpoint(in_tensorflow, function, arguments):
+    """A `tf.function` of a model's function; arguments: name -> shape."""
     import tensorflow as tf
 
-    def sample_like(rows, seed):
-        return model.decode(model.sample_codes(ops.shape(rows)[0], run_seed(ops.stack([seed, 0]))))
+    specs = [
+        tf.TensorSpec(shape, tf.int32 if name == "seed" else tf.float32, name=name)
+        for name, shape in arguments.items()
+    ]
 
-    seed = tf.TensorSpec((), tf.int32, name="seed")
-    rows = archive.add_endpoint(
-        "sample_like", sample_like, [tf.TensorSpec((None,), tf.int32, name="rows"), seed]
-    )
+    def with_seed(first, seed):
+        return function(first, RunSeed(ops.stack([seed, 0])))
 
-    count = tf.TensorSpec((), tf.int32, name="num_samples")
+    converted = in_tensorflow(with_seed if "seed" in arguments else function, specs)
+    # TensorFlow names the inputs after the parameters.
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    converted.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in arguments])
+    return tf.function(converted, input_signature=specs, autograph=False)
 
-    @tf.function(input_signature=[count, seed], autograph=False)
-    def sample(num_samples, seed):
-        return rows(tf.zeros([num_samples], tf.int32), seed)
 
-    sample.get_concrete_function()
-    archive.add_endpoint("sample", sample)
+def _names(model):
+    """The endpoints, the default one first."""
+    return ["serve", *(name for name in model.endpoints() if name != "serve"), "sample"]
 
 
 def _facts(model, trainable):
@@ -165,7 +161,7 @@ def _facts(model, trainable):
         "target_shape": list(model.target_shape),
         "latent_dim": model.latent_dim,
         "parameters": model.count_params(),
-        "endpoints": ["serve", *[n for n in model.endpoints() if n != "serve"], "sample"],
+        "endpoints": _names(model),
         "backend": keras.config.backend(),
         "versions": {name: _version(name) for name in packages},
         "licence": LICENCE,

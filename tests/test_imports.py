@@ -36,7 +36,7 @@ ARROWS = {
     },
     "autoencoder": {"arguments", "artefact", "backend", "calls", "loops", "networks", "seeds"},
     "loops": {"backend", "inputs"},
-    "artefact": {"autoencoder", "seeds"},
+    "artefact": {"autoencoder", "backend", "seeds"},
     "calls": {"backend", "seeds"},
     "seeds": {"backend"},
     "arguments": set(),
@@ -58,8 +58,9 @@ ARROWS = {
     "plots": set(),
 }
 # Framework -> the only files or folders that may import it.
+SAVED_MODEL = {"artefact.py", "backend/jax.py"}  # Which TensorFlow alone writes.
 FRAMEWORKS = {
-    "tensorflow": {"backend/tensorflow.py", "tf_data.py", "datasets", "artefact.py"},
+    "tensorflow": {"backend/tensorflow.py", "tf_data.py", "datasets"} | SAVED_MODEL,
     "tensorflow_datasets": {"datasets"},
     "jax": {"backend/jax.py"},
     "torch": {"backend/torch.py"},

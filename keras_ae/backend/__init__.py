@@ -2,7 +2,7 @@
 
 Each module has the same names: `TrainStep` (how a step differentiates and applies), `compiled`
 (a function of tensors as one compiled program), `program` (the same where weights are at hand),
-`gradient` (of a function within a step),
+`gradient` (of a function within a step), `servable` (what an export writes),
 `steps_at_once` (how many steps one call makes), `building_scope` (where weights are made),
 `replica_index` (which copy of the model is running) and `SEED_DTYPE` (what its draws take).
 """
@@ -26,6 +26,7 @@ TrainStep = _backend.TrainStep
 compiled = _backend.compiled
 gradient = _backend.gradient
 program = _backend.program
+servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 replica_index = _backend.replica_index

@@ -68,6 +68,26 @@ def compiled(model, function):
     return lambda *arrays: program([v.value for v in model.variables], *arrays)
 
 
+def servable(model):
+    """Variables of TensorFlow, and (function, specs) -> a function of its tensors."""
+    import tensorflow as tf
+    from jax.experimental import jax2tf
+
+    variables = [tf.Variable(v.value, trainable=v.trainable, name=v.name) for v in model.variables]
+
+    def in_tensorflow(function, specs):
+        def with_weights(values, *tensors):
+            with keras.StatelessScope(zip(model.variables, values, strict=True)):
+                return function(*tensors)
+
+        # Without the gradients, which take as long and as much room as the functions.
+        shapes = [None, *("batch, ..." if spec.shape.rank else None for spec in specs)]
+        converted = jax2tf.convert(with_weights, polymorphic_shapes=shapes, with_gradient=False)
+        return lambda *tensors: converted(list(variables), *tensors)
+
+    return variables, in_tensorflow
+
+
 def program(model, method):
     """A method of tensors as one program, inside another one or by itself."""
     return jax.jit(method)  # Anew each time, for it holds the weights as they are.

@@ -118,6 +118,11 @@ def gradient(function, z):
     return tape.gradient(values, z)
 
 
+def servable(model):
+    """Its variables, and (function, specs) -> a function of TensorFlow's tensors."""
+    return [v.value for v in model.variables], lambda function, _: lambda *given: function(*given)
+
+
 # Above this many numbers in a batch, the loop around a step costs little beside the step.
 _NUMBERS_AT_ONCE = 4_000_000
 _MOST_STEPS_AT_ONCE = 16

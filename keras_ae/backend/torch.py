@@ -41,6 +41,14 @@ def compiled(model, function):
     return call
 
 
+def servable(model):
+    raise NotImplementedError(
+        "export writes a TensorFlow SavedModel, which the torch backend cannot trace with a "
+        "free batch size. Call model.save('model.keras') here, and then, in a process with "
+        "KERAS_BACKEND=tensorflow, keras_ae.load('model.keras').export(...)."
+    )
+
+
 def program(model, method):
     """A method of tensors as one program, inside another one or by itself."""
     return method
