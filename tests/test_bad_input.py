@@ -210,7 +210,7 @@ def test_every_misuse_of_a_model(name):
     before, optimizer = state(model), model.optimizer
     cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.VARIATIONAL else {})
 
-    options = {"batch_size": 48, "verbose": 0, "return_dict": True}
+    options = {"batch_size": 16, "verbose": 0, "return_dict": True}
     figures = model.evaluate(X, **options)
 
     def after(case):

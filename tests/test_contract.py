@@ -241,7 +241,7 @@ def test_evaluation_repeats_itself(name):
     model = zoo.trained(name)
     options = {"batch_size": 16, "verbose": 0, "return_dict": True}
     first = model.evaluate(zoo.data(), **options)
-    model.sample(3)  # Moves the model's own seed.
+    model.sample(5)  # Moves the model's own seed.
     assert model.evaluate(zoo.data(), **options) == first
 
 
@@ -369,7 +369,7 @@ def test_learning_stays_inside_the_players(name):
 
         networks = zoo.own_networks()
         model = Silenced(2, **zoo.OPTIONS, **networks)
-        model.compile(keras.optimizers.SGD(0.1), run_eagerly=BACKEND != "jax")
+        model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {"encoder": model.encoder, "decoder": model.decoder} == networks
         before = [[v.numpy().copy() for v in group] for group in model.variable_groups()]
@@ -410,7 +410,7 @@ def test_arrays_in_numpy_out(name):
         whole = call(argument)
         assert isinstance(whole, np.ndarray) and whole.dtype == np.float32
         assert whole.shape == shape
-        np.testing.assert_allclose(call(argument, batch_size=10), whole, atol=1e-6)
+        np.testing.assert_allclose(call(argument, batch_size=8), whole, atol=1e-6)
         np.testing.assert_allclose(call(argument.tolist()), whole, atol=1e-6)
         assert np.array_equal(call(argument), whole)
     np.testing.assert_allclose(model.decode(model.encode(x)), model.reconstruct(x), atol=1e-6)
@@ -431,7 +431,7 @@ def test_tensors_in_tensors_out(name):
 def test_gradients_flow_through_the_calls(name):
     """d reconstruct / d x by autodiff equals a difference quotient."""
     model = zoo.trained(name)
-    x = zoo.data(3) * 0.5 + 0.25
+    x = zoo.data(5) * 0.5 + 0.25
     step = np.zeros_like(x)
     step[1, 2] = 1e-3
 
@@ -472,12 +472,12 @@ def test_symbolic_calls_make_models(name):
 @every_model
 def test_samples_follow_their_seed(name):
     model = zoo.trained(name)
-    first = model.sample(20, seed=3)
-    assert first.shape == (20, 6) and first.min() >= -5
-    assert np.array_equal(model.sample(20, seed=3), first)
-    assert not np.array_equal(model.sample(20, seed=4), first)
-    assert not np.array_equal(model.sample(20), model.sample(20))
-    np.testing.assert_allclose(model.sample(20, seed=3, batch_size=8), first, atol=1e-6)
+    first = model.sample(37, seed=3)
+    assert first.shape == (37, 6) and first.min() >= -5
+    assert np.array_equal(model.sample(37, seed=3), first)
+    assert not np.array_equal(model.sample(37, seed=4), first)
+    assert not np.array_equal(model.sample(37), model.sample(37))
+    np.testing.assert_allclose(model.sample(37, seed=3, batch_size=8), first, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["AE", "DenoisingAE"])

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import zoo
 from keras import ops
 from scipy import optimize
 from scipy.stats import norm
@@ -51,13 +52,17 @@ def flow_of(name):
     return lambda z: getattr(flows, name)(z, *parameters)
 
 
+def jacobians_of(flow, z):
+    """(batch, output, input)"""
+    rows = [backend.gradient(lambda z, i=i: flow(z)[0][:, i], z) for i in range(SIZE)]
+    return ops.stack(rows, axis=1)
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_the_log_determinant_is_that_of_the_jacobian(name):
     flow, z = flow_of(name), draw(0, SIZE)
-    rows = [numpy(backend.gradient(lambda z, i=i: flow(z)[0][:, i], z)) for i in range(SIZE)]
-    jacobians = np.stack(rows, axis=1)  # (batch, output, input)
+    jacobians, found = zoo.compute(lambda z: (jacobians_of(flow, z), flow(z)[1]), z)
     sign, expected = np.linalg.slogdet(jacobians.astype("float64"))
-    found = numpy(flow(z)[1])
     assert np.all(sign == 1) and np.abs(expected).max() > 0.1
     np.testing.assert_allclose(found, expected, atol=2e-4)
 
@@ -81,7 +86,7 @@ def test_a_flow_moves_the_density(name):
             return getattr(flows, name)(z, *(ops.repeat(v, len(z), axis=0) for v in values))
 
     z = np.linspace(-9, 9, 4001, dtype="float32")[:, None]
-    moved, log_determinant = (numpy(v) for v in flow(ops.convert_to_tensor(z)))
+    moved, log_determinant = zoo.compute(flow, z)
     density = norm.pdf(z[:, 0]) * np.exp(-log_determinant)
     assert np.all(np.diff(moved[:, 0]) > 0)  # Monotone, and so it has an inverse.
     assert np.trapezoid(density, moved[:, 0]) == pytest.approx(1.0, abs=1e-3)
@@ -101,8 +106,7 @@ def test_the_autoregressive_flow_is_undone(reverse):
 def test_a_dimension_depends_on_those_before_it(reverse):
     flow, _ = iaf(reverse)
     z = draw(0, SIZE)
-    rows = [numpy(backend.gradient(lambda z, i=i: flow(z)[0][:, i], z)) for i in range(SIZE)]
-    jacobians = np.stack(rows, axis=1)
+    jacobians = zoo.compute(lambda z: jacobians_of(flow, z), z)
     triangle = np.tril(jacobians) if not reverse else np.triu(jacobians)
     np.testing.assert_array_equal(jacobians, triangle)
     below = jacobians[:, 2, 0] if not reverse else jacobians[:, 0, 2]

@@ -21,9 +21,7 @@ def numpy(tensor):
 
 
 def built(**given):
-    model = zoo.compiled(
-        "HamiltonianVAE", keras.optimizers.SGD(0.0), {"run_eagerly": True}, **given
-    )
+    model = zoo.eager("HamiltonianVAE", keras.optimizers.SGD(0.0), **given)
     model.build((None, WIDTH))
     return model
 
@@ -42,12 +40,19 @@ def untempered(model):
 def test_the_leapfrog_is_reversible():
     model = untempered(built(num_steps=5, step_size=0.2))
     y = ops.convert_to_tensor(zoo.data(8))
-    z, momentum = state(8)
-    end, turned = model.flow(z, momentum, y)
-    assert np.abs(numpy(end) - numpy(z)).max() > 0.5
-    back, returned = model.flow(end, -turned, y)
-    np.testing.assert_allclose(numpy(back), numpy(z), atol=1e-4)
-    np.testing.assert_allclose(-numpy(returned), numpy(momentum), atol=1e-4)
+    z, momentum = map(numpy, state(8))
+    end, turned = zoo.compute(lambda *given: model.flow(*given, y), z, momentum)
+    assert np.abs(end - z).max() > 0.5
+    back, returned = zoo.compute(lambda *given: model.flow(*given, y), end, -turned)
+    np.testing.assert_allclose(back, z, atol=1e-4)
+    np.testing.assert_allclose(-returned, momentum, atol=1e-4)
+
+
+def jacobian_of(flow, point, step=1e-2):
+    """By differences, all of whose ends are one batch of `flow`."""
+    ends = np.concatenate([point + step * np.eye(4), point - step * np.eye(4)])
+    above, below = np.split(zoo.compute(flow, ends.astype("float32")).astype("float64"), 2)
+    return (above - below).T / (2 * step)
 
 
 @pytest.mark.parametrize("num_steps", [1, 4])
@@ -62,13 +67,10 @@ def test_the_jacobian_is_the_tempering_s(num_steps, tempering):
     base = np.concatenate([z, momentum])
 
     def flow(values):
-        halves = np.split(values.astype("float32")[None], 2, axis=1)
-        given = [ops.convert_to_tensor(half) for half in halves]
-        return np.concatenate([numpy(v)[0] for v in model.flow(*given, y)]).astype("float64")
+        z, momentum = ops.split(values, 2, axis=1)
+        return ops.concatenate(model.flow(z, momentum, ops.repeat(y, 8, axis=0)), axis=1)
 
-    step = 1e-2
-    columns = [(flow(base + step * e) - flow(base - step * e)) / (2 * step) for e in np.eye(4)]
-    sign, log_determinant = np.linalg.slogdet(np.stack(columns, axis=1))
+    sign, log_determinant = np.linalg.slogdet(jacobian_of(flow, base))
     assert sign == 1
     assert log_determinant == pytest.approx(0.5 * SIZE * np.log(tempering), abs=2e-3)
 
@@ -143,9 +145,7 @@ def test_the_step_sizes_and_the_temperature_are_learned():
 
 def riemannian(**given):
     options = {"num_steps": 2, "num_anchors": 6, "step_size": 0.1} | given
-    model = zoo.compiled(
-        "RiemannianHamiltonianVAE", keras.optimizers.SGD(0.0), {"run_eagerly": True}, **options
-    )
+    model = zoo.eager("RiemannianHamiltonianVAE", keras.optimizers.SGD(0.0), **options)
     model.build((None, WIDTH))
     model.anchors.assign(zoo.data(options["num_anchors"], seed=3))
     return model
@@ -200,24 +200,20 @@ def test_the_generalised_leapfrog_is_reversible_and_keeps_volume():
     y = ops.convert_to_tensor(zoo.data(1))
     # Exact, but for rounding.
     metric = dataclasses.replace(model.metric(), fixed_point_turns=8)
-    z, momentum = state(1)
-    end, turned = model.flow(z, momentum, y, metric)
-    assert np.abs(numpy(end) - numpy(z)).max() > 0.05
-    back, returned = model.flow(end, -turned, y, metric)
-    np.testing.assert_allclose(numpy(back), numpy(z), atol=1e-4)
-    np.testing.assert_allclose(-numpy(returned), numpy(momentum), atol=1e-4)
-
-    base = np.concatenate([numpy(z)[0], numpy(momentum)[0]])
+    z, momentum = map(numpy, state(1))
 
     def flow(values):
-        halves = np.split(values.astype("float32")[None], 2, axis=1)
-        given = [ops.convert_to_tensor(half) for half in halves]
-        moved = model.flow(*given, y, metric)
-        return np.concatenate([numpy(v)[0] for v in moved]).astype("float64")
+        z, momentum = ops.split(values, 2, axis=1)
+        given = ops.repeat(y, len(values), axis=0)
+        return ops.concatenate(model.flow(z, momentum, given, metric), axis=1)
 
-    step = 1e-2
-    columns = [(flow(base + step * e) - flow(base - step * e)) / (2 * step) for e in np.eye(4)]
-    sign, log_determinant = np.linalg.slogdet(np.stack(columns, axis=1))
+    base = np.concatenate([z[0], momentum[0]])
+    (end,) = zoo.compute(flow, base[None])
+    assert np.abs(end - base)[:SIZE].max() > 0.05
+    turn = np.repeat([1, -1], SIZE).astype("float32")
+    (back,) = zoo.compute(flow, turn * end[None])
+    np.testing.assert_allclose(turn * back, base, atol=1e-4)
+    sign, log_determinant = np.linalg.slogdet(jacobian_of(flow, base))
     assert sign == 1 and log_determinant == pytest.approx(0.0, abs=3e-3)
 
 
@@ -238,7 +234,6 @@ def test_a_flat_metric_is_the_hamiltonian_vae():
 
 def test_anchors_are_the_latest_examples():
     model = riemannian(num_steps=0)  # On which they do not depend.
-    model.run_eagerly = keras.config.backend() != "jax"  # Which takes longer op by op.
     x = zoo.data(12, seed=7)
     model.train_on_batch(x[:4])
     np.testing.assert_array_equal(model.anchors.numpy()[:4], x[:4])

@@ -257,8 +257,7 @@ def without_noise(model):
 
 
 def test_a_ladder_of_one_layer_is_a_vae():
-    given = {"compile_options": {"run_eagerly": True}}
-    vae, ladder = zoo.compiled("VAE", **given), zoo.compiled("LadderVAE", upper_dims=(), **given)
+    vae, ladder = zoo.eager("VAE"), zoo.eager("LadderVAE", upper_dims=())
     for model in (vae, ladder):
         model.build((None, 6))
     ladder.set_weights(vae.get_weights())
@@ -414,7 +413,7 @@ def test_weights_of_one_change_nothing():
 @pytest.mark.parametrize("layer_weights", [None, [0.5, 2.0]])
 def test_free_bits_are_counted_by_layer(name, layer_weights):
     model = zoo.MODELS[name](free_bits=0.3, layer_weights=layer_weights)
-    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    model.compile(keras.optimizers.SGD(0.0), **zoo.OP_BY_OP)
     x = zoo.data()
     logs = model.evaluate(x, batch_size=len(x), **QUIET)
     floors = np.maximum([logs["kl_loss_1"], logs["kl_loss_2"]], 0.3)

@@ -18,7 +18,7 @@ def numpy(tensor):
 
 
 def built(name, **given):
-    model = zoo.compiled(name, keras.optimizers.SGD(0.0), {"run_eagerly": True}, **given)
+    model = zoo.eager(name, keras.optimizers.SGD(0.0), **given)
     model.build((None, WIDTH))
     return model
 
@@ -162,7 +162,7 @@ def test_the_table_of_three_players_by_hand():
 
 def test_who_moves_whom():
     """Each player's weights follow the gradient of its own row of the table."""
-    model = zoo.compiled("VAEGAN", keras.optimizers.SGD(0.1), {"run_eagerly": True}, gamma=0.0)
+    model = zoo.eager("VAEGAN", keras.optimizers.SGD(0.1), gamma=0.0)
     model.build((None, WIDTH))
     own, encoder, judge = model.variable_groups()
     parts = (model.encoder, model.features_to_code)

@@ -205,8 +205,7 @@ def parts_by_numpy(model, x):
 
 
 def built(name, **given):
-    # Op by op: compiling takes longer than the few steps.
-    model = zoo.compiled(name, compile_options={"run_eagerly": True}, **given)
+    model = zoo.eager(name, **given)
     model.build((None, 6))
     return model
 
@@ -274,7 +273,7 @@ def test_beta_of_one_is_a_vae():
 
 def beta_vae(beta, **options):
     model = keras_ae.BetaVAE(2, beta=beta, **zoo.OPTIONS, **options)
-    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    model.compile(keras.optimizers.Adam(0.01), **zoo.OP_BY_OP)
     return model
 
 
@@ -342,7 +341,7 @@ def test_the_reconstruction_loss_is_the_likelihood_s(name):
     model = keras_ae.VAE(
         2, encoder="mlp", decoder="mlp", likelihood=name, network_options={"units": ()}, seed=0
     )
-    model.compile("adam", run_eagerly=True)
+    model.compile("adam", **zoo.OP_BY_OP)
     model.build((None, 4, 3))
     without_noise(model)
     output = ops.convert_to_numpy(model.decoder(model.encode(x)))
@@ -419,7 +418,7 @@ def plain_model(loss, x, reconstruction):
     model = keras_ae.AE(
         2, encoder="mlp", decoder=decoder, reconstruction_loss=loss, network_options={"units": ()}
     )
-    model.compile("adam", run_eagerly=True)
+    model.compile("adam", **zoo.OP_BY_OP)
     model.build(x.shape)
     decoder.layers[0].bias.assign(reconstruction.ravel())
     return model

@@ -65,10 +65,12 @@ def compiled(name, optimizer=None, compile_options=None, **given):
     return model
 
 
+# Op by op: a few steps are sooner done than a graph is traced. But JAX takes longer so.
+OP_BY_OP = {"run_eagerly": keras.config.backend() != "jax"}
+
+
 def eager(name, optimizer=None, **given):
-    """A model that runs op by op: for a few steps sooner done than a graph is traced."""
-    # But JAX takes longer op by op.
-    return compiled(name, optimizer, {"run_eagerly": keras.config.backend() != "jax"}, **given)
+    return compiled(name, optimizer, OP_BY_OP, **given)
 
 
 def weights(model):
@@ -95,7 +97,9 @@ def trained(name):
     """
     # The game of VAEGAN's three players swings at the others' rate.
     model = compiled(name, keras.optimizers.Adam(0.001 if name == "VAEGAN" else 0.01))
-    object.__setattr__(model, "before", model.evaluate(data(), verbose=0, return_dict=True))
+    # In batches as in all later steps: JAX compiles each shape anew.
+    options = {"batch_size": 16, "verbose": 0, "return_dict": True}
+    object.__setattr__(model, "before", model.evaluate(data(), **options))
     # One long epoch: each begins with a pause.
     model.fit(np.tile(data(), (60, 1)), batch_size=16, verbose=0, validation_data=data())
     return model
