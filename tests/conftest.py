@@ -3,8 +3,10 @@
 import collections
 import gc
 import os
+import random
 import tempfile
 
+import numpy as np
 import pytest
 
 # Keras is imported where it is used: the process that only hands out the tests goes without.
@@ -27,11 +29,15 @@ _flags = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
 os.environ.setdefault("XLA_FLAGS", _flags)
 
 
+# oneDNN makes large products fast, and small programs a tenth slower to make.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
-    import keras
-
-    keras.utils.set_random_seed(0)
+    """What seeds are drawn from. Keras' own function empties TensorFlow's cache of kernels, too."""
+    random.seed(0)
+    np.random.seed(0)
 
 
 @pytest.fixture
@@ -69,8 +75,11 @@ def pytest_collection_modifyitems(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
         if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(name))
-    if keras.config.backend() == "jax" and not zoo.WHOLE_ZOO:
+    if keras.config.backend() != "tensorflow" and not zoo.WHOLE_ZOO:
         skip_parameters(item for item in items if item.get_closest_marker("formula"))
+        for item in items:
+            if item.get_closest_marker("backend_free"):
+                item.add_marker(pytest.mark.skip(reason="TensorFlow's suite tries it"))
 
 
 def skip_parameters(items):
@@ -78,7 +87,7 @@ def skip_parameters(items):
     tests = collections.defaultdict(list)
     for item in items:
         tests[item.nodeid.split("[")[0]].append(item)
-    reason = "JAX compiles each operation for each shape: the first and the last are tried there"
+    reason = "TensorFlow's suite tries all parameters, the others the first and the last"
     for same in tests.values():
         for item in same[1:-1]:
             item.add_marker(pytest.mark.skip(reason=reason))

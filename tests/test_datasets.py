@@ -14,6 +14,8 @@ import tensorflow as tf
 from keras_ae import datasets
 from keras_ae.datasets import catalogue, files, sprites, streams
 
+pytestmark = pytest.mark.backend_free
+
 
 def elements(dataset):
     return list(dataset.as_numpy_iterator())

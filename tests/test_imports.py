@@ -7,6 +7,8 @@ import pytest
 
 import keras_ae
 
+pytestmark = pytest.mark.backend_free
+
 PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 every_file = pytest.mark.parametrize("file", FILES)

@@ -7,6 +7,8 @@ from sklearn.decomposition import PCA
 
 from keras_ae import plots
 
+pytestmark = pytest.mark.backend_free
+
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
