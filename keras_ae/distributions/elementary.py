@@ -461,7 +461,7 @@ class Categorical(Distribution):
 
     Example:
         >>> import numpy as np
-        >>> float(Categorical(np.zeros((4, 7, 2))).mean[0, 0, 0])
+        >>> round(float(Categorical(np.zeros((4, 7, 2))).mean[0, 0, 0]), 4)
         0.5
     """
 
