@@ -148,8 +148,7 @@ def _endpoint(in_tensorflow, function, arguments):
 
 
 def _names(model):
-    """The endpoints, the default one first."""
-    return ["serve", *(name for name in model.endpoints() if name != "serve"), "sample"]
+    return [*model.endpoints(), "sample"]
 
 
 def _facts(model, trainable):

@@ -29,7 +29,7 @@ _flags = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
 os.environ.setdefault("XLA_FLAGS", _flags)
 
 
-# oneDNN makes large products fast, and small programs a tenth slower to make.
+# oneDNN makes large products fast, and small programs slower to make.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
@@ -75,11 +75,13 @@ def pytest_collection_modifyitems(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
         if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(name))
-    if keras.config.backend() != "tensorflow" and not zoo.WHOLE_ZOO:
+    if keras.config.backend() == "jax" and not zoo.WHOLE_ZOO:
         skip_parameters(item for item in items if item.get_closest_marker("formula"))
+    if keras.config.backend() != "tensorflow" and not zoo.WHOLE_ZOO:
+        reason = "no backend takes part in it: TensorFlow's suite tries it"
         for item in items:
             if item.get_closest_marker("backend_free"):
-                item.add_marker(pytest.mark.skip(reason="TensorFlow's suite tries it"))
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def skip_parameters(items):
@@ -87,7 +89,7 @@ def skip_parameters(items):
     tests = collections.defaultdict(list)
     for item in items:
         tests[item.nodeid.split("[")[0]].append(item)
-    reason = "TensorFlow's suite tries all parameters, the others the first and the last"
+    reason = "JAX compiles each operation for each shape: the first and the last are tried there"
     for same in tests.values():
         for item in same[1:-1]:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -101,7 +101,6 @@ def test_training_ends_with_lines_of_python_that_work(place, capsys):
     assert all(name in printed for name in ("history.csv", "metrics.json", "latent_plane.png"))
 
 
-@pytest.mark.backend_free
 def test_the_card_says_how_the_model_was_made(place, exports, tmp_path, monkeypatch):
     card = json.loads((place / "run" / "model" / "card.json").read_text())
     assert card["data"] == str(place / "pairs.npz") and card["seed"] == 0
@@ -135,7 +134,6 @@ def test_runs_have_a_folder_of_their_own():
     assert runs.Settings("AE", "c/My set.npy").folder() == pathlib.Path("runs/ae_c_my_set_npy")
 
 
-@pytest.mark.backend_free
 def test_examples_that_cannot_be_drawn_leave_the_other_pictures(place, capsys):
     output = place / "tall"
     words = ("--data", place / "tall.npy", "--output", output, "--epochs", "1")
@@ -203,7 +201,6 @@ def stop_after(monkeypatch, epochs, before_weights=False):
     monkeypatch.setattr(runs, "whole_file", stopping)
 
 
-@pytest.mark.backend_free
 def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2, before_weights=True)
@@ -231,7 +228,6 @@ def test_a_streamed_run_resumes_to_the_same_bits(place, monkeypatch):
     assert_same_state(place / "streamed", place / "stopped")
 
 
-@pytest.mark.backend_free
 def test_streamed_epochs_differ_and_hold_every_example(place):
     keras.utils.set_random_seed(1)
     settings = runs.Settings("VAE", epochs=3, batch_size=100)
@@ -245,7 +241,6 @@ def test_streamed_epochs_differ_and_hold_every_example(place):
     np.testing.assert_array_equal(later, epochs[1:])
 
 
-@pytest.mark.backend_free
 def test_a_finished_run_is_left_as_it_is(place):
     before = {p: p.stat().st_mtime_ns for p in (place / "run").rglob("*")}
     assert train(place, "run", "--resume") == 0
@@ -260,7 +255,6 @@ def test_a_run_killed_while_it_tidied_up_is_not_trained_again(place):
     assert (place / "run" / "metrics.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.backend_free
 def test_other_arguments_are_not_resumed(place, capsys):
     assert train(place, "run", "--resume", "--seed", "4", "--set", "free_bits=0.5") == 2
     error = capsys.readouterr().err
@@ -269,7 +263,6 @@ def test_other_arguments_are_not_resumed(place, capsys):
     assert "keras-ae train VAE" in error and "--resume" in error
 
 
-@pytest.mark.backend_free
 def test_ctrl_c_says_how_to_go_on(place, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -302,7 +295,6 @@ def test_sample_encode_and_reconstruct_write_what_the_model_gives(place, tmp_pat
         np.testing.assert_array_equal(np.load(output), array)
 
 
-@pytest.mark.backend_free
 def test_large_data_is_read_in_parts(place, monkeypatch):
     x = np.load(place / "pairs.npz")["x"]
     monkeypatch.setattr(runs, "IN_MEMORY", 0)
@@ -349,7 +341,6 @@ def test_info_reads_a_keras_file(place, tmp_path, capsys):
     assert "model: VAE" in capsys.readouterr().out
 
 
-@pytest.mark.backend_free
 def test_list_prints_models_with_papers_and_pretrained_ones_with_figures(
     tmp_path, capsys, monkeypatch
 ):
@@ -371,7 +362,6 @@ TRAIN = ("train", "VAE", "--data", "{}/pairs.npz", "--output", "{}/new")
 RUN = "{}/run"
 
 
-@pytest.mark.backend_free
 @pytest.mark.parametrize(
     "words, message",
     [

@@ -83,7 +83,7 @@ def servable(model):
         # Without the gradients, which take as long and as much room as the functions.
         shapes = [None, *("batch, ..." if spec.shape.rank else None for spec in specs)]
         converted = jax2tf.convert(with_weights, polymorphic_shapes=shapes, with_gradient=False)
-        return lambda *tensors: converted(list(variables), *tensors)
+        return lambda *tensors: converted(variables, *tensors)
 
     return variables, in_tensorflow
 
