@@ -21,6 +21,7 @@ from keras_ae.models import MIWAE as MIWAE
 from keras_ae.models import PIWAE as PIWAE
 from keras_ae.models import VAE as VAE
 from keras_ae.models import VAEGAN as VAEGAN
+from keras_ae.models import WAE as WAE
 from keras_ae.models import AnnealedVAE as AnnealedVAE
 from keras_ae.models import BetaTCVAE as BetaTCVAE
 from keras_ae.models import BetaVAE as BetaVAE
@@ -34,6 +35,7 @@ from keras_ae.models import LadderVAE as LadderVAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
+from keras_ae.models import SlicedWAE as SlicedWAE
 from keras_ae.models import TopDownVAE as TopDownVAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for

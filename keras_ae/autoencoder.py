@@ -167,6 +167,11 @@ class Autoencoder(Loops):
         """Numbers that the encoder gives for the whole code."""
         return self.code_parameters * self.latent_dim
 
+    @property
+    def code_shape(self):
+        """The shape of one code, without the batch axis; of a built model."""
+        return (self.latent_dim,)
+
     # ------------------------------------------------------------------ what every model does
 
     @batched("data")
@@ -220,7 +225,21 @@ class Autoencoder(Loops):
         Returns:
             Tensor of z's shape, itself differentiable.
         """
-        return backend.gradient(function, z)
+        values, pull = self.pullback(function, z)
+        return pull(ops.ones_like(values))
+
+    def pullback(self, function, x):
+        """The value of a function and products of vectors with its Jacobian, in any backend.
+
+        Args:
+            function: Takes x and returns a tensor.
+            x: Tensor of shape (batch, ...).
+
+        Returns:
+            function(x); and a function of a tensor of that value's shape, whose product with the
+            Jacobian it returns: a tensor of x's shape, itself differentiable.
+        """
+        return backend.pullback(function, x)
 
     def program(self, method):
         """A method of tensors that runs as one program, in any backend."""
@@ -451,7 +470,7 @@ class Autoencoder(Loops):
 
     def endpoints(self):
         """What an exported model serves: name -> (function, {argument: shape})."""
-        x, z = (None, *self.data_shape), (None, self.latent_dim)
+        x, z = (None, *self.data_shape), (None, *self.code_shape)
         return {
             "serve": (lambda x: self.reconstruct(x), {"x": x}),
             "encode": (lambda x: self.encode(x), {"x": x}),

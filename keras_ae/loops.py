@@ -53,10 +53,10 @@ class Loops(backend.TrainStep, keras.Model):
         """A checked array of codes."""
         self.require_built("decode")
         z = inputs.as_array(z, name)
-        if z.shape[1:] != (self.latent_dim,):
+        if z.shape[1:] != self.code_shape:
             raise ValueError(
                 f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
-                f"shape (batch, {self.latent_dim})."
+                f"shape (batch, {', '.join(map(str, self.code_shape))})."
             )
         return z
 

@@ -37,7 +37,7 @@ def test_every_public_model_is_in_the_zoo():
 def test_every_model_says_what_it_is(name):
     cls = getattr(keras_ae, name)
     module = inspect.getmodule(cls).__doc__
-    assert any(key in module for key in ("arXiv:", "doi:", "openreview.net")), module
+    assert any(key in module for key in ("arXiv:", "doi:", "https://", "openreview.net")), module
     for section in ("Args:", "Example:"):
         assert section in cls.__doc__
 

@@ -14,6 +14,8 @@ OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 SMALL = {
     "AE": dict,
     "DenoisingAE": dict,
+    "WAE": lambda: {"weight": 2.0},
+    "SlicedWAE": lambda: {"weight": 2.0, "num_projections": 4},
     "VAE": dict,
     "BetaVAE": lambda: {"beta": 2.0},
     "FactorVAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, 2, units=(8,))},

@@ -2,8 +2,8 @@
 
 Each module has the same names: `TrainStep` (how a step differentiates and applies), `compiled`
 (a function of tensors as one compiled program), `program` (the same where weights are at hand),
-`gradient` (of a function within a step), `servable` (what an export writes),
-`steps_at_once` (how many steps one call makes), `building_scope` (where weights are made),
+`pullback` (products with the Jacobian of a function within a step), `servable` (what an export
+writes), `steps_at_once` (how many steps one call makes), `building_scope` (where weights are made),
 `replica_index` (which copy of the model is running) and `SEED_DTYPE` (what its draws take).
 """
 
@@ -24,8 +24,8 @@ _backend = importlib.import_module(f"keras_ae.backend.{keras.config.backend()}")
 
 TrainStep = _backend.TrainStep
 compiled = _backend.compiled
-gradient = _backend.gradient
 program = _backend.program
+pullback = _backend.pullback
 servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope

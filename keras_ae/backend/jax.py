@@ -93,9 +93,10 @@ def program(model, method):
     return jax.jit(method)  # Anew each time, for it holds the weights as they are.
 
 
-def gradient(function, z):
-    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
-    return jax.grad(lambda z: function(z).sum())(z)
+def pullback(function, x):
+    """function(x), and what takes a tensor of its shape times the Jacobian to one of x's shape."""
+    values, pull = jax.vjp(function, x)
+    return values, lambda vector: pull(vector)[0]
 
 
 def steps_at_once(model, batch_shape, callbacks):

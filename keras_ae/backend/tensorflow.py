@@ -110,12 +110,12 @@ def program(model, method):
     return kept[method.__name__]
 
 
-def gradient(function, z):
-    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        values = function(z)
-    return tape.gradient(values, z)
+def pullback(function, x):
+    """function(x), and what takes a tensor of its shape times the Jacobian to one of x's shape."""
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        values = function(x)
+    return values, lambda vector: tape.gradient(values, x, output_gradients=vector)
 
 
 def servable(model):

@@ -54,14 +54,19 @@ def program(model, method):
     return method
 
 
-def gradient(function, z):
-    """The gradient of the sum of `function(z)` with respect to z, itself differentiable."""
+def pullback(function, x):
+    """function(x), and what takes a tensor of its shape times the Jacobian to one of x's shape."""
     wanted = torch.is_grad_enabled()
     with torch.enable_grad():
-        if not z.requires_grad:
-            z = z.detach().requires_grad_()
-        (found,) = torch.autograd.grad(function(z).sum(), z, create_graph=wanted)
-    return found
+        if not x.requires_grad:
+            x = x.detach().requires_grad_()
+        values = function(x)
+
+    def pull(vector):
+        found = torch.autograd.grad(values, x, vector, create_graph=wanted, retain_graph=True)
+        return found[0]
+
+    return values, pull
 
 
 def steps_at_once(model, batch_shape, callbacks):

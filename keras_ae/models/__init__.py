@@ -22,7 +22,9 @@ from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
 from keras_ae.models.riemannian_hamiltonian_vae import (
     RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
+from keras_ae.models.sliced_wae import SlicedWAE as SlicedWAE
 from keras_ae.models.top_down_vae import TopDownVAE as TopDownVAE
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE
+from keras_ae.models.wae import WAE as WAE

@@ -4,12 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import losses
-from keras_ae.autoencoder import Autoencoder
-from keras_ae.calls import batched
+from keras_ae.models.deterministic import DeterministicAE
 
 
-class AE(Autoencoder):
+class AE(DeterministicAE):
     """A code of latent_dim numbers from which the data is reconstructed.
 
     Minimises the reconstruction loss, summed over an example's elements and averaged over the
@@ -37,46 +35,14 @@ class AE(Autoencoder):
     ((64, 2), (3, 8))
     """
 
-    def __init__(
-        self,
-        latent_dim=16,
-        encoder=None,
-        decoder=None,
-        reconstruction_loss="mean_squared_error",
-        network_options=None,
-        seed=None,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
-        self.reconstruction_loss = losses.get(reconstruction_loss)
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
         self.code_density = CodeDensity(self.latent_dim, name="code_density")
-        self.decoder_activation = (
-            losses.output_activation(self.reconstruction_loss)
-            if decoder is None or isinstance(decoder, str)
-            else "linear"
-        )
-        if self.decoder_activation != "linear":
-            self.support = (0.0, 1.0)
 
-    @batched("data")
-    def encode(self, x, training=False):
-        return self._code(x, training)
-
-    def _code(self, x, training):
-        features = self.encoder(x, training=training)
-        return ops.cast(self.features_to_code(features, training=training), "float32")
-
-    @batched("code")
-    def decode(self, z, training=False):
-        output = ops.cast(self.decoder(z, training=training), "float32")
-        return keras.activations.get(self.decoder_activation)(output)
-
-    def loss_terms(self, x, y, training):
-        z = self._code(x, training)
+    def reconstruction_terms(self, y, z, training):
         if training:
             self.code_density.update(z)
-        output = self.decode(z, training=training)
-        return {"reconstruction_loss": losses.per_example(self.reconstruction_loss, y, output)}
+        return super().reconstruction_terms(y, z, training)
 
     def sample_codes(self, num_samples, seed):
         return self.code_density.sample(num_samples, seed)

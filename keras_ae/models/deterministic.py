@@ -1,0 +1,78 @@
+"""What all models without a posterior share: one code for every example, and a Keras loss."""
+
+import keras
+from keras import ops
+
+from keras_ae import losses
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.calls import batched
+
+
+class DeterministicAE(Autoencoder):
+    """The base of autoencoders whose encoder gives the code itself.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
+            returns the reconstruction itself.
+        reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
+            (y_true, y_pred). A default decoder ends in the activation that it expects: a sigmoid
+            for the binary cross-entropy, a softmax for the categorical one. Defaults to
+            "mean_squared_error".
+    """
+
+    code_activation = "linear"
+
+    def __init__(
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        reconstruction_loss="mean_squared_error",
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
+        self.reconstruction_loss = losses.get(reconstruction_loss)
+        self.decoder_activation = (
+            losses.output_activation(self.reconstruction_loss)
+            if decoder is None or isinstance(decoder, str)
+            else "linear"
+        )
+        if self.decoder_activation != "linear":
+            self.support = (0.0, 1.0)
+
+    def code(self, x, training=False):
+        """The code of a batch, a float32 tensor.
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        features = self.encoder(x, training=training)
+        z = ops.cast(self.features_to_code(features, training=training), "float32")
+        return keras.activations.get(self.code_activation)(z)
+
+    @batched("data")
+    def encode(self, x, training=False):
+        return self.code(x, training)
+
+    @batched("code")
+    def decode(self, z, training=False):
+        output = ops.cast(self.decoder(z, training=training), "float32")
+        return keras.activations.get(self.decoder_activation)(output)
+
+    def reconstruction_terms(self, y, z, training):
+        """The reconstruction loss, by its name.
+
+        Args:
+            y: Targets, shape (batch, ...).
+            z: Codes of the batch.
+            training: Whether weights are being updated.
+        """
+        output = self.decode(z, training=training)
+        return {"reconstruction_loss": losses.per_example(self.reconstruction_loss, y, output)}
+
+    def loss_terms(self, x, y, training):
+        return self.reconstruction_terms(y, self.code(x, training), training)
