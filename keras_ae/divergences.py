@@ -191,3 +191,23 @@ def sliced_wasserstein(x, y, num_projections=50, seed=None):
     directions = directions / ops.norm(directions, axis=0, keepdims=True)
     sorted_x, sorted_y = (ops.sort(ops.matmul(v, directions), axis=0) for v in (x, y))
     return ops.mean(ops.square(sorted_x - sorted_y))
+
+
+def bernoulli_kl(p, q):
+    """KL(Bernoulli(p) || Bernoulli(q)) in nats.
+
+    The penalty on the mean activity of a hidden unit in Ng, Sparse autoencoder, section 3.
+
+    Args:
+        p: Tensor of probabilities; those nearer to 0 or 1 than 1e-7 count as that near.
+        q: The same.
+
+    Returns:
+        Float32 tensor, non-negative.
+
+    Example:
+        >>> round(float(bernoulli_kl(0.05, 0.5)), 4)
+        0.4946
+    """
+    p, q = (ops.clip(ops.cast(v, "float32"), 1e-7, 1.0 - 1e-7) for v in (p, q))
+    return p * (ops.log(p) - ops.log(q)) + (1.0 - p) * (ops.log(1.0 - p) - ops.log(1.0 - q))

@@ -33,6 +33,7 @@ ARROWS = {
         "losses",
         "metric",
         "networks",
+        "priors",
         "schedules",
         "seeds",
     },
@@ -56,6 +57,7 @@ ARROWS = {
     "corruptions": set(),
     "networks": set(),
     "optimizers": set(),
+    "priors": set(),
     "datasets": set(),
     "plots": set(),
 }

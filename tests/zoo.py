@@ -14,7 +14,10 @@ OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 SMALL = {
     "AE": dict,
     "DenoisingAE": dict,
+    "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
+    "ContractiveAE": lambda: {"weight": 0.01},
     "WAE": lambda: {"weight": 2.0},
+    "AdversarialAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, units=(8,))},
     "SlicedWAE": lambda: {"weight": 2.0, "num_projections": 4},
     "VAE": dict,
     "BetaVAE": lambda: {"beta": 2.0},

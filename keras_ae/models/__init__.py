@@ -1,10 +1,12 @@
 """The models, one paper a file."""
 
+from keras_ae.models.adversarial_ae import AdversarialAE as AdversarialAE
 from keras_ae.models.ae import AE as AE
 from keras_ae.models.annealed_vae import AnnealedVAE as AnnealedVAE
 from keras_ae.models.beta_tc_vae import BetaTCVAE as BetaTCVAE
 from keras_ae.models.beta_vae import BetaVAE as BetaVAE
 from keras_ae.models.ciwae import CIWAE as CIWAE
+from keras_ae.models.contractive_ae import ContractiveAE as ContractiveAE
 from keras_ae.models.denoising_ae import DenoisingAE as DenoisingAE
 from keras_ae.models.dip_vae import DIPVAE as DIPVAE
 from keras_ae.models.factor_vae import FactorVAE as FactorVAE
@@ -23,6 +25,7 @@ from keras_ae.models.riemannian_hamiltonian_vae import (
     RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
 from keras_ae.models.sliced_wae import SlicedWAE as SlicedWAE
+from keras_ae.models.sparse_ae import SparseAE as SparseAE
 from keras_ae.models.top_down_vae import TopDownVAE as TopDownVAE
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN

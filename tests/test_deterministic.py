@@ -1,0 +1,252 @@
+"""Models without a posterior, against closed forms, PCA and each other."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.optimize
+import scipy.stats
+import zoo
+from keras import ops
+
+import keras_ae
+from keras_ae import divergences, priors
+
+# Class -> arguments that switch off what the paper adds to an autoencoder.
+SWITCHED_OFF = {
+    "SparseAE": {"penalty": "l1", "weight": 0.0},
+    "ContractiveAE": {"weight": 0.0},
+    "WAE": {"weight": 0.0},
+    "SlicedWAE": {"weight": 0.0},
+    "AdversarialAE": {"weight": 0.0},
+}
+
+
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def tensor(value):
+    return ops.convert_to_tensor(np.asarray(value, "float32"))
+
+
+@pytest.mark.parametrize("name", SWITCHED_OFF)
+def test_with_its_novelty_switched_off_it_is_the_autoencoder(name):
+    """Losses and weights after training on the same batches, from the same weights."""
+    model = zoo.eager(name, keras.optimizers.SGD(0.01), **SWITCHED_OFF[name])
+
+    class Plain(keras_ae.AE):
+        code_activation = model.code_activation
+
+    plain = Plain(2, **zoo.OPTIONS)
+    plain.compile(keras.optimizers.SGD(0.01), **zoo.OP_BY_OP)
+    for each in (model, plain):
+        each.build((None, 6))
+    ours, theirs = ([m.encoder, m.features_to_code, m.decoder] for m in (model, plain))
+    for one, other in zip(ours, theirs, strict=True):
+        other.set_weights(one.get_weights())
+    logs = [m.fit(zoo.data(), batch_size=16, verbose=0).history for m in (model, plain)]
+    for key in ("loss", "reconstruction_loss"):
+        np.testing.assert_allclose(logs[0][key], logs[1][key], rtol=1e-5)
+    for one, other in zip(ours, theirs, strict=True):
+        for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+# ------------------------------------------------------------------ the linear autoencoder
+
+
+def test_a_linear_autoencoder_finds_the_principal_components():
+    rng = np.random.default_rng(0)
+    scales = [3.0, 2.0, 0.5, 0.4, 0.3, 0.2, 0.2, 0.1]
+    mixing = scipy.stats.ortho_group.rvs(8, random_state=0) * scales
+    x = (rng.normal(size=(256, 8)) @ mixing.T).astype("float32")
+    x -= x.mean(axis=0)
+    model = keras_ae.AE(2, network_options={"units": ()}, seed=0)
+    rate = keras.optimizers.schedules.CosineDecay(0.05, 600)
+    model.compile(keras.optimizers.Adam(rate))
+    model.fit(np.tile(x, (600, 1)), batch_size=256, shuffle=False, verbose=0)
+    _, values, rows = np.linalg.svd(x, full_matrices=False)
+    decoder = model.decoder.get_layer("decoder_output").kernel
+    angles = scipy.linalg.subspace_angles(numpy(decoder).T, rows[:2].T)
+    assert angles.max() < 1e-2
+    error = model.evaluate(x, batch_size=256, verbose=0, return_dict=True)["loss"]
+    assert error == pytest.approx((values[2:] ** 2).sum() / len(x), rel=5e-3)
+
+
+# ------------------------------------------------------------------ sparse
+
+
+def test_the_sparsity_penalty_is_the_divergence_of_bernoulli_variables():
+    p, q = np.meshgrid([0.01, 0.05, 0.5, 0.9], [0.02, 0.05, 0.4, 0.99])
+    expected = scipy.stats.entropy([p, 1 - p], [q, 1 - q])
+    np.testing.assert_allclose(numpy(divergences.bernoulli_kl(p, q)), expected, atol=1e-6)
+    assert np.all(np.isfinite(numpy(divergences.bernoulli_kl([0.0, 1.0], [1.0, 0.0]))))
+
+
+def test_the_target_activation_is_reached():
+    x = np.random.default_rng(0).random((512, 12), "float32")
+    model = keras_ae.SparseAE(6, target=0.1, weight=5.0, network_options={"units": (16,)}, seed=0)
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit(np.tile(x, (50, 1)), batch_size=128, verbose=0)
+    each = model.encode(x).mean(axis=0)
+    np.testing.assert_allclose(each, 0.1, rtol=0.1)
+
+
+def test_the_l1_penalty_is_the_sum_of_the_code():
+    model = zoo.make("SparseAE", penalty="l1")
+    x = zoo.data(5)
+    code = model.encode(x)
+    assert code.min() == 0.0 < code.max()
+    terms = model.loss_terms(tensor(x), tensor(x), False)
+    np.testing.assert_allclose(numpy(terms["sparsity_loss"]), code.sum(axis=1), rtol=1e-6)
+
+
+# ------------------------------------------------------------------ contractive
+
+
+def contractive(**given):
+    model = keras_ae.ContractiveAE(3, **zoo.OPTIONS | given)
+    model.build((None, 6))
+    return model
+
+
+def jacobians(model, x):
+    """(batch, latent_dim, 6), by central differences."""
+    steps = 1e-2 * np.eye(6, dtype="float32")
+    columns = [(model.encode(x + s) - model.encode(x - s)) / 2e-2 for s in steps]
+    return np.stack(columns, axis=-1)
+
+
+@pytest.mark.parametrize("units", [(), (8,)])
+def test_the_penalty_is_the_norm_of_the_jacobian(units):
+    options = {"units": units, "activation": "tanh"}
+    model, x = contractive(network_options=options), zoo.data(4)
+    found = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=1e-3)
+
+
+def test_the_closed_form_of_one_layer_is_what_products_give(monkeypatch):
+    model, x = contractive(network_options={"units": ()}), zoo.data(4)
+    closed = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    monkeypatch.setattr(type(model), "_has_one_layer", lambda self: False)
+    products = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    np.testing.assert_allclose(products, closed, rtol=1e-5)
+
+
+def test_random_probes_have_the_norm_for_their_mean():
+    x = zoo.data(2)
+    exact, probed = contractive(), contractive(num_probes=2000)
+    probed.set_weights(exact.get_weights())
+    # As many codes of one example as there are probes: one product serves all.
+    estimate = zoo.compute(
+        lambda x: contractive_mean(probed, x), np.repeat(x, 2000, axis=0)
+    ).reshape(2, 2000)
+    expected = zoo.compute(lambda x: exact.squared_jacobian(x), x)
+    error = estimate.std(axis=1) / np.sqrt(2000)
+    assert np.all(np.abs(estimate.mean(axis=1) - expected) < 5 * error)
+    assert np.all(error > 0)
+
+
+def contractive_mean(model, x):
+    model.num_probes = 1
+    return model.squared_jacobian(x, keras.random.SeedGenerator(0))
+
+
+def test_a_scaled_input_is_no_identity():
+    """A layer without weights may still have a slope."""
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Rescaling(3.0)])
+    model, x = contractive(encoder=encoder), zoo.data(4)
+    found = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=5e-3)
+
+
+# ------------------------------------------------------------------ matched to a prior
+
+
+def test_in_one_dimension_the_distance_is_that_of_sorted_samples():
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 1))
+    cost = (x - y.T) ** 2
+    rows, columns = scipy.optimize.linear_sum_assignment(cost)
+    found = float(divergences.sliced_wasserstein(x, y, 3, seed=0))
+    assert found == pytest.approx(cost[rows, columns].mean(), rel=1e-5)
+
+
+def test_the_distance_between_normals_of_one_dimension():
+    """(difference of the means)^2 + (difference of the standard deviations)^2."""
+    quantiles = scipy.stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
+    found = divergences.sliced_wasserstein(1.5 + 2.0 * quantiles, -0.5 + 0.7 * quantiles, 2, seed=0)
+    assert float(found) == pytest.approx(2.0**2 + 1.3**2, rel=1e-3)
+
+
+def test_a_shift_is_as_far_as_its_mean_square_along_directions():
+    x = np.random.default_rng(0).normal(size=(50, 4))
+    shift = np.array([1.0, -2.0, 0.5, 3.0])
+    found = float(divergences.sliced_wasserstein(x, x + shift, 4000, seed=0))
+    assert found == pytest.approx((shift**2).sum() / 4, rel=0.06)
+    assert float(divergences.sliced_wasserstein(x, x[::-1], 5, seed=0)) == pytest.approx(
+        0, abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", ["AE", "WAE", "SlicedWAE", "AdversarialAE"])
+def test_codes_come_to_follow_the_prior(name):
+    """Where an autoencoder's own codes do not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 4)) * 0.1 + rng.uniform(1, 5, (512, 1))
+    options = {"units": (32,), "activation": "tanh"}
+    given, passes = {"weight": 20.0} if name != "AE" else {}, 100
+    if name == "AdversarialAE":  # A game takes longer.
+        given, passes = {"discriminator": keras_ae.networks.discriminator(1, units=(32, 32))}, 200
+    model = getattr(keras_ae, name)(1, network_options=options, seed=0, **given)
+    model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, 2 * passes)))
+    model.fit(np.tile(x, (passes, 1)), batch_size=256, verbose=0)
+    distance = scipy.stats.kstest(model.encode(x)[:, 0], "norm").statistic
+    assert distance > 0.5 if name == "AE" else distance < 0.15
+
+
+def test_petals_lie_around_a_circle():
+    draws = numpy(priors.gaussian_mixture(20_000, 4, seed=0))
+    for pair in (draws[:, :2], draws[:, 2:]):
+        angle = np.arctan2(pair[:, 1], pair[:, 0])
+        petal = np.round(angle / (2 * np.pi / 10)).astype(int) % 10
+        assert scipy.stats.chisquare(np.bincount(petal, minlength=10)).pvalue > 1e-3
+        turned = angle - petal * 2 * np.pi / 10
+        radius = np.hypot(*pair.T)
+        along, across = radius * np.cos(turned), radius * np.sin(turned)
+        assert along.mean() == pytest.approx(2.0, abs=0.02)
+        assert along.std() == pytest.approx(0.5, abs=0.02)
+        assert across.std() == pytest.approx(0.1, abs=0.02)
+    assert abs(np.corrcoef(draws.T)[0, 2]) < 0.05
+
+
+def test_the_roll_is_a_spiral_of_even_density():
+    draws = numpy(priors.swiss_roll(20_000, 2, seed=0))
+    radius = np.hypot(*draws.T)
+    # The angle of a point on the spiral, of which arctan2 knows the remainder.
+    turns = np.round((radius * 5 - np.arctan2(draws[:, 1], draws[:, 0])) / (2 * np.pi))
+    angle = np.arctan2(draws[:, 1], draws[:, 0]) + 2 * np.pi * turns
+    assert (radius - angle / 5).std() == pytest.approx(0.05, abs=0.005)
+    assert scipy.stats.kstest((angle / np.pi) ** 2, scipy.stats.uniform(1, 24).cdf).pvalue > 1e-3
+
+
+def test_priors_of_pairs_refuse_odd_dimensions():
+    for name in ("gaussian_mixture", "swiss_roll"):
+        with pytest.raises(ValueError, match="latent_dim=4"):
+            keras_ae.AdversarialAE(3, prior=name)
+    with pytest.raises(ValueError, match="Did you mean 'swiss_roll'"):
+        keras_ae.AdversarialAE(2, prior="swissroll")
+    with pytest.raises(ValueError, match=r"draws a shape of \(2, 5\)"):
+        keras_ae.AdversarialAE(2, prior=lambda n, latent_dim, seed: np.zeros((n, 5)))
+
+
+def test_any_sampler_is_a_prior():
+    def corners(num_samples, latent_dim, seed):
+        noise = keras.random.uniform((num_samples, latent_dim), dtype="float32", seed=seed)
+        return ops.sign(noise - 0.5)
+
+    model = zoo.make("AdversarialAE", prior=corners)
+    model.build((None, 6))
+    drawn = numpy(model.sample_codes(50, 0))
+    assert set(np.unique(drawn)) == {-1.0, 1.0}
+    np.testing.assert_allclose(model.sample(50, seed=3).shape, (50, 6))
