@@ -1,0 +1,179 @@
+"""Encoders, decoders and discriminators: plain Keras models that fit the shape of the data.
+
+Every layer is named after its network, because optimisers and saved files find weights by path
+and Keras' automatic numbers differ between processes.
+"""
+
+import difflib
+
+import keras
+from keras import layers
+
+from keras_ae.networks import convolutional, dense, recurrent
+from keras_ae.networks.maker import LayerMaker
+from keras_ae.networks.options import KINDS as KINDS
+from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
+
+_MODULES = {"mlp": dense, "conv": convolutional, "recurrent": recurrent}
+
+
+def encoder(shape, kind=None, name="encoder", dtype=None, **options):
+    """A network from one example to a flat vector of features.
+
+    Three kinds, chosen by the rank of `shape` or by name:
+
+    - `"mlp"`: the data flattened, then dense layers;
+    - `"conv"`: 4x4 convolutions of stride 2, then dense layers, as in arXiv:1804.03599, appendix A;
+    - `"recurrent"`: a stack of GRU or LSTM layers, whose last state is the summary of the
+      sequence, as in arXiv:1406.1078, section 2.2.
+
+    Args:
+        shape: Tuple of positive integers, the shape of one example without the batch axis:
+            (height, width, channels) for `"conv"`, (time steps, features) for `"recurrent"`.
+        kind: `"mlp"`, `"conv"`, `"recurrent"`, or None for `"conv"` at rank 3, `"recurrent"` at
+            rank 2 and `"mlp"` otherwise.
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        **options: What the layers are like; `decoder` takes the same ones:
+
+            - `activation`: Keras name or callable, after every layer. Default `"relu"`; for
+              `"recurrent"` the activation of the cells, default `"tanh"`.
+            - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`.
+            - `kernel_regularizer`: `"l1"`, `"l2"`, `"l1_l2"` (0.01 each) or an object, on every
+              kernel that meets a layer's input. Default None.
+            - `activity_regularizer`: the same, on the encoder's features, divided by the batch
+              size. Default None.
+            - `dropout`: share of the values dropped after every activation, in [0, 1).
+              Default 0.0.
+            - `batch_normalization`: whether to normalise before every activation; for
+              `"recurrent"`, what every recurrent layer gives. Default False.
+            - `units`: sizes of the dense or recurrent layers, first to last in the encoder.
+              Default (512, 256) for `"mlp"`, (256,) for `"conv"`, (128,) for `"recurrent"`; () for
+              no dense layers, which leaves an `"mlp"` linear.
+            - `filters`: channels of the convolutions, `"conv"` only. Default (32, 64).
+            - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
+            - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
+              equal this number. Default None: every step counts.
+
+    Returns:
+        A `keras.Model` from (batch, *shape) to (batch, features).
+
+    Raises:
+        ValueError: If the shape, the kind or an option is unknown, or they do not fit together.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.encoder((28, 28, 1), filters=(16, 32), units=(64,)).output_shape
+        (None, 64)
+    """
+    where = "networks.encoder"
+    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    kind = checked_kind(where, kind, shape)
+    make = LayerMaker(name, dtype, checked_options(where, kind, options))
+    x = make.input(shape)
+    features = _MODULES[kind].encoder(make, x)
+    if make.options.activity_regularizer is not None:
+        # In float16 the sum over a batch overflows.
+        features = make.layer(
+            layers.Identity,
+            "features",
+            activity_regularizer=make.options.activity_regularizer,
+            dtype=make.full_dtype,
+        )(features)
+    return keras.Model(x, features, name=name)
+
+
+def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, **options):
+    """A network from a code to an array of exactly `shape`: the mirror image of `encoder`.
+
+    Its sizes are the encoder's in reverse order. The last layer is linear: what it gives are the
+    parameters of a likelihood, such as logits. `"conv"` goes back up by 4x4 transposed
+    convolutions of stride 2 (arXiv:1804.03599, appendix A) and crops what an odd height or width
+    gets too much; `"recurrent"` reads the code at every time step (arXiv:1406.1078, section 2.2,
+    without the feedback of the previous output).
+
+    Args:
+        latent_dim: Positive integer, the width of a code.
+        shape: Tuple of positive integers, the shape of one output without the batch axis.
+        kind: As for `encoder`.
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        **options: The options of `encoder`, so that one set describes a pair. Two of them,
+            `activity_regularizer` and `mask_value`, concern the encoder alone and change
+            nothing here.
+
+    Returns:
+        A `keras.Model` from (batch, latent_dim) to (batch, *shape).
+
+    Raises:
+        ValueError: If latent_dim, the shape, the kind or an option is unknown, or they do not fit
+            together.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.decoder(8, (13, 17, 2), filters=(16, 32), units=(64,)).output_shape
+        (None, 13, 17, 2)
+    """
+    where = "networks.decoder"
+    latent_dim = checked_size(where, "latent_dim", latent_dim)
+    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    kind = checked_kind(where, kind, shape)
+    make = LayerMaker(name, dtype, checked_options(where, kind, options))
+    z = make.input((latent_dim,))
+    return keras.Model(z, _MODULES[kind].decoder(make, z, shape), name=name)
+
+
+def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator", dtype=None):
+    """An MLP with leaky ReLUs (slope 0.2) that tells two kinds of vectors apart.
+
+    The adversary of arXiv:1802.05983 (appendix A: six layers of 1,000 units and two logits) is
+    `discriminator(latent_dim, outputs=2, units=(1000,) * 6)`.
+
+    Args:
+        width: Positive integer, the width of the vectors.
+        outputs: Positive integer, the number of logits. Default 1.
+        units: Tuple of positive integers, the sizes of the hidden layers. Default (256, 256, 256).
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+
+    Returns:
+        A `keras.Model` from (batch, width) to (batch, outputs), linear at the end.
+
+    Raises:
+        ValueError: If a size is not a positive integer.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.discriminator(8, outputs=2, units=(64, 64)).output_shape
+        (None, 2)
+    """
+    where = "networks.discriminator"
+    width = checked_size(where, "width", width)
+    outputs = checked_size(where, "outputs", outputs)
+    options = checked_options(where, "mlp", {"units": units, "activation": "leaky_relu"})
+    make = LayerMaker(name, dtype, options)
+    x = make.input((width,))
+    hidden = dense.dense_blocks(make, x, options.units)
+    return keras.Model(x, make.weighted(layers.Dense, "output", outputs)(hidden), name=name)
+
+
+def given_or_none(model, name, network):
+    """A model's argument that is a network, the name of a kind of network, or None.
+
+    Args:
+        model: The model whose constructor was called, for the error.
+        name: The argument's name.
+        network: What was given.
+
+    Raises:
+        ValueError: If it is the name of nothing.
+        TypeError: If it is neither a string nor a Keras layer.
+    """
+    if network is None or isinstance(network, layers.Layer) or network in KINDS:
+        return network
+    close = difflib.get_close_matches(str(network), KINDS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise (ValueError if isinstance(network, str) else TypeError)(
+        f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
+        f"kind of network ({', '.join(KINDS)}).{hint}"
+    )

@@ -1,0 +1,152 @@
+"""What the networks may be asked for, and whether it was asked rightly."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from types import SimpleNamespace
+
+import keras
+from keras import layers
+
+_COMMON = {
+    "activation": "relu",
+    "kernel_initializer": "glorot_uniform",
+    "kernel_regularizer": None,
+    "activity_regularizer": None,
+    "dropout": 0.0,
+    "batch_normalization": False,
+}
+_OPTIONS = {
+    "mlp": {**_COMMON, "units": (512, 256)},
+    "conv": {**_COMMON, "filters": (32, 64), "units": (256,)},
+    # tanh is the cells' own activation, and the only one that the fused GPU kernels have.
+    "recurrent": {
+        **_COMMON,
+        "activation": "tanh",
+        "units": (128,),
+        "cell": "gru",
+        "mask_value": None,
+    },
+}
+KINDS = tuple(_OPTIONS)
+_KIND_BY_RANK = {2: "recurrent", 3: "conv"}
+_AXES = {"conv": ("height", "width", "channels"), "recurrent": ("time steps", "features")}
+CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
+_KERAS_OPTIONS = {
+    "activation": keras.activations,
+    "kernel_initializer": keras.initializers,
+    "kernel_regularizer": keras.regularizers,
+    "activity_regularizer": keras.regularizers,
+}
+
+
+def checked_kind(where, kind, shape):
+    if kind is None:
+        return _KIND_BY_RANK.get(len(shape), "mlp")
+    if kind not in tuple(_OPTIONS):
+        raise ValueError(
+            f"{where}: kind={kind!r} is unknown{_did_you_mean(kind, _OPTIONS)} "
+            f"Give one of {', '.join(map(repr, _OPTIONS))}, or None to choose by the shape."
+        )
+    if kind in _AXES and len(shape) != len(_AXES[kind]):
+        raise ValueError(
+            f"{where}: kind={kind!r} needs shape=({', '.join(_AXES[kind])}), but shape={shape}. "
+            "Reshape the data, or use kind='mlp', which takes any shape."
+        )
+    return kind
+
+
+def checked_options(where, kind, options):
+    known = _OPTIONS[kind]
+    for name, value in options.items():
+        if name not in known:
+            raise ValueError(
+                f"{where}: {name}={value!r} is not an option of kind={kind!r}"
+                f"{_did_you_mean(name, known)} The options are {', '.join(known)}."
+            )
+    checked = SimpleNamespace(**{**known, **options})
+    _check_common_options(where, checked)
+    checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
+    if kind == "conv":
+        checked.filters = checked_sizes(where, "filters", checked.filters, "(32, 64)")
+    if kind == "recurrent":
+        _check_recurrent_options(where, checked)
+    return checked
+
+
+def _check_common_options(where, options):
+    for name, module in _KERAS_OPTIONS.items():
+        if module is keras.regularizers:
+            setattr(options, name, _named_elastic_net(getattr(options, name)))
+        _check_keras_name(where, name, module, getattr(options, name))
+    if not _is_number(options.dropout) or not 0 <= options.dropout < 1:
+        raise ValueError(
+            f"{where}: dropout={options.dropout!r} must be a number in [0, 1), the share of the "
+            "values to drop; 0 for none."
+        )
+    if not isinstance(options.batch_normalization, bool):
+        raise ValueError(
+            f"{where}: batch_normalization={options.batch_normalization!r} must be True or False."
+        )
+
+
+def _check_recurrent_options(where, options):
+    checked_sizes(where, "units", options.units, "(128,)")
+    if options.cell not in tuple(CELLS):
+        raise ValueError(
+            f"{where}: cell={options.cell!r} is unknown{_did_you_mean(options.cell, CELLS)} "
+            f"Give one of {', '.join(map(repr, CELLS))}."
+        )
+    if options.mask_value is not None and not _is_number(options.mask_value):
+        raise ValueError(
+            f"{where}: mask_value={options.mask_value!r} must be a finite number, the value of "
+            "every feature of a padded time step; None for sequences without padding."
+        )
+
+
+def _named_elastic_net(regularizer):
+    # Keras knows no "l1_l2", against its documentation, and gives "L1L2" a weight of zero.
+    if regularizer in ("l1_l2", "l1l2", "L1L2"):
+        return keras.regularizers.L1L2(l1=0.01, l2=0.01)
+    return regularizer
+
+
+def _check_keras_name(where, name, module, value):
+    try:
+        module.get(value)
+    except ValueError as error:
+        known = [known for known in dir(module) if not known.startswith("_")]
+        raise ValueError(
+            f"{where}: {name}={value!r} is unknown to Keras{_did_you_mean(value, known)} "
+            f"Give a name or an object of {module.__name__}."
+        ) from error
+
+
+def checked_size(where, name, value):
+    if not _is_size(value):
+        raise ValueError(f"{where}: {name}={value!r} must be a positive integer, such as 16.")
+    return int(value)
+
+
+def checked_sizes(where, name, values, example, may_be_empty=False):
+    sizes = tuple(values) if isinstance(values, Iterable) else (values,)
+    empty = not sizes and not may_be_empty
+    if empty or not isinstance(values, Iterable) or not all(map(_is_size, sizes)):
+        raise ValueError(
+            f"{where}: {name}={values!r} must be a tuple of positive integers, such as {example}."
+        )
+    return tuple(map(int, sizes))
+
+
+def _is_size(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _did_you_mean(value, known):
+    matches = difflib.get_close_matches(str(value), list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else "."
