@@ -28,7 +28,8 @@ SMALL = {
     "recurrent": {"units": (6, 4)},
 }
 SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "recurrent": (5, 3)}
-KINDS = list(SMALL)
+PLACES_OF = {"conv": (4, 5), "recurrent": (5,)}
+KINDS, MAPPED = list(SMALL), list(PLACES_OF)
 BLOCKS = {"dropout": 0.2, "batch_normalization": True}
 
 
@@ -524,3 +525,88 @@ def test_widths_are_positive_integers(value):
         networks.discriminator(2, value)
     with pytest.raises(ValueError, match="networks.discriminator: units="):
         networks.discriminator(2, units=(value,))
+
+
+# ------------------------------------------------------------------ maps of codes
+
+
+def map_case(kind, **options):
+    """A network to a map and one from a map, with no dense layers, and the map's places."""
+    shape = SHAPE_OF[kind]
+    options = {**CONSTANT, **SMALL[kind], **options}
+    encoder = networks.encoder(shape, kind, grid=True, **options)
+    places = encoder.output_shape[1:-1]
+    decoder = networks.decoder(2, shape, kind, grid=places, **options)
+    return encoder, decoder, places
+
+
+@pytest.mark.parametrize("kind", MAPPED)
+def test_a_map_leads_back_to_the_data_s_shape(kind):
+    encoder, decoder, places = map_case(kind)
+    assert places == PLACES_OF[kind]
+    assert zoo.compute(encoder, normal(2, *SHAPE_OF[kind])).shape == (2, *encoder.output_shape[1:])
+    assert zoo.compute(decoder, normal(2, *places, 2)).shape == (2, *SHAPE_OF[kind])
+    names = [layer.name for layer in (*encoder.layers, *decoder.layers)]
+    assert not any("flatten" in name or "repeat" in name for name in names)
+
+
+@pytest.mark.parametrize("kind", MAPPED)
+def test_the_vector_is_made_of_the_map(kind):
+    """Of the same weights; but the recurrent summary, the last state, is the map's last step."""
+    options = {} if kind == "recurrent" else {"units": ()}
+    mapped, _, _ = map_case(kind, **options)
+    randomize(mapped)
+    vector = networks.encoder(SHAPE_OF[kind], kind, **{**CONSTANT, **SMALL[kind], **options})
+    copy_weights(mapped, vector)
+    x = normal(2, *SHAPE_OF[kind])
+    features = zoo.compute(mapped, x)
+    expected = features[:, -1] if kind == "recurrent" else features.reshape(2, -1)
+    np.testing.assert_allclose(zoo.compute(vector, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 6, 2)])
+def test_an_mlp_flattens_a_map_of_codes(shape):
+    options = {**CONSTANT, "units": (5,), "activation": "tanh"}
+    plain = randomize(networks.decoder(6, shape, "mlp", **options))
+    mapped = networks.decoder(2, shape, "mlp", grid=(3,), **options)
+    copy_weights(plain, mapped)
+    z = normal(4, 3, 2)
+    expected = zoo.compute(plain, z.reshape(4, 6))
+    np.testing.assert_allclose(zoo.compute(mapped, z), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_place_of_a_map_sees_and_makes_its_own_part_of_the_picture():
+    options = {"filters": (2, 3), "activation": "tanh"}
+    encoder = randomize(networks.encoder((16, 16, 1), grid=True, **CONSTANT, **options))
+    decoder = networks.decoder(2, (16, 16, 1), grid=(4, 4), **CONSTANT, **options)
+    randomize(decoder)
+    x, z = np.zeros((2, 16, 16, 1), "float32"), np.zeros((2, 4, 4, 2), "float32")
+    x[1, 15, 15], z[1, 3, 3] = 1, 1
+    moved = np.abs(np.subtract(*zoo.compute(encoder, x))).max(axis=-1) > 0
+    assert moved[3, 3] and not moved[:2, :].any() and not moved[:, :2].any()
+    moved = np.abs(np.subtract(*zoo.compute(decoder, z))).max(axis=-1) > 0
+    assert moved[12:, 12:].any() and not moved[:8, :].any() and not moved[:, :8].any()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"grid": (7, 6)}, r"grid=\(7, 6\) does not lead to shape=\(28, 28, 1\), and .* grid=\(7,"),
+        ({"grid": (14, 14)}, r"grid=\(14, 14\) does not lead to .* kind='conv' grid=\(7, 7\) does"),
+        ({"grid": (7,)}, r"grid=\(7,\) does not lead to"),
+        ({"grid": 7}, "grid=7 must be a tuple of positive integers"),
+        ({"grid": ()}, r"grid=\(\) must be a tuple of positive integers"),
+        ({"grid": True}, "grid=True must be a tuple of positive integers"),
+        ({"kind": "mlp", "grid": (0,)}, r"grid=\(0,\) must be a tuple of positive integers"),
+    ],
+)
+def test_a_map_that_does_not_fit_says_which_does(arguments, message):
+    with pytest.raises(ValueError, match=f"^networks.decoder: {message}"):
+        networks.decoder(2, (28, 28, 1), **arguments)
+
+
+def test_an_encoder_without_places_says_which_kinds_have_them():
+    with pytest.raises(ValueError, match="kind='mlp' flattens the data. Give one of 'conv'"):
+        networks.encoder((7,), grid=True)
+    with pytest.raises(ValueError, match=r"grid=\(7, 7\) must be True or False"):
+        networks.encoder((28, 28, 1), grid=(7, 7))

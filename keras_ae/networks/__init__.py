@@ -12,13 +12,20 @@ from keras import layers
 from keras_ae.networks import convolutional, dense, recurrent
 from keras_ae.networks.maker import LayerMaker
 from keras_ae.networks.options import KINDS as KINDS
-from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
+from keras_ae.networks.options import (
+    check_map,
+    checked_grid,
+    checked_kind,
+    checked_options,
+    checked_size,
+    checked_sizes,
+)
 
 _MODULES = {"mlp": dense, "conv": convolutional, "recurrent": recurrent}
 
 
-def encoder(shape, kind=None, name="encoder", dtype=None, **options):
-    """A network from one example to a flat vector of features.
+def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
+    """A network from one example to a flat vector of features, or to a map of them.
 
     Three kinds, chosen by the rank of `shape` or by name:
 
@@ -34,6 +41,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, **options):
             rank 2 and `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        grid: Whether to end in a map of features, one vector for each place, before any dense
+            layers: (batch, rows, columns, features) for `"conv"`, whose every entry of `filters`
+            halves height and width, rounded up. Default False.
         **options: What the layers are like; `decoder` takes the same ones:
 
             - `activation`: Keras name or callable, after every layer. Default `"relu"`; for
@@ -56,7 +66,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, **options):
               equal this number. Default None: every step counts.
 
     Returns:
-        A `keras.Model` from (batch, *shape) to (batch, features).
+        A `keras.Model` from (batch, *shape) to (batch, features), or to the map.
 
     Raises:
         ValueError: If the shape, the kind or an option is unknown, or they do not fit together.
@@ -69,9 +79,10 @@ def encoder(shape, kind=None, name="encoder", dtype=None, **options):
     where = "networks.encoder"
     shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = checked_kind(where, kind, shape)
+    check_map(where, kind, grid)
     make = LayerMaker(name, dtype, checked_options(where, kind, options))
     x = make.input(shape)
-    features = _MODULES[kind].encoder(make, x)
+    features = _MODULES[kind].encoder(make, x, grid)
     if make.options.activity_regularizer is not None:
         # In float16 the sum over a batch overflows.
         features = make.layer(
@@ -83,7 +94,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, **options):
     return keras.Model(x, features, name=name)
 
 
-def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, **options):
+def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None, **options):
     """A network from a code to an array of exactly `shape`: the mirror image of `encoder`.
 
     Its sizes are the encoder's in reverse order. The last layer is linear: what it gives are the
@@ -98,28 +109,37 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, **options)
         kind: As for `encoder`.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        grid: Tuple of positive integers, the places of a map of codes: (rows, columns) for
+            `"conv"`, those of `encoder(shape, grid=True)` with the same options. `"mlp"` takes any
+            places, and flattens the map. Default None, one code an example.
         **options: The options of `encoder`, so that one set describes a pair. Two of them,
             `activity_regularizer` and `mask_value`, concern the encoder alone and change
             nothing here.
 
     Returns:
-        A `keras.Model` from (batch, latent_dim) to (batch, *shape).
+        A `keras.Model` from (batch, latent_dim), or (batch, *grid, latent_dim), to
+        (batch, *shape).
 
     Raises:
-        ValueError: If latent_dim, the shape, the kind or an option is unknown, or they do not fit
-            together.
+        ValueError: If latent_dim, the shape, the kind, the grid or an option is unknown, or they
+            do not fit together.
 
     Example:
         >>> from keras_ae import networks
         >>> networks.decoder(8, (13, 17, 2), filters=(16, 32), units=(64,)).output_shape
         (None, 13, 17, 2)
+        >>> networks.decoder(8, (28, 28, 1), grid=(7, 7)).input_shape
+        (None, 7, 7, 8)
     """
     where = "networks.decoder"
     latent_dim = checked_size(where, "latent_dim", latent_dim)
     shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = checked_kind(where, kind, shape)
-    make = LayerMaker(name, dtype, checked_options(where, kind, options))
-    z = make.input((latent_dim,))
+    options = checked_options(where, kind, options)
+    places = _MODULES[kind].map_of(shape, options)
+    grid = checked_grid(where, kind, grid, shape, places)
+    make = LayerMaker(name, dtype, options)
+    z = make.input((*grid, latent_dim))
     return keras.Model(z, _MODULES[kind].decoder(make, z, shape), name=name)
 
 

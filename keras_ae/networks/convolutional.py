@@ -10,21 +10,30 @@ from keras_ae.networks.maker import IMAGE
 _STRIDED = {"kernel_size": 4, "strides": 2, "padding": "same", **IMAGE}
 
 
-def encoder(make, x):
+def map_of(shape, options):
+    """The rows and columns that are left of a picture."""
+    scale = 2 ** len(options.filters)
+    return tuple(math.ceil(side / scale) for side in shape[:2])
+
+
+def encoder(make, x, grid):
     for number, size in enumerate(make.options.filters, start=1):
         x = make.block(x, layers.Conv2D, f"conv_{number}", size, **_STRIDED)
-    return dense.encoder(make, x)
+    return x if grid else dense.encoder(make, x)
 
 
 def decoder(make, z, shape):
     filters = make.options.filters
     height, width, channels = shape
     scale = 2 ** len(filters)
-    rows, columns = math.ceil(height / scale), math.ceil(width / scale)
+    rows, columns = map_of(shape, make.options)
 
-    h = dense.dense_blocks(make, z, reversed(make.options.units))
-    h = make.block(h, layers.Dense, "grid", rows * columns * filters[-1])
-    h = make.layer(layers.Reshape, "reshape", (rows, columns, filters[-1]))(h)
+    if len(z.shape) == 2:
+        h = dense.dense_blocks(make, z, reversed(make.options.units))
+        h = make.block(h, layers.Dense, "grid", rows * columns * filters[-1])
+        h = make.layer(layers.Reshape, "reshape", (rows, columns, filters[-1]))(h)
+    else:
+        h = make.block(z, layers.Conv2D, "grid", filters[-1], kernel_size=1, **IMAGE)
     for number, size in enumerate(reversed(filters[:-1]), start=1):
         h = make.block(h, layers.Conv2DTranspose, f"conv_{number}", size, **_STRIDED)
     h = make.weighted(layers.Conv2DTranspose, "output", channels, **_STRIDED)(h)

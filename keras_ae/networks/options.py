@@ -57,6 +57,32 @@ def checked_kind(where, kind, shape):
     return kind
 
 
+def check_map(where, kind, grid):
+    """Whether an encoder of this kind can end in a map."""
+    if not isinstance(grid, bool):
+        raise ValueError(f"{where}: grid={grid!r} must be True or False.")
+    if grid and kind == "mlp":
+        others = [name for name in _OPTIONS if name != "mlp"]
+        raise ValueError(
+            f"{where}: grid=True needs a kind that keeps places apart, and kind='mlp' flattens the "
+            f"data. Give one of {', '.join(map(repr, others))}, or grid=False."
+        )
+
+
+def checked_grid(where, kind, grid, shape, places):
+    """The places of a decoder's map of codes, () for one code; places: those that lead to shape."""
+    if grid is None:
+        return ()
+    grid = checked_sizes(where, "grid", grid, "(7, 7)")
+    if places not in (None, grid):
+        raise ValueError(
+            f"{where}: grid={grid} does not lead to shape={shape}, and with these options of "
+            f"kind={kind!r} grid={places} does. Give that, or other options; kind='mlp' takes any "
+            "grid."
+        )
+    return grid
+
+
 def checked_options(where, kind, options):
     known = _OPTIONS[kind]
     for name, value in options.items():
