@@ -55,7 +55,7 @@ ARROWS = {
     "metric": set(),
     "schedules": set(),
     "corruptions": set(),
-    "networks": set(),
+    "networks": {"layers"},
     "optimizers": set(),
     "priors": set(),
     "datasets": set(),

@@ -30,6 +30,7 @@ SMALL = {
 SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "recurrent": (5, 3)}
 PLACES_OF = {"conv": (4, 5), "recurrent": (5,)}
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
+NORMALISED = ("mlp", "conv")
 BLOCKS = {"dropout": 0.2, "batch_normalization": True}
 
 
@@ -231,6 +232,22 @@ def test_batch_normalization_makes_biases_superfluous():
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
     # Keras adds 1e-3 to the variance.
     np.testing.assert_allclose(features.std(axis=0), 1, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", NORMALISED)
+def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
+    """A tenfold kernel then gives the same output: no kernel is left out, no bias is divided."""
+    for model in pair(kind, spectral_normalization=True, kernel_initializer="glorot_uniform"):
+        x = normal(2, *model.input_shape[1:])
+        biases = [weight for weight in model.weights if weight.name == "bias"]
+        for number, bias in enumerate(biases):
+            bias.assign(normal(*bias.shape, seed=number))
+        expected = zoo.compute(model, x)
+        assert len([w for w in model.weights if w.name == "right"]) == len(kernels(model)) > 1
+        for weight in model.weights:
+            if weight.name == "kernel":
+                weight.assign(10 * array(weight.value))
+        np.testing.assert_allclose(zoo.compute(model, x), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -506,6 +523,8 @@ def test_discriminator_parameters_are_counted():
         ((7,), {"dropout": 1.0}, r"dropout=1.0 must be a number in \[0, 1\)"),
         ((7,), {"dropout": "0.1"}, r"dropout='0.1' must be a number in \[0, 1\)"),
         ((7,), {"batch_normalization": "no"}, "batch_normalization='no' must be True or False"),
+        ((7,), {"spectral_normalization": 1}, "spectral_normalization=1 must be True or False"),
+        ((5, 3), {"spectral_normalization": True}, "is not an option of kind='recurrent'"),
     ],
 )
 def test_errors_name_the_argument_the_value_and_the_remedy(shape, arguments, message):

@@ -57,6 +57,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               Default 0.0.
             - `batch_normalization`: whether to normalise before every activation; for
               `"recurrent"`, what every recurrent layer gives. Default False.
+            - `spectral_normalization`: whether to divide every kernel by its largest singular
+              value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957); not for
+              `"recurrent"`. Default False.
             - `units`: sizes of the dense or recurrent layers, first to last in the encoder.
               Default (512, 256) for `"mlp"`, (256,) for `"conv"`, (128,) for `"recurrent"`; () for
               no dense layers, which leaves an `"mlp"` linear.

@@ -5,6 +5,7 @@ import random
 import keras
 from keras import layers
 
+from keras_ae.layers import SpectralNormalization
 from keras_ae.networks.options import CELLS
 
 # The shape of an image is (height, width, channels) whatever the user's Keras configuration says.
@@ -29,12 +30,12 @@ class LayerMaker:
         return layer_class(*arguments, name=f"{self.name}_{role}", **keywords)
 
     def weighted(self, layer_class, role, *arguments, **keywords):
-        """A layer whose kernel is initialised and regularised as the options say."""
+        """A layer whose kernel is initialised, regularised and normalised as the options say."""
         initializer = self.options.kernel_initializer
         if isinstance(initializer, keras.initializers.Initializer):
             # One object without a seed gives all kernels of one shape the same values.
             initializer = initializer.clone()
-        return self.layer(
+        layer = self.layer(
             layer_class,
             role,
             *arguments,
@@ -42,6 +43,8 @@ class LayerMaker:
             kernel_regularizer=self.options.kernel_regularizer,
             **keywords,
         )
+        # Of the kinds that have the option.
+        return SpectralNormalization(layer) if self.options.spectral_normalization else layer
 
     def block(self, h, layer_class, role, size, **keywords):
         """A linear layer, normalisation if asked for, the activation, dropout if asked for."""

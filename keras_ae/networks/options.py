@@ -17,9 +17,10 @@ _COMMON = {
     "dropout": 0.0,
     "batch_normalization": False,
 }
+_LINEAR = {**_COMMON, "spectral_normalization": False}
 _OPTIONS = {
-    "mlp": {**_COMMON, "units": (512, 256)},
-    "conv": {**_COMMON, "filters": (32, 64), "units": (256,)},
+    "mlp": {**_LINEAR, "units": (512, 256)},
+    "conv": {**_LINEAR, "filters": (32, 64), "units": (256,)},
     # tanh is the cells' own activation, and the only one that the fused GPU kernels have.
     "recurrent": {
         **_COMMON,
@@ -91,7 +92,7 @@ def checked_options(where, kind, options):
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}"
                 f"{_did_you_mean(name, known)} The options are {', '.join(known)}."
             )
-    checked = SimpleNamespace(**{**known, **options})
+    checked = SimpleNamespace(**{"spectral_normalization": False, **known, **options})
     _check_common_options(where, checked)
     checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if kind == "conv":
@@ -111,10 +112,9 @@ def _check_common_options(where, options):
             f"{where}: dropout={options.dropout!r} must be a number in [0, 1), the share of the "
             "values to drop; 0 for none."
         )
-    if not isinstance(options.batch_normalization, bool):
-        raise ValueError(
-            f"{where}: batch_normalization={options.batch_normalization!r} must be True or False."
-        )
+    for name in ("batch_normalization", "spectral_normalization"):
+        if not isinstance(getattr(options, name), bool):
+            raise ValueError(f"{where}: {name}={getattr(options, name)!r} must be True or False.")
 
 
 def _check_recurrent_options(where, options):

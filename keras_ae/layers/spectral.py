@@ -1,0 +1,155 @@
+"""Spectral normalisation: Miyato et al. 2018, arXiv:1802.05957."""
+
+import keras
+from keras import ops
+
+_LINEAR = (
+    keras.layers.Dense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+_SMALLEST = 1e-12  # What a norm of zero is taken for.
+
+
+def power_iteration(matrix, right):
+    """One turn of the iteration that leads to a matrix's first singular vectors.
+
+    Source: arXiv:1802.05957, algorithm 1, step 1, whose u and v are here `right` and `left`.
+
+    Args:
+        matrix: Tensor of shape (m, n).
+        right: Tensor of shape (n,), what is known of the first right singular vector.
+
+    Returns:
+        The left vector, shape (m,), that belongs to `right`, and the next right one: both of
+        length 1.
+
+    Example:
+        >>> import numpy as np
+        >>> left, right = power_iteration(np.diag([5.0, 1e-3]), np.ones(2))
+        >>> round(float(right[0]), 4)
+        1.0
+    """
+    left = _unit(ops.matmul(matrix, right))
+    return left, _unit(ops.matmul(left, matrix))
+
+
+def _unit(vector):
+    return vector / ops.maximum(ops.sqrt(ops.sum(ops.square(vector))), _SMALLEST)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class SpectralNormalization(keras.layers.Layer):
+    """A linear layer whose kernel is divided by its largest singular value.
+
+    The kernel itself stays as it is: by linearity the layer's output is divided, before bias and
+    activation, by sigma(W) = v^T W u. The singular vectors u and v are kept up by one turn of the
+    power iteration at every call in training, and no gradient passes through them: that of sigma,
+    u v^T, does reach the kernel.
+
+    A dense layer so normalised has the Lipschitz constant 1 before its activation, once the
+    iteration has converged. A convolution's kernel is read as a matrix with its last axis as
+    columns, which bounds the constant of the whole map only by the square root of the number of
+    windows that one place lies in; a transposed convolution has the constant of the convolution
+    that it transposes.
+
+    Source: Miyato et al., Spectral Normalization for Generative Adversarial Networks, algorithm 1,
+    arXiv:1802.05957.
+
+    Args:
+        layer: A new Dense, convolution or transposed convolution of Keras, of which a copy is
+            made. Its bias and activation act after the division.
+        **kwargs: `name` and `dtype`. Default to the layer's own.
+
+    Raises:
+        TypeError: If the layer is of another class, or built already.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> layer = SpectralNormalization(keras.layers.Dense(2, use_bias=False))
+        >>> for _ in range(20):
+        ...     y = layer(np.eye(2), training=True)
+        >>> largest = np.linalg.svd(keras.ops.convert_to_numpy(y), compute_uv=False)[0]
+        >>> round(float(largest), 3)
+        1.0
+    """
+
+    def __init__(self, layer, **kwargs):
+        if type(layer) not in _LINEAR or layer.built:
+            names = ", ".join(cls.__name__ for cls in _LINEAR)
+            raise TypeError(
+                f"SpectralNormalization: layer={layer!r} must be a new layer of Keras' own, one of "
+                f"{names}."
+            )
+        super().__init__(**{"name": layer.name, "dtype": layer.dtype_policy, **kwargs})
+        self.given = keras.saving.serialize_keras_object(layer)
+        self.use_bias, self.activation = layer.use_bias, layer.activation
+        self.bias_options = {
+            "initializer": layer.bias_initializer,
+            "regularizer": layer.bias_regularizer,
+            "constraint": layer.bias_constraint,
+        }
+        alone = {"use_bias": False, "activation": None, "activity_regularizer": None}
+        self.activity_regularizer = layer.activity_regularizer
+        config = {**layer.get_config(), **alone, "name": "linear", "dtype": self.dtype_policy}
+        self.linear = type(layer).from_config(config)
+
+    def build(self, input_shape):
+        self.linear.build(input_shape)
+        self.right = self.add_weight(
+            shape=(self.linear.kernel.shape[-1],),
+            initializer="random_normal",
+            trainable=False,
+            autocast=False,
+            dtype="float32",
+            aggregation="mean",
+            name="right",
+        )
+        if self.use_bias:
+            channels = getattr(self.linear, "filters", None) or self.linear.units
+            self.bias = self.add_weight(shape=(channels,), name="bias", **self.bias_options)
+        self.built = True
+
+    def call(self, x, training=False):
+        y = self.linear(x)
+        y = y / ops.cast(self.sigma(training), y.dtype)
+        if self.use_bias:
+            first = getattr(self.linear, "data_format", "channels_last") == "channels_first"
+            places = (1,) * (len(y.shape) - 2)
+            y = y + ops.reshape(self.bias, (1, -1, *places) if first else (1, *places, -1))
+        return self.activation(y)
+
+    def sigma(self, training=False):
+        """The kernel's largest singular value, a float32 scalar, as far as it is known.
+
+        Args:
+            training: Whether to take one more turn of the power iteration. Defaults to False.
+        """
+        kernel = self.linear.kernel
+        # As it is multiplied: of half precision where the layer computes in half precision.
+        matrix = ops.cast(ops.reshape(kernel, (-1, kernel.shape[-1])), "float32")
+        fixed = ops.stop_gradient(matrix)
+        right = ops.convert_to_tensor(self.right)
+        left, following = power_iteration(fixed, right)
+        if training:
+            right = following
+            self.right.assign(right)
+        else:
+            right = _unit(right)
+        left, right = ops.stop_gradient(left), ops.stop_gradient(right)
+        return ops.maximum(ops.sum(left * ops.matmul(matrix, right)), _SMALLEST)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(self.linear.compute_output_shape(input_shape))
+
+    def get_config(self):
+        return {**super().get_config(), "layer": self.given}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)
