@@ -37,6 +37,7 @@ from keras_ae.models import InfoVAE as InfoVAE
 from keras_ae.models import LadderVAE as LadderVAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
+from keras_ae.models import RegularizedAE as RegularizedAE
 from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
 from keras_ae.models import SlicedWAE as SlicedWAE
 from keras_ae.models import SparseAE as SparseAE

@@ -16,6 +16,7 @@ from keras_ae import divergences, priors
 SWITCHED_OFF = {
     "SparseAE": {"penalty": "l1", "weight": 0.0},
     "ContractiveAE": {"weight": 0.0},
+    "RegularizedAE": {"code_weight": 0.0, "weight": 0.0},
     "WAE": {"weight": 0.0},
     "SlicedWAE": {"weight": 0.0},
     "AdversarialAE": {"weight": 0.0},
@@ -159,6 +160,52 @@ def test_a_scaled_input_is_no_identity():
     model, x = contractive(encoder=encoder), zoo.data(4)
     found = zoo.compute(lambda x: model.squared_jacobian(x), x)
     np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=5e-3)
+
+
+# ------------------------------------------------------------------ regularised
+
+
+def test_the_gradient_penalty_has_the_norm_of_the_decoder_s_jacobian_for_its_mean():
+    model = zoo.make("RegularizedAE", regularization="gradient_penalty")
+    model.build((None, 6))
+    z = np.array([[0.3, -0.7]], "float32")
+    steps = 1e-2 * np.eye(2, dtype="float32")
+    columns = [(model.decode(z + s) - model.decode(z - s)) / 2e-2 for s in steps]
+    expected = (np.stack(columns) ** 2).sum()
+    many = zoo.compute(
+        lambda z: model.decoder_penalty(z, keras.random.SeedGenerator(0)), np.repeat(z, 4000, 0)
+    )
+    assert abs(many.mean() - expected) < 5 * many.std() / np.sqrt(4000)
+    assert many.std() > 0
+
+
+def test_the_l2_penalty_is_the_sum_of_the_decoder_s_squares():
+    model = zoo.make("RegularizedAE", regularization="l2")
+    model.build((None, 6))
+    expected = sum((v.numpy() ** 2).sum() for v in model.decoder.trainable_variables)
+    found = model.decoder_penalty(tensor(np.zeros((3, 2))))
+    assert float(numpy(found)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_spectral_normalisation_bounds_the_decoder_s_slope():
+    """A decoder of ReLUs is no steeper than the product of its layers' norms, each 1."""
+    options = {"units": (8,), "activation": "relu"}
+    model = zoo.eager(
+        "RegularizedAE",
+        regularization="spectral_normalization",
+        code_weight=0.0,
+        network_options=options,
+    )
+    x = 20.0 * zoo.data()  # Which asks for a steep one.
+    model.fit(np.tile(x, (4, 1)), batch_size=16, verbose=0)
+    z = np.random.default_rng(0).normal(size=(2, 200, 2)).astype("float32")
+    rise = np.linalg.norm(model.decode(z[0]) - model.decode(z[1]), axis=1)
+    slopes = rise / np.linalg.norm(z[0] - z[1], axis=1)
+    assert 0.3 < slopes.max() < 1.05
+    with pytest.raises(ValueError, match="Wrap that one's layers"):
+        zoo.make(
+            "RegularizedAE", regularization="spectral_normalization", **zoo.own_networks()
+        ).build((None, 6))
 
 
 # ------------------------------------------------------------------ matched to a prior

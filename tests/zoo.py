@@ -17,6 +17,7 @@ SMALL = {
     "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
     "ContractiveAE": lambda: {"weight": 0.01},
     "WAE": lambda: {"weight": 2.0},
+    "RegularizedAE": lambda: {"regularization": "gradient_penalty"},
     "AdversarialAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, units=(8,))},
     "SlicedWAE": lambda: {"weight": 2.0, "num_projections": 4},
     "VAE": dict,

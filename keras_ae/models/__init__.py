@@ -21,6 +21,7 @@ from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
+from keras_ae.models.regularized_ae import RegularizedAE as RegularizedAE
 from keras_ae.models.riemannian_hamiltonian_vae import (
     RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
