@@ -48,7 +48,7 @@ ARROWS = {
     "tf_data": set(),
     "likelihoods": {"distributions"},
     "losses": {"distributions"},
-    "layers": {"distributions"},
+    "layers": {"arguments", "distributions"},
     "distributions": set(),
     "divergences": {"distributions"},
     "flows": set(),

@@ -1,6 +1,15 @@
 """Keras layers of the models, useful alone."""
 
 from keras_ae.layers.autoregressive import InverseAutoregressiveFlow as InverseAutoregressiveFlow
+from keras_ae.layers.quantizers import Quantized as Quantized
+from keras_ae.layers.quantizers import ResidualQuantizer as ResidualQuantizer
+from keras_ae.layers.quantizers import VectorQuantizer as VectorQuantizer
+from keras_ae.layers.quantizers import code_statistics as code_statistics
+from keras_ae.layers.quantizers import k_means as k_means
+from keras_ae.layers.quantizers import rotated as rotated
+from keras_ae.layers.quantizers import straight_through as straight_through
+from keras_ae.layers.scalar_quantizers import FiniteScalarQuantizer as FiniteScalarQuantizer
+from keras_ae.layers.scalar_quantizers import LookupFreeQuantizer as LookupFreeQuantizer
 from keras_ae.layers.spectral import SpectralNormalization as SpectralNormalization
 from keras_ae.layers.spectral import power_iteration as power_iteration
 from keras_ae.layers.stochastic import LadderLayer as LadderLayer

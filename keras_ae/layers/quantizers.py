@@ -1,0 +1,464 @@
+"""Quantisers with a learned codebook: vectors in, the nearest codes out."""
+
+import collections
+
+import keras
+from keras import ops
+
+from keras_ae import arguments
+
+Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
+Quantized.__doc__ = """What a quantiser returns.
+
+Args:
+    vectors: Tensor of shape (batch, ..., dim): the quantised vectors. The gradient goes on to the
+        vectors that were quantised.
+    codes: Int32 tensor of the codes: shape (batch, ...), with an axis more of several codebooks.
+    losses: Dictionary of name -> tensor of shape (batch,): each summed over the dimensions of a
+        vector and averaged over an example's positions.
+"""
+
+_TINY = 1e-12
+
+
+def straight_through(z, quantized):
+    """The quantised vectors, whose gradient goes to z unchanged.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
+    arXiv:1711.00937.
+
+    Args:
+        z: Tensor of any shape.
+        quantized: Tensor of z's shape, through which no gradient goes.
+
+    Returns:
+        Tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> ops.convert_to_numpy(straight_through(np.ones(1), np.zeros(1))).tolist()
+        [0.0]
+    """
+    z, quantized = map(ops.convert_to_tensor, (z, quantized))
+    return ops.stop_gradient(quantized) + (z - ops.stop_gradient(z))
+
+
+def rotated(z, quantized):
+    """The quantised vectors, as z turned and stretched: the gradient turns and stretches likewise.
+
+    The rotation in the plane of both vectors that takes z's direction to the other's, times the
+    ratio of their lengths, both held constant: the angle between a gradient and the quantised
+    vector is the angle between what z receives and z.
+
+    Source: Fifty et al., Restructuring Vector Quantization with the Rotation Trick,
+    arXiv:2410.06424.
+
+    Args:
+        z: Tensor of shape (..., dim).
+        quantized: Tensor of z's shape, through which no gradient goes.
+
+    Returns:
+        Tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> moved = rotated(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))
+        >>> ops.convert_to_numpy(moved).tolist()
+        [[0.0, 2.0]]
+    """
+    z, quantized = map(ops.convert_to_tensor, (z, quantized))
+    quantized, constant = ops.stop_gradient(quantized), ops.stop_gradient(z)
+    lengths = [ops.sqrt(_squares(v)) for v in (constant, quantized)]
+    first, second = constant / (lengths[0] + _TINY), quantized / (lengths[1] + _TINY)
+    # I - 2 r r' reflects, and 2 second first' turns the reflection into a rotation.
+    middle = first + second
+    middle = middle / (ops.sqrt(_squares(middle)) + _TINY)
+    along = ops.sum(z * first, axis=-1, keepdims=True)
+    turned = z - 2.0 * ops.sum(z * middle, axis=-1, keepdims=True) * middle + 2.0 * along * second
+    moved = turned * (lengths[1] / (lengths[0] + _TINY))
+    return quantized + (moved - ops.stop_gradient(moved))
+
+
+ESTIMATORS = {"straight_through": straight_through, "rotation": rotated}
+
+
+def code_statistics(codes, num_codes):
+    """How many of the codes are in use, and how evenly.
+
+    Args:
+        codes: Int32 tensor of any shape, of codes of one codebook.
+        num_codes: Size of the codebook.
+
+    Returns:
+        Dictionary of scalars: "usage", the share of the codebook that occurs, and "perplexity",
+        the exponential of the entropy of the codes' frequencies, between 1 and num_codes.
+
+    Example:
+        >>> import numpy as np
+        >>> found = code_statistics(np.array([[0, 1], [0, 1]]), 4)
+        >>> float(found["usage"]), round(float(found["perplexity"]), 4)
+        (0.5, 2.0)
+    """
+    counts = count(codes, num_codes)
+    shares = counts / ops.maximum(ops.sum(counts), 1.0)
+    entropy = -ops.sum(shares * ops.log(ops.maximum(shares, _TINY)))
+    return {
+        "usage": ops.mean(ops.cast(counts > 0, "float32")),
+        "perplexity": ops.exp(entropy),
+    }
+
+
+def count(codes, num_codes):
+    """How often every code occurs: a float32 tensor of shape (num_codes,)."""
+    codes = ops.reshape(codes, (-1,))
+    return ops.segment_sum(ops.ones_like(codes, "float32"), codes, num_codes)
+
+
+def nearest(z, codebook):
+    """The code of the nearest vector of the codebook, an int32 tensor without z's last axis."""
+    distances = _squares(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
+    return ops.cast(ops.argmin(distances, axis=-1), "int32")
+
+
+def k_means(z, centres, num_steps=10):
+    """Lloyd's algorithm: centres moved to the mean of what they are nearest to, several times.
+
+    Args:
+        z: Tensor of shape (vectors, dim).
+        centres: Tensor of shape (num_codes, dim). One that is nearest to nothing stays.
+        num_steps: Positive integer. Defaults to 10.
+
+    Returns:
+        Tensor of the centres' shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> z = np.array([[0.0], [1.0], [8.0]], "float32")
+        >>> ops.convert_to_numpy(k_means(z, z[1:])).tolist()
+        [[0.5], [8.0]]
+    """
+    num_codes = centres.shape[0]
+
+    def turn(_, centres):
+        codes = nearest(z, centres)
+        counts = count(codes, num_codes)[:, None]
+        sums = ops.segment_sum(z, codes, num_codes)
+        return ops.where(counts > 0, sums / ops.maximum(counts, 1.0), centres)
+
+    return ops.fori_loop(0, num_steps, turn, ops.convert_to_tensor(centres))
+
+
+def per_example(squares):
+    """Squares of shape (batch, ..., dim), summed over dim and averaged over what is between."""
+    totals = ops.sum(squares, axis=-1)
+    return ops.mean(totals, axis=tuple(range(1, len(totals.shape))))
+
+
+def _squares(v):
+    return ops.sum(ops.square(v), axis=-1, keepdims=True)
+
+
+class Quantizer(keras.layers.Layer):
+    """The base of quantisers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
+
+    They compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
+    `num_codes`.
+    """
+
+    codebooks = 1  # Codes of one vector.
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs, training=False, look_up=False):
+        """Quantise vectors.
+
+        Args:
+            inputs: Tensor of shape (batch, ..., dim).
+            training: Whether the codebook follows the vectors. Defaults to False.
+            look_up: Whether the inputs are codes, whose vectors are returned.
+
+        Returns:
+            `Quantized`, or with look_up a tensor (batch, ..., dim).
+        """
+        # A call of the layer, so that a graph of symbolic tensors reads the codebook anew.
+        if look_up:
+            return self.look_up(ops.cast(inputs, "int32"))
+        return self.quantized(ops.cast(inputs, "float32"), training)
+
+    def vectors(self, codes):
+        """The vectors that belong to codes: a tensor (batch, ..., dim)."""
+        return self(codes, look_up=True)
+
+    def codes(self, vectors):
+        """The codes of vectors of shape (batch, ..., dim)."""
+        return self(vectors).codes
+
+    def statistics(self, codes):
+        """`code_statistics` of these codes, averaged over the codebooks where there are several."""
+        return code_statistics(codes, self.num_codes)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class VectorQuantizer(Quantizer):
+    """The nearest vector of a learned codebook.
+
+    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their codes, and of a codebook that
+    learns by gradient `"codebook_loss"`, ||sg(z) - e||^2, the codes to their vectors. Otherwise a
+    code is the running mean of the vectors nearest to it.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
+    arXiv:1711.00937. The start from k-means and the restart of codes that are no longer in use
+    are those of SoundStream, arXiv:2107.03312; unit vectors those of arXiv:2110.04627.
+
+    Args:
+        num_codes: Vectors of the codebook, a positive integer. Defaults to 256.
+        learning: "ema", running means, or "gradient". Defaults to "ema".
+        decay: How much of a running mean is left after a batch, a number in (0, 1). Defaults to
+            0.99.
+        estimator: "straight_through" or "rotation", the rotation trick: see `rotated`. Defaults to
+            "straight_through".
+        cosine: Whether vectors and codes are of unit length, so that the nearest code is that of
+            the smallest angle. Defaults to False.
+        k_means_start: Whether the first batch's vectors place the codebook. Defaults to True.
+        restart_below: A code whose running share of the vectors falls below this part of an equal
+            share is put onto a vector of the batch. 0 lets it be. Defaults to 0.05.
+        seed: Integer that decides which vectors of a batch are taken, or None.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = VectorQuantizer(4, seed=0)
+        >>> z = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+        >>> found = layer(z, training=True)
+        >>> found.vectors.shape == (8, 5, 3), found.codes.shape == (8, 5), list(found.losses)
+        (True, True, ['commitment_loss'])
+        >>> bool(np.all(np.array(layer.vectors(found.codes)) == np.array(layer(z).vectors)))
+        True
+    """
+
+    _LEAST = 1e-6  # A share below which a running mean fades no further: 0 / 0 is no mean.
+
+    def __init__(
+        self,
+        num_codes=256,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        cosine=False,
+        k_means_start=True,
+        restart_below=0.05,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_codes = arguments.integer(self, "num_codes", num_codes, least=2)
+        self.learning = arguments.choice(self, "learning", learning, ("ema", "gradient"))
+        self.decay = arguments.number(self, "decay", decay, positive=True, below=1)
+        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
+        self.cosine, self.k_means_start = bool(cosine), bool(k_means_start)
+        self.restart_below = arguments.number(self, "restart_below", restart_below, below=1)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
+
+    def build(self, z_shape):
+        dim, shape = z_shape[-1], (self.num_codes, z_shape[-1])
+        # Where each code was last put down; what it learned since is kept apart, for a step may
+        # not assign to what a gradient moves.
+        self.anchors = self.add_weight(
+            shape=shape,
+            initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
+            trainable=False,
+            aggregation="only_first_replica",
+            name="anchors",
+        )
+        if self.learning == "gradient":
+            self.moves = self.add_weight(shape=shape, initializer="zeros", name="moves")
+        else:
+            self.sums = self._state("sums", shape, "zeros")
+        self.shares = self._state(
+            "shares", (self.num_codes,), keras.initializers.Constant(1.0 / self.num_codes)
+        )
+        self.started = self._state("started", (), "zeros")
+        self.built = True
+
+    def _state(self, name, shape, initializer):
+        return self.add_weight(
+            shape=shape, initializer=initializer, trainable=False, aggregation="mean", name=name
+        )
+
+    def codebook(self):
+        """The vectors of all codes, a tensor of shape (num_codes, dim)."""
+        if self.learning == "gradient":
+            moved = self.anchors + self.moves
+        else:
+            moved = self.anchors + self.sums / self.shares[:, None]
+        return self._unit(moved)
+
+    def _unit(self, v):
+        return v / (ops.sqrt(_squares(v) + _TINY)) if self.cosine else v
+
+    def look_up(self, codes):
+        return ops.take(self.codebook(), codes, axis=0)
+
+    def quantized(self, z, training):
+        z = self._unit(z)
+        flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (vectors, dim)
+        if training:
+            candidates = self._candidates(flat)
+            self._start(flat, candidates)
+        codebook = self.codebook()
+        codes = nearest(ops.stop_gradient(z), ops.stop_gradient(codebook))
+        found = ops.take(codebook, codes, axis=0)
+        losses = {"commitment_loss": per_example(ops.square(z - ops.stop_gradient(found)))}
+        if self.learning == "gradient":
+            losses["codebook_loss"] = per_example(ops.square(ops.stop_gradient(z) - found))
+        if training:
+            self._follow(flat, ops.reshape(codes, (-1,)))
+            self._restart(candidates)
+        return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
+
+    def _candidates(self, z):
+        """A vector of the batch for every code, spread evenly over the batch."""
+        draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
+        places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
+        size = ops.shape(z)[0]
+        places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
+        places = ops.minimum(places, ops.maximum(size - 1, 0))
+        # The last batch of an epoch may leave a replica without a single vector to take.
+        return ops.take(ops.concatenate([z, self.anchors[:1]], axis=0), places, axis=0)
+
+    def _start(self, z, candidates):
+        if not self.k_means_start:
+            return
+        centres = ops.cond(
+            self.started > 0,
+            lambda: ops.convert_to_tensor(self.anchors),
+            lambda: k_means(z, candidates),
+        )
+        self.anchors.assign(centres)
+        self.started.assign(ops.ones(()))
+
+    def _follow(self, z, codes):
+        """Move the running shares and means, of batch means: replicas average them rightly."""
+        size = ops.cast(ops.shape(z)[0], "float32")
+        rate = (1.0 - self.decay) * ops.minimum(size, 1.0)
+        size = ops.maximum(size, 1.0)
+        shares = count(codes, self.num_codes) / size
+        left = ops.where(self.shares > self._LEAST, 1.0 - rate, 1.0)
+        if self.learning == "ema":
+            means = ops.segment_sum(z, codes, self.num_codes) / size
+            means = means - shares[:, None] * self.anchors
+            self.sums.assign(left[:, None] * self.sums + rate * means)
+        self.shares.assign(left * self.shares + rate * shares)
+
+    def _restart(self, candidates):
+        if not self.restart_below:
+            return
+        anchors, shares = map(ops.convert_to_tensor, (self.anchors, self.shares))
+        dead = shares < self.restart_below / self.num_codes
+        if self.learning == "gradient":
+            candidates = candidates - self.moves
+        else:
+            sums = ops.convert_to_tensor(self.sums)
+            self.sums.assign(ops.where(dead[:, None], 0.0, sums))
+        self.anchors.assign(ops.where(dead[:, None], candidates, anchors))
+        self.shares.assign(ops.where(dead, 1.0 / self.num_codes, shares))
+
+    def get_config(self):
+        names = (
+            "num_codes learning decay estimator cosine k_means_start restart_below seed"
+        ).split()
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class ResidualQuantizer(Quantizer):
+    """A sum of vectors from several codebooks, each of which quantises what the last left over.
+
+    Its losses are the sums of its codebooks'.
+
+    Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
+    residual vector quantiser, arXiv:2107.03312.
+
+    Args:
+        num_codes: Vectors of each codebook. Defaults to 256.
+        depth: Codebooks, a positive integer. Defaults to 4.
+        learning, decay, estimator, k_means_start, restart_below, seed: See `VectorQuantizer`. The
+            estimator is that of the sum.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = ResidualQuantizer(4, depth=3, seed=0)
+        >>> z = np.random.default_rng(0).normal(size=(8, 5, 2)).astype("float32")
+        >>> found = layer(z, training=True)
+        >>> found.vectors.shape == (8, 5, 2), found.codes.shape == (8, 5, 3)
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        num_codes=256,
+        depth=4,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        k_means_start=True,
+        restart_below=0.05,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.depth = arguments.integer(self, "depth", depth)
+        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
+        self.options = {
+            "num_codes": num_codes,
+            "learning": learning,
+            "decay": decay,
+            "k_means_start": k_means_start,
+            "restart_below": restart_below,
+        }
+        self.seed = seed
+        self.quantizers = [
+            VectorQuantizer(
+                **self.options, seed=None if seed is None else seed + i, name=f"quantizer_{i + 1}"
+            )
+            for i in range(self.depth)
+        ]
+        self.num_codes, self.codebooks = num_codes, self.depth
+
+    def build(self, z_shape):
+        for quantizer in self.quantizers:
+            quantizer.build(z_shape)
+        self.built = True
+
+    def look_up(self, codes):
+        return sum(q.look_up(codes[..., i]) for i, q in enumerate(self.quantizers))
+
+    def quantized(self, z, training):
+        left, total, codes, losses = z, ops.zeros_like(z), [], {}
+        for quantizer in self.quantizers:
+            found = quantizer.quantized(left, training)
+            vectors = ops.stop_gradient(found.vectors)
+            left, total = left - vectors, total + vectors
+            codes.append(found.codes)
+            losses = {name: losses.get(name, 0.0) + loss for name, loss in found.losses.items()}
+        return Quantized(ESTIMATORS[self.estimator](z, total), ops.stack(codes, axis=-1), losses)
+
+    def statistics(self, codes):
+        found = [code_statistics(codes[..., i], self.num_codes) for i in range(self.depth)]
+        return {name: sum(f[name] for f in found) / self.depth for name in found[0]}
+
+    def get_config(self):
+        own = {"depth": self.depth, "estimator": self.estimator, "seed": self.seed}
+        return {**super().get_config(), **self.options, **own}

@@ -1,0 +1,187 @@
+"""Quantisers without a codebook to learn: every dimension takes one of a few values."""
+
+import math
+import numbers
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import arguments
+from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straight_through
+
+
+class _ScalarQuantizer(Quantizer):
+    """What quantisers share whose codes count through the levels of each dimension.
+
+    The first dimension is the lowest digit of a code. `levels` has their numbers.
+    """
+
+    def _set_levels(self, levels):
+        self.levels = tuple(int(level) for level in levels)
+        self.num_codes = math.prod(self.levels)
+        if self.num_codes >= 2**31:
+            raise ValueError(
+                f"{type(self).__name__}: {self.num_codes} codes do not fit into 32 bits. Take "
+                "fewer dimensions or levels."
+            )
+        self.int32_levels = np.array(self.levels, "int32")
+        self.weights_of_digits = np.cumprod([1, *self.levels[:-1]]).astype("int32")
+
+    def build(self, z_shape):
+        if z_shape[-1] != len(self.levels):
+            raise ValueError(
+                f"{type(self).__name__} quantises vectors of {len(self.levels)} numbers, and got "
+                f"an input of shape {tuple(z_shape)}."
+            )
+        self.built = True
+
+    def _digits_to_codes(self, digits):
+        weights = ops.convert_to_tensor(self.weights_of_digits)
+        return ops.sum(ops.cast(digits, "int32") * weights, axis=-1)
+
+    def _codes_to_digits(self, codes):
+        weights, levels = map(ops.convert_to_tensor, (self.weights_of_digits, self.int32_levels))
+        return ops.cast(ops.mod(ops.floor_divide(codes[..., None], weights), levels), "float32")
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class FiniteScalarQuantizer(_ScalarQuantizer):
+    """Every dimension bounded and rounded to one of a few values: the codebook is their grid.
+
+    Dimension i has levels[i] values, evenly spaced: between -1 and 1 where they are odd in number;
+    an even number has one more below zero than above. There are no losses.
+
+    Source: Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple, arXiv:2309.15505.
+
+    Args:
+        levels: Tuple of integers of at least 2, one for each dimension, such as (8, 5, 5, 5).
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If the levels are not such a tuple.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = FiniteScalarQuantizer((3, 5))
+        >>> found = layer(np.array([[0.0, 9.0]], "float32"))
+        >>> np.round(np.array(found.vectors), 3).tolist(), np.array(found.codes).tolist()
+        ([[0.0, 1.0]], [13])
+        >>> np.array(layer.vectors(found.codes)).tolist()
+        [[0.0, 1.0]]
+    """
+
+    _MARGIN = 1e-3  # The bound lies this much beyond the outermost values, so that they are met.
+
+    def __init__(self, levels, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(levels, (list, tuple)) or not levels or not all(map(_is_level, levels)):
+            raise ValueError(
+                f"FiniteScalarQuantizer: levels={levels!r} must be a tuple of integers of at least "
+                "2, such as (8, 5, 5, 5)."
+            )
+        self._set_levels(levels)
+
+    def quantized(self, z, training):
+        width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
+        bounded = ops.tanh(z + shift) * width - offset
+        rounded = straight_through(bounded, ops.round(bounded))
+        codes = self._digits_to_codes(ops.stop_gradient(rounded) + half)
+        return Quantized(rounded / half, codes, {})
+
+    def _bound(self):
+        """Where the values lie: tanh(z + shift) * width - offset, and how many are below zero."""
+        levels = np.array(self.levels)
+        width = (levels - 1) * (1 + self._MARGIN) / 2
+        offset = np.where(levels % 2 == 0, 0.5, 0.0)
+        shift = np.arctanh(offset / width)  # So that zero stays zero.
+        return tuple(v.astype("float32") for v in (width, offset, shift, levels // 2))
+
+    def look_up(self, codes):
+        half = ops.convert_to_tensor(self._bound()[-1])
+        return (self._codes_to_digits(codes) - half) / half
+
+    def get_config(self):
+        return {**super().get_config(), "levels": list(self.levels)}
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class LookupFreeQuantizer(_ScalarQuantizer):
+    """The sign of every dimension: 2 ** dim codes, which are the corners of a cube.
+
+    `"entropy_loss"` is E[H(q(c | z))] - H(E[q(c | z)]): low where every vector is sure of its code
+    and all codes are used alike. q is the softmax over the corners of -||z - c||^2 / temperature,
+    under which the signs are independent. `"commitment_loss"` is ||z - sg(sign(z))||^2.
+
+    Source: Yu et al., Language Model Beats Diffusion: Tokenizer is Key to Visual Generation,
+    section 3.1, arXiv:2310.05737.
+
+    Args:
+        num_bits: Dimensions of the vectors, an integer between 1 and 30.
+        temperature: Of q, a positive number. Defaults to 1.
+        group: The entropy of the average is taken over so many signs at a time, exactly within a
+            group and as if groups were independent, for it sums over 2 ** group codes. Defaults to
+            8.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = LookupFreeQuantizer(3)
+        >>> found = layer(np.array([[0.3, -2.0, 1.5]], "float32"))
+        >>> np.array(found.vectors).tolist(), np.array(found.codes).tolist()
+        ([[1.0, -1.0, 1.0]], [5])
+        >>> sorted(found.losses)
+        ['commitment_loss', 'entropy_loss']
+    """
+
+    def __init__(self, num_bits, temperature=1.0, group=8, **kwargs):
+        super().__init__(**kwargs)
+        self.num_bits = arguments.integer(self, "num_bits", num_bits)
+        self.temperature = arguments.number(self, "temperature", temperature, positive=True)
+        self.group = arguments.integer(self, "group", group)
+        self._set_levels([2] * self.num_bits)
+
+    def quantized(self, z, training):
+        positive = ops.stop_gradient(z) > 0
+        signs = ops.where(positive, 1.0, -1.0)
+        losses = {
+            "commitment_loss": per_example(ops.square(z - signs)),
+            "entropy_loss": self.entropy_loss(z),
+        }
+        return Quantized(straight_through(z, signs), self._digits_to_codes(positive), losses)
+
+    def entropy_loss(self, z):
+        """The penalty of every example, of z of shape (batch, ..., num_bits)."""
+        logits = 4.0 * z / self.temperature  # Of a positive sign: the corners differ by 2.
+        each = ops.softplus(logits) - logits * ops.sigmoid(logits)  # Entropy of every sign.
+        logits = ops.reshape(logits, (-1, self.num_bits))
+        average = 0.0
+        for start in range(0, self.num_bits, self.group):
+            average = average + _entropy_of_average(logits[:, start : start + self.group])
+        return per_example(each) - average
+
+    def look_up(self, codes):
+        return 2.0 * self._codes_to_digits(codes) - 1.0
+
+    def get_config(self):
+        own = {"num_bits": self.num_bits, "temperature": self.temperature, "group": self.group}
+        return {**super().get_config(), **own}
+
+
+def _entropy_of_average(logits):
+    """H of the mean over the rows of the joint distribution of independent signs."""
+    num_bits = logits.shape[-1]
+    bits = np.arange(2**num_bits)[None] >> np.arange(num_bits)[:, None] & 1
+    corners = ops.convert_to_tensor(bits.astype("float32"))
+    log_joint = ops.matmul(ops.log_sigmoid(logits), corners)
+    log_joint = log_joint + ops.matmul(ops.log_sigmoid(-logits), 1.0 - corners)
+    size = ops.maximum(ops.cast(ops.shape(logits)[0], "float32"), 1.0)
+    average = ops.sum(ops.exp(log_joint), axis=0) / size
+    return -ops.sum(average * ops.log(ops.maximum(average, 1e-30)))
+
+
+def _is_level(level):
+    return isinstance(level, numbers.Integral) and not isinstance(level, bool) and level >= 2

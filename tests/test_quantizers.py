@@ -1,0 +1,442 @@
+"""Quantisers beside what their papers say: gradients, running means, bijections, rotations."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+from keras_ae import layers
+from keras_ae.layers import quantizers
+
+RNG = np.random.default_rng
+Z = RNG(0).normal(size=(6, 5, 3)).astype("float32")
+FLAT = Z.reshape(-1, 3)
+
+
+def arrays(tensors):
+    return keras.tree.map_structure(ops.convert_to_numpy, tensors)
+
+
+def built(layer, dim=3):
+    layer.build((None, None, dim))
+    return layer
+
+
+def placed(codebook, **options):
+    """A vector quantiser whose codebook is given."""
+    options = {"k_means_start": False, "restart_below": 0.0, "seed": 0} | options
+    layer = built(layers.VectorQuantizer(len(codebook), **options), codebook.shape[1])
+    layer.anchors.assign(codebook)
+    return layer
+
+
+CODEBOOK = RNG(1).normal(size=(4, 3)).astype("float32")
+
+
+def nearest(z, codebook):
+    return ((z[..., None, :] - codebook) ** 2).sum(axis=-1).argmin(axis=-1)
+
+
+# ------------------------------------------------------------------ vectors and codes
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_codes_are_those_of_the_nearest_vectors(learning):
+    layer = placed(CODEBOOK, learning=learning)
+    found = zoo.compute(layer, Z)
+    codes = nearest(Z, CODEBOOK)
+    assert found.codes.dtype == np.int32
+    np.testing.assert_array_equal(found.codes, codes)
+    np.testing.assert_array_equal(found.vectors, CODEBOOK[codes])
+    np.testing.assert_array_equal(arrays(layer.vectors(found.codes)), CODEBOOK[codes])
+    np.testing.assert_array_equal(arrays(layer.codes(found.vectors)), codes)
+    distances = ((Z - CODEBOOK[codes]) ** 2).sum(axis=-1).mean(axis=1)
+    for name, loss in found.losses.items():
+        np.testing.assert_allclose(loss, distances, rtol=1e-5, err_msg=name)
+    assert set(found.losses) == {"commitment_loss"} | (
+        {"codebook_loss"} if learning == "gradient" else set()
+    )
+
+
+def test_cosine_codes_are_those_of_the_smallest_angle():
+    layer = placed(CODEBOOK, cosine=True)
+    units = [v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (Z, CODEBOOK)]
+    found = zoo.compute(layer, Z)
+    np.testing.assert_array_equal(found.codes, (units[0] @ units[1].T).argmax(axis=-1))
+    np.testing.assert_allclose(found.vectors, units[1][found.codes], atol=1e-5)
+
+
+def test_a_vector_without_positions_is_an_example():
+    found = zoo.compute(placed(CODEBOOK), FLAT)
+    assert found.codes.shape == (30,) and found.losses["commitment_loss"].shape == (30,)
+
+
+# ------------------------------------------------------------------ gradients
+
+WEIGHTS = RNG(2).normal(size=Z.shape).astype("float32")
+
+
+def test_the_straight_through_gradient_is_that_of_the_identity():
+    layer = placed(CODEBOOK)
+    found = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
+    np.testing.assert_allclose(found, WEIGHTS, rtol=1e-6)
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_the_gradients_of_eq_3(learning):
+    """Of the commitment 2 (z - e) / positions to z alone, of the codebook's loss to e alone."""
+    layer = placed(CODEBOOK, learning=learning)
+    quantized = CODEBOOK[nearest(Z, CODEBOOK)]
+    found = zoo.gradient(lambda z: sum(ops.sum(loss) for loss in layer(z).losses.values()), Z)
+    np.testing.assert_allclose(found, 2 * (Z - quantized) / 5, atol=1e-6)
+    if learning == "ema":
+        assert layer.trainable_variables == []
+        return
+    assert len(layer.trainable_variables) == 1
+
+    def loss_of(moves):
+        with keras.StatelessScope([(layer.moves, ops.convert_to_tensor(moves))]):
+            return sum(ops.sum(loss) for loss in layer(Z).losses.values())
+
+    expected = np.zeros_like(CODEBOOK)
+    np.add.at(expected, nearest(FLAT, CODEBOOK), 2 * (quantized - Z).reshape(-1, 3) / 5)
+    np.testing.assert_allclose(zoo.gradient(loss_of, np.zeros((4, 3))), expected, atol=1e-5)
+
+
+def rotation(first, second):
+    """The rotation in their plane that takes one direction to the other, and their lengths' ratio.
+
+    As an exponential of a generator, not as the paper writes it.
+    """
+    import scipy.linalg
+
+    a, b = (v / np.linalg.norm(v) for v in (first, second))
+    across = b - (a @ b) * a
+    across /= np.linalg.norm(across)
+    angle = np.arccos(np.clip(a @ b, -1, 1))
+    generator = np.outer(across, a) - np.outer(a, across)
+    return scipy.linalg.expm(angle * generator) * np.linalg.norm(second) / np.linalg.norm(first)
+
+
+def test_the_rotation_trick_s_gradient_is_its_formula():
+    layer = placed(CODEBOOK, estimator="rotation")
+    quantized = CODEBOOK[nearest(Z, CODEBOOK)]
+    np.testing.assert_array_equal(zoo.compute(layer, Z).vectors, quantized)
+    found = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
+    pairs = zip(FLAT, quantized.reshape(-1, 3), WEIGHTS.reshape(-1, 3), strict=True)
+    expected = [rotation(z, q).T @ weights for z, q, weights in pairs]
+    np.testing.assert_allclose(found.reshape(-1, 3), expected, rtol=1e-3, atol=1e-4)
+
+
+def cosines(a, b):
+    return (a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+
+
+def test_the_rotation_trick_preserves_angles():
+    quantized = np.broadcast_to(CODEBOOK[0], FLAT.shape)
+    weights = WEIGHTS.reshape(-1, 3)
+    found = zoo.gradient(
+        lambda z: ops.sum(ops.convert_to_tensor(weights) * quantizers.rotated(z, quantized)), FLAT
+    )
+    np.testing.assert_allclose(cosines(found, FLAT), cosines(weights, quantized), atol=1e-4)
+    lengths = [np.linalg.norm(v, axis=-1) for v in (found, weights, quantized, FLAT)]
+    np.testing.assert_allclose(lengths[0] / lengths[1], lengths[2] / lengths[3], rtol=1e-4)
+
+
+def test_the_rotation_trick_where_there_is_no_direction():
+    """Of a zero vector, of equal and of opposite ones: finite, and the value is right."""
+    z = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 0.0]], "float32")
+    quantized = np.array([[1.0, 1.0], [1.0, 2.0], [-3.0, 0.0]], "float32")
+    np.testing.assert_allclose(zoo.compute(quantizers.rotated, z, quantized), quantized)
+    found = zoo.gradient(lambda z: ops.sum(quantizers.rotated(z, quantized)), z)
+    assert np.all(np.isfinite(found))
+    np.testing.assert_allclose(found[1], 1.0, rtol=1e-5)
+
+
+# ------------------------------------------------------------------ codebooks that follow
+
+
+def test_the_codebook_is_k_means_running_mean():
+    """On fixed assignments: (start / K + sum over batches) / (1 / K + sum), each faded."""
+    decay, centres = 0.8, np.array([[5.0, 0.0], [-5.0, 0.0]], "float32")
+    layer = placed(centres, decay=decay)
+    rng, sums, counts = RNG(3), centres / 2, np.full(2, 0.5)
+    for size in (4, 10, 7):
+        codes = rng.integers(0, 2, size)
+        z = (centres[codes] + rng.normal(size=(size, 2))).astype("float32")
+        found = arrays(layer(z, training=True))
+        np.testing.assert_array_equal(found.codes, codes)
+        members = np.eye(2)[codes]
+        sums = decay * sums + (1 - decay) * members.T @ z / size
+        counts = decay * counts + (1 - decay) * members.mean(axis=0)
+        np.testing.assert_allclose(arrays(layer.codebook()), sums / counts[:, None], rtol=1e-5)
+    np.testing.assert_allclose(arrays(layer.shares), counts, rtol=1e-5)
+
+
+def test_nothing_moves_but_in_training():
+    layer = placed(CODEBOOK)
+    before = arrays(layer.variables)
+    layer(Z)
+    assert all(np.array_equal(a, b) for a, b in zip(before, arrays(layer.variables), strict=True))
+
+
+def test_an_unused_mean_stays_where_it_is():
+    """Its share fades to nothing, and its vector does not."""
+    layer = placed(CODEBOOK * 100.0, decay=1e-3)
+    z = CODEBOOK[:1] * 100.0
+    for _ in range(30):
+        layer(z, training=True)
+    np.testing.assert_allclose(arrays(layer.codebook()), CODEBOOK * 100.0, rtol=1e-4)
+    assert arrays(layer.shares)[1:].max() < 1e-5
+
+
+def test_a_replica_without_vectors_changes_nothing(on_tensorflow):
+    layer = placed(CODEBOOK, restart_below=0.05)
+    layer.shares.assign([0.001, 0.3, 0.3, 0.3])
+    before = arrays(layer.codebook())
+    layer(Z[:0], training=True)
+    np.testing.assert_allclose(arrays(layer.codebook())[1:], before[1:])
+    assert np.all(np.isfinite(arrays(layer.codebook())))
+
+
+def test_lloyd_s_algorithm_agrees_with_scikit_learn():
+    from sklearn.cluster import KMeans
+
+    z = RNG(4).normal(size=(60, 2)).astype("float32")
+    expected = KMeans(5, init=z[:5], n_init=1, max_iter=300, tol=0.0).fit(z).cluster_centers_
+    found = zoo.compute(lambda z, c: layers.k_means(z, c, 50), z, z[:5])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_the_first_batch_places_the_codebook(learning):
+    """Four clumps of vectors, four codes: each finds one, and later batches move them little."""
+    centres = 10.0 * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], "float32")
+    z = centres[np.arange(40) // 10] + RNG(5).normal(size=(40, 2)).astype("float32")
+    layer = built(layers.VectorQuantizer(4, learning=learning, decay=0.999, seed=0), 2)
+    found = arrays(layer(z, training=True))
+    assert found.losses["commitment_loss"].mean() < 4.0
+    means = z.reshape(4, 10, 2).mean(axis=1)
+    codebook = arrays(layer.codebook())
+    order = [nearest(m, codebook) for m in means]
+    assert sorted(order) == [0, 1, 2, 3]
+    np.testing.assert_allclose(codebook[order], means, atol=0.05)
+    layer(z + 3.0, training=True)
+    np.testing.assert_allclose(arrays(layer.codebook())[order], means, atol=0.2)
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_dead_codes_restart_at_vectors_of_the_batch(learning):
+    far = np.array([[0.0, 0.0], [100.0, 100.0], [200.0, 0.0]], "float32")
+    layer = placed(far, learning=learning, decay=0.5, restart_below=0.05)
+    z = RNG(6).normal(size=(30, 2)).astype("float32")
+    if learning == "gradient":
+        layer.moves.assign(np.full((3, 2), 0.25))
+    for _ in range(6):
+        layer(z, training=True)
+    codebook = arrays(layer.codebook())
+    for vector in codebook[1:]:  # The first was in use all along.
+        assert np.abs(vector).max() < 5.0
+        if learning == "gradient":  # Nobody moved it since: it is one of the vectors.
+            assert np.abs(z - vector).sum(axis=1).min() < 1e-5
+    # 0.5 ** 5 < 0.05 < 0.5 ** 4: the fifth batch brings them back, with an equal share.
+    again = placed(far, learning=learning, decay=0.5, restart_below=0.05)
+    alive = []
+    for _ in range(5):
+        again(z, training=True)
+        alive.append(bool(np.abs(arrays(again.codebook())[1:]).max() < 50))
+    assert alive == [False] * 4 + [True]
+    np.testing.assert_allclose(arrays(again.shares)[1:], 1 / 3, rtol=1e-5)
+
+
+def test_a_seed_decides_where_codes_restart():
+    books = []
+    for seed in (0, 0, 1):
+        layer = built(layers.VectorQuantizer(4, seed=seed))
+        layer(Z, training=True)
+        books.append(arrays(layer.codebook()))
+    assert np.array_equal(books[0], books[1]) and not np.array_equal(books[0], books[2])
+
+
+# ------------------------------------------------------------------ residuals
+
+
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_one_residual_codebook_is_a_vector_quantizer(learning):
+    residual = built(layers.ResidualQuantizer(4, depth=1, learning=learning, seed=0))
+    plain = built(layers.VectorQuantizer(4, learning=learning, seed=0))
+    for _ in range(3):
+        ours, theirs = (arrays(layer(Z, training=True)) for layer in (residual, plain))
+        np.testing.assert_array_equal(ours.codes[..., 0], theirs.codes)
+        np.testing.assert_array_equal(ours.vectors, theirs.vectors)
+        assert ours.losses.keys() == theirs.losses.keys()
+        for name, loss in theirs.losses.items():
+            np.testing.assert_array_equal(ours.losses[name], loss)
+    for a, b in zip(residual.variables, plain.variables, strict=True):
+        np.testing.assert_array_equal(arrays(a), arrays(b))
+
+
+def test_every_codebook_quantises_what_the_last_left_over():
+    books = (
+        RNG(7).normal(size=(3, 4, 3)).astype("float32") * np.array([1, 0.5, 0.25])[:, None, None]
+    )
+    layer = built(layers.ResidualQuantizer(4, depth=3, k_means_start=False, seed=0))
+    for quantizer, book in zip(layer.quantizers, books, strict=True):
+        quantizer.anchors.assign(book)
+    found = zoo.compute(layer, Z)
+    left, total, loss = Z, 0.0, 0.0
+    for level, book in enumerate(books):
+        codes = nearest(left, book)
+        np.testing.assert_array_equal(found.codes[..., level], codes)
+        loss = loss + ((left - book[codes]) ** 2).sum(axis=-1).mean(axis=1)
+        left, total = left - book[codes], total + book[codes]
+    np.testing.assert_allclose(found.vectors, total, atol=1e-6)
+    np.testing.assert_allclose(found.losses["commitment_loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(arrays(layer.vectors(found.codes)), total, atol=1e-6)
+    gradient = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
+    np.testing.assert_allclose(gradient, WEIGHTS, rtol=1e-6)
+
+
+# ------------------------------------------------------------------ fixed grids
+
+
+@pytest.mark.parametrize("levels", [(2,), (3, 4), (8, 6, 5), (5, 2, 3, 2)])
+def test_finite_scalars_and_codes_are_a_bijection(levels):
+    layer = built(layers.FiniteScalarQuantizer(levels), len(levels))
+    every = np.arange(np.prod(levels))
+    vectors = arrays(layer.vectors(every))
+    halves = np.array(levels) // 2
+    values = [(np.arange(n) - h) / h for n, h in zip(levels, halves, strict=True)]
+    # The first dimension is the lowest digit.
+    expected = np.array([v[::-1] for v in itertools.product(*values[::-1])])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
+    # The codes of what lies near: the inverse of the bound, which is met inside only.
+    width = (np.array(levels) - 1) * 1.001 / 2
+    offset = np.where(np.array(levels) % 2 == 0, 0.5, 0.0)
+    inner = np.arctanh(((vectors * halves) + offset) / width) - np.arctanh(offset / width)
+    found = zoo.compute(layer, inner.astype("float32"))
+    np.testing.assert_array_equal(found.codes, every)
+    np.testing.assert_allclose(found.vectors, vectors, atol=1e-6)
+    assert found.losses == {}
+
+
+def test_finite_scalars_keep_zero_and_are_bounded():
+    layer = built(layers.FiniteScalarQuantizer((8, 5)), 2)
+    z = np.array([[0, 0], [1e3, 1e3], [-1e3, -1e3]], "float32")
+    vectors = zoo.compute(layer, z).vectors
+    np.testing.assert_allclose(vectors, [[0, 0], [0.75, 1], [-1, -1]])
+
+
+def test_the_gradient_of_finite_scalars_is_that_of_the_bound():
+    """round() counts as the identity, so that d/dz of tanh(z + shift) * width / half is left."""
+    levels = np.array([8, 5, 3])
+    layer = built(layers.FiniteScalarQuantizer((8, 5, 3)))
+    width, offset = (levels - 1) * 1.001 / 2, np.where(levels % 2 == 0, 0.5, 0.0)
+    slope = (1 - np.tanh(Z + np.arctanh(offset / width)) ** 2) * width / (levels // 2)
+    found = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
+    np.testing.assert_allclose(found, WEIGHTS * slope, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_bits", [1, 5, 10])
+def test_signs_and_codes_are_a_bijection(num_bits):
+    layer = built(layers.LookupFreeQuantizer(num_bits), num_bits)
+    every = np.arange(2**num_bits)
+    vectors = arrays(layer.vectors(every))
+    expected = 2.0 * (every[:, None] >> np.arange(num_bits) & 1) - 1
+    np.testing.assert_array_equal(vectors, expected)
+    scale = RNG(8).uniform(0.1, 3.0, vectors.shape)
+    found = zoo.compute(layer, (scale * vectors).astype("float32"))
+    np.testing.assert_array_equal(found.codes, every)
+    np.testing.assert_array_equal(found.vectors, vectors)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 3.0])
+def test_the_entropy_penalty_is_that_of_a_softmax_over_the_codebook(temperature):
+    layer = built(layers.LookupFreeQuantizer(3, temperature=temperature))
+    corners = arrays(layer.vectors(np.arange(8)))
+    logits = -((Z[..., None, :] - corners) ** 2).sum(axis=-1) / temperature
+    q = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    q /= q.sum(axis=-1, keepdims=True)
+
+    def entropy(p):
+        return -(p * np.log(p)).sum(axis=-1)
+
+    expected = entropy(q).mean(axis=1) - entropy(q.mean(axis=(0, 1)))
+    found = zoo.compute(layer, Z).losses
+    np.testing.assert_allclose(found["entropy_loss"], expected, rtol=1e-4, atol=1e-5)
+    signs = np.where(Z > 0, 1.0, -1.0)
+    np.testing.assert_allclose(
+        found["commitment_loss"], ((Z - signs) ** 2).sum(axis=-1).mean(axis=1), rtol=1e-5
+    )
+
+
+def test_groups_of_signs_count_as_independent():
+    z = RNG(9).normal(size=(7, 4)).astype("float32")
+    whole, halves = (layers.LookupFreeQuantizer(4, group=g) for g in (4, 2))
+    apart = [layers.LookupFreeQuantizer(2) for _ in range(2)]
+    found = zoo.compute(halves, z).losses["entropy_loss"]
+    parts = [
+        zoo.compute(a, z[:, i : i + 2]).losses["entropy_loss"]
+        for a, i in zip(apart, (0, 2), strict=True)
+    ]
+    np.testing.assert_allclose(found, parts[0] + parts[1], rtol=1e-4)
+    assert np.all(found < zoo.compute(whole, z).losses["entropy_loss"])
+
+
+def test_the_gradient_of_signs_is_that_of_the_identity():
+    layer = built(layers.LookupFreeQuantizer(3))
+    found = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
+    np.testing.assert_allclose(found, WEIGHTS, rtol=1e-6)
+
+
+# ------------------------------------------------------------------ what they share
+
+
+def test_usage_and_perplexity():
+    codes = np.array([[0, 0, 1], [3, 3, 3]])
+    found = arrays(layers.code_statistics(codes, 5))
+    p = np.array([2, 1, 3]) / 6
+    assert found["usage"] == pytest.approx(3 / 5)
+    assert found["perplexity"] == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-5)
+    assert arrays(layers.code_statistics(np.arange(5), 5))["perplexity"] == pytest.approx(5)
+
+
+LAYERS = [
+    layers.VectorQuantizer(4, "gradient", cosine=True, decay=0.5, seed=3, name="one"),
+    layers.ResidualQuantizer(4, depth=2, estimator="rotation", name="two"),
+    layers.FiniteScalarQuantizer((3, 4, 2), name="three"),
+    layers.LookupFreeQuantizer(3, temperature=0.5, group=2, name="four"),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_they_come_back_from_configuration_and_in_graphs(layer):
+    again = built(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)))
+    assert again.get_config() == layer.get_config()
+    inputs = keras.Input((5, 3))
+    found = again(inputs)
+    model = keras.Model(inputs, [found.vectors, found.codes])
+    vectors, codes = model.predict(Z, verbose=0)
+    expected = zoo.compute(again, Z)
+    np.testing.assert_allclose(vectors, expected.vectors, atol=1e-6)
+    np.testing.assert_array_equal(codes, expected.codes)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: layers.VectorQuantizer(1), "num_codes=1 must be an integer of at least 2"),
+        (lambda: layers.VectorQuantizer(4, "mean"), "learning='mean'"),
+        (lambda: layers.VectorQuantizer(4, decay=1.0), "decay=1.0"),
+        (lambda: layers.ResidualQuantizer(4, depth=0), "depth=0"),
+        (lambda: layers.FiniteScalarQuantizer((5, 1)), "levels="),
+        (lambda: layers.FiniteScalarQuantizer((5, 3))(Z), "vectors of 2 numbers"),
+        (lambda: layers.LookupFreeQuantizer(40), "32 bits"),
+    ],
+)
+def test_errors_say_what_to_do(make, words):
+    with pytest.raises(ValueError, match=words.replace("(", r"\(")):
+        make()
