@@ -1,6 +1,8 @@
 """Keras layers of the models, useful alone."""
 
 from keras_ae.layers.autoregressive import InverseAutoregressiveFlow as InverseAutoregressiveFlow
+from keras_ae.layers.code_priors import GridPrior as GridPrior
+from keras_ae.layers.code_priors import SequencePrior as SequencePrior
 from keras_ae.layers.quantizers import Quantized as Quantized
 from keras_ae.layers.quantizers import ResidualQuantizer as ResidualQuantizer
 from keras_ae.layers.quantizers import VectorQuantizer as VectorQuantizer
