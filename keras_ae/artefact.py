@@ -111,14 +111,17 @@ def _served(model):
     model.prepare_sampling()
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
+    dtypes = {"seed": "int32", "z": model.code_dtype}
     for name, (function, arguments) in model.endpoints().items():
-        setattr(module, name, _endpoint(in_tensorflow, function, arguments))
+        setattr(module, name, _endpoint(in_tensorflow, function, arguments, dtypes))
+    if not model.can_sample():
+        return module
 
     # The number of samples travels as a batch axis, which JAX leaves unknown.
     def sample_like(rows, seed):
         return model.decode(model.sample_codes(ops.shape(rows)[0], seed))
 
-    drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()})
+    drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
 
     def sample(num_samples, seed):
         return drawn(tf.zeros([num_samples]), seed)
@@ -128,12 +131,12 @@ def _served(model):
     return module
 
 
-def _endpoint(in_tensorflow, function, arguments):
-    """A `tf.function` of a model's function; arguments: name -> shape."""
+def _endpoint(in_tensorflow, function, arguments, dtypes):
+    """A `tf.function` of a model's function; arguments: name -> shape; dtypes: if not float32."""
     import tensorflow as tf
 
     specs = [
-        tf.TensorSpec(shape, tf.int32 if name == "seed" else tf.float32, name=name)
+        tf.TensorSpec(shape, dtypes.get(name, "float32"), name=name)
         for name, shape in arguments.items()
     ]
 
@@ -148,7 +151,7 @@ def _endpoint(in_tensorflow, function, arguments):
 
 
 def _names(model):
-    return [*model.endpoints(), "sample"]
+    return [*model.endpoints(), *(["sample"] if model.can_sample() else [])]
 
 
 def _facts(model, trainable):

@@ -107,6 +107,7 @@ class Autoencoder(Loops):
 
     code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
     support = None  # Lowest and highest value of the data, where the model has limits.
+    code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
 
     def loss_terms(self, x, y, training):
         """The losses of a batch by name.
@@ -156,6 +157,10 @@ class Autoencoder(Loops):
         """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
         raise NotImplementedError
 
+    def can_sample(self):
+        """Whether a built model has something to sample from, so that an export serves it."""
+        return True
+
     def prepare_sampling(self):
         """Bring up to date what `sample_codes` reads; called before it, outside any program."""
 
@@ -170,6 +175,10 @@ class Autoencoder(Loops):
     @property
     def code_shape(self):
         """The shape of one code, without the batch axis; of a built model."""
+        return (self.latent_dim,)
+
+    def decoder_input_shape(self):
+        """The shape of what the decoder takes, without the batch axis; of a built model."""
         return (self.latent_dim,)
 
     # ------------------------------------------------------------------ what every model does
@@ -334,15 +343,20 @@ class Autoencoder(Loops):
 
     def _fit_networks(self, shape, target_shape):
         """Build the networks by passing symbolic data, and check that they fit each other."""
-        features = _symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
         self.features_to_code(features)
-        output = _symbolic_call(self, "decoder", self.decoder, (None, self.latent_dim))
+        self._fit_decoder(target_shape)
+
+    def _fit_decoder(self, target_shape):
+        """Build the decoder by passing symbolic data, and check what it returns."""
+        width = self.decoder_input_shape()
+        output = symbolic_call(self, "decoder", self.decoder, (None, *width))
         expected = self.decoder_shape(target_shape)
         if tuple(output.shape[1:]) != tuple(expected):
             raise ValueError(
-                f"{type(self).__name__}: the decoder returns {tuple(output.shape[1:])} for a code "
-                f"of {self.latent_dim} numbers, and {tuple(expected)} is needed. Give it an output "
-                "of that shape."
+                f"{type(self).__name__}: the decoder returns {tuple(output.shape[1:])} for "
+                f"inputs of shape {width}, and {tuple(expected)} is needed. Give it an output of "
+                "that shape."
             )
 
     def require_built(self, wanted):
@@ -528,7 +542,7 @@ def _refuse_unknown(cls, kwargs):
         )
 
 
-def _symbolic_call(model, name, network, shape):
+def symbolic_call(model, name, network, shape):
     """The network's output for symbolic data, with an error that says who asked for what."""
     given = getattr(network, "input_shape", None) if network.built else None
     if isinstance(given, tuple) and not _compatible(given, shape):

@@ -24,7 +24,8 @@ def batched(kind):
     them, are checked, cut into batches of one compiled program, and come back as NumPy.
 
     Args:
-        kind: `"data"` or `"code"`: what the method's first argument holds, for the checks.
+        kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
+            checks. Codes keep the type that `check_code` gives them; all else becomes float32.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
@@ -51,7 +52,8 @@ def batched(kind):
             data = [name for name in ("y",) if arguments.get(name) is not None]
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)
-            return _run(self, method, arrays, arguments, has_seed, seed, batch_size, verbose)
+            dtype = "float32" if kind == "data" else None
+            return _run(self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
         return call
@@ -61,6 +63,8 @@ def batched(kind):
 
 def _checked(model, kind, arrays):
     """name -> a checked array; a dataset of one argument is read batch by batch."""
+    if kind == "draws":
+        return arrays
     if kind == "code":
         return {name: model.check_code(value) for name, value in arrays.items()}
     (first, values), *others = arrays.items()
@@ -75,8 +79,11 @@ def default_batch_size(arrays):
     return int(max(1, min(1024, 2**22 // max(numbers, 1))))
 
 
-def _run(model, method, arrays, options, has_seed, seed, batch_size, verbose):
-    """One compiled program over all batches; shorter ones are padded to a size it knows."""
+def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):
+    """One compiled program over all batches; shorter ones are padded to a size it knows.
+
+    The arrays are read in dtype, or in their own if it is None.
+    """
     names, values = zip(*arrays.items(), strict=True)
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
@@ -87,7 +94,7 @@ def _run(model, method, arrays, options, has_seed, seed, batch_size, verbose):
     bar = _Progress(-(-length // size), verbose)
     results = []
     for number, start in enumerate(range(0, length, size)):
-        batch = [np.asarray(value[start : start + size], "float32") for value in values]
+        batch = [np.asarray(value[start : start + size], dtype) for value in values]
         rows = len(batch[0])
         if rows < size:
             batch = [np.concatenate([b, np.repeat(b[-1:], size - rows, axis=0)]) for b in batch]

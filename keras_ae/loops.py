@@ -50,7 +50,7 @@ class Loops(backend.TrainStep, keras.Model):
         return x
 
     def check_code(self, z, name="z"):
-        """A checked array of codes."""
+        """A checked array of codes, in the type that `decode` takes."""
         self.require_built("decode")
         z = inputs.as_array(z, name)
         if z.shape[1:] != self.code_shape:
@@ -58,7 +58,7 @@ class Loops(backend.TrainStep, keras.Model):
                 f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
                 f"shape (batch, {', '.join(map(str, self.code_shape))})."
             )
-        return z
+        return np.asarray(z, "float32")
 
     def check_target(self, x, y, name="y"):
         """A checked array of targets for these inputs."""
