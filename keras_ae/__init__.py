@@ -16,12 +16,16 @@ from keras_ae.autoencoder import Autoencoder as Autoencoder
 from keras_ae.models import AE as AE
 from keras_ae.models import CIWAE as CIWAE
 from keras_ae.models import DIPVAE as DIPVAE
+from keras_ae.models import FSQVAE as FSQVAE
 from keras_ae.models import IAFVAE as IAFVAE
 from keras_ae.models import IWAE as IWAE
+from keras_ae.models import LFQVAE as LFQVAE
 from keras_ae.models import MIWAE as MIWAE
 from keras_ae.models import PIWAE as PIWAE
 from keras_ae.models import VAE as VAE
 from keras_ae.models import VAEGAN as VAEGAN
+from keras_ae.models import VQVAE as VQVAE
+from keras_ae.models import VQVAE2 as VQVAE2
 from keras_ae.models import WAE as WAE
 from keras_ae.models import AdversarialAE as AdversarialAE
 from keras_ae.models import AnnealedVAE as AnnealedVAE
@@ -38,6 +42,7 @@ from keras_ae.models import LadderVAE as LadderVAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import RegularizedAE as RegularizedAE
+from keras_ae.models import ResidualVQVAE as ResidualVQVAE
 from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
 from keras_ae.models import SlicedWAE as SlicedWAE
 from keras_ae.models import SparseAE as SparseAE

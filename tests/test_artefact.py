@@ -99,7 +99,7 @@ def run(code, *arguments, **environment):
 # What of a model's code an artefact runs.
 EXPORTED = (
     "call encode decode reconstruct posterior conditional prior sample_codes importance_terms "
-    "evidence infer code walk flow metric log_likelihood"
+    "evidence infer code quantized walk flow metric log_likelihood"
 ).split()
 
 
@@ -112,7 +112,7 @@ def test_the_endpoints_equal_the_model(name, tmp_path, exports, request):
     served, inputs = request.getfixturevalue("plain_tensorflow")(tmp_path / name, x)
     assert inputs["encode"] == {"x": ["float32", [None, 6]]}
     assert inputs["serve"] == inputs["serving_default"] == {"x": ["float32", [None, 6]]}
-    assert inputs["decode"] == {"z": ["float32", [None, 2]]}
+    assert inputs["decode"] == {"z": [model.code_dtype, [None, 2]]}
     assert inputs["sample"] == {"num_samples": ["int32", []], "seed": ["int32", []]}
     z = model.encode(x)
     for rows in (1, 37):

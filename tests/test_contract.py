@@ -314,11 +314,15 @@ def check_precision(name, policy):
     history = model.fit(x, epochs=2, batch_size=16, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
-    assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
+    assert model.encode(x).dtype == model.code_dtype
+    assert model.reconstruct(x).dtype == np.float32
     exact = zoo.compiled(name, **given)
     exact.build((None, 6))
     exact.set_weights(model.get_weights())
-    np.testing.assert_allclose(model.encode(x), exact.encode(x), atol=0.05)
+    if name in zoo.DISCRETE:  # Between two codes rounding may decide.
+        assert np.mean(model.encode(x) == exact.encode(x)) > 0.9
+    else:
+        np.testing.assert_allclose(model.encode(x), exact.encode(x), atol=0.05)
 
 
 @foundation
@@ -367,8 +371,9 @@ def test_learning_stays_inside_the_players(name):
                 names = self.objective if silenced is None else self.players[silenced]  # noqa: B023
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
-        networks = zoo.own_networks()
-        model = Silenced(2, **zoo.OPTIONS, **networks)
+        networks = zoo.own_networks(name)
+        given = zoo.SMALL[name]() if name in zoo.DISCRETE else {}
+        model = Silenced(2, **given, **zoo.OPTIONS, **networks)
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {"encoder": model.encoder, "decoder": model.decoder} == networks
@@ -408,7 +413,8 @@ def test_arrays_in_numpy_out(name):
     for method, (argument, shape) in calls.items():
         call = getattr(model, method)
         whole = call(argument)
-        assert isinstance(whole, np.ndarray) and whole.dtype == np.float32
+        dtype = model.code_dtype if method == "encode" else "float32"
+        assert isinstance(whole, np.ndarray) and whole.dtype == dtype
         assert whole.shape == shape
         np.testing.assert_allclose(call(argument, batch_size=8), whole, atol=1e-6)
         np.testing.assert_allclose(call(argument.tolist()), whole, atol=1e-6)
@@ -429,7 +435,11 @@ def test_tensors_in_tensors_out(name):
 
 @every_model
 def test_gradients_flow_through_the_calls(name):
-    """d reconstruct / d x by autodiff equals a difference quotient."""
+    """d reconstruct / d x by autodiff equals a difference quotient.
+
+    Where codes are integers that of what takes the place of their steps: z + (q - z), the latter
+    held still.
+    """
     model = zoo.trained(name)
     x = zoo.data(5) * 0.5 + 0.25
     step = np.zeros_like(x)
@@ -439,7 +449,10 @@ def test_gradients_flow_through_the_calls(name):
         return ops.sum(ops.square(model.reconstruct(values)))
 
     gradient = zoo.gradient(total, x)
-    above, below = ((model.reconstruct(x + sign * step) ** 2).sum() for sign in (1, -1))
+    smooth = model.reconstruct
+    if name in zoo.DISCRETE:
+        smooth = zoo.straightened(model, x)
+    above, below = ((smooth(x + sign * step) ** 2).sum() for sign in (1, -1))
     assert gradient[1, 2] == pytest.approx((above - below) / 2e-3, rel=0.05, abs=5e-3)
     assert np.abs(gradient).max() > 0
 
@@ -529,7 +542,7 @@ def test_summary(name, capsys):
 @every_model
 def test_your_own_networks(name):
     """Whose training `test_learning_stays_inside_the_players` shows."""
-    x, networks = zoo.data(), zoo.own_networks()
+    x, networks = zoo.data(), zoo.own_networks(name)
     model = zoo.make(name, **networks)
     again = type(model).from_config(model.get_config())
     for each in (model, again):

@@ -23,11 +23,13 @@ ARROWS = {
     "models": {
         "arguments",
         "autoencoder",
+        "backend",
         "calls",
         "corruptions",
         "distributions",
         "divergences",
         "flows",
+        "inputs",
         "layers",
         "likelihoods",
         "losses",

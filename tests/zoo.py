@@ -10,7 +10,9 @@ import keras_ae
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 
-# What a tiny model of a class takes beside `OPTIONS`.
+TINY_PRIOR = {"prior_options": {"units": 8, "num_layers": 1, "num_heads": 2}}
+
+# What a tiny model of a class takes beside `OPTIONS`. All have codes of two numbers.
 SMALL = {
     "AE": dict,
     "DenoisingAE": dict,
@@ -42,6 +44,11 @@ SMALL = {
     "VAEGAN": lambda: {"gamma": 50.0},
     "PerceptualVAE": lambda: {"weight": 200.0},
     "RiemannianHamiltonianVAE": lambda: {"num_steps": 1, "num_anchors": 10, "walk_steps": 4},
+    "VQVAE": lambda: {"num_codes": 8, "code_length": 2, **TINY_PRIOR},
+    "VQVAE2": lambda: {"num_codes": 8, "code_length": 1, "hidden_units": 8, **TINY_PRIOR},
+    "ResidualVQVAE": lambda: {"num_codes": 8, "depth": 2, "code_length": 1, **TINY_PRIOR},
+    "FSQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
+    "LFQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
 }
 
 
@@ -57,6 +64,23 @@ WHOLE_ZOO = os.environ.get("WHOLE_ZOO") == "1"
 if WHOLE_ZOO:
     FOUNDATION = list(MODELS)
 VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
+
+# Whose codes are integers.
+DISCRETE = [name for name in MODELS if getattr(keras_ae, name).code_dtype == "int32"]
+
+
+def code_of(name, num_examples, seed=0):
+    """Codes that a tiny model can decode."""
+    rng = np.random.default_rng(seed)
+    if name in DISCRETE:
+        return rng.integers(0, 4, (num_examples, 2))
+    # Well inside the ball of PoincareVAE, whose distances lose their digits at the rim.
+    return rng.uniform(-0.6, 0.6, (num_examples, 2)).astype("float32")
+
+
+def decoder_width(name):
+    """Numbers that a tiny model's decoder takes: of integer codes, those of their vectors."""
+    return 4 if name in DISCRETE and name != "ResidualVQVAE" else 2
 
 
 def data(num_examples=48, width=6, seed=0):
@@ -89,9 +113,9 @@ def fitted(name, epochs=1, **given):
     return model
 
 
-def own_networks():
+def own_networks(name):
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
-    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
+    decoder = keras.Sequential([keras.Input((decoder_width(name),)), keras.layers.Dense(6)])
     return {"encoder": encoder, "decoder": decoder}
 
 
@@ -108,6 +132,8 @@ def trained(name):
     object.__setattr__(model, "before", model.evaluate(data(), **options))
     # One long epoch: each begins with a pause.
     model.fit(np.tile(data(), (60, 1)), batch_size=16, verbose=0, validation_data=data())
+    if name in DISCRETE:
+        model.fit_prior(data(), epochs=2, batch_size=16, verbose=0)
     return model
 
 
@@ -175,3 +201,27 @@ def overrides(name, *methods):
     inherited = {*keras_ae.AE.__mro__, *keras_ae.VAE.__mro__}
     own = [cls for cls in getattr(keras_ae, name).__mro__ if cls not in inherited]
     return any(method in vars(cls) for cls in own for method in methods)
+
+
+def straightened(model, x):
+    """`reconstruct` of a model of integer codes without its steps: z + (q - z) at x, for q.
+
+    A function of arrays.
+    """
+
+    def surrogate(values, offset):
+        """The reconstruction, and q - z of the values."""
+        if not hasattr(model, "upper_quantizer"):
+            z = model.code(values)
+            return model.decode(z + offset), model.quantized(values).vectors - z
+        features = model.encoder(values)
+        upper = model.features_to_upper(features)
+        below = model.downward(upper + offset[:, :1])
+        lower = model.features_to_code(keras.ops.concatenate([features, below], axis=-1))
+        z = keras.ops.concatenate([upper, lower], axis=1)
+        return model.decode(z + offset), model.quantized(values).vectors - z
+
+    offset = np.zeros((len(x), *model.vector_shape), "float32")
+    for _ in range(2):  # What the lower level quantises follows from the upper one's.
+        offset = compute(surrogate, x, offset)[1]
+    return lambda values: compute(surrogate, values, offset)[0]

@@ -85,9 +85,9 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
     def quantized(self, z, training):
         width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
         bounded = ops.tanh(z + shift) * width - offset
-        rounded = straight_through(bounded, ops.round(bounded))
-        codes = self._digits_to_codes(ops.stop_gradient(rounded) + half)
-        return Quantized(rounded / half, codes, {})
+        rounded = ops.round(ops.stop_gradient(bounded))
+        codes = self._digits_to_codes(rounded + half)
+        return Quantized(straight_through(bounded, rounded) / half, codes, {})
 
     def _bound(self):
         """Where the values lie: tanh(z + shift) * width - offset, and how many are below zero."""

@@ -11,17 +11,20 @@ from keras_ae.models.denoising_ae import DenoisingAE as DenoisingAE
 from keras_ae.models.dip_vae import DIPVAE as DIPVAE
 from keras_ae.models.factor_vae import FactorVAE as FactorVAE
 from keras_ae.models.flow_vae import FlowVAE as FlowVAE
+from keras_ae.models.fsqvae import FSQVAE as FSQVAE
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models.hyperspherical_vae import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models.iaf_vae import IAFVAE as IAFVAE
 from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
 from keras_ae.models.ladder_vae import LadderVAE as LadderVAE
+from keras_ae.models.lfqvae import LFQVAE as LFQVAE
 from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
 from keras_ae.models.regularized_ae import RegularizedAE as RegularizedAE
+from keras_ae.models.residual_vqvae import ResidualVQVAE as ResidualVQVAE
 from keras_ae.models.riemannian_hamiltonian_vae import (
     RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
 )
@@ -31,4 +34,6 @@ from keras_ae.models.top_down_vae import TopDownVAE as TopDownVAE
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE
+from keras_ae.models.vqvae import VQVAE as VQVAE
+from keras_ae.models.vqvae2 import VQVAE2 as VQVAE2
 from keras_ae.models.wae import WAE as WAE
