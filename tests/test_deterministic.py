@@ -204,7 +204,9 @@ def test_spectral_normalisation_bounds_the_decoder_s_slope():
     assert 0.3 < slopes.max() < 1.05
     with pytest.raises(ValueError, match="Wrap that one's layers"):
         zoo.make(
-            "RegularizedAE", regularization="spectral_normalization", **zoo.own_networks()
+            "RegularizedAE",
+            regularization="spectral_normalization",
+            **zoo.own_networks("RegularizedAE"),
         ).build((None, 6))
 
 
