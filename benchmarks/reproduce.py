@@ -232,7 +232,18 @@ def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
         }
 
 
-SAMPLED_MODELS = ("VAE", "PerceptualVAE", "VAEGAN")
+# What each model is given beside its 16 dimensions and the seed.
+CROSS_ENTROPY = {"reconstruction_loss": "binary_crossentropy"}
+SAMPLED_MODELS = {
+    "VAE": {},
+    "PerceptualVAE": {},
+    "VAEGAN": {"gamma": 1.0},
+    "AE": CROSS_ENTROPY,
+    "RegularizedAE": CROSS_ENTROPY,
+    "WAE": CROSS_ENTROPY | {"weight": 100.0},
+    "AdversarialAE": CROSS_ENTROPY,
+    "VQVAE": CROSS_ENTROPY,
+}
 
 
 def classifier_features(x, labels, seed, layers):
@@ -265,8 +276,12 @@ def frechet_distance(features, others):
     return float(apart + np.trace(first) + np.trace(second) - 2.0 * np.sum(roots))
 
 
-def samples(epochs=10, seed=0, models=SAMPLED_MODELS, pictures=None):
-    """Samples of digits beside test digits, in the features of a classifier that no model saw."""
+def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
+    """Samples of digits beside test digits, in the features of a classifier that no model saw.
+
+    Of the variational models, of AE and RegularizedAE with the Gaussian of their codes, of WAE and
+    AdversarialAE from the prior that their codes were drawn to, of VQVAE from its learned prior.
+    """
     train, labels = datasets.as_array("mnist", "train", labels=True)
     test = datasets.as_array("mnist", "test")
     judge = classifier_features(train, labels, seed, ["last"])
@@ -276,29 +291,30 @@ def samples(epochs=10, seed=0, models=SAMPLED_MODELS, pictures=None):
 
     rows = []
     for name in models:
-        given = {}
+        given = dict(SAMPLED_MODELS[name])
         if name == "PerceptualVAE":  # Features of other weights than the judge's.
             given["features"] = classifier_features(train, labels, seed + 1, ["first", "second"])
-        if name == "VAEGAN":
-            given["gamma"] = 1.0
         model = getattr(keras_ae, name)(16, seed=seed, **given)
         model.compile(keras.optimizers.Adam(1e-3))
         start = time.perf_counter()
         model.fit(train, batch_size=128, epochs=epochs, verbose=0)
+        if hasattr(model, "fit_prior"):
+            model.fit_prior(train, epochs=epochs, verbose=0)
         seconds = round(time.perf_counter() - start, 1)
         drawn = model.sample(10_000, seed=seed, verbose=0)
         rows.append(drawn[:16])
         logs = model.evaluate(test, batch_size=500, verbose=0, return_dict=True)
-        yield {
+        figures = {
             "model": name,
             "frechet_distance_of_samples": distance(drawn),
             "frechet_distance_of_reconstructions": distance(model.reconstruct(test, verbose=0)),
             "frechet_distance_of_training_digits": distance(train[:10_000]),
-            "kl": logs["kl_loss"],
-            "active_units": active_units(model, test),
-            **shares(model, test[:2000]),
-            "training_seconds": seconds,
+            "reconstruction": logs["reconstruction_loss"],
         }
+        if isinstance(model, keras_ae.VAE):
+            figures |= {"kl": logs["kl_loss"], "active_units": active_units(model, test)}
+            figures |= shares(model, test[:2000])
+        yield {**figures, "training_seconds": seconds}
     if pictures:
         from keras_ae import plots
 

@@ -176,3 +176,17 @@ def test_the_discriminator_tells_data_from_noise():
     model = zoo.compiled("VAEGAN", keras.optimizers.Adam(0.01))
     history = model.fit(zoo.data(), epochs=30, batch_size=16, verbose=0).history
     assert history["discriminator_loss"][-1] < history["discriminator_loss"][0]
+
+
+def test_pictures_are_compared_in_a_map_of_features():
+    """Behind the map a discriminator keeps of a picture what tells it from a made one."""
+    model = keras_ae.VAEGAN(2, network_options={"filters": (2, 3), "units": (4,)}, seed=0)
+    model.build((None, 8, 8, 1))
+    x = np.random.default_rng(0).integers(0, 2, (5, 8, 8, 1)).astype("float32")
+    terms = zoo.compute(lambda x: model.loss_terms(x, x, False), x)
+    z = model.posterior(ops.convert_to_tensor(x)).sample(model.step_seed(False))
+    made = model.decode(z)
+    features = [numpy(model.discriminator(ops.convert_to_tensor(v))) for v in (x, made)]
+    assert features[0].shape == (5, 2, 2, 3)
+    nats = 0.5 * (np.square(features[0] - features[1]) + np.log(2 * np.pi))
+    np.testing.assert_allclose(terms["similarity_loss"], nats.sum(axis=(1, 2, 3)), rtol=1e-4)

@@ -103,8 +103,7 @@ class DiscreteAE(DeterministicAE):
     def build_networks(self, shape, target_shape):
         dtype, options = self.dtype_policy, self.network_options
         if self.encoder is None or isinstance(self.encoder, str):
-            # Pictures and sequences have places of their own.
-            grid = self.encoder != "mlp" and (self.encoder is not None or len(shape) in (2, 3))
+            grid = networks.has_places(shape, self.encoder)
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)
         features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
         self.flat = len(features.shape) == 2

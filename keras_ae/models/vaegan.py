@@ -23,7 +23,8 @@ class VAEGAN(VAE):
             0.01.
         discriminator: Keras model from data to the features that are compared, or the name of a
             kind of network as for `encoder`; the model adds the layer from features to a logit.
-            Defaults to None, a network like the default encoder.
+            Defaults to None, a network like the default encoder, for pictures and sequences up to
+            its map of features: what lies behind tells real from made, and little else.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`. The reconstructions are the likelihood's means.
 
@@ -60,6 +61,7 @@ class VAEGAN(VAE):
                 self.discriminator,
                 name="discriminator",
                 dtype=self.dtype_policy,
+                grid=networks.has_places(target_shape, self.discriminator),
                 **self.network_options,
             )
         self.features_to_logit = keras.Sequential(

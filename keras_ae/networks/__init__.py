@@ -180,6 +180,20 @@ def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator",
     return keras.Model(x, make.weighted(layers.Dense, "output", outputs)(hidden), name=name)
 
 
+def has_places(shape, kind=None):
+    """Whether an encoder of this kind can end in a map of features: see `grid` of `encoder`.
+
+    Args:
+        shape, kind: As for `encoder`.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.has_places((28, 28, 1)), networks.has_places((784,))
+        (True, False)
+    """
+    return checked_kind("networks.has_places", kind, shape) != "mlp"
+
+
 def given_or_none(model, name, network):
     """A model's argument that is a network, the name of a kind of network, or None.
 
