@@ -22,15 +22,18 @@ SHAPES = [
     (3, 4, 5, 2),
 ]
 KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "mlp"}
+CALM = keras.initializers.Constant(0.03)
 SMALL = {
     "mlp": {"units": (6, 4)},
     "conv": {"filters": (2, 3), "units": (4,)},
+    # In half precision a larger constant overflows on its way through the blocks.
+    "resnet": {"filters": (2, 3), "units": (4,), "blocks": 2, "kernel_initializer": CALM},
     "recurrent": {"units": (6, 4)},
 }
-SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "recurrent": (5, 3)}
-PLACES_OF = {"conv": (4, 5), "recurrent": (5,)}
+SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "resnet": (7, 10, 2), "recurrent": (5, 3)}
+PLACES_OF = {"conv": (4, 5), "resnet": (2, 3), "recurrent": (5,)}
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
-NORMALISED = ("mlp", "conv")
+NORMALISED = ("mlp", "conv", "resnet")
 BLOCKS = {"dropout": 0.2, "batch_normalization": True}
 
 
@@ -496,7 +499,11 @@ def test_discriminator_parameters_are_counted():
         ((7,), {"filters": (3,)}, "The options are activation, kernel_initializer, kernel_regul"),
         ((7,), {"cell": "gru"}, "cell='gru' is not an option of kind='mlp'"),
         ((7,), {"kind": "convv"}, "kind='convv' is unknown; did you mean 'conv'?"),
-        ((7,), {"kind": []}, r"kind=\[\] is unknown. Give one of 'mlp', 'conv', 'recurrent'"),
+        (
+            (7,),
+            {"kind": []},
+            r"kind=\[\] is unknown. Give one of 'mlp', 'conv', 'resnet', ",
+        ),
         ((7,), {"kind": "conv"}, r"shape=\(height, width, channels\), but shape=\(7,\). Reshape"),
         ((8, 8, 1), {"kind": "recurrent"}, r"shape=\(time steps, features\), but shape=\(8, 8, 1"),
         ((), {}, r"shape=\(\) must be a tuple of positive integers"),
@@ -629,3 +636,50 @@ def test_an_encoder_without_places_says_which_kinds_have_them():
         networks.encoder((7,), grid=True)
     with pytest.raises(ValueError, match=r"grid=\(7, 7\) must be True or False"):
         networks.encoder((28, 28, 1), grid=(7, 7))
+
+
+# ------------------------------------------------------------------ residual blocks
+
+
+def test_a_residual_block_of_zeros_changes_nothing():
+    """A network of two blocks a size is then the one of one block, and so is its mirror image."""
+    shallow, deep = pair("resnet", blocks=1), pair("resnet", blocks=2)
+    # Of the decoder's two blocks of a size it is the first that keeps the size.
+    for one, two, added in zip(shallow, deep, ("2", "1"), strict=True):
+        known = {weight.path: weight for weight in randomize(one).weights}
+        for weight in two.weights:
+            parts = weight.path.split("_")
+            if "block" in parts:
+                place = parts.index("block") + 2
+                if parts[place] == added:
+                    weight.assign(np.zeros(weight.shape))
+                    continue
+                parts[place] = "1"
+            weight.assign(known["_".join(parts)].value)
+        x = normal(2, *one.input_shape[1:])
+        np.testing.assert_allclose(zoo.compute(two, x), zoo.compute(one, x), rtol=1e-4, atol=1e-5)
+
+
+def test_residual_networks_normalise_every_example_by_itself():
+    encoder = randomize(pair("resnet", filters=(16, 16))[0])
+    x = normal(4, 7, 10, 2)
+    together, alone = (zoo.compute(lambda x: encoder(x, training=True), v) for v in (x, x[:1]))
+    np.testing.assert_allclose(together[:1], alone, rtol=1e-4, atol=1e-5)
+    normalizations = (keras.layers.GroupNormalization, keras.layers.BatchNormalization)
+    found = [layer for layer in encoder.layers if isinstance(layer, normalizations)]
+    assert {type(layer) for layer in found} == {keras.layers.GroupNormalization}
+    # Two groups of eight channels, each of mean 0 and variance 1 over its channels and places.
+    layer = keras.layers.GroupNormalization.from_config(found[0].get_config())
+    groups = array(layer(5 + 3 * normal(2, 4, 3, 16))).reshape(2, 12, 2, 8)
+    np.testing.assert_allclose(groups.mean(axis=(1, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(groups.std(axis=(1, 3)), 1, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["resnet"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 1), (8, 8, 3)], ids=str)
+def test_pictures_of_any_size_come_out_exact(kind, shape):
+    options = {**CONSTANT, **SMALL[kind]}
+    encoder = networks.encoder(shape, kind, **options)
+    decoder = networks.decoder(3, shape, kind, **options)
+    assert zoo.compute(encoder, normal(2, *shape)).shape == (2, 4)
+    assert zoo.compute(decoder, normal(2, 3)).shape == (2, *shape)

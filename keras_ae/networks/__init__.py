@@ -9,7 +9,7 @@ import difflib
 import keras
 from keras import layers
 
-from keras_ae.networks import convolutional, dense, recurrent
+from keras_ae.networks import convolutional, dense, recurrent, residual
 from keras_ae.networks.maker import LayerMaker
 from keras_ae.networks.options import KINDS as KINDS
 from keras_ae.networks.options import (
@@ -21,29 +21,34 @@ from keras_ae.networks.options import (
     checked_sizes,
 )
 
-_MODULES = {"mlp": dense, "conv": convolutional, "recurrent": recurrent}
+_MODULES = {"mlp": dense, "conv": convolutional, "resnet": residual, "recurrent": recurrent}
 
 
 def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
     """A network from one example to a flat vector of features, or to a map of them.
 
-    Three kinds, chosen by the rank of `shape` or by name:
+    Of a kind that is chosen by the rank of `shape` or by name:
 
     - `"mlp"`: the data flattened, then dense layers;
     - `"conv"`: 4x4 convolutions of stride 2, then dense layers, as in arXiv:1804.03599, appendix A;
+    - `"resnet"`: residual blocks of 3x3 convolutions, the first of each size with stride 2, each
+      normalised in groups of channels and activated before it, as in arXiv:1603.05027; then dense
+      layers;
     - `"recurrent"`: a stack of GRU or LSTM layers, whose last state is the summary of the
       sequence, as in arXiv:1406.1078, section 2.2.
 
     Args:
         shape: Tuple of positive integers, the shape of one example without the batch axis:
-            (height, width, channels) for `"conv"`, (time steps, features) for `"recurrent"`.
-        kind: `"mlp"`, `"conv"`, `"recurrent"`, or None for `"conv"` at rank 3, `"recurrent"` at
-            rank 2 and `"mlp"` otherwise.
+            (height, width, channels) for `"conv"` and `"resnet"`, (time steps, features) for
+            `"recurrent"`.
+        kind: One of `networks.KINDS`, or None for `"conv"` at rank 3, `"recurrent"` at rank 2 and
+            `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         grid: Whether to end in a map of features, one vector for each place, before any dense
-            layers: (batch, rows, columns, features) for `"conv"`, whose every entry of `filters`
-            halves height and width, rounded up. Default False.
+            layers: (batch, rows, columns, features) for `"conv"` and `"resnet"`, whose every entry
+            of `filters` halves height and width, rounded up; (batch, time steps, features) for
+            `"recurrent"`. Default False.
         **options: What the layers are like; `decoder` takes the same ones:
 
             - `activation`: Keras name or callable, after every layer. Default `"relu"`; for
@@ -56,14 +61,17 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
             - `dropout`: share of the values dropped after every activation, in [0, 1).
               Default 0.0.
             - `batch_normalization`: whether to normalise before every activation; for
-              `"recurrent"`, what every recurrent layer gives. Default False.
+              `"recurrent"`, what every recurrent layer gives; for the maps of `"resnet"`, in place
+              of the groups of channels. Default False.
             - `spectral_normalization`: whether to divide every kernel by its largest singular
               value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957); not for
               `"recurrent"`. Default False.
             - `units`: sizes of the dense or recurrent layers, first to last in the encoder.
-              Default (512, 256) for `"mlp"`, (256,) for `"conv"`, (128,) for `"recurrent"`; () for
-              no dense layers, which leaves an `"mlp"` linear.
-            - `filters`: channels of the convolutions, `"conv"` only. Default (32, 64).
+              Default (512, 256) for `"mlp"`, (256,) for `"conv"` and `"resnet"`, (128,) for
+              `"recurrent"`; () for no dense layers, which leaves an `"mlp"` linear.
+            - `filters`: channels of the convolutions at half the size, a quarter and so on; of
+              `"conv"` and `"resnet"`. Default (32, 64).
+            - `blocks`: residual blocks at each size, `"resnet"` only. Default 2.
             - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
             - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
               equal this number. Default None: every step counts.
@@ -103,8 +111,9 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     Its sizes are the encoder's in reverse order. The last layer is linear: what it gives are the
     parameters of a likelihood, such as logits. `"conv"` goes back up by 4x4 transposed
     convolutions of stride 2 (arXiv:1804.03599, appendix A) and crops what an odd height or width
-    gets too much; `"recurrent"` reads the code at every time step (arXiv:1406.1078, section 2.2,
-    without the feedback of the previous output).
+    gets too much; so does `"resnet"`, by residual blocks whose last of each size repeats every row
+    and column before it convolves; `"recurrent"` reads the code at every time step
+    (arXiv:1406.1078, section 2.2, without the feedback of the previous output).
 
     Args:
         latent_dim: Positive integer, the width of a code.
@@ -112,9 +121,9 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
         kind: As for `encoder`.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
-        grid: Tuple of positive integers, the places of a map of codes: (rows, columns) for
-            `"conv"`, those of `encoder(shape, grid=True)` with the same options. `"mlp"` takes any
-            places, and flattens the map. Default None, one code an example.
+        grid: Tuple of positive integers, the places of a map of codes: those of
+            `encoder(shape, grid=True)` with the same options, such as (rows, columns) for `"conv"`.
+            `"mlp"` takes any, and flattens the map. Default None, one code an example.
         **options: The options of `encoder`, so that one set describes a pair. Two of them,
             `activity_regularizer` and `mask_value`, concern the encoder alone and change
             nothing here.

@@ -24,8 +24,6 @@ def encoder(make, x, grid):
 
 def decoder(make, z, shape):
     filters = make.options.filters
-    height, width, channels = shape
-    scale = 2 ** len(filters)
     rows, columns = map_of(shape, make.options)
 
     if len(z.shape) == 2:
@@ -36,10 +34,15 @@ def decoder(make, z, shape):
         h = make.block(z, layers.Conv2D, "grid", filters[-1], kernel_size=1, **IMAGE)
     for number, size in enumerate(reversed(filters[:-1]), start=1):
         h = make.block(h, layers.Conv2DTranspose, f"conv_{number}", size, **_STRIDED)
-    h = make.weighted(layers.Conv2DTranspose, "output", channels, **_STRIDED)(h)
+    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
 
+    return cropped(make, h, shape)
+
+
+def cropped(make, h, shape):
+    """The map without what an odd height or width got too much on the way up."""
     # "same" pads an odd side with its extra zero at the end, so the surplus is there too.
-    surplus = (0, rows * scale - height), (0, columns * scale - width)
+    surplus = tuple((0, side - wanted) for side, wanted in zip(h.shape[1:3], shape, strict=False))
     if surplus == ((0, 0), (0, 0)):
         return h
     return make.layer(layers.Cropping2D, "crop", surplus, **IMAGE)(h)

@@ -21,6 +21,7 @@ _LINEAR = {**_COMMON, "spectral_normalization": False}
 _OPTIONS = {
     "mlp": {**_LINEAR, "units": (512, 256)},
     "conv": {**_LINEAR, "filters": (32, 64), "units": (256,)},
+    "resnet": {**_LINEAR, "filters": (32, 64), "units": (256,), "blocks": 2},
     # tanh is the cells' own activation, and the only one that the fused GPU kernels have.
     "recurrent": {
         **_COMMON,
@@ -32,7 +33,12 @@ _OPTIONS = {
 }
 KINDS = tuple(_OPTIONS)
 _KIND_BY_RANK = {2: "recurrent", 3: "conv"}
-_AXES = {"conv": ("height", "width", "channels"), "recurrent": ("time steps", "features")}
+_IMAGE_AXES = ("height", "width", "channels")
+_AXES = {
+    "conv": _IMAGE_AXES,
+    "resnet": _IMAGE_AXES,
+    "recurrent": ("time steps", "features"),
+}
 CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
 _KERAS_OPTIONS = {
     "activation": keras.activations,
@@ -95,8 +101,10 @@ def checked_options(where, kind, options):
     checked = SimpleNamespace(**{"spectral_normalization": False, **known, **options})
     _check_common_options(where, checked)
     checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
-    if kind == "conv":
+    if "filters" in known:
         checked.filters = checked_sizes(where, "filters", checked.filters, "(32, 64)")
+    for name in {"blocks"} & set(known):
+        setattr(checked, name, checked_size(where, name, getattr(checked, name)))
     if kind == "recurrent":
         _check_recurrent_options(where, checked)
     return checked
