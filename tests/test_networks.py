@@ -29,12 +29,20 @@ SMALL = {
     # In half precision a larger constant overflows on its way through the blocks.
     "resnet": {"filters": (2, 3), "units": (4,), "blocks": 2, "kernel_initializer": CALM},
     "recurrent": {"units": (6, 4)},
+    "transformer": {"width": 6, "heads": 2, "blocks": 1, "units": (4,), "patch_size": 3},
 }
-SHAPE_OF = {"mlp": (7,), "conv": (13, 17, 2), "resnet": (7, 10, 2), "recurrent": (5, 3)}
-PLACES_OF = {"conv": (4, 5), "resnet": (2, 3), "recurrent": (5,)}
+SHAPE_OF = {
+    "mlp": (7,),
+    "conv": (13, 17, 2),
+    "resnet": (7, 10, 2),
+    "recurrent": (5, 3),
+    "transformer": (5, 7, 2),
+}
+PLACES_OF = {"conv": (4, 5), "resnet": (2, 3), "recurrent": (5,), "transformer": (6,)}
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
 NORMALISED = ("mlp", "conv", "resnet")
-BLOCKS = {"dropout": 0.2, "batch_normalization": True}
+BLOCKS = {kind: {"dropout": 0.2, "batch_normalization": True} for kind in KINDS}
+BLOCKS["transformer"] = {"dropout": 0.2}  # It has layer normalisation alone.
 
 
 # XLA compiles a random generator for every shape: half a second that a constant saves.
@@ -158,7 +166,7 @@ def test_an_mlp_without_hidden_layers_is_linear(batch_normalization):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_layer_is_named_after_its_network(kind):
-    options = {**SMALL[kind], **BLOCKS, **CONSTANT, "activity_regularizer": "l1"}
+    options = {**SMALL[kind], **BLOCKS[kind], **CONSTANT, "activity_regularizer": "l1"}
     models = {
         "left": networks.encoder(SHAPE_OF[kind], kind, name="left", **options),
         "right": networks.decoder(2, SHAPE_OF[kind], kind, name="right", **options),
@@ -174,7 +182,7 @@ def test_every_layer_is_named_after_its_network(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_have_the_same_paths_in_every_build(kind):
     def paths():
-        return [weight.path for model in pair(kind, **BLOCKS) for weight in model.weights]
+        return [weight.path for model in pair(kind, **BLOCKS[kind]) for weight in model.weights]
 
     first = paths()
     assert paths() == first
@@ -250,7 +258,9 @@ def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
         for weight in model.weights:
             if weight.name == "kernel":
                 weight.assign(10 * array(weight.value))
-        np.testing.assert_allclose(zoo.compute(model, x), expected, rtol=1e-3, atol=1e-4)
+        # A function of its own: JAX keeps the program of the model, with the weights it had.
+        found = zoo.compute(lambda x: model(x), x)  # noqa: B023
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -404,7 +414,7 @@ def test_half_precision_does_not_blur_the_mask():
 @pytest.mark.parametrize("kind", KINDS)
 def test_mixed_precision(kind):
     dtype = "mixed_float16"
-    encoder, decoder = pair(kind, dtype=dtype, batch_normalization=True)
+    encoder, decoder = pair(kind, dtype=dtype, **BLOCKS[kind])
     judge = networks.discriminator(2, units=(3,), dtype=dtype)
     for model, x in (
         (encoder, normal(4, *SHAPE_OF[kind])),
@@ -443,7 +453,7 @@ def test_the_activity_penalty_does_not_overflow_in_half_precision():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_are_rebuilt_from_their_configuration(kind):
-    options = {**BLOCKS, "kernel_regularizer": "l1_l2", "activity_regularizer": "l1"}
+    options = {**BLOCKS[kind], "kernel_regularizer": "l1_l2", "activity_regularizer": "l1"}
     if kind == "recurrent":
         options["mask_value"] = 0.0
     judge = networks.discriminator(2, units=(3,))
@@ -532,6 +542,9 @@ def test_discriminator_parameters_are_counted():
         ((7,), {"batch_normalization": "no"}, "batch_normalization='no' must be True or False"),
         ((7,), {"spectral_normalization": 1}, "spectral_normalization=1 must be True or False"),
         ((5, 3), {"spectral_normalization": True}, "is not an option of kind='recurrent'"),
+        ((7,), {"kind": "transformer"}, r"shape=\(time steps, features\) or \(height, width, cha"),
+        ((5, 3), {"kind": "transformer", "heads": 0}, "heads=0 must be a positive integer"),
+        ((8, 8, 1), {"kind": "resnet", "blocks": 1.5}, "blocks=1.5 must be a positive integer"),
     ],
 )
 def test_errors_name_the_argument_the_value_and_the_remedy(shape, arguments, message):
@@ -662,20 +675,23 @@ def test_a_residual_block_of_zeros_changes_nothing():
 
 def test_residual_networks_normalise_every_example_by_itself():
     encoder = randomize(pair("resnet", filters=(16, 16))[0])
-    x = normal(4, 7, 10, 2)
-    together, alone = (zoo.compute(lambda x: encoder(x, training=True), v) for v in (x, x[:1]))
-    np.testing.assert_allclose(together[:1], alone, rtol=1e-4, atol=1e-5)
+    x = normal(2, 7, 10, 2)
+    batches = x, np.stack([x[0], 10 * x[1]])
+    first, second = (zoo.compute(lambda x: encoder(x, training=True), b) for b in batches)
+    np.testing.assert_allclose(first[0], second[0], rtol=1e-4, atol=1e-5)
+    assert np.abs(first[1] - second[1]).max() > 1e-2
     normalizations = (keras.layers.GroupNormalization, keras.layers.BatchNormalization)
     found = [layer for layer in encoder.layers if isinstance(layer, normalizations)]
     assert {type(layer) for layer in found} == {keras.layers.GroupNormalization}
     # Two groups of eight channels, each of mean 0 and variance 1 over its channels and places.
     layer = keras.layers.GroupNormalization.from_config(found[0].get_config())
-    groups = array(layer(5 + 3 * normal(2, 4, 3, 16))).reshape(2, 12, 2, 8)
+    layer.build((2, 4, 3, 16))
+    groups = zoo.compute(layer, 5 + 3 * normal(2, 4, 3, 16)).reshape(2, 12, 2, 8)
     np.testing.assert_allclose(groups.mean(axis=(1, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(groups.std(axis=(1, 3)), 1, atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["resnet"])
+@pytest.mark.parametrize("kind", ["resnet", "transformer"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 1), (8, 8, 3)], ids=str)
 def test_pictures_of_any_size_come_out_exact(kind, shape):
     options = {**CONSTANT, **SMALL[kind]}
@@ -683,3 +699,80 @@ def test_pictures_of_any_size_come_out_exact(kind, shape):
     decoder = networks.decoder(3, shape, kind, **options)
     assert zoo.compute(encoder, normal(2, *shape)).shape == (2, 4)
     assert zoo.compute(decoder, normal(2, 3)).shape == (2, *shape)
+
+
+# ------------------------------------------------------------------ transformers
+
+
+def transformer(shape=(5, 3), **options):
+    """An encoder to a map and a decoder from one, with random weights."""
+    options = {**CONSTANT, **SMALL["transformer"], **options}
+    encoder = networks.encoder(shape, "transformer", grid=True, **options)
+    places = encoder.output_shape[1:-1]
+    decoder = networks.decoder(2, shape, "transformer", grid=places, **options)
+    return randomize(encoder), randomize(decoder)
+
+
+def weights_of(model, role):
+    return [array(w.value) for w in model.weights if w.path.startswith(f"{model.name}_{role}/")]
+
+
+def test_a_transformer_s_block_is_attention_and_dense_layers_each_after_normalisation():
+    model, _ = transformer(activation="tanh")
+
+    def normalised(h, role):
+        scale, shift = weights_of(model, role)
+        centred = h - h.mean(axis=-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-3) * scale + shift
+
+    x = normal(2, 5, 3)
+    kernel, bias = weights_of(model, "tokens")
+    h = x @ kernel + bias + weights_of(model, "positions")[0]
+    a = normalised(h, "block_1_normalization_1")
+    *inner, last, last_bias = weights_of(model, "block_1_attention")
+    pairs = zip(inner[::2], inner[1::2], strict=True)
+    q, k, v = (np.einsum("btw,whd->bhtd", a, m) + b[:, None] for m, b in pairs)
+    scores = np.exp(q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1]))
+    mixed = scores / scores.sum(axis=-1, keepdims=True) @ v
+    h = h + np.einsum("bhtd,hdw->btw", mixed, last) + last_bias
+    a = normalised(h, "block_1_normalization_2")
+    (first, first_bias), (second, second_bias) = (
+        weights_of(model, f"block_1_dense_{number}") for number in (1, 2)
+    )
+    assert first.shape == (6, 24)
+    h = h + np.tanh(a @ first + first_bias) @ second + second_bias
+    expected = normalised(h, "normalization")
+    np.testing.assert_allclose(zoo.compute(model, x), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_only_the_positions_tell_tokens_apart():
+    model, _ = transformer()
+    x, order = normal(2, 5, 3), [3, 0, 4, 1, 2]
+    assert np.abs(zoo.compute(model, x[:, order]) - zoo.compute(model, x)[:, order]).max() > 1e-2
+    model.get_layer("encoder_positions").positions.assign(np.zeros((5, 6)))
+    # A function of its own each time: JAX keeps the program of one, with the weights it had.
+    expected = zoo.compute(lambda x: model(x), x)[:, order]
+    found = zoo.compute(lambda x: model(x), x[:, order])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_without_attention_a_token_is_a_patch():
+    encoder, decoder = transformer((5, 7, 2))
+    for model in (encoder, decoder):
+        for weight in model.weights:
+            if "attention_output/kernel" in weight.path:
+                weight.assign(np.zeros(weight.shape))
+    x, z = np.zeros((2, 5, 7, 2), "float32"), np.zeros((2, 6, 2), "float32")
+    x[1, 4, 5], z[1, 4] = 1, 1  # In the second row of patches of 3 x 3 and the second column.
+    moved = np.abs(np.subtract(*zoo.compute(encoder, x))).max(axis=-1) > 1e-4
+    assert moved.tolist() == [False, False, False, False, True, False]
+    moved = np.abs(np.subtract(*zoo.compute(decoder, z))).max(axis=-1) > 1e-4
+    assert moved[3:, 3:6].all() and moved.sum() == 2 * 3
+
+
+def test_transformers_take_sequences_to_vectors_and_back():
+    options = {**CONSTANT, **SMALL["transformer"]}
+    encoder = networks.encoder((5, 3), "transformer", **options)
+    decoder = networks.decoder(2, (5, 3), "transformer", **options)
+    assert zoo.compute(encoder, normal(2, 5, 3)).shape == (2, 4)
+    assert zoo.compute(decoder, normal(2, 2)).shape == (2, 5, 3)

@@ -9,7 +9,7 @@ import difflib
 import keras
 from keras import layers
 
-from keras_ae.networks import convolutional, dense, recurrent, residual
+from keras_ae.networks import convolutional, dense, recurrent, residual, transformer
 from keras_ae.networks.maker import LayerMaker
 from keras_ae.networks.options import KINDS as KINDS
 from keras_ae.networks.options import (
@@ -21,7 +21,13 @@ from keras_ae.networks.options import (
     checked_sizes,
 )
 
-_MODULES = {"mlp": dense, "conv": convolutional, "resnet": residual, "recurrent": recurrent}
+_MODULES = {
+    "mlp": dense,
+    "conv": convolutional,
+    "resnet": residual,
+    "recurrent": recurrent,
+    "transformer": transformer,
+}
 
 
 def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
@@ -35,12 +41,15 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
       normalised in groups of channels and activated before it, as in arXiv:1603.05027; then dense
       layers;
     - `"recurrent"`: a stack of GRU or LSTM layers, whose last state is the summary of the
-      sequence, as in arXiv:1406.1078, section 2.2.
+      sequence, as in arXiv:1406.1078, section 2.2;
+    - `"transformer"`: blocks of attention over the steps of a sequence or the patches of a picture
+      (arXiv:2010.11929), each normalised before it, then dense layers on all of them. Positions are
+      learned.
 
     Args:
         shape: Tuple of positive integers, the shape of one example without the batch axis:
             (height, width, channels) for `"conv"` and `"resnet"`, (time steps, features) for
-            `"recurrent"`.
+            `"recurrent"`, one of both for `"transformer"`.
         kind: One of `networks.KINDS`, or None for `"conv"` at rank 3, `"recurrent"` at rank 2 and
             `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
@@ -48,11 +57,13 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
         grid: Whether to end in a map of features, one vector for each place, before any dense
             layers: (batch, rows, columns, features) for `"conv"` and `"resnet"`, whose every entry
             of `filters` halves height and width, rounded up; (batch, time steps, features) for
-            `"recurrent"`. Default False.
+            `"recurrent"`; (batch, time steps or patches, features) for `"transformer"`. Default
+            False.
         **options: What the layers are like; `decoder` takes the same ones:
 
             - `activation`: Keras name or callable, after every layer. Default `"relu"`; for
-              `"recurrent"` the activation of the cells, default `"tanh"`.
+              `"recurrent"` the activation of the cells, default `"tanh"`; for `"transformer"`
+              `"gelu"`.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`.
             - `kernel_regularizer`: `"l1"`, `"l2"`, `"l1_l2"` (0.01 each) or an object, on every
               kernel that meets a layer's input. Default None.
@@ -62,16 +73,22 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               Default 0.0.
             - `batch_normalization`: whether to normalise before every activation; for
               `"recurrent"`, what every recurrent layer gives; for the maps of `"resnet"`, in place
-              of the groups of channels. Default False.
+              of the groups of channels. `"transformer"` has layer normalisation alone. Default
+              False.
             - `spectral_normalization`: whether to divide every kernel by its largest singular
-              value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957); not for
-              `"recurrent"`. Default False.
+              value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957); of
+              `"mlp"`, `"conv"` and `"resnet"`. Default False.
             - `units`: sizes of the dense or recurrent layers, first to last in the encoder.
               Default (512, 256) for `"mlp"`, (256,) for `"conv"` and `"resnet"`, (128,) for
-              `"recurrent"`; () for no dense layers, which leaves an `"mlp"` linear.
+              `"recurrent"`, () for `"transformer"`; () for no dense layers, which leaves an
+              `"mlp"` linear.
             - `filters`: channels of the convolutions at half the size, a quarter and so on; of
               `"conv"` and `"resnet"`. Default (32, 64).
-            - `blocks`: residual blocks at each size, `"resnet"` only. Default 2.
+            - `blocks`: residual blocks at each size of `"resnet"`, or blocks of `"transformer"`.
+              Default 2.
+            - `width`, `heads`, `patch_size`: of `"transformer"`: numbers for each token, heads of
+              the attention, and the side of a patch in pixels. A picture that patches do not fill
+              has zeros at its end. Default 64, 4, 4.
             - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
             - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
               equal this number. Default None: every step counts.

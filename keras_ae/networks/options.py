@@ -30,6 +30,15 @@ _OPTIONS = {
         "cell": "gru",
         "mask_value": None,
     },
+    "transformer": {
+        **{name: value for name, value in _COMMON.items() if name != "batch_normalization"},
+        "activation": "gelu",
+        "units": (),
+        "width": 64,
+        "heads": 4,
+        "blocks": 2,
+        "patch_size": 4,
+    },
 }
 KINDS = tuple(_OPTIONS)
 _KIND_BY_RANK = {2: "recurrent", 3: "conv"}
@@ -55,6 +64,12 @@ def checked_kind(where, kind, shape):
         raise ValueError(
             f"{where}: kind={kind!r} is unknown{_did_you_mean(kind, _OPTIONS)} "
             f"Give one of {', '.join(map(repr, _OPTIONS))}, or None to choose by the shape."
+        )
+    if kind == "transformer" and len(shape) not in (2, 3):
+        raise ValueError(
+            f"{where}: kind='transformer' needs shape=({', '.join(_AXES['recurrent'])}) or "
+            f"({', '.join(_IMAGE_AXES)}), but shape={shape}. Reshape the data, or use kind='mlp', "
+            "which takes any shape."
         )
     if kind in _AXES and len(shape) != len(_AXES[kind]):
         raise ValueError(
@@ -98,12 +113,13 @@ def checked_options(where, kind, options):
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}"
                 f"{_did_you_mean(name, known)} The options are {', '.join(known)}."
             )
-    checked = SimpleNamespace(**{"spectral_normalization": False, **known, **options})
+    absent = {"batch_normalization": False, "spectral_normalization": False}
+    checked = SimpleNamespace(**{**absent, **known, **options})
     _check_common_options(where, checked)
     checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:
         checked.filters = checked_sizes(where, "filters", checked.filters, "(32, 64)")
-    for name in {"blocks"} & set(known):
+    for name in {"blocks", "width", "heads", "patch_size"} & set(known):
         setattr(checked, name, checked_size(where, name, getattr(checked, name)))
     if kind == "recurrent":
         _check_recurrent_options(where, checked)

@@ -1,0 +1,86 @@
+"""`"transformer"`: attention between the steps of a sequence or the patches of a picture."""
+
+import math
+
+import keras
+from keras import layers
+
+from keras_ae.networks import convolutional, dense
+from keras_ae.networks.maker import IMAGE
+
+
+def map_of(shape, options):
+    """The number of tokens: time steps, or patches."""
+    return shape[:1] if len(shape) == 2 else (math.prod(_patches(shape, options)),)
+
+
+def encoder(make, x, grid):
+    width = make.options.width
+    if len(x.shape) == 4:
+        size = make.options.patch_size
+        missing = tuple((0, -side % size) for side in x.shape[1:3])
+        if missing != ((0, 0), (0, 0)):
+            x = make.layer(layers.ZeroPadding2D, "padding", missing, **IMAGE)(x)
+        given = {"kernel_size": size, "strides": size, **IMAGE}
+        h = make.weighted(layers.Conv2D, "patches", width, **given)(x)
+        h = make.layer(layers.Reshape, "tokens", (math.prod(h.shape[1:3]), width))(h)
+    else:
+        h = make.weighted(layers.Dense, "tokens", width)(x)
+    h = blocks(make, make.layer(LearnedPositions, "positions")(h))
+    return h if grid else dense.encoder(make, h)
+
+
+def decoder(make, z, shape):
+    width, (tokens,) = make.options.width, map_of(shape, make.options)
+    if len(z.shape) == 3:
+        h = make.weighted(layers.Dense, "grid", width)(z)
+    else:
+        h = dense.dense_blocks(make, z, reversed(make.options.units))
+        h = make.weighted(layers.Dense, "grid", tokens * width)(h)
+        h = make.layer(layers.Reshape, "reshape", (tokens, width))(h)
+    h = blocks(make, make.layer(LearnedPositions, "positions")(h))
+    if len(shape) == 2:
+        return make.weighted(layers.Dense, "output", shape[-1])(h)
+    size = make.options.patch_size
+    h = make.layer(layers.Reshape, "places", (*_patches(shape, make.options), width))(h)
+    given = {"kernel_size": size, "strides": size, **IMAGE}
+    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **given)(h)
+    return convolutional.cropped(make, h, shape)
+
+
+def blocks(make, h):
+    """Blocks of attention and dense layers, each normalised before it: (batch, tokens, width)."""
+    width, heads = h.shape[-1], make.options.heads
+    for number in range(1, make.options.blocks + 1):
+        role = f"block_{number}"
+        a = make.layer(layers.LayerNormalization, f"{role}_normalization_1")(h)
+        a = make.weighted(
+            layers.MultiHeadAttention, f"{role}_attention", heads, max(1, width // heads)
+        )(a, a)
+        h = make.layer(layers.Add, f"{role}_sum_1")([h, make.dropped(a, f"{role}_attention")])
+        a = make.layer(layers.LayerNormalization, f"{role}_normalization_2")(h)
+        a = make.block(a, layers.Dense, f"{role}_dense_1", 4 * width)
+        a = make.dropped(
+            make.weighted(layers.Dense, f"{role}_dense_2", width)(a), f"{role}_dense_2"
+        )
+        h = make.layer(layers.Add, f"{role}_sum_2")([h, a])
+    return make.layer(layers.LayerNormalization, "normalization")(h)
+
+
+def _patches(shape, options):
+    return tuple(math.ceil(side / options.patch_size) for side in shape[:2])
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class LearnedPositions(layers.Layer):
+    """Tokens (batch, tokens, width) plus a learned vector for each place."""
+
+    def build(self, tokens_shape):
+        self.positions = self.add_weight(
+            shape=tuple(tokens_shape[1:]),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="positions",
+        )
+
+    def call(self, tokens):
+        return tokens + self.positions
