@@ -39,6 +39,7 @@ from keras_ae.models import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models import InfoVAE as InfoVAE
 from keras_ae.models import LadderVAE as LadderVAE
+from keras_ae.models import MaskedAE as MaskedAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import RegularizedAE as RegularizedAE

@@ -112,7 +112,8 @@ def test_the_endpoints_equal_the_model(name, tmp_path, exports, request):
     served, inputs = request.getfixturevalue("plain_tensorflow")(tmp_path / name, x)
     assert inputs["encode"] == {"x": ["float32", [None, 6]]}
     assert inputs["serve"] == inputs["serving_default"] == {"x": ["float32", [None, 6]]}
-    assert inputs["decode"] == {"z": [model.code_dtype, [None, 2]]}
+    shape = [None, *zoo.code_shape(name)]
+    assert inputs["decode"] == {"z": [model.code_dtype, shape]}
     assert inputs["sample"] == {"num_samples": ["int32", []], "seed": ["int32", []]}
     z = model.encode(x)
     for rows in (1, 37):

@@ -372,8 +372,7 @@ def test_learning_stays_inside_the_players(name):
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
         networks = zoo.own_networks(name)
-        given = zoo.SMALL[name]() if name in zoo.DISCRETE else {}
-        model = Silenced(2, **given, **zoo.OPTIONS, **networks)
+        model = Silenced(2, **zoo.OPTIONS | zoo.SMALL[name]() | networks)
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {"encoder": model.encoder, "decoder": model.decoder} == networks
@@ -404,10 +403,10 @@ def test_an_optimizer_for_each_player():
 @every_model
 def test_arrays_in_numpy_out(name):
     model = zoo.trained(name)
-    x = zoo.data(37)
+    x, code = zoo.data(37), (37, *zoo.code_shape(name))
     calls = {
-        "encode": (x, (37, 2)),
-        "decode": (np.zeros((37, 2), "float32"), (37, 6)),
+        "encode": (x, code),
+        "decode": (np.zeros(code, "float32"), (37, 6)),
         "reconstruct": (x, (37, 6)),
     }
     for method, (argument, shape) in calls.items():
@@ -476,7 +475,7 @@ def test_symbolic_calls_make_models(name):
     features = keras.Model(inputs, model.encode(inputs))
     x = zoo.data(5)
     np.testing.assert_allclose(features.predict(x, verbose=0), model.encode(x), atol=1e-6)
-    code = keras.Input((2,))
+    code = keras.Input(zoo.code_shape(name))
     generator = keras.Model(code, model.decode(code))
     z = model.encode(x)
     np.testing.assert_allclose(generator.predict(z, verbose=0), model.decode(z), atol=1e-6)

@@ -18,6 +18,11 @@ SMALL = {
     "DenoisingAE": dict,
     "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
     "ContractiveAE": lambda: {"weight": 0.01},
+    "MaskedAE": lambda: {
+        "patch_size": 2,
+        "mask_ratio": 0.5,
+        "network_options": {"width": 8, "heads": 2, "blocks": 1},
+    },
     "WAE": lambda: {"weight": 2.0},
     "RegularizedAE": lambda: {"regularization": "gradient_penalty"},
     "AdversarialAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, units=(8,))},
@@ -52,8 +57,16 @@ SMALL = {
 }
 
 
+# The shape of a code, where it is no vector of two.
+CODE_SHAPES = {"MaskedAE": (3, 2)}
+
+
+def code_shape(name):
+    return CODE_SHAPES.get(name, (2,))
+
+
 def make(name, **given):
-    return getattr(keras_ae, name)(2, **SMALL[name]() | OPTIONS | given)
+    return getattr(keras_ae, name)(2, **OPTIONS | SMALL[name]() | given)
 
 
 MODELS = {name: functools.partial(make, name) for name in SMALL}
@@ -73,9 +86,9 @@ def code_of(name, num_examples, seed=0):
     """Codes that a tiny model can decode."""
     rng = np.random.default_rng(seed)
     if name in DISCRETE:
-        return rng.integers(0, 4, (num_examples, 2))
+        return rng.integers(0, 4, (num_examples, *code_shape(name)))
     # Well inside the ball of PoincareVAE, whose distances lose their digits at the rim.
-    return rng.uniform(-0.6, 0.6, (num_examples, 2)).astype("float32")
+    return rng.uniform(-0.6, 0.6, (num_examples, *code_shape(name))).astype("float32")
 
 
 def decoder_width(name):
@@ -114,6 +127,10 @@ def fitted(name, epochs=1, **given):
 
 
 def own_networks(name):
+    if name == "MaskedAE":  # From tokens to tokens.
+        encoder = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(4, "relu")])
+        decoder = keras.Sequential([keras.Input((3, 2)), keras.layers.Dense(2)])
+        return {"encoder": encoder, "decoder": decoder}
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
     decoder = keras.Sequential([keras.Input((decoder_width(name),)), keras.layers.Dense(6)])
     return {"encoder": encoder, "decoder": decoder}

@@ -3,6 +3,10 @@
 from keras_ae.layers.autoregressive import InverseAutoregressiveFlow as InverseAutoregressiveFlow
 from keras_ae.layers.code_priors import GridPrior as GridPrior
 from keras_ae.layers.code_priors import SequencePrior as SequencePrior
+from keras_ae.layers.patches import from_patches as from_patches
+from keras_ae.layers.patches import patch_places as patch_places
+from keras_ae.layers.patches import sine_cosine_positions as sine_cosine_positions
+from keras_ae.layers.patches import to_patches as to_patches
 from keras_ae.layers.quantizers import Quantized as Quantized
 from keras_ae.layers.quantizers import ResidualQuantizer as ResidualQuantizer
 from keras_ae.layers.quantizers import VectorQuantizer as VectorQuantizer

@@ -19,6 +19,7 @@ from keras_ae.models.info_vae import InfoVAE as InfoVAE
 from keras_ae.models.iwae import IWAE as IWAE
 from keras_ae.models.ladder_vae import LadderVAE as LadderVAE
 from keras_ae.models.lfqvae import LFQVAE as LFQVAE
+from keras_ae.models.masked_ae import MaskedAE as MaskedAE
 from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE

@@ -1,9 +1,12 @@
 """The autoencoder: Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import losses
 from keras_ae.models.deterministic import DeterministicAE
 
 
@@ -37,12 +40,24 @@ class AE(DeterministicAE):
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        self.code_density = CodeDensity(self.latent_dim, name="code_density")
+        self.code_density = CodeDensity(self.code_shape, name="code_density")
 
     def reconstruction_terms(self, y, z, training):
         if training:
             self.code_density.update(z)
         return super().reconstruction_terms(y, z, training)
+
+    def loss_of_parts(self, y, output):
+        """The reconstruction loss of every part of an example, such as a patch or a time step.
+
+        Args:
+            y, output: Targets and reconstructions, of shape (batch, parts, values).
+
+        Returns:
+            Tensor of shape (batch, parts), float32.
+        """
+        flat = [ops.reshape(value, (-1, value.shape[-1])) for value in (y, output)]
+        return ops.reshape(losses.per_example(self.reconstruction_loss, *flat), (-1, y.shape[1]))
 
     def sample_codes(self, num_samples, seed):
         return self.code_density.sample(num_samples, seed)
@@ -69,26 +84,30 @@ class AE(DeterministicAE):
 class CodeDensity(keras.layers.Layer):
     """The mean and covariance of the codes, followed while the encoder moves.
 
-    The first hundred batches are averaged; from then on old codes fade by one percent a batch.
+    The first hundred batches are averaged; from then on old codes fade by one percent a batch. Of
+    codes of more than 2,048 numbers the variances alone are kept, for the covariances would be more
+    than all other weights.
 
     Args:
-        latent_dim: Dimensions of the code.
+        shape: Shape of a code, or the number of its dimensions.
     """
 
     FADING = 0.01
+    MOST = 2048
 
-    def __init__(self, latent_dim, **kwargs):
+    def __init__(self, shape, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.code_shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        size = math.prod(self.code_shape)
+        self.whole = size <= self.MOST
+        spread = {
+            "shape": (size, size) if self.whole else (size,),
+            "initializer": "identity" if self.whole else "ones",
+        }
         options = {"trainable": False, "aggregation": "mean"}
-        self.mean = self.add_weight(
-            shape=(latent_dim,), initializer="zeros", name="mean", **options
-        )
-        self.covariance = self.add_weight(
-            shape=(latent_dim, latent_dim), initializer="identity", name="covariance", **options
-        )
-        self.factor = self.add_weight(
-            shape=(latent_dim, latent_dim), initializer="identity", name="factor", **options
-        )
+        self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
+        self.covariance = self.add_weight(name="covariance", **spread, **options)
+        self.factor = self.add_weight(name="factor", **spread, **options)
         self.num_updates = self.add_weight(
             shape=(), initializer="zeros", name="num_updates", **options
         )
@@ -99,18 +118,22 @@ class CodeDensity(keras.layers.Layer):
         return _value(self.num_updates) > 0
 
     def update(self, z):
-        """Take the codes of a batch into account, shape (batch, latent_dim)."""
-        z = ops.stop_gradient(z)
+        """Take the codes of a batch into account, shape (batch, ...)."""
+        z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
         # The last batch of an epoch may leave a replica without a single example.
         size = ops.cast(ops.shape(z)[0], "float32")
         known = ops.maximum(size, 1.0)
         rate = ops.maximum(self.FADING, 1.0 / (self.num_updates + 1.0)) * ops.minimum(size, 1.0)
         batch_mean = ops.sum(z, axis=0) / known
         centred = z - batch_mean
-        batch_covariance = ops.matmul(ops.transpose(centred), centred) / known
+        if self.whole:
+            batch_covariance = ops.matmul(ops.transpose(centred), centred) / known
+        else:
+            batch_covariance = ops.sum(ops.square(centred), axis=0) / known
         shift = batch_mean - self.mean
         # The covariance of the mixture of what was known and what came.
-        between = rate * (1.0 - rate) * ops.outer(shift, shift)
+        product = ops.outer(shift, shift) if self.whole else ops.square(shift)
+        between = rate * (1.0 - rate) * product
         self.covariance.assign((1.0 - rate) * self.covariance + rate * batch_covariance + between)
         self.mean.assign(self.mean + rate * shift)
         self.num_updates.assign(self.num_updates + 1.0)
@@ -121,15 +144,22 @@ class CodeDensity(keras.layers.Layer):
         By itself, for a program exported from JAX cannot call the library that factorises.
         """
         covariance = _value(self.covariance).astype("float64")
+        if not self.whole:
+            self.factor.assign(np.sqrt(covariance))
+            return
         # A code that collapsed onto a plane has no factor without a little width.
         width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
         self.factor.assign(np.linalg.cholesky(covariance + width * np.eye(len(covariance))))
 
     def sample(self, num_samples, seed):
-        """Codes, shape (num_samples, latent_dim)."""
+        """Codes, shape (num_samples, ...)."""
         shape = (num_samples, self.mean.shape[0])
         noise = keras.random.normal(shape, dtype="float32", seed=seed)
-        return self.mean + ops.matmul(noise, ops.transpose(self.factor))
+        if self.whole:
+            noise = ops.matmul(noise, ops.transpose(self.factor))
+        else:
+            noise = noise * self.factor
+        return ops.reshape(self.mean + noise, (-1, *self.code_shape))
 
 
 def _value(variable):

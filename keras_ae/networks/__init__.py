@@ -28,6 +28,7 @@ _MODULES = {
     "recurrent": recurrent,
     "transformer": transformer,
 }
+_OF_WHOLE_NETWORKS = ("units", "patch_size", "activity_regularizer")
 
 
 def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
@@ -170,6 +171,39 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     make = LayerMaker(name, dtype, options)
     z = make.input((*grid, latent_dim))
     return keras.Model(z, _MODULES[kind].decoder(make, z, shape), name=name)
+
+
+def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
+    """Blocks of attention and dense layers on tokens, which have their positions already.
+
+    Args:
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        outputs: Positive integer, the numbers that a last linear layer gives for each token.
+            Default None, no such layer.
+        **options: Those of `encoder` for `"transformer"`, but for `units`, `patch_size` and
+            `activity_regularizer`.
+
+    Returns:
+        A `keras.Model` from (batch, tokens, width), for any number of tokens, to as many vectors of
+        width or outputs numbers.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.transformer_blocks(width=8, outputs=3).output_shape
+        (None, None, 3)
+    """
+    where = "networks.transformer_blocks"
+    options = checked_options(where, "transformer", options, without=_OF_WHOLE_NETWORKS)
+    make = LayerMaker(name, dtype, options)
+    tokens = make.input((None, options.width))
+    h = transformer.blocks(make, tokens)
+    if outputs is not None:
+        h = make.weighted(layers.Dense, "output", checked_size(where, "outputs", outputs))(h)
+    return keras.Model(tokens, h, name=name)
 
 
 def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator", dtype=None):

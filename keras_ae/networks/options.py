@@ -40,6 +40,13 @@ _OPTIONS = {
         "patch_size": 4,
     },
 }
+# What an option is for a network that has no choice.
+_ABSENT = {
+    "activity_regularizer": None,
+    "batch_normalization": False,
+    "spectral_normalization": False,
+    "units": (),
+}
 KINDS = tuple(_OPTIONS)
 _KIND_BY_RANK = {2: "recurrent", 3: "conv"}
 _IMAGE_AXES = ("height", "width", "channels")
@@ -105,16 +112,15 @@ def checked_grid(where, kind, grid, shape, places):
     return grid
 
 
-def checked_options(where, kind, options):
-    known = _OPTIONS[kind]
+def checked_options(where, kind, options, without=()):
+    known = {name: value for name, value in _OPTIONS[kind].items() if name not in without}
     for name, value in options.items():
         if name not in known:
             raise ValueError(
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}"
                 f"{_did_you_mean(name, known)} The options are {', '.join(known)}."
             )
-    absent = {"batch_normalization": False, "spectral_normalization": False}
-    checked = SimpleNamespace(**{**absent, **known, **options})
+    checked = SimpleNamespace(**{**_ABSENT, **known, **options})
     _check_common_options(where, checked)
     checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:

@@ -1,0 +1,99 @@
+"""Patches of data, and where they lie: pictures in squares, vectors and sequences in pieces."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+
+def patch_places(shape, size):
+    """The row and column of every patch of a picture, or the number of every piece.
+
+    Args:
+        shape: Shape of one example: (height, width, channels), (steps, features) or (width,).
+        size: Side of a patch in pixels, or the steps of a piece. It divides the sides.
+
+    Returns:
+        Integer array of shape (patches, 2) for pictures, (patches, 1) otherwise.
+
+    Example:
+        >>> patch_places((4, 6, 3), 2).tolist()
+        [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    """
+    sides = shape[:2] if len(shape) == 3 else shape[:1]
+    grid = np.meshgrid(*(np.arange(side // size) for side in sides), indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, len(sides))
+
+
+def to_patches(x, size):
+    """Data cut into patches.
+
+    Args:
+        x: Tensor of shape (batch, ...), of one to three axes beside the batch.
+        size: As of `patch_places`, whose order the patches have.
+
+    Returns:
+        Tensor of shape (batch, patches, values).
+
+    Example:
+        >>> import numpy as np
+        >>> ops.convert_to_numpy(to_patches(np.arange(6.0)[None], 2)).tolist()
+        [[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]]
+    """
+    shape = tuple(x.shape[1:])
+    if len(shape) == 3:
+        height, width, channels = shape
+        x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    number = len(patch_places(shape, size))
+    return ops.reshape(x, (-1, number, math.prod(shape) // number))
+
+
+def from_patches(patches, shape, size):
+    """The data of patches: what `to_patches` was given.
+
+    Args:
+        patches: Tensor of shape (batch, patches, values).
+        shape: Shape of one example.
+        size: As of `patch_places`.
+
+    Returns:
+        Tensor of shape (batch, *shape).
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).random((2, 4, 6, 3)).astype("float32")
+        >>> again = from_patches(to_patches(x, 2), (4, 6, 3), 2)
+        >>> bool(np.all(ops.convert_to_numpy(again) == x))
+        True
+    """
+    if len(shape) == 3:
+        height, width, channels = shape
+        patches = ops.reshape(patches, (-1, height // size, width // size, size, size, channels))
+        patches = ops.transpose(patches, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(patches, (-1, *shape))
+
+
+def sine_cosine_positions(places, width):
+    """Fixed embeddings of positions: sines and cosines of falling frequency, for each axis a share.
+
+    Source: Vaswani et al., Attention Is All You Need, section 3.5, arXiv:1706.03762, here with all
+    sines before all cosines, and the numbers shared out among the axes.
+
+    Args:
+        places: Array of shape (tokens, axes).
+        width: Numbers for each token, a positive integer.
+
+    Returns:
+        Float32 array of shape (tokens, width).
+
+    Example:
+        >>> sine_cosine_positions(np.array([[0], [1]]), 2).round(3).tolist()
+        [[0.0, 1.0], [0.8410000205039978, 0.5400000214576721]]
+    """
+    parts = []
+    for axis, share in enumerate(np.array_split(np.arange(width), places.shape[1])):
+        half = -(-len(share) // 2)
+        angles = places[:, axis, None] * 10_000.0 ** (-np.arange(half) / max(half, 1))
+        parts.append(np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, : len(share)])
+    return np.concatenate(parts, axis=1).astype("float32")
