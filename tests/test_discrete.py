@@ -1,0 +1,251 @@
+"""What the contract does not say of models of integer codes: places, priors, stale priors."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+import keras_ae
+
+pytestmark = pytest.mark.xdist_group("discrete")
+every_discrete = pytest.mark.parametrize("kind", zoo.DISCRETE)
+PICTURES = np.random.default_rng(0).integers(0, 2, (12, 10, 10, 1)).astype("float32")
+SMALL_CONV = {"network_options": {"filters": (4,)}, "seed": 1}
+
+
+def of_pictures(kind, **given):
+    """A model of 10 x 10 pictures, whose codes lie in 5 x 5 places, or 3 x 3 and those."""
+    given = zoo.SMALL[kind]() | SMALL_CONV | given
+    if kind not in ("ResidualVQVAE", "VQVAE2"):
+        given["prior_options"] = {"units": 4, "num_layers": 1}
+    model = getattr(keras_ae, kind)(2, **given)
+    model.compile("adam", **zoo.OP_BY_OP)
+    return model
+
+
+# ------------------------------------------------------------------ codes in their places
+
+SHAPES = {"ResidualVQVAE": ((50,), (5, 5, 2)), "VQVAE2": ((34,), (34, 2))}
+
+
+@every_discrete
+def test_codes_of_pictures_lie_in_their_places(kind):
+    model = of_pictures(kind)
+    codes = model.encode(PICTURES)
+    code_shape, vector_shape = SHAPES.get(kind, ((5, 5), (5, 5, 2)))
+    assert codes.shape == (12, *code_shape) and model.code_shape == code_shape
+    vectors = ops.convert_to_numpy(model.quantized(ops.convert_to_tensor(PICTURES)).vectors)
+    assert vectors.shape == (12, *vector_shape) and model.vector_shape == vector_shape
+    found = zoo.compute(model.vectors, codes)
+    np.testing.assert_allclose(found, vectors, atol=1e-6)
+    # Codes and vectors are told apart by their shape.
+    expected = model.reconstruct(PICTURES)
+    assert expected.shape == PICTURES.shape
+    for code in (codes, codes.astype("float64"), vectors):
+        np.testing.assert_allclose(model.decode(code), expected, atol=1e-5)
+    statistics = model.codebook_statistics(PICTURES)
+    assert 0 < statistics["usage"] <= 1 <= statistics["perplexity"] <= model.num_codes
+
+
+@every_discrete
+def test_only_codes_and_vectors_are_decoded(kind):
+    model = of_pictures(kind)
+    model.build((None, 10, 10, 1))
+    codes = np.zeros((2, *model.code_shape), "int32")
+    for wrong in (codes - 1, codes + model.num_codes, codes + 0.5):
+        with pytest.raises(ValueError, match=f"integers from 0 to {model.num_codes - 1}"):
+            model.decode(wrong)
+    with pytest.raises(ValueError, match="codes of this .* have shape .*their vectors"):
+        model.decode(np.zeros((2, 3, 7)))
+
+
+def test_both_levels_come_apart_and_the_upper_one_tells_the_lower():
+    model = of_pictures("VQVAE2")
+    codes = model.encode(PICTURES)
+    upper, lower = model.split_codes(codes)
+    assert upper.shape == (12, 3, 3) and lower.shape == (12, 5, 5)
+    joined = np.concatenate([upper.reshape(12, -1), lower.reshape(12, -1)], axis=1)
+    np.testing.assert_array_equal(joined, codes)
+    kernel = model.features_to_code.layers[-1].kernel
+    assert kernel.shape == (4 + 2, 2)  # The features, and what comes down.
+    kernel.assign(np.concatenate([np.zeros((4, 2)), np.eye(2)]) * 50.0)
+    again = model.split_codes(model.encode(PICTURES))
+    np.testing.assert_array_equal(again[0], upper)
+    # The lower level now follows from the upper one alone.
+    below = zoo.compute(lambda u: 50.0 * model.downward(model.upper_quantizer.vectors(u)), upper)
+    np.testing.assert_array_equal(again[1], zoo.compute(lambda z: model.quantizer(z).codes, below))
+
+
+def test_one_residual_codebook_is_a_vqvae():
+    """Of the same weights, before and after a step; the codes lie side by side."""
+    models = [
+        of_pictures("VQVAE", num_codes=8),
+        of_pictures("ResidualVQVAE", num_codes=8, depth=1),
+    ]
+    for model in models:
+        model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
+        model.build((None, 10, 10, 1))
+    count = len(models[0].trainable_variables)
+    assert len(models[1].trainable_variables) == count
+    for ours, theirs in zip(*(m.trainable_variables for m in models), strict=True):
+        theirs.assign(ours)
+    models[1].quantizer.quantizers[0].anchors.assign(models[0].quantizer.anchors)
+    seed = models[0].quantizer.seed_generator.state
+    models[1].quantizer.quantizers[0].seed_generator.state.assign(seed)
+    for step in range(2):
+        codes = [m.encode(PICTURES) for m in models]
+        np.testing.assert_array_equal(codes[0].reshape(12, 25), codes[1], err_msg=str(step))
+        losses = [m.train_on_batch(PICTURES, return_dict=True) for m in models]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["VQVAE", "ResidualVQVAE"])
+def test_a_codebook_learns_by_its_gradient(kind):
+    model = zoo.eager(kind, learning="gradient", k_means_start=False)
+    assert model.objective == ("reconstruction_loss", "commitment_loss", "codebook_loss")
+    history = model.fit(zoo.data(), batch_size=16, verbose=0).history
+    assert history["codebook_loss"][0] == pytest.approx(history["commitment_loss"][0], rel=1e-5)
+    moves = [v for v in model.trainable_variables if v.name == "moves"]
+    assert len(moves) == (2 if kind == "ResidualVQVAE" else 1)
+    assert all(np.abs(v.numpy()).max() > 0 for v in moves)
+    plain = zoo.eager(kind)
+    plain.build((None, 6))
+    assert not [v for v in plain.trainable_variables if v.name == "moves"]
+
+
+def test_one_level_for_each_dimension():
+    model = keras_ae.FSQVAE(3, levels=(4, 3, 2), code_length=2)
+    assert model.encode(zoo.data()).shape == (48, 2) and model.num_codes == 24
+    for levels, words in (((4, 3), "one integer for each"), (1, "at least 2"), ("5", "levels='5'")):
+        with pytest.raises(ValueError, match=words):
+            keras_ae.FSQVAE(3, levels=levels)
+
+
+# ------------------------------------------------------------------ the prior
+
+
+def test_fit_leaves_the_prior_alone():
+    model = zoo.eager("VQVAE")
+    model.build((None, 6))
+    ids = {id(v) for v in model.code_prior.variables}
+    assert ids and not ids & {id(v) for v in model.trainable_variables}
+    before = [v.numpy() for v in model.code_prior.variables]
+    model.fit(zoo.data(), batch_size=16, verbose=0)
+    assert all(
+        np.array_equal(v.numpy(), b)
+        for v, b in zip(model.code_prior.variables, before, strict=True)
+    )
+    # Adam has its rate, its step, and two moments of every weight.
+    assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)
+
+
+def codes_alone(model):
+    return [v.numpy() for v in model.variables if "code_prior" not in v.path]
+
+
+def test_fit_prior_trains_the_prior_alone():
+    """To the entropy of the codes, which eight patterns of equal share have: log 8."""
+    x = np.repeat(zoo.data(64), 8, axis=0)[:256]
+    distinct, counts = np.unique(x, axis=0, return_counts=True)
+    entropy = -np.sum(counts / 256 * np.log(counts / 256))
+    model = zoo.compiled("VQVAE", num_codes=16)
+    model.fit(np.tile(x, (8, 1)), batch_size=32, verbose=0)
+    assert len(np.unique(model.encode(distinct), axis=0)) == len(distinct)
+    before = codes_alone(model)
+    with pytest.raises(RuntimeError, match="Call fit_prior"):
+        model.prior_log_likelihood(x)
+    optimizer = keras.optimizers.Adam(0.02)
+    history = model.fit_prior(
+        x, epochs=40, batch_size=32, optimizer=optimizer, validation_data=x, verbose=0
+    ).history
+    after = codes_alone(model)
+    changed = [not np.array_equal(a, b) for a, b in zip(after, before, strict=True)]
+    assert sum(changed) == 1  # That it is fitted.
+    assert history["loss"][0] > 2 * entropy
+    nats = -model.prior_log_likelihood(x)
+    assert nats.shape == (256,)
+    assert entropy - 1e-3 <= nats.mean() < entropy + 0.1
+    assert history["val_loss"][-1] == pytest.approx(nats.mean(), rel=1e-4)
+    tensors = ops.convert_to_numpy(model.prior_log_likelihood(ops.convert_to_tensor(x[:5])))
+    np.testing.assert_allclose(tensors, -nats[:5], atol=1e-4)
+    expected = zoo.compute(model.code_prior.log_prob, model.encode(x[:5]))
+    np.testing.assert_allclose(tensors, expected, atol=1e-4)
+    # Draws are of the codes that occur, in their proportions.
+    codes = ops.convert_to_numpy(model.sample_codes(1000, keras.random.SeedGenerator(0)))
+    known = (codes[:, None] == model.encode(distinct)).all(axis=-1)
+    assert known.any(axis=1).mean() > 0.9
+    assert np.abs(known.mean(axis=0) - counts / 256).max() < 0.1
+
+
+def test_the_seed_decides_the_prior():
+    priors = []
+    for _ in range(2):
+        model = zoo.eager("FSQVAE")
+        model.build((None, 6))
+        model.fit_prior(zoo.data(), epochs=2, batch_size=16, verbose=0)
+        priors.append([v.numpy() for v in model.code_prior.variables])
+    assert all(np.array_equal(a, b) for a, b in zip(*priors, strict=True))
+
+
+def test_sample_says_what_to_call():
+    model = zoo.eager("VQVAE")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"sample needs .* Call fit_prior\(x\) first"):
+            model.sample(3)
+        model.build((None, 6))
+    model.fit_prior(zoo.data(), epochs=1, batch_size=16, verbose=0)
+    assert model.sample(3, seed=0).shape == (3, 6)
+    model.fit(zoo.data(), batch_size=16, verbose=0)  # The codes are no longer what they were.
+    with pytest.raises(RuntimeError, match="fitted to what `fit` left"):
+        model.sample(3)
+
+
+def test_prior_options_are_the_prior_s():
+    model = keras_ae.VQVAE(2, prior_options={"units": 12, "num_heads": 3}, num_codes=4)
+    model.build((None, 6))
+    assert model.code_prior.units == 12 and model.code_prior.num_heads == 3
+    assert isinstance(model.code_prior, keras_ae.layers.SequencePrior)
+    with pytest.raises(TypeError, match="prior_options=3 must be a dictionary"):
+        keras_ae.VQVAE(2, prior_options=3)
+
+
+# ------------------------------------------------------------------ files
+
+
+@pytest.mark.parametrize("kind", ["VQVAE", "VQVAE2"])
+def test_a_prior_of_pictures_is_saved_and_served(kind, tmp_path):
+    """A grid's masked convolution, and a transformer over two levels."""
+    model = of_pictures(kind)
+    model.fit(PICTURES, verbose=0)
+    model.fit_prior(PICTURES, epochs=1, batch_size=12, verbose=0)
+    drawn = model.sample(5, seed=3)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_ae.load(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.sample(5, seed=3), drawn, atol=1e-6)
+    expected = model.prior_log_likelihood(PICTURES)
+    np.testing.assert_allclose(loaded.prior_log_likelihood(PICTURES), expected, atol=1e-5)
+    if keras.config.backend() == "torch":
+        return
+    import tensorflow as tf
+
+    model.export(tmp_path / "model")
+    served = tf.saved_model.load(str(tmp_path / "model"))
+    for number in (1, 5):
+        found = served.signatures["sample"](num_samples=tf.constant(number), seed=tf.constant(3))
+        (pictures,) = found.values()
+        np.testing.assert_allclose(pictures, model.sample(number, seed=3), atol=1e-5)
+    codes = served.encode(PICTURES)
+    assert codes.dtype == tf.int32
+    np.testing.assert_array_equal(codes, model.encode(PICTURES))
+    np.testing.assert_allclose(served.decode(codes), model.reconstruct(PICTURES), atol=1e-5)
+
+
+def test_an_export_without_a_prior_serves_no_sample(tmp_path, exports):
+    model = of_pictures("FSQVAE")
+    model.build((None, 10, 10, 1))
+    model.export(tmp_path / "model")
+    card = json.loads((tmp_path / "model/card.json").read_text())
+    assert card["endpoints"] == ["serve", "encode", "decode"]
