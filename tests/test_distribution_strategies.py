@@ -41,6 +41,7 @@ def measure(folder):
         "variational": variational_model(strategy, folder),
         "adversary": adversary(strategy),
         "noise": noise(strategy),
+        "quantised": quantised(strategy),
     }
     print(json.dumps(facts))
 
@@ -149,6 +150,28 @@ def noise(strategy):
     return facts
 
 
+def quantised(strategy):
+    """A codebook that follows the vectors, on one replica and on two; then starts and restarts."""
+    import tensorflow as tf
+
+    x, still = zoo.data(), {"k_means_start": False, "restart_below": 0.0, "decay": 0.8}
+    strategies = (tf.distribute.get_strategy(), strategy)
+    models = [made_under(s, "VQVAE", **still) for s in strategies]
+    histories = [m.fit(x, epochs=2, **OPTIONS).history for m in models]
+    codebooks = [m.quantizer.codebook().numpy().tolist() for m in models]
+    restarted = made_under(strategy, "VQVAE", decay=0.5, restart_below=0.5)
+    history = restarted.fit(zoo.data(33), epochs=3, **OPTIONS).history
+    restarted.fit_prior(x, epochs=1, **OPTIONS)
+    anchors = strategy.experimental_local_results(restarted.quantizer.anchors.value)
+    return {
+        "histories": histories,
+        "codebooks": codebooks,
+        "restarted": history,
+        "anchors": [value.numpy().tolist() for value in anchors],
+        "samples": restarted.sample(3, seed=0).shape,
+    }
+
+
 def measure_worker():
     """What one of several processes sees of a run that they share, as one line of JSON."""
     import tensorflow as tf
@@ -253,6 +276,22 @@ def test_an_adversary_trains_on_two_replicas(facts):
 def test_replicas_draw_different_noise(training, facts):
     for first, second in facts["noise"][f"training={training}"]:
         assert np.min(np.abs(np.subtract(first, second))) > 1e-6
+
+
+def test_a_codebook_follows_two_replicas_as_it_follows_one(facts):
+    found = facts["quantised"]
+    np.testing.assert_allclose(*found["codebooks"], atol=1e-5)
+    one, two = found["histories"]
+    for name in ("loss", "reconstruction_loss", "commitment_loss"):
+        assert two[name] == pytest.approx(one[name], abs=1e-5), name
+
+
+def test_codes_start_and_restart_alike_on_both_replicas(facts):
+    found = facts["quantised"]
+    assert all(np.all(np.isfinite(values)) for values in found["restarted"].values())
+    first, second = found["anchors"]
+    assert first == second
+    assert found["samples"] == [3, 6]
 
 
 def free_port():
