@@ -4,6 +4,7 @@
     TFDS_DATA_DIR=... python benchmarks/reproduce.py likelihood --models VAE IWAE
     python benchmarks/reproduce.py disentanglement
     TFDS_DATA_DIR=... python benchmarks/reproduce.py samples --pictures samples.png
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py compression
 
 MNIST comes through tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row
 prints its figures as JSON; `benchmarks/RESULTS.md` keeps what was printed, with the command.
@@ -22,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import scipy.special
+from rows_discrete import compression
 
 import keras_ae
 from keras_ae import datasets
@@ -321,7 +323,7 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
         plots.image_grid(np.concatenate(rows), path=pictures, columns=16)
 
 
-ROWS = {row.__name__: row for row in (vae_mnist, likelihood, disentanglement, samples)}
+ROWS = {row.__name__: row for row in (vae_mnist, likelihood, disentanglement, samples, compression)}
 
 
 def main():
