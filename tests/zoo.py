@@ -230,6 +230,8 @@ def straightened(model, x):
         """The reconstruction, and q - z of the values."""
         if not hasattr(model, "upper_quantizer"):
             z = model.code(values)
+            if hasattr(model.quantizer, "bounded"):
+                z = model.quantizer.bounded(z)
             return model.decode(z + offset), model.quantized(values).vectors - z
         features = model.encoder(values)
         upper = model.features_to_upper(features)

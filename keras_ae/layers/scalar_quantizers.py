@@ -83,11 +83,16 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         self._set_levels(levels)
 
     def quantized(self, z, training):
-        width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
-        bounded = ops.tanh(z + shift) * width - offset
-        rounded = ops.round(ops.stop_gradient(bounded))
+        half = ops.convert_to_tensor(self._bound()[-1])
+        bounded = self.bounded(z)
+        rounded = ops.round(ops.stop_gradient(bounded) * half)
         codes = self._digits_to_codes(rounded + half)
-        return Quantized(straight_through(bounded, rounded) / half, codes, {})
+        return Quantized(straight_through(bounded, rounded / half), codes, {})
+
+    def bounded(self, z):
+        """What is rounded: z of shape (batch, ..., dim) between the outermost values."""
+        width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
+        return (ops.tanh(z + shift) * width - offset) / half
 
     def _bound(self):
         """Where the values lie: tanh(z + shift) * width - offset, and how many are below zero."""
