@@ -11,8 +11,10 @@ from keras_ae import metric as metric
 from keras_ae import networks as networks
 from keras_ae import priors as priors
 from keras_ae import schedules as schedules
+from keras_ae import sparsity as sparsity
 from keras_ae.artefact import load as load
 from keras_ae.autoencoder import Autoencoder as Autoencoder
+from keras_ae.inner_activations import activations as activations
 from keras_ae.models import AE as AE
 from keras_ae.models import CIWAE as CIWAE
 from keras_ae.models import DIPVAE as DIPVAE
@@ -29,17 +31,21 @@ from keras_ae.models import VQVAE2 as VQVAE2
 from keras_ae.models import WAE as WAE
 from keras_ae.models import AdversarialAE as AdversarialAE
 from keras_ae.models import AnnealedVAE as AnnealedVAE
+from keras_ae.models import BatchTopKSAE as BatchTopKSAE
 from keras_ae.models import BetaTCVAE as BetaTCVAE
 from keras_ae.models import BetaVAE as BetaVAE
 from keras_ae.models import ContractiveAE as ContractiveAE
 from keras_ae.models import DenoisingAE as DenoisingAE
 from keras_ae.models import FactorVAE as FactorVAE
 from keras_ae.models import FlowVAE as FlowVAE
+from keras_ae.models import GatedSAE as GatedSAE
 from keras_ae.models import HamiltonianVAE as HamiltonianVAE
 from keras_ae.models import HypersphericalVAE as HypersphericalVAE
 from keras_ae.models import InfoVAE as InfoVAE
+from keras_ae.models import JumpReLUSAE as JumpReLUSAE
 from keras_ae.models import LadderVAE as LadderVAE
 from keras_ae.models import MaskedAE as MaskedAE
+from keras_ae.models import MatryoshkaSAE as MatryoshkaSAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
 from keras_ae.models import RegularizedAE as RegularizedAE
@@ -48,6 +54,7 @@ from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
 from keras_ae.models import SlicedWAE as SlicedWAE
 from keras_ae.models import SparseAE as SparseAE
 from keras_ae.models import TopDownVAE as TopDownVAE
+from keras_ae.models import TopKSAE as TopKSAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 

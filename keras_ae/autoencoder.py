@@ -62,6 +62,7 @@ class Autoencoder(Loops):
         # the attribute. object.__setattr__ hides them from Keras' tracking.
         model = super().__new__(cls, *args, **kwargs)
         given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
+        _refuse_unknown(cls, [name for name in given if name in cls.without])
         arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
         object.__setattr__(model, "arguments", arguments)
         object.__setattr__(model, "compiled_calls", {})
@@ -105,6 +106,7 @@ class Autoencoder(Loops):
 
     # ------------------------------------------------------------------ what a paper writes
 
+    without = ()  # Arguments of this class that a model has no use for and refuses.
     code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
     support = None  # Lowest and highest value of the data, where the model has limits.
     code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
@@ -528,13 +530,13 @@ def constructor_parameters(cls):
     found = {}
     for base in cls.__mro__[: cls.__mro__.index(Autoencoder) + 1]:
         for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
-            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self":
+            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in ("self", *cls.without):
                 found.setdefault(p.name, p.default)
     return found
 
 
-def _refuse_unknown(cls, kwargs):
-    unknown = [name for name in kwargs if name not in ("name", "dtype", "trainable")]
+def _refuse_unknown(cls, names):
+    unknown = [name for name in names if name not in ("name", "dtype", "trainable")]
     if unknown:
         raise TypeError(
             f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "

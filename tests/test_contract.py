@@ -13,6 +13,8 @@ import keras_ae
 
 BACKEND = keras.config.backend()
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
+with_networks = pytest.mark.parametrize("name", zoo.WITH_NETWORKS)
+dictionaries = pytest.mark.parametrize("name", zoo.DICTIONARIES)
 foundation = pytest.mark.parametrize("name", zoo.FOUNDATION)
 variational = pytest.mark.parametrize("name", zoo.VARIATIONAL)
 
@@ -357,7 +359,7 @@ def test_regularisers_belong_to_the_loss(name):
 def test_learning_stays_inside_the_players(name):
     """Zeroing one player's losses leaves exactly that player's weights still.
 
-    With networks of the user's own, which the players' groups must hold.
+    With networks of the user's own, which the players' groups must hold, where a model takes them.
     """
     cls = type(zoo.MODELS[name]())
     players = [None, *cls.players]
@@ -372,10 +374,10 @@ def test_learning_stays_inside_the_players(name):
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
         networks = zoo.own_networks(name)
-        model = Silenced(2, **zoo.OPTIONS | zoo.SMALL[name]() | networks)
+        model = Silenced(2, **zoo.options(name) | zoo.SMALL[name]() | networks)
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
-        assert {"encoder": model.encoder, "decoder": model.decoder} == networks
+        assert {part: getattr(model, part) for part in networks} == networks
         before = [[v.numpy().copy() for v in group] for group in model.variable_groups()]
         model.fit(zoo.data(), batch_size=48, verbose=0)
         for player, group, old in zip(players, model.variable_groups(), before, strict=True):
@@ -492,7 +494,7 @@ def test_samples_follow_their_seed(name):
     np.testing.assert_allclose(model.sample(37, seed=3, batch_size=8), first, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["AE", "DenoisingAE"])
+@pytest.mark.parametrize("name", ["AE", "DenoisingAE", *zoo.DICTIONARIES])
 def test_plain_models_sample_once_trained(name):
     model = zoo.compiled(name)
     with pytest.raises(RuntimeError, match="has not been trained"):
@@ -538,7 +540,7 @@ def test_summary(name, capsys):
 # ------------------------------------------------------------------ networks of your own
 
 
-@every_model
+@with_networks
 def test_your_own_networks(name):
     """Whose training `test_learning_stays_inside_the_players` shows."""
     x, networks = zoo.data(), zoo.own_networks(name)
@@ -549,6 +551,14 @@ def test_your_own_networks(name):
     assert model.encoder is networks["encoder"] and again.encoder is not model.encoder
     again.set_weights(model.get_weights())
     np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
+
+
+@dictionaries
+def test_dictionaries_refuse_networks(name):
+    refused = zoo.own_networks("AE") | {"network_options": {"units": (8,)}}
+    for argument, value in refused.items():
+        with pytest.raises(TypeError, match=f"unknown argument '{argument}'. It takes latent_dim"):
+            zoo.make(name, **{argument: value})
 
 
 @foundation
@@ -589,7 +599,8 @@ def test_network_options(name):
 def test_the_configuration_is_what_was_given(name):
     model = zoo.trained(name)
     config = json.loads(json.dumps(model.get_config()))
-    assert config["encoder"] is None and config["latent_dim"] == 2
+    assert config["latent_dim"] == 2 and config.get("encoder") is None
+    assert ("encoder" in config) == (name in zoo.WITH_NETWORKS)
     again = type(model).from_config(config)
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
 

@@ -54,7 +54,19 @@ SMALL = {
     "ResidualVQVAE": lambda: {"num_codes": 8, "depth": 2, "code_length": 1, **TINY_PRIOR},
     "FSQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
     "LFQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
+    "TopKSAE": lambda: {"k": 1},
+    "BatchTopKSAE": lambda: {"k": 1},
+    "JumpReLUSAE": lambda: {"sparsity_weight": 0.1},
+    "GatedSAE": lambda: {"sparsity_weight": 0.1},
+    "MatryoshkaSAE": lambda: {"k": 1, "prefixes": (1, 2)},
 }
+# These own linear maps, and take neither networks nor their options.
+DICTIONARIES = ["TopKSAE", "BatchTopKSAE", "JumpReLUSAE", "GatedSAE", "MatryoshkaSAE"]
+
+
+def options(name):
+    """What every tiny model of a class takes."""
+    return {"seed": 1} if name in DICTIONARIES else OPTIONS
 
 
 # The shape of a code, where it is no vector of two.
@@ -66,7 +78,7 @@ def code_shape(name):
 
 
 def make(name, **given):
-    return getattr(keras_ae, name)(2, **OPTIONS | SMALL[name]() | given)
+    return getattr(keras_ae, name)(2, **options(name) | SMALL[name]() | given)
 
 
 MODELS = {name: functools.partial(make, name) for name in SMALL}
@@ -76,6 +88,7 @@ FOUNDATION = ["AE", "DenoisingAE", "VAE", "BetaVAE", "FactorVAE"]
 WHOLE_ZOO = os.environ.get("WHOLE_ZOO") == "1"
 if WHOLE_ZOO:
     FOUNDATION = list(MODELS)
+WITH_NETWORKS = [name for name in MODELS if name not in DICTIONARIES]
 VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
 
 # Whose codes are integers.
@@ -127,6 +140,9 @@ def fitted(name, epochs=1, **given):
 
 
 def own_networks(name):
+    """Networks of the user's own, of a model that takes any."""
+    if name in DICTIONARIES:
+        return {}
     if name == "MaskedAE":  # From tokens to tokens.
         encoder = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(4, "relu")])
         decoder = keras.Sequential([keras.Input((3, 2)), keras.layers.Dense(2)])

@@ -1,0 +1,242 @@
+"""What sparse dictionaries are made of: their maps, the data's scale, the features' frequencies."""
+
+import random
+
+import keras
+import numpy as np
+from keras import ops
+
+_STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
+_FIRST = 100  # Batches that count alike before older ones fade, or no more are looked at.
+_FADING = 0.01
+
+
+def fading_rate(num_updates, x):
+    """The share that a batch takes in a running mean: the first hundred count alike.
+
+    Args:
+        num_updates: Batches seen before.
+        x: The batch. One without an example takes no share.
+    """
+    share = ops.maximum(_FADING, 1.0 / (num_updates + 1.0))
+    return share * ops.minimum(ops.cast(ops.shape(x)[0], "float32"), 1.0)
+
+
+def batch_mean(x):
+    """The mean over the batch; zero of an empty one, such as a replica may get."""
+    return ops.sum(x, axis=0) / ops.maximum(ops.cast(ops.shape(x)[0], "float32"), 1.0)
+
+
+def geometric_median(x, start, num_steps=8):
+    """Weiszfeld's steps towards the point with the least sum of distances to the examples.
+
+    Args:
+        x: Tensor of shape (batch, width).
+        start: Tensor of shape (width,).
+        num_steps: Integer.
+
+    Returns:
+        Tensor of shape (width,); `start` for an empty batch.
+    """
+    point = start
+    for _ in range(num_steps):
+        squares = ops.sum(ops.square(x - point), axis=-1, keepdims=True)
+        # Smoothed, for an example at the point itself would hold it there.
+        closeness = ops.rsqrt(squares + 1e-6 * batch_mean(squares) + 1e-30)
+        total = ops.sum(closeness)
+        found = ops.sum(closeness * x, axis=0) / ops.maximum(total, 1e-30)
+        point = ops.where(total > 0.0, found, point)
+    return point
+
+
+class DataScale(keras.layers.Layer):
+    """The data's geometric median and spread, from the first hundred batches of training.
+
+    `normalise` moves the median to zero and makes the mean squared norm the dimension. Afterwards
+    both stand still, so that what was learned keeps its meaning. They are taken while training
+    goes on, and not before it, because every form of data then serves, a resumed run has them, and
+    replicas and processes agree on them.
+
+    Args:
+        width: Numbers in an example.
+    """
+
+    def __init__(self, width, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.width = width
+        self.centre = self.add_weight(shape=(width,), initializer="zeros", name="centre", **_STATE)
+        self.mean = self.add_weight(shape=(width,), initializer="zeros", name="mean", **_STATE)
+        # Summed over the dimensions. So that at first nothing is scaled.
+        start = keras.initializers.Constant(float(width))
+        self.variance = self.add_weight(shape=(), initializer=start, name="variance", **_STATE)
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", name="num_updates", **_STATE
+        )
+        self.built = True
+
+    def update(self, x):
+        """Take a batch into account, shape (batch, width)."""
+        x = ops.stop_gradient(x)
+        known, centre = (ops.convert_to_tensor(v) for v in (self.num_updates, self.centre))
+        rate = fading_rate(known, x) * ops.cast(known < _FIRST, "float32")
+        mean = batch_mean(x)
+        median = geometric_median(x, ops.where(known > 0.0, centre, mean))
+        variance = ops.sum(batch_mean(ops.square(x - mean)))
+        shift = mean - self.mean
+        # The variance of the mixture of what was known and what came.
+        between = rate * (1.0 - rate) * ops.sum(ops.square(shift))
+        self.variance.assign((1.0 - rate) * self.variance + rate * variance + between)
+        self.mean.assign(self.mean + rate * shift)
+        self.centre.assign(centre + rate * (median - centre))
+        self.num_updates.assign(known + 1.0)
+
+    def scale(self):
+        """The root of the mean square of a number of x - centre; 1 where the data never varies."""
+        square = self.variance + ops.sum(ops.square(self.mean - self.centre))
+        rounding = 1e-10 * ops.sum(ops.square(self.mean))
+        return ops.sqrt(ops.where(square > rounding, square / self.width, 1.0))
+
+    def normalise(self, x):
+        """Data as the dictionary sees it, shape (batch, width)."""
+        return (x - self.centre) / self.scale()
+
+    def restore(self, x):
+        """The inverse of `normalise`."""
+        return x * self.scale() + self.centre
+
+    def total_variance(self):
+        """The variance of normalised data, summed over the dimensions."""
+        variance = self.variance / ops.square(self.scale())
+        return ops.where(variance > 0.0, variance, 1.0)
+
+
+class Dictionary(keras.layers.Layer):
+    """An affine encoder, and a decoder that adds up rows of length one.
+
+    The rows are normalised where they are used, so that no gradient points along them, whatever
+    the optimiser. The encoder begins as the decoder's transpose.
+
+    Args:
+        width: Numbers in an example.
+        num_features: Rows of the decoder.
+    """
+
+    def __init__(self, width, num_features, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        rng = np.random.default_rng(random.randrange(2**32))
+        rows = rng.normal(size=(num_features, width))
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        options = {"autocast": False}
+
+        def weight(name, values):
+            return self.add_weight(
+                shape=values.shape,
+                initializer=lambda shape, dtype: ops.convert_to_tensor(values, dtype),
+                name=name,
+                **options,
+            )
+
+        self.encoder_kernel = weight("encoder_kernel", rows.T)
+        self.encoder_bias = weight("encoder_bias", np.zeros(num_features))
+        self.decoder_kernel = weight("decoder_kernel", rows)
+        self.bias = weight("bias", np.zeros(width))
+        self.built = True
+
+    def rows(self):
+        """The features' directions, shape (num_features, width), each of length one."""
+        squares = ops.sum(ops.square(self.decoder_kernel), axis=1, keepdims=True)
+        return self.decoder_kernel * ops.rsqrt(ops.maximum(squares, 1e-24))
+
+    def encode(self, x):
+        """Numbers before any selection: (batch, width) gives (batch, num_features)."""
+        return ops.matmul(x - self.bias, self.encoder_kernel) + self.encoder_bias
+
+    def decode(self, z):
+        """Codes (batch, num_features) give data (batch, width)."""
+        return ops.matmul(z, self.rows()) + self.bias
+
+    def replace(self, features, directions):
+        """Begin some features anew, outside any program.
+
+        Args:
+            features: Array of their numbers.
+            directions: Array of shape (len(features), width), each row of length one.
+        """
+        kernel, bias, rows = (
+            np.array(ops.convert_to_numpy(ops.convert_to_tensor(v)))
+            for v in (self.encoder_kernel, self.encoder_bias, self.decoder_kernel)
+        )
+        others = np.delete(kernel, features, axis=1)
+        length = np.linalg.norm(others, axis=0).mean() if others.size else 1.0
+        kernel[:, features], bias[features] = length * directions.T, 0.0
+        rows[features] = directions
+        self.encoder_kernel.assign(kernel)
+        self.encoder_bias.assign(bias)
+        self.decoder_kernel.assign(rows)
+
+
+class FeatureDensity(keras.layers.Layer):
+    """How often each feature is active, how strongly, and how many steps ago it last was.
+
+    The first hundred batches are averaged; from then on old codes fade by one percent a batch.
+
+    Args:
+        num_features: Width of a code.
+    """
+
+    def __init__(self, num_features, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.active, self.magnitude, self.signed, self.square, self.latest, self.idle = (
+            self.add_weight(shape=(num_features,), initializer="zeros", name=name, **_STATE)
+            for name in ("active", "magnitude", "signed", "square", "latest", "idle")
+        )
+        self.num_updates = self.add_weight(
+            shape=(), initializer="zeros", name="num_updates", **_STATE
+        )
+        self.built = True
+
+    def update(self, z):
+        """Take the codes of a batch into account, shape (batch, num_features)."""
+        z = ops.stop_gradient(z)
+        rate = fading_rate(self.num_updates, z)
+        active = ops.cast(z != 0.0, "float32")
+        means = (
+            (self.active, active),
+            (self.magnitude, ops.abs(z)),
+            (self.signed, z),
+            (self.square, ops.square(z)),
+        )
+        for mean, values in means:
+            mean.assign(mean + rate * (batch_mean(values) - mean))
+        # By a weight, whose replicas are averaged: one on which it was active is enough.
+        self.latest.assign(batch_mean(active))
+        self.idle.assign(ops.where(self.latest > 0.0, 0.0, self.idle + 1.0))
+        self.num_updates.assign(self.num_updates + 1.0)
+
+    def has_seen_codes(self):
+        """Whether any batch was taken into account."""
+        return float(ops.convert_to_numpy(ops.convert_to_tensor(self.num_updates))) > 0
+
+    def dead(self, after):
+        """1.0 for features that were not active in the last `after` steps, (num_features,)."""
+        return ops.cast(self.idle >= after, "float32")
+
+    def sample(self, num_samples, seed):
+        """Codes whose features are active independently of each other: (num_samples, features).
+
+        Each with its frequency; its magnitude then follows the log-normal distribution of the
+        mean and mean square that were seen, its sign the share of positive ones that the means
+        of magnitude and value imply.
+        """
+        shape = (num_samples, self.active.shape[0])
+        chance = keras.random.uniform(shape, dtype="float32", seed=seed)
+        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        known = ops.maximum(self.active, 1e-30)
+        mean = self.magnitude / known
+        width = ops.log(
+            ops.maximum(self.square / known / ops.maximum(ops.square(mean), 1e-30), 1.0)
+        )
+        magnitude = mean * ops.exp(ops.sqrt(width) * noise - 0.5 * width)
+        positive = 0.5 * (1.0 + self.signed / ops.maximum(self.magnitude, 1e-30))
+        sign = ops.where(chance < self.active * positive, 1.0, -1.0)
+        return ops.where(chance < self.active, sign * magnitude, 0.0)

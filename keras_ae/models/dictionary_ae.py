@@ -1,0 +1,215 @@
+"""What all sparse dictionaries share: affine maps, the data's scale, and counts of the features."""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_ae import arguments, sparsity
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.calls import batched, default_batch_size
+from keras_ae.layers.dictionary import DataScale, Dictionary, FeatureDensity
+
+
+class DictionaryAE(Autoencoder):
+    """The base of sparse autoencoders, whose codes say which features an example is made of.
+
+    The data, flattened, is moved and scaled by its median and spread, which the first hundred
+    batches of training tell (see `keras_ae.layers.dictionary.DataScale`); encode and decode take
+    and give it as it is. A feature adds its direction, of length one, times its number in the code.
+    `reconstruction_loss` is the squared error of the scaled data, whose mean squared norm is the
+    number of its dimensions.
+
+    The logs hold `l0`, the active features of an example; `unexplained_variance`, the squared error
+    as a fraction of the variance; and `dead_fraction`, the share of the features that were not
+    active in the last `dead_after` steps.
+
+    Args:
+        latent_dim: Number of features. Defaults to 512.
+        dead_after: Steps of training without being active after which a feature counts as dead, a
+            positive integer. Defaults to 200.
+        seed: See `keras_ae.Autoencoder`.
+    """
+
+    without = ("encoder", "decoder", "network_options")
+    diagnostics = ("l0", "unexplained_variance", "dead_fraction")
+
+    def __init__(self, latent_dim=512, dead_after=200, seed=None, **kwargs):
+        super().__init__(latent_dim, seed=seed, **kwargs)
+        self.dead_after = arguments.integer(self, "dead_after", dead_after)
+        self.data_scale = self.dictionary = self.feature_density = None
+
+    def build_networks(self, shape, target_shape):
+        if shape != target_shape:
+            raise ValueError(
+                f"{type(self).__name__} reconstructs its inputs, of shape {shape}, and the "
+                f"targets have shape {target_shape}. Call fit(x)."
+            )
+        width = math.prod(shape)
+        self.data_scale = DataScale(width, name="data_scale")
+        self.dictionary = Dictionary(width, self.latent_dim, name="dictionary")
+        self.feature_density = FeatureDensity(self.latent_dim, name="feature_density")
+
+    # ------------------------------------------------------------------ what a paper writes
+
+    def select(self, a, training):
+        """Codes of what the encoder gives: which features are active, and how strongly.
+
+        Args:
+            a: Tensor of shape (batch, latent_dim).
+            training: Whether weights are being updated.
+
+        Returns:
+            Tensor of a's shape.
+        """
+        raise NotImplementedError
+
+    def sparsity_terms(self, y, a, z, output, training):
+        """The losses beside the reconstruction, by name.
+
+        Args:
+            y: Scaled targets, shape (batch, width).
+            a: What the encoder gives, shape (batch, latent_dim).
+            z: Codes, of a's shape.
+            output: Scaled reconstructions, of y's shape.
+            training: Whether weights are being updated.
+        """
+        return {}
+
+    # ------------------------------------------------------------------ what all of them do
+
+    def analyse(self, x):
+        """What the encoder gives for data of shape (batch, ...), before the selection."""
+        return self.dictionary.encode(self.data_scale.normalise(self._flat(x)))
+
+    def _flat(self, x):
+        return ops.reshape(ops.cast(x, "float32"), (-1, self.data_scale.width))
+
+    @batched("data")
+    def encode(self, x, training=False):
+        return self.select(self.analyse(x), training)
+
+    @batched("code")
+    def decode(self, z, training=False):
+        output = self.data_scale.restore(self.dictionary.decode(ops.cast(z, "float32")))
+        return ops.reshape(output, (-1, *self.data_shape))
+
+    def loss_terms(self, x, y, training):
+        if training:
+            self.data_scale.update(self._flat(x))
+        a = self.analyse(x)
+        z = self.select(a, training)
+        if training:
+            self.feature_density.update(z)
+        y, output = self.data_scale.normalise(self._flat(y)), self.dictionary.decode(z)
+        error = ops.sum(ops.square(y - output), axis=-1)
+        return {
+            "reconstruction_loss": error,
+            "l0": ops.sum(ops.cast(z != 0.0, "float32"), axis=-1),
+            "unexplained_variance": error / self.data_scale.total_variance(),
+            "dead_fraction": ops.mean(self.feature_density.dead(self.dead_after)),
+            **self.sparsity_terms(y, a, z, output, training),
+        }
+
+    @property
+    def directions(self):
+        """The features' directions in the data, an array (latent_dim, ...), each of length one."""
+        self.require_built("directions")
+        rows = ops.convert_to_numpy(self.dictionary.rows())
+        return rows.reshape(self.latent_dim, *self.data_shape)
+
+    def dictionary_metrics(self, x, batch_size=None):
+        """How sparse the codes of data are, and how much they explain.
+
+        Args:
+            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            batch_size: Examples whose codes are in memory at once. Defaults to what fits.
+
+        Returns:
+            Dictionary: see `keras_ae.sparsity.dictionary_metrics`.
+        """
+        x = self.check_data(x)
+        size = batch_size or default_batch_size([x, np.empty((1, self.latent_dim))])
+
+        def parts():
+            for start in range(0, len(x), size):
+                part = x[start : start + size]
+                codes = self.encode(part, batch_size=size, verbose=0)
+                yield part, codes, self.decode(codes, batch_size=size, verbose=0)
+
+        return sparsity.metrics_of_parts(parts(), np.mean(x, axis=0, dtype="float64"))
+
+    def resample_dead(self, x, seed=None):
+        """Give dead features new directions: those of the errors of examples that are badly off.
+
+        An example is drawn with a probability proportional to the square of its loss, as by Bricken
+        et al. 2023 (https://transformer-circuits.pub/2023/monosemantic-features). The encoder's
+        column of a feature is its direction, as long as those of the others on average. Call it
+        between epochs, as in
+
+        >>> import keras, numpy as np
+        >>> from keras_ae import TopKSAE
+        >>> model = TopKSAE(latent_dim=16, k=2, dead_after=5, seed=0)
+        >>> model.compile("adam")
+        >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+        >>> resample = lambda epoch, logs: model.resample_dead(x)
+        >>> again = keras.callbacks.LambdaCallback(on_epoch_end=resample)
+        >>> history = model.fit(x, epochs=2, callbacks=[again], verbose=0)
+
+        Args:
+            x: Array of shape (examples, ...), some thousands of the training data.
+            seed: Integer that makes the draw repeatable. Defaults to None, the model's own.
+
+        Returns:
+            How many features were dead.
+
+        Raises:
+            ValueError: If x is not data of this model.
+        """
+        x = self.check_data(x)
+        dead = np.flatnonzero(ops.convert_to_numpy(self.feature_density.dead(self.dead_after)))
+        error = (x - self.reconstruct(x, verbose=0)).reshape(len(x), -1).astype("float64")
+        squares = np.sum(error**2, axis=1)
+        if len(dead) == 0 or not np.any(squares):
+            return len(dead)
+        rng = np.random.default_rng(np.abs(self.seed_numbers(seed)))
+        chosen = rng.choice(len(x), len(dead), p=squares**2 / np.sum(squares**2))
+        self.dictionary.replace(dead, error[chosen] / np.sqrt(squares[chosen])[:, None])
+        self.restart(dead)
+        return len(dead)
+
+    def restart(self, features):
+        """Begin what else belongs to features of these numbers anew, outside any program."""
+        set_entries(self.feature_density.idle, features, 0.0)
+
+    # ------------------------------------------------------------------ samples
+
+    def sample_codes(self, num_samples, seed):
+        return self.feature_density.sample(num_samples, seed)
+
+    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
+        """New data: features drawn independently, as often and strong as in training, added up.
+
+        Args and Returns: As of `keras_ae.Autoencoder.sample`.
+
+        Raises:
+            RuntimeError: If the model was never trained, and so knows of no codes.
+        """
+        if not self.built or not self.feature_density.has_seen_codes():
+            raise RuntimeError(
+                f"{type(self).__name__}.sample draws from the codes seen in training, and this "
+                "model has not been trained. Call fit(x) first."
+            )
+        return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
+
+
+def value_at(weight, step):
+    """A weight of a loss, a number or a schedule, at a step of training."""
+    return weight(step) if callable(weight) else weight
+
+
+def set_entries(variable, places, value):
+    """Set some entries of a weight that is a vector, outside any program."""
+    values = np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
+    values[places] = value
+    variable.assign(values)

@@ -1,0 +1,192 @@
+"""Pure functions of sparse codes: which of their numbers stay, and figures of a dictionary."""
+
+import numpy as np
+from keras import ops
+
+_HALVINGS = 32  # Of the range of the values: more than float32 tells apart.
+
+
+def top_k(z, k):
+    """The k largest numbers of every row; the others become zero.
+
+    The gradient goes to the numbers that stay, and to no other. Numbers equal to the k-th largest
+    stay as well.
+
+    Source: Makhzani and Frey, k-Sparse Autoencoders, arXiv:1312.5663.
+
+    Args:
+        z: Tensor of shape (batch, width).
+        k: Integer from 1 to width.
+
+    Returns:
+        Float32 tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> kept = top_k(np.array([[3.0, -1.0, 2.0], [-3.0, -2.0, -1.0]]), 2)
+        >>> ops.convert_to_numpy(kept).tolist()
+        [[3.0, 0.0, 2.0], [0.0, -2.0, -1.0]]
+    """
+    z = ops.cast(z, "float32")
+    lowest = ops.top_k(ops.stop_gradient(z), k)[0][:, -1:]
+    return ops.where(z >= lowest, z, ops.zeros_like(z))
+
+
+def batch_top_k(z, k):
+    """The k * batch largest numbers of a whole batch; the others become zero.
+
+    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the last
+    one by less than a four-billionth of the range of all stay as well.
+
+    Source: Bussmann, Leask and Nanda, BatchTopK Sparse Autoencoders, arXiv:2412.06410.
+
+    Args:
+        z: Tensor of shape (batch, width).
+        k: Integer from 1 to width: how many stay of a row, on average.
+
+    Returns:
+        Float32 tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> kept = batch_top_k(np.array([[3.0, 1.0, 2.0], [0.5, -2.0, 0.0]]), 1)
+        >>> ops.convert_to_numpy(kept).tolist()
+        [[3.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
+    """
+    z = ops.cast(z, "float32")
+    values = ops.stop_gradient(z)
+    wanted = ops.cast(k * ops.shape(z)[0], "float32")
+
+    # Bisection for the largest bound that so many reach. A sort of all numbers takes longer than
+    # the step around it, and top_k of the flat batch asks TensorFlow's XLA for a constant.
+    def halve(_, bounds):
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        enough = ops.sum(ops.cast(values >= middle, "float32")) >= wanted
+        return ops.where(enough, middle, low), ops.where(enough, high, middle)
+
+    # A replica without an example has an empty batch.
+    low, high = (f(values, initial=0.0) for f in (ops.min, ops.max))
+    low, _ = ops.fori_loop(0, _HALVINGS, halve, (low, high))
+    return ops.where(z >= low, z, ops.zeros_like(z))
+
+
+def heaviside(z, threshold, bandwidth):
+    """1 where z exceeds its threshold, and a gradient that a threshold can learn from.
+
+    The step has no derivative. That with respect to the threshold is taken for
+    -K((z - threshold) / bandwidth) / bandwidth, with K the rectangle of width and height 1 around
+    zero: an estimate of the density at the threshold when averaged over data. That with respect to
+    z is zero.
+
+    Source: Rajamanoharan et al., Jumping Ahead, arXiv:2407.14435.
+
+    Args:
+        z: Tensor of shape (batch, width).
+        threshold: Tensor of shape (width,), positive.
+        bandwidth: Positive number.
+
+    Returns:
+        Float32 tensor of z's shape, of zeros and ones.
+
+    Example:
+        >>> import numpy as np
+        >>> open_ = heaviside(np.array([[0.4, 0.6]]), np.array([0.5, 0.5]), 0.1)
+        >>> ops.convert_to_numpy(open_).tolist()
+        [[0.0, 1.0]]
+    """
+    z, threshold = ops.cast(z, "float32"), ops.cast(threshold, "float32")
+    open_, window = _open_and_window(z, threshold, bandwidth)
+    return open_ - window * (threshold - ops.stop_gradient(threshold))
+
+
+def jump_relu(z, threshold, bandwidth):
+    """z where it exceeds its threshold, else zero.
+
+    The derivative with respect to z is 1 or 0; that with respect to the threshold is taken for
+    -threshold K((z - threshold) / bandwidth) / bandwidth: see `heaviside`.
+
+    Source: Rajamanoharan et al., Jumping Ahead, arXiv:2407.14435.
+
+    Args:
+        z, threshold, bandwidth: As of `heaviside`.
+
+    Returns:
+        Float32 tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> kept = jump_relu(np.array([[0.25, 0.75]]), np.array([0.5, 0.5]), 0.1)
+        >>> ops.convert_to_numpy(kept).tolist()
+        [[0.0, 0.75]]
+    """
+    z, threshold = ops.cast(z, "float32"), ops.cast(threshold, "float32")
+    open_, window = _open_and_window(z, threshold, bandwidth)
+    fixed = ops.stop_gradient(threshold)
+    return z * open_ - window * fixed * (threshold - fixed)
+
+
+def _open_and_window(z, threshold, bandwidth):
+    """Where z exceeds the threshold, and K / bandwidth of the distance to it: both constants."""
+    distance = ops.stop_gradient(z - threshold)
+    window = ops.cast(ops.abs(distance) <= 0.5 * bandwidth, "float32") / bandwidth
+    return ops.cast(distance > 0.0, "float32"), window
+
+
+def dictionary_metrics(x, codes, reconstructions):
+    """How sparse codes are, and how much of the data they explain.
+
+    - `l0`: numbers of a code that are not zero, on average;
+    - `unexplained_variance`: squared error as a fraction of the variance, both summed over all;
+    - `dead_fraction`: share of the features that are zero in every code;
+    - `shrinkage`: the factor by which reconstructions are too short, less than 1 if they are: the
+      one by which their deviations from the data's mean are divided to come closest to the data's,
+      the relative reconstruction bias of Rajamanoharan et al., arXiv:2404.16014; 0 if they do not
+      deviate;
+    - `feature_density`: array (features,), the share of the codes in which each is not zero.
+
+    Args:
+        x: Array of shape (examples, ...).
+        codes: Array of shape (examples, features).
+        reconstructions: Array of x's shape.
+
+    Returns:
+        Dictionary of floats and one array.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(100, 4))
+        >>> figures = dictionary_metrics(x, x, 0.5 * x)
+        >>> figures["l0"], round(figures["unexplained_variance"], 2)
+        (4.0, 0.25)
+    """
+    x = np.asarray(x)
+    return metrics_of_parts([(x, codes, reconstructions)], x.mean(axis=0, dtype="float64"))
+
+
+def metrics_of_parts(parts, mean):
+    """`dictionary_metrics` of data that comes in parts, of which only sums are kept.
+
+    Args:
+        parts: Iterable of (x, codes, reconstructions).
+        mean: Array, the mean of x over all parts.
+
+    Returns:
+        Dictionary, as of `dictionary_metrics`.
+    """
+    examples = error = variance = square = product = active = 0
+    for x, codes, reconstructions in parts:
+        x, output = (np.asarray(v, "float64") - mean for v in (x, reconstructions))
+        examples += len(x)
+        error += np.sum((x - output) ** 2)
+        variance += np.sum(x**2)
+        square += np.sum(output**2)
+        product += np.sum(x * output)
+        active = active + np.count_nonzero(codes, axis=0)
+    return {
+        "l0": float(np.sum(active) / examples),
+        "unexplained_variance": float(error / variance) if variance > 0 else 0.0,
+        "dead_fraction": float(np.mean(active == 0)),
+        "shrinkage": float(square / product) if product != 0 else 0.0,
+        "feature_density": active / examples,
+    }
