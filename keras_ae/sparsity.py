@@ -1,16 +1,17 @@
 """Pure functions of sparse codes: which of their numbers stay, and figures of a dictionary."""
 
+import keras
 import numpy as np
 from keras import ops
 
-_HALVINGS = 32  # Of the range of the values: more than float32 tells apart.
+_HALVINGS = 24  # Of the range of the values: what float32 tells apart.
 
 
 def top_k(z, k):
     """The k largest numbers of every row; the others become zero.
 
-    The gradient goes to the numbers that stay, and to no other. Numbers equal to the k-th largest
-    stay as well.
+    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the k-th
+    largest by less than 1e-7 of the row's range stay as well.
 
     Source: Makhzani and Frey, k-Sparse Autoencoders, arXiv:1312.5663.
 
@@ -28,15 +29,14 @@ def top_k(z, k):
         [[3.0, 0.0, 2.0], [0.0, -2.0, -1.0]]
     """
     z = ops.cast(z, "float32")
-    lowest = ops.top_k(ops.stop_gradient(z), k)[0][:, -1:]
-    return ops.where(z >= lowest, z, ops.zeros_like(z))
+    return ops.where(z >= _Bound(-1)(z, k), z, ops.zeros_like(z))
 
 
 def batch_top_k(z, k):
     """The k * batch largest numbers of a whole batch; the others become zero.
 
-    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the last
-    one by less than a four-billionth of the range of all stay as well.
+    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the
+    least of them by less than 1e-7 of the batch's range stay as well.
 
     Source: Bussmann, Leask and Nanda, BatchTopK Sparse Autoencoders, arXiv:2412.06410.
 
@@ -54,21 +54,39 @@ def batch_top_k(z, k):
         [[3.0, 0.0, 2.0], [0.0, 0.0, 0.0]]
     """
     z = ops.cast(z, "float32")
-    values = ops.stop_gradient(z)
     wanted = ops.cast(k * ops.shape(z)[0], "float32")
+    return ops.where(z >= _Bound(None)(z, wanted), z, ops.zeros_like(z))
 
-    # Bisection for the largest bound that so many reach. A sort of all numbers takes longer than
-    # the step around it, and top_k of the flat batch asks TensorFlow's XLA for a constant.
-    def halve(_, bounds):
-        low, high = bounds
-        middle = 0.5 * (low + high)
-        enough = ops.sum(ops.cast(values >= middle, "float32")) >= wanted
-        return ops.where(enough, middle, low), ops.where(enough, high, middle)
 
-    # A replica without an example has an empty batch.
-    low, high = (f(values, initial=0.0) for f in (ops.min, ops.max))
-    low, _ = ops.fori_loop(0, _HALVINGS, halve, (low, high))
-    return ops.where(z >= low, z, ops.zeros_like(z))
+class _Bound(keras.Operation):
+    """The largest bound that so many numbers reach, by bisection.
+
+    Sorting takes longer than the step around it; JAX's top_k exports an operation that TensorFlow
+    does not know, and TensorFlow's takes no number that follows from the batch's under XLA. As an
+    operation, for a symbolic tensor cannot be read from within a loop.
+    """
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def compute_output_spec(self, z, wanted):
+        return ops.sum(z, axis=self.axis, keepdims=True)
+
+    def call(self, z, wanted):
+        def halve(_, bounds):
+            middle = 0.5 * (bounds[0] + bounds[1])
+            enough = self._count(z >= middle) >= wanted
+            low, high = ops.where(enough, middle, bounds[0]), ops.where(enough, bounds[1], middle)
+            return ops.stack([low, high])
+
+        z = ops.stop_gradient(z)
+        # With an initial value, for a replica without an example has an empty batch.
+        ends = [f(z, axis=self.axis, keepdims=True, initial=0.0) for f in (ops.min, ops.max)]
+        return ops.fori_loop(0, _HALVINGS, halve, ops.stack(ends))[0]
+
+    def _count(self, condition):
+        return ops.sum(ops.cast(condition, "float32"), axis=self.axis, keepdims=True)
 
 
 def heaviside(z, threshold, bandwidth):
@@ -123,7 +141,8 @@ def jump_relu(z, threshold, bandwidth):
     z, threshold = ops.cast(z, "float32"), ops.cast(threshold, "float32")
     open_, window = _open_and_window(z, threshold, bandwidth)
     fixed = ops.stop_gradient(threshold)
-    return z * open_ - window * fixed * (threshold - fixed)
+    kept = ops.where(open_ > 0.0, z, ops.zeros_like(z))
+    return kept - window * fixed * (threshold - fixed)
 
 
 def _open_and_window(z, threshold, bandwidth):

@@ -188,6 +188,9 @@ def test_history_holds_every_declared_loss(name):
 @every_model
 def test_training_lowers_the_loss(name):
     model = zoo.trained(name)
+    if name in zoo.DICTIONARIES:  # Whose loss is in a unit that only training tells.
+        assert model.history.history["val_unexplained_variance"][-1] < 0.7
+        return
     after = model.history.history["val_reconstruction_loss"][-1]
     assert after < 0.97 * model.before["reconstruction_loss"]
 

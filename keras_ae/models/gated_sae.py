@@ -60,7 +60,7 @@ class GatedSAE(DictionaryAE):
         return {"sparsity_loss": value_at(self.sparsity_weight, self.step)}
 
     def select(self, a, training):
-        weighted = ops.exp(self.log_gain) * (a - self.dictionary.encoder_bias)
+        weighted = (a - self.dictionary.encoder_bias) * ops.exp(self.log_gain)
         return ops.where(a > 0.0, ops.relu(weighted + self.magnitude_bias), 0.0)
 
     def sparsity_terms(self, y, a, z, output, training):

@@ -65,7 +65,8 @@ class TopKSAE(DictionaryAE):
         dead = self.feature_density.dead(self.dead_after)
         k = self.auxiliary_k or min(max(self.data_scale.width // 2, 1), self.latent_dim)
         # The living come last in the selection, and are left out if it gets to them.
-        chosen = sparsity.top_k(ops.where(dead > 0.0, a, -1e30), k)
+        least = ops.min(ops.stop_gradient(a), axis=-1, keepdims=True)
+        chosen = sparsity.top_k(ops.where(dead > 0.0, a, least), k)
         chosen = ops.where(dead > 0.0, chosen, 0.0)
         left_over = ops.stop_gradient(y - output)
         again = ops.matmul(chosen, self.dictionary.rows())
