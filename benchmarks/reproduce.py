@@ -23,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import scipy.special
+from rows_codes import codes
 from rows_discrete import compression
 
 import keras_ae
@@ -323,7 +324,10 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
         plots.image_grid(np.concatenate(rows), path=pictures, columns=16)
 
 
-ROWS = {row.__name__: row for row in (vae_mnist, likelihood, disentanglement, samples, compression)}
+ROWS = {
+    row.__name__: row
+    for row in (vae_mnist, likelihood, disentanglement, samples, codes, compression)
+}
 
 
 def main():
