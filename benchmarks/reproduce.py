@@ -5,6 +5,8 @@
     python benchmarks/reproduce.py disentanglement
     TFDS_DATA_DIR=... python benchmarks/reproduce.py samples --pictures samples.png
     TFDS_DATA_DIR=... python benchmarks/reproduce.py compression
+    python benchmarks/reproduce.py sparse_features
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py sparse_activations --models TopKSAE
 
 MNIST comes through tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row
 prints its figures as JSON; `benchmarks/RESULTS.md` keeps what was printed, with the command.
@@ -25,6 +27,7 @@ import numpy as np
 import scipy.special
 from rows_codes import codes
 from rows_discrete import compression
+from rows_sparse import sparse_activations, sparse_features
 
 import keras_ae
 from keras_ae import datasets
@@ -326,7 +329,16 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
 
 ROWS = {
     row.__name__: row
-    for row in (vae_mnist, likelihood, disentanglement, samples, codes, compression)
+    for row in (
+        vae_mnist,
+        likelihood,
+        disentanglement,
+        samples,
+        codes,
+        compression,
+        sparse_features,
+        sparse_activations,
+    )
 }
 
 

@@ -11,14 +11,15 @@ _FIRST = 100  # Batches that count alike before older ones fade, or no more are 
 _FADING = 0.01
 
 
-def fading_rate(num_updates, x):
-    """The share that a batch takes in a running mean: the first hundred count alike.
+def fading_rate(num_updates, x, least=_FADING):
+    """The share that a batch takes in a running mean: at first all batches count alike.
 
     Args:
         num_updates: Batches seen before.
         x: The batch. One without an example takes no share.
+        least: What the share falls to as batches come. Defaults to 0.01.
     """
-    share = ops.maximum(_FADING, 1.0 / (num_updates + 1.0))
+    share = ops.maximum(least, 1.0 / (num_updates + 1.0))
     return share * ops.minimum(ops.cast(ops.shape(x)[0], "float32"), 1.0)
 
 
@@ -93,8 +94,11 @@ class DataScale(keras.layers.Layer):
     def scale(self):
         """The root of the mean square of a number of x - centre; 1 where the data never varies."""
         square = self.variance + ops.sum(ops.square(self.mean - self.centre))
-        rounding = 1e-10 * ops.sum(ops.square(self.mean))
-        return ops.sqrt(ops.where(square > rounding, square / self.width, 1.0))
+        return ops.sqrt(ops.where(self._varies(), square / self.width, 1.0))
+
+    def _varies(self):
+        """Whether the variance is more than rounding makes it."""
+        return self.variance > 1e-10 * ops.sum(ops.square(self.mean))
 
     def normalise(self, x):
         """Data as the dictionary sees it, shape (batch, width)."""
@@ -106,8 +110,7 @@ class DataScale(keras.layers.Layer):
 
     def total_variance(self):
         """The variance of normalised data, summed over the dimensions."""
-        variance = self.variance / ops.square(self.scale())
-        return ops.where(variance > 0.0, variance, 1.0)
+        return ops.where(self._varies(), self.variance / ops.square(self.scale()), 1.0)
 
 
 class Dictionary(keras.layers.Layer):

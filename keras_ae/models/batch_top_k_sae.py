@@ -37,12 +37,9 @@ class BatchTopKSAE(TopKSAE):
         super().build_networks(shape, target_shape)
         self.threshold = RunningThreshold(name="threshold")
 
-    def analyse(self, x):
-        return ops.relu(super().analyse(x))
-
     def select(self, a, training):
         if training:
-            return sparsity.batch_top_k(a, self.k)
+            return sparsity.batch_top_k(ops.relu(a), self.k)
         return ops.where(a > self.threshold.mean, a, 0.0)
 
     def sparsity_terms(self, y, a, z, output, training):
@@ -52,7 +49,13 @@ class BatchTopKSAE(TopKSAE):
 
 
 class RunningThreshold(keras.layers.Layer):
-    """The mean over batches of the least positive number in a code."""
+    """The mean over recent batches of the least positive number in a code.
+
+    A batch fades by five percent with every later one: a threshold of long ago, when the weights
+    were others, would select too much or too little.
+    """
+
+    FADING = 0.05
 
     def __init__(self, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
@@ -75,6 +78,6 @@ class RunningThreshold(keras.layers.Layer):
         nothing = 1e30
         least = ops.min(ops.where(z > 0.0, z, nothing), initial=nothing)
         known = ops.cast(least < nothing, "float32")
-        rate = known * fading_rate(self.num_updates, z)
+        rate = known * fading_rate(self.num_updates, z, self.FADING)
         self.mean.assign(self.mean + rate * (ops.where(known > 0.0, least, 0.0) - self.mean))
         self.num_updates.assign(self.num_updates + known)
