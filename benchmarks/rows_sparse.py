@@ -62,7 +62,7 @@ def trained(name, x, epochs, rate, seed, given):
     return model, round(time.perf_counter() - start, 1)
 
 
-def sparse_features(epochs=20, seed=0, models=tuple(SPARSE_MODELS), rate=3e-3):
+def sparse_features(epochs=10, seed=0, models=tuple(SPARSE_MODELS), rate=3e-3):
     """Features that are known: the cosine of each with the nearest that a dictionary has."""
     directions, x = known_features(220_000, seed)
     train, test = x[:200_000], x[200_000:]
