@@ -124,6 +124,19 @@ def test_one_level_for_each_dimension():
             keras_ae.FSQVAE(3, levels=levels)
 
 
+def test_finite_scalars_of_small_features_learn():
+    """Which would all be rounded to zero, and a zero passes no ReLU: every weight would stay."""
+    model = of_pictures("FSQVAE")
+    model.build((None, 10, 10, 1))
+    before = [v.numpy() for v in model.trainable_variables]
+    model.fit(PICTURES * 1e-3, PICTURES, verbose=0)
+    moved = [
+        not np.array_equal(v.numpy(), b)
+        for v, b in zip(model.trainable_variables, before, strict=True)
+    ]
+    assert all(moved)
+
+
 # ------------------------------------------------------------------ the prior
 
 

@@ -1,5 +1,7 @@
 """Finite Scalar Quantization: VQ-VAE Made Simple: Mentzer et al. 2023, arXiv:2309.15505."""
 
+import keras
+
 from keras_ae import arguments
 from keras_ae.layers import FiniteScalarQuantizer
 from keras_ae.models.discrete import DiscreteAE
@@ -45,6 +47,12 @@ class FSQVAE(DiscreteAE):
         else:
             arguments.integer(self, "levels", levels, least=2)
         self.levels = levels
+
+    def head(self, name):
+        network = super().head(name)
+        # Small features would all be rounded to zero, of which ReLUs without a bias give no sign.
+        network.layers[0].bias_initializer = keras.initializers.RandomUniform(-1.0, 1.0)
+        return network
 
     def make_quantizer(self):
         levels = self.levels
