@@ -18,7 +18,7 @@ COMPRESSING_MODELS = {
     "VQVAE": {"latent_dim": 16, "num_codes": 256},
     "ResidualVQVAE": {"latent_dim": 16, "num_codes": 16, "depth": 2},
     "FSQVAE": {"latent_dim": 4, "levels": 4},
-    "LFQVAE": {"latent_dim": 8},
+    "LFQVAE": {"latent_dim": 8, "entropy_weight": 1.0},
 }
 PRIOR_UNITS = {"GridPrior": 32, "SequencePrior": 64}
 
@@ -37,7 +37,7 @@ def lossless_bits(pictures):
     }
 
 
-def compression(epochs=8, seed=0, models=tuple(COMPRESSING_MODELS)):
+def compression(epochs=5, seed=0, models=tuple(COMPRESSING_MODELS)):
     """Quantisers at 392 bits an image, and what their codes take under the prior that they learn.
 
     Beside PNG and gzip of the same test images, which lose nothing. At least 90 percent of the 256
