@@ -79,6 +79,40 @@ def test_both_levels_come_apart_and_the_upper_one_tells_the_lower():
     np.testing.assert_array_equal(again[1], zoo.compute(lambda z: model.quantizer(z).codes, below))
 
 
+def test_a_sequence_has_a_code_at_every_step():
+    """With networks of one's own, whose maps have one axis, or three, or no known size."""
+
+    def network(*layers_of_it, shape):
+        return keras.Sequential([keras.Input(shape), *layers_of_it])
+
+    x = np.random.default_rng(0).random((8, 7, 3), "float32")
+    layers = keras.layers
+    for kind, width, code_shape in (("VQVAE", 2, (7,)), ("VQVAE2", 4, (4 + 7,))):
+        encoder = network(layers.Conv1D(4, 3, padding="same"), shape=(7, 3))
+        decoder = network(layers.Conv1D(3, 3, padding="same"), shape=(7, width))
+        given = zoo.SMALL[kind]() | {"encoder": encoder, "decoder": decoder}
+        model = getattr(keras_ae, kind)(2, seed=0, **given)
+        model.compile("adam", **zoo.OP_BY_OP)
+        model.fit(x, verbose=0)
+        assert model.encode(x).shape == (8, *code_shape)
+        assert model.reconstruct(x).shape == x.shape
+    with pytest.raises(ValueError, match="number of codes must be known"):
+        keras_ae.VQVAE(2, encoder=network(_Ragged(), shape=(7, 3))).build((None, 7, 3))
+    cubes = network(layers.Reshape((7, 1, 1, 3)), shape=(7, 3))
+    with pytest.raises(ValueError, match="a map of rows and columns is needed"):
+        keras_ae.VQVAE2(2, encoder=cubes).build((None, 7, 3))
+
+
+class _Ragged(keras.layers.Layer):
+    """Features at places whose number is not known before there is data."""
+
+    def call(self, x):
+        return x
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((None, None, 3))
+
+
 def test_one_residual_codebook_is_a_vqvae():
     """Of the same weights, before and after a step; the codes lie side by side."""
     models = [

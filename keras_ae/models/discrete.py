@@ -108,6 +108,12 @@ class DiscreteAE(DeterministicAE):
         features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
         self.flat = len(features.shape) == 2
         self.places = (self.code_length,) if self.flat else tuple(features.shape[1:-1])
+        if None in self.places:
+            raise ValueError(
+                f"{type(self).__name__}: the encoder ends in features of shape "
+                f"{tuple(features.shape[1:])}, and the number of codes must be known. Give its "
+                "input a size."
+            )
         self.build_codes(features)
         if self.decoder is None or isinstance(self.decoder, str):
             *grid, width = self.decoder_input_shape()
@@ -284,7 +290,11 @@ class DiscreteAE(DeterministicAE):
         Returns:
             `keras.callbacks.History`: "loss" is the codes' negative log-likelihood in nats per
             example.
+
+        Raises:
+            ValueError: If the data is not the model's, or batch_size not a positive integer.
         """
+        batch_size = arguments.integer(self, "batch_size", batch_size)
         codes = self.encode(x, verbose=0)
         batches = inputs.ArrayBatches((codes, codes), batch_size, True, self.order_seed())
         if validation_data is not None:

@@ -20,9 +20,10 @@ class VQVAE(DiscreteAE):
         learning: How the codebook learns, "ema" or "gradient". Defaults to "ema".
         decay, estimator, cosine, k_means_start, restart_below: See
             `keras_ae.layers.VectorQuantizer`.
-        code_length, prior_options: See `fit_prior`. Of data whose features have no places, such as
-            vectors, `code_length` codes are made, 8 by default; prior_options are those of
-            `keras_ae.layers.GridPrior` for pictures, `SequencePrior` for other data.
+        code_length: Codes of an example whose features have no places, such as a vector's. Those
+            of pictures and of sequences have one code at every place. Defaults to 8.
+        prior_options: Dictionary of options of the prior, a `keras_ae.layers.GridPrior` over the
+            codes of a picture, a `SequencePrior` over any other. Defaults to None.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. An encoder
             of your own ends in features (batch, features) or in a map (batch, ..., features), and a
             decoder takes (batch, code_length * latent_dim) or (batch, ..., latent_dim).

@@ -91,6 +91,11 @@ class VQVAE2(DiscreteAE):
                 keras.layers.Flatten(dtype=dtype, name="downward_flatten"),
                 keras.layers.Dense(math.prod(self.places) * width, dtype=dtype, name="downward"),
             ]
+        elif len(self.places) not in _OF_PLACES:
+            raise ValueError(
+                f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}, and a "
+                "vector, a sequence or a map of rows and columns is needed."
+            )
         else:
             convolution, transposed, cropping = _OF_PLACES[len(self.places)]
             self.upper_places = tuple(math.ceil(n / 2) for n in self.places)
