@@ -48,6 +48,7 @@ from keras_ae.models import MaskedAE as MaskedAE
 from keras_ae.models import MatryoshkaSAE as MatryoshkaSAE
 from keras_ae.models import PerceptualVAE as PerceptualVAE
 from keras_ae.models import PoincareVAE as PoincareVAE
+from keras_ae.models import RecurrentAE as RecurrentAE
 from keras_ae.models import RegularizedAE as RegularizedAE
 from keras_ae.models import ResidualVQVAE as ResidualVQVAE
 from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE

@@ -377,7 +377,7 @@ def test_learning_stays_inside_the_players(name):
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
         networks = zoo.own_networks(name)
-        model = Silenced(2, **zoo.options(name) | zoo.SMALL[name]() | networks)
+        model = Silenced(2, **zoo.settings(name, **networks))
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {part: getattr(model, part) for part in networks} == networks

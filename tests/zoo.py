@@ -18,6 +18,7 @@ SMALL = {
     "DenoisingAE": dict,
     "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
     "ContractiveAE": lambda: {"weight": 0.01},
+    "RecurrentAE": lambda: {"reverse": True, "teacher_forcing": True, "mask_value": -1.0},
     "MaskedAE": lambda: {
         "patch_size": 2,
         "mask_ratio": 0.5,
@@ -64,10 +65,14 @@ SMALL = {
 DICTIONARIES = ["TopKSAE", "BatchTopKSAE", "JumpReLUSAE", "GatedSAE", "MatryoshkaSAE"]
 
 
-def options(name):
-    """What every tiny model of a class takes."""
+def settings(name, **given):
+    """The arguments of a tiny model of a class beside its two dimensions."""
     # The seed of directions that zoo.data() has.
-    return {"seed": 5} if name in DICTIONARIES else OPTIONS
+    options = {"seed": 5} if name in DICTIONARIES else OPTIONS
+    small = SMALL[name]()
+    if given.get("decoder") is not None:  # Which RecurrentAE cannot teach.
+        small.pop("teacher_forcing", None)
+    return options | small | given
 
 
 # The shape of a code, where it is no vector of two.
@@ -79,7 +84,7 @@ def code_shape(name):
 
 
 def make(name, **given):
-    return getattr(keras_ae, name)(2, **options(name) | SMALL[name]() | given)
+    return getattr(keras_ae, name)(2, **settings(name, **given))
 
 
 MODELS = {name: functools.partial(make, name) for name in SMALL}

@@ -28,6 +28,7 @@ from keras_ae.models.miwae import MIWAE as MIWAE
 from keras_ae.models.perceptual_vae import PerceptualVAE as PerceptualVAE
 from keras_ae.models.piwae import PIWAE as PIWAE
 from keras_ae.models.poincare_vae import PoincareVAE as PoincareVAE
+from keras_ae.models.recurrent_ae import RecurrentAE as RecurrentAE
 from keras_ae.models.regularized_ae import RegularizedAE as RegularizedAE
 from keras_ae.models.residual_vqvae import ResidualVQVAE as ResidualVQVAE
 from keras_ae.models.riemannian_hamiltonian_vae import (

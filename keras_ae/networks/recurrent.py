@@ -1,6 +1,9 @@
 """`"recurrent"`: GRU or LSTM layers over the steps of a sequence."""
 
-from keras import layers
+import keras
+from keras import layers, ops
+
+_CELLS = {"gru": layers.GRUCell, "lstm": layers.LSTMCell}
 
 
 def map_of(shape, options):
@@ -33,3 +36,90 @@ def decoder(make, z, shape):
     for number, size in enumerate(units, start=1):
         h = make.recurrent_block(h, f"recurrent_{number}", size, return_sequences=True)
     return make.weighted(layers.Dense, "output", width)(h)
+
+
+class FeedbackDecoder(layers.Layer):
+    """A decoder that reads the code and the step before: its own output, or what it is given."""
+
+    def __init__(self, make, latent_dim, shape, output_activation):
+        super().__init__(name=make.name, dtype=make.dtype)
+        self.steps, self.width = shape
+        units = make.options.units[::-1]
+        z = make.input((latent_dim,))
+        self.start = keras.Model(z, make.block(z, layers.Dense, "dense_1", units[0]))
+        cells = [
+            make.weighted(
+                _CELLS[make.options.cell],
+                f"recurrent_{number}",
+                size,
+                activation=make.options.activation,
+            )
+            for number, size in enumerate(units, start=1)
+        ]
+        output = make.weighted(layers.Dense, "output", self.width)
+        cell = make.layer(_FeedbackCell, "cell", cells, output, output_activation)
+        self.rnn = make.layer(layers.RNN, "steps", cell, return_sequences=True)
+        self.rnn.build((None, self.steps, units[0] + self.width + 1))
+
+    def build(self, z_shape):
+        self.built = True
+
+    def call(self, z, steps=None, known=None, training=False):
+        """Write the steps of a code.
+
+        Args:
+            z: Tensor of shape (batch, latent_dim).
+            steps: Tensor of shape (batch, steps, width), from which each step reads the one before
+                it. Defaults to None: it reads its own outputs.
+            known: Tensor of shape (batch, steps, 1), 0 where the step is padding and the own output
+                is read in its place.
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Tensor of shape (batch, steps, width), before the activation.
+        """
+        h = self.start(z, training=training)
+        h = ops.repeat(h[:, None], self.steps, axis=1)
+        nothing = ops.zeros_like(h[:, :, :1])
+        if steps is None:
+            before, known = ops.repeat(nothing, self.width, axis=-1), nothing
+        else:
+            steps, known = ops.cast(steps, h.dtype), ops.cast(known, h.dtype)
+            before = ops.concatenate([ops.zeros_like(steps[:, :1]), steps[:, :-1]], axis=1)
+            known = ops.concatenate([ops.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
+        return self.rnn(ops.concatenate([h, before, known], axis=-1), training=training)
+
+
+class _FeedbackCell(layers.Layer):
+    """One step: what it reads, whether it may read it, and its own last output as a state."""
+
+    def __init__(self, cells, output, output_activation, **kwargs):
+        super().__init__(**kwargs)
+        self.cells, self.last = cells, output
+        self.output_activation = keras.activations.get(output_activation)
+        self.counts = [len(keras.tree.flatten(cell.state_size)) for cell in cells]
+        self.output_size = output.units
+        self.state_size = [
+            size for cell in cells for size in keras.tree.flatten(cell.state_size)
+        ] + [output.units]
+
+    def build(self, shape):
+        size = shape[-1] - 1
+        for cell in self.cells:
+            cell.build((None, size))
+            size = cell.units
+        self.last.build((None, size))
+        self.built = True
+
+    def call(self, inputs, states, training=False):
+        *held, own = states
+        width = inputs.shape[-1] - self.output_size - 1
+        before, known = inputs[:, width:-1], inputs[:, -1:]
+        h = ops.concatenate([inputs[:, :width], ops.where(known > 0, before, own)], axis=-1)
+        kept = []
+        for cell, count in zip(self.cells, self.counts, strict=True):
+            now, held = held[:count], held[count:]
+            h, now = cell(h, now, training=training)
+            kept += now
+        output = self.last(h)
+        return output, [*kept, self.output_activation(output)]
