@@ -30,9 +30,10 @@ class Autoencoder(Loops):
 
     Args:
         latent_dim: Positive integer, the number of dimensions of the code. Defaults to 16.
-        encoder: None for a network that fits the data's shape, `"mlp"`, `"conv"` or `"recurrent"`
-            for one of that kind, or any Keras model from the data to features. The model adds the
-            layer from the features to the code. Defaults to None.
+        encoder: None for a network that fits the data's shape, `"mlp"`, `"conv"`, `"resnet"`,
+            `"unet"`, `"recurrent"` or `"transformer"` for one of that kind, or any Keras model from
+            the data to features. The model adds the layer from the features to the code. Defaults
+            to None.
         decoder: The same, or any Keras model from a code of shape (batch, latent_dim) to the
             parameters of the reconstruction, in the data's shape. Defaults to None.
         network_options: Dictionary of options of the default networks, such as

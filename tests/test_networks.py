@@ -28,6 +28,7 @@ SMALL = {
     "conv": {"filters": (2, 3), "units": (4,)},
     # In half precision a larger constant overflows on its way through the blocks.
     "resnet": {"filters": (2, 3), "units": (4,), "blocks": 2, "kernel_initializer": CALM},
+    "unet": {"filters": (2, 3), "units": (4,), "kernel_initializer": CALM},
     "recurrent": {"units": (6, 4)},
     "transformer": {"width": 6, "heads": 2, "blocks": 1, "units": (4,), "patch_size": 3},
 }
@@ -35,12 +36,19 @@ SHAPE_OF = {
     "mlp": (7,),
     "conv": (13, 17, 2),
     "resnet": (7, 10, 2),
+    "unet": (7, 10, 2),
     "recurrent": (5, 3),
     "transformer": (5, 7, 2),
 }
-PLACES_OF = {"conv": (4, 5), "resnet": (2, 3), "recurrent": (5,), "transformer": (6,)}
+PLACES_OF = {
+    "conv": (4, 5),
+    "resnet": (2, 3),
+    "unet": (2, 3),
+    "recurrent": (5,),
+    "transformer": (6,),
+}
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
-NORMALISED = ("mlp", "conv", "resnet")
+NORMALISED = ("mlp", "conv", "resnet", "unet")
 BLOCKS = {kind: {"dropout": 0.2, "batch_normalization": True} for kind in KINDS}
 BLOCKS["transformer"] = {"dropout": 0.2}  # It has layer normalisation alone.
 
@@ -164,6 +172,7 @@ def test_an_mlp_without_hidden_layers_is_linear(batch_normalization):
     np.testing.assert_allclose(array(decoder(z)), z @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_layer_is_named_after_its_network(kind):
     options = {**SMALL[kind], **BLOCKS[kind], **CONSTANT, "activity_regularizer": "l1"}
@@ -179,6 +188,7 @@ def test_every_layer_is_named_after_its_network(kind):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_have_the_same_paths_in_every_build(kind):
     def paths():
@@ -245,6 +255,7 @@ def test_batch_normalization_makes_biases_superfluous():
     np.testing.assert_allclose(features.std(axis=0), 1, atol=0.02)
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize("kind", NORMALISED)
 def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
     """A tenfold kernel then gives the same output: no kernel is left out, no bias is divided."""
@@ -296,6 +307,7 @@ def test_recurrent_cells_take_the_activation():
     assert np.abs(zoo.compute(encoder, x)).max() <= 1 < np.abs(zoo.compute(unbounded, x)).max()
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_initializer_is_used_for_every_kernel(kind):
     for model in pair(kind, kernel_initializer="ones"):
@@ -308,6 +320,7 @@ def test_an_initializer_object_gives_every_layer_its_own_weights():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize(
     "regularizer, penalty",
     [
@@ -451,6 +464,7 @@ def test_the_activity_penalty_does_not_overflow_in_half_precision():
     np.testing.assert_allclose(numbers(encoder.losses), [0.01 * 64 * 4000], rtol=1e-3)
 
 
+@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_are_rebuilt_from_their_configuration(kind):
     options = {**BLOCKS[kind], "kernel_regularizer": "l1_l2", "activity_regularizer": "l1"}
@@ -691,7 +705,7 @@ def test_residual_networks_normalise_every_example_by_itself():
     np.testing.assert_allclose(groups.std(axis=(1, 3)), 1, atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["resnet", "transformer"])
+@pytest.mark.parametrize("kind", ["resnet", "unet", "transformer"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 6, 1), (8, 8, 3)], ids=str)
 def test_pictures_of_any_size_come_out_exact(kind, shape):
     options = {**CONSTANT, **SMALL[kind]}
@@ -699,6 +713,50 @@ def test_pictures_of_any_size_come_out_exact(kind, shape):
     decoder = networks.decoder(3, shape, kind, **options)
     assert zoo.compute(encoder, normal(2, *shape)).shape == (2, 4)
     assert zoo.compute(decoder, normal(2, 3)).shape == (2, *shape)
+
+
+# ------------------------------------------------------------------ U-Nets
+
+
+def test_a_unet_s_details_skip_its_smaller_sizes():
+    """Without what comes up from below, a pixel still leads to its own place and no further."""
+    model = randomize(networks.unet((9, 12, 2), channels=3, filters=(4, 4), activation="tanh"))
+    assert model.output_shape == (None, 9, 12, 3)
+    x = np.zeros((2, 9, 12, 2), "float32")
+    x[1, 4, 6] = 1
+
+    def reached():
+        return np.abs(np.subtract(*zoo.compute(lambda x: model(x), x))).max(axis=-1) > 1e-6
+
+    everything = reached()
+    for weight in model.weights:
+        if "_larger" in weight.path:
+            weight.assign(np.zeros(weight.shape))
+    rows, columns = np.nonzero(reached())
+    # Four convolutions of 3 x 3 beside each other.
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 8, 2, 10)
+    assert everything[:, 1].any() or everything[:, 11].any()
+
+
+def test_a_unet_with_kernels_of_its_own_is_the_identity():
+    """Through the skip alone: each convolution passes on its middle, and the last joins nothing."""
+    model = networks.unet((5, 6, 1), filters=(1, 1), activation="linear")
+    for weight in model.weights:
+        value = np.zeros(weight.shape)
+        if weight.name == "kernel" and "_larger" not in weight.path:
+            value[weight.shape[0] // 2, weight.shape[1] // 2, 0, 0] = 1
+        weight.assign(value)
+    x = normal(2, 5, 6, 1)
+    np.testing.assert_allclose(zoo.compute(model, x), x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_unet_says_what_it_needs():
+    with pytest.raises(ValueError, match=r"networks.unet: kind='unet' needs shape=\(height, width"):
+        networks.unet((7, 3))
+    with pytest.raises(ValueError, match=r"networks.unet: units=\(3,\) is not an option"):
+        networks.unet((7, 3, 1), units=(3,))
+    with pytest.raises(ValueError, match="networks.unet: channels=0 must be a positive integer"):
+        networks.unet((7, 3, 1), channels=0)
 
 
 # ------------------------------------------------------------------ transformers

@@ -9,7 +9,7 @@ import difflib
 import keras
 from keras import layers
 
-from keras_ae.networks import convolutional, dense, recurrent, residual, transformer
+from keras_ae.networks import convolutional, dense, recurrent, residual, skipping, transformer
 from keras_ae.networks.maker import LayerMaker
 from keras_ae.networks.options import KINDS as KINDS
 from keras_ae.networks.options import (
@@ -25,6 +25,7 @@ _MODULES = {
     "mlp": dense,
     "conv": convolutional,
     "resnet": residual,
+    "unet": skipping,
     "recurrent": recurrent,
     "transformer": transformer,
 }
@@ -41,6 +42,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
     - `"resnet"`: residual blocks of 3x3 convolutions, the first of each size with stride 2, each
       normalised in groups of channels and activated before it, as in arXiv:1603.05027; then dense
       layers;
+    - `"unet"`: a U-Net (arXiv:1505.04597), down to smaller sizes and up again with connections that
+      skip these, and then what `"conv"` has. No connection leads past the code, for `decode` and
+      `sample` have nothing but codes;
     - `"recurrent"`: a stack of GRU or LSTM layers, whose last state is the summary of the
       sequence, as in arXiv:1406.1078, section 2.2;
     - `"transformer"`: blocks of attention over the steps of a sequence or the patches of a picture
@@ -49,17 +53,17 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
     Args:
         shape: Tuple of positive integers, the shape of one example without the batch axis:
-            (height, width, channels) for `"conv"` and `"resnet"`, (time steps, features) for
-            `"recurrent"`, one of both for `"transformer"`.
+            (height, width, channels) for `"conv"`, `"resnet"` and `"unet"`, (time steps, features)
+            for `"recurrent"`, one of both for `"transformer"`.
         kind: One of `networks.KINDS`, or None for `"conv"` at rank 3, `"recurrent"` at rank 2 and
             `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         grid: Whether to end in a map of features, one vector for each place, before any dense
-            layers: (batch, rows, columns, features) for `"conv"` and `"resnet"`, whose every entry
-            of `filters` halves height and width, rounded up; (batch, time steps, features) for
-            `"recurrent"`; (batch, time steps or patches, features) for `"transformer"`. Default
-            False.
+            layers: (batch, rows, columns, features) for `"conv"`, `"resnet"` and `"unet"`, whose
+            every entry of `filters` halves height and width, rounded up; (batch, time steps,
+            features) for `"recurrent"`; (batch, time steps or patches, features) for
+            `"transformer"`. Default False.
         **options: What the layers are like; `decoder` takes the same ones:
 
             - `activation`: Keras name or callable, after every layer. Default `"relu"`; for
@@ -78,13 +82,13 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               False.
             - `spectral_normalization`: whether to divide every kernel by its largest singular
               value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957); of
-              `"mlp"`, `"conv"` and `"resnet"`. Default False.
+              `"mlp"`, `"conv"`, `"resnet"` and `"unet"`. Default False.
             - `units`: sizes of the dense or recurrent layers, first to last in the encoder.
-              Default (512, 256) for `"mlp"`, (256,) for `"conv"` and `"resnet"`, (128,) for
-              `"recurrent"`, () for `"transformer"`; () for no dense layers, which leaves an
-              `"mlp"` linear.
+              Default (512, 256) for `"mlp"`, (128,) for `"recurrent"`, () for `"transformer"`, else
+              (256,); () for no dense layers, which leaves an `"mlp"` linear.
             - `filters`: channels of the convolutions at half the size, a quarter and so on; of
-              `"conv"` and `"resnet"`. Default (32, 64).
+              `"conv"`, `"resnet"` and `"unet"`, where the first are also those at the whole size.
+              Default (32, 64).
             - `blocks`: residual blocks at each size of `"resnet"`, or blocks of `"transformer"`.
               Default 2.
             - `width`, `heads`, `patch_size`: of `"transformer"`: numbers for each token, heads of
@@ -127,11 +131,15 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     """A network from a code to an array of exactly `shape`: the mirror image of `encoder`.
 
     Its sizes are the encoder's in reverse order. The last layer is linear: what it gives are the
-    parameters of a likelihood, such as logits. `"conv"` goes back up by 4x4 transposed
-    convolutions of stride 2 (arXiv:1804.03599, appendix A) and crops what an odd height or width
-    gets too much; so does `"resnet"`, by residual blocks whose last of each size repeats every row
-    and column before it convolves; `"recurrent"` reads the code at every time step
-    (arXiv:1406.1078, section 2.2, without the feedback of the previous output).
+    parameters of a likelihood, such as logits.
+
+    - `"conv"` goes back up by 4x4 transposed convolutions of stride 2 (arXiv:1804.03599, appendix
+      A) and crops what an odd height or width gets too much;
+    - `"resnet"` goes up by residual blocks, whose last of each size repeats every row and column
+      before it convolves;
+    - `"unet"` goes up as `"conv"` does, and then through a U-Net;
+    - `"recurrent"` reads the code at every time step (arXiv:1406.1078, section 2.2, without the
+      feedback of the previous output, which `feedback_decoder` has).
 
     Args:
         latent_dim: Positive integer, the width of a code.
@@ -171,6 +179,43 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     make = LayerMaker(name, dtype, options)
     z = make.input((*grid, latent_dim))
     return keras.Model(z, _MODULES[kind].decoder(make, z, shape), name=name)
+
+
+def unet(shape, channels=None, name="unet", dtype=None, **options):
+    """A network from pictures to pictures, with connections that skip its smaller sizes.
+
+    Two 3x3 convolutions at every size, halved by pooling and doubled by transposed convolutions,
+    where the map is joined to the one of its size on the way down; then one of 1x1, linear.
+
+    Source: Ronneberger et al., U-Net, figure 1, arXiv:1505.04597; borders are padded here.
+
+    Args:
+        shape: (height, width, channels) of a picture, of any height and width.
+        channels: Positive integer, the channels of the output. Default None, the input's.
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        **options: Those of `encoder` for `"unet"`, but for `units` and `activity_regularizer`.
+            `filters` are the channels at the whole size, at half of it and so on.
+
+    Returns:
+        A `keras.Model` from (batch, height, width, channels) to the same height and width.
+
+    Raises:
+        ValueError: If the shape, channels or an option is unknown or out of range.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.unet((13, 17, 2), channels=1, filters=(4, 8)).output_shape
+        (None, 13, 17, 1)
+    """
+    where = "networks.unet"
+    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    checked_kind(where, "unet", shape)
+    channels = checked_size(where, "channels", shape[-1] if channels is None else channels)
+    options = checked_options(where, "unet", options, without=("units", "activity_regularizer"))
+    make = LayerMaker(name, dtype, options)
+    x = make.input(shape)
+    return keras.Model(x, skipping.with_output(make, skipping.body(make, x), channels), name=name)
 
 
 def feedback_decoder(

@@ -23,6 +23,19 @@ def encoder(make, x, grid):
 
 
 def decoder(make, z, shape):
+    h = _enlarged(make, z, shape, make.options.filters[-2::-1])
+    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
+    return cropped(make, h, shape)
+
+
+def grown(make, z, shape):
+    """A map of features of the data's height and width, of a code or a map of codes."""
+    filters = make.options.filters
+    return cropped(make, _enlarged(make, z, shape, [*filters[-2::-1], filters[0]]), shape)
+
+
+def _enlarged(make, z, shape, sizes):
+    """The smallest map, and then one of twice its height and width for each of the sizes."""
     filters = make.options.filters
     rows, columns = map_of(shape, make.options)
 
@@ -32,17 +45,15 @@ def decoder(make, z, shape):
         h = make.layer(layers.Reshape, "reshape", (rows, columns, filters[-1]))(h)
     else:
         h = make.block(z, layers.Conv2D, "grid", filters[-1], kernel_size=1, **IMAGE)
-    for number, size in enumerate(reversed(filters[:-1]), start=1):
+    for number, size in enumerate(sizes, start=1):
         h = make.block(h, layers.Conv2DTranspose, f"conv_{number}", size, **_STRIDED)
-    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
-
-    return cropped(make, h, shape)
+    return h
 
 
-def cropped(make, h, shape):
+def cropped(make, h, shape, role="crop"):
     """The map without what an odd height or width got too much on the way up."""
     # "same" pads an odd side with its extra zero at the end, so the surplus is there too.
     surplus = tuple((0, side - wanted) for side, wanted in zip(h.shape[1:3], shape, strict=False))
     if surplus == ((0, 0), (0, 0)):
         return h
-    return make.layer(layers.Cropping2D, "crop", surplus, **IMAGE)(h)
+    return make.layer(layers.Cropping2D, role, surplus, **IMAGE)(h)

@@ -22,6 +22,7 @@ _OPTIONS = {
     "mlp": {**_LINEAR, "units": (512, 256)},
     "conv": {**_LINEAR, "filters": (32, 64), "units": (256,)},
     "resnet": {**_LINEAR, "filters": (32, 64), "units": (256,), "blocks": 2},
+    "unet": {**_LINEAR, "filters": (32, 64), "units": (256,)},
     # tanh is the cells' own activation, and the only one that the fused GPU kernels have.
     "recurrent": {
         **_COMMON,
@@ -53,6 +54,7 @@ _IMAGE_AXES = ("height", "width", "channels")
 _AXES = {
     "conv": _IMAGE_AXES,
     "resnet": _IMAGE_AXES,
+    "unet": _IMAGE_AXES,
     "recurrent": ("time steps", "features"),
 }
 CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
