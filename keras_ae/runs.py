@@ -32,6 +32,7 @@ CONTENTS = {
 
 IN_MEMORY = 2**30  # Bytes of float32 up to which a data set is held as an array.
 SHUFFLED = 2**28  # Bytes of the buffer from which the examples of a larger one are drawn.
+PRIOR_EXAMPLES = 100_000  # Whose codes a prior learns, where a model needs one to sample from.
 TEST_EXAMPLES = 2000  # For what is too slow or too crowded with a whole test split.
 IMPORTANCE_SAMPLES = 100
 
@@ -272,6 +273,8 @@ def _train_and_finish(model, settings, folder, resume, verbose):
     if not resume:
         _write_json(folder / "run.json", _stored(settings))
     _fit(model, x, x_test, settings, folder, verbose)
+    if hasattr(model, "fit_prior"):
+        model.fit_prior(first_of(x, PRIOR_EXAMPLES), verbose=verbose)
     _finish(model, x_test, test_split, settings, folder)
 
 
@@ -459,8 +462,10 @@ def _finish(model, x_test, test_split, settings, folder):
 
 
 def _pictures(model, x, labels, seed):
-    """File name -> figure; those of examples only where examples can be drawn."""
-    pictures = {"latent_plane.png": plots.latent_plane(model.encode(x), labels)}
+    """File name -> figure, of codes and of examples where they can be drawn."""
+    pictures = {}
+    if model.code_dtype == "float32" and len(model.code_shape) == 1:
+        pictures["latent_plane.png"] = plots.latent_plane(model.encode(x), labels)
     if plots.can_draw(x):
         shown = x[:20]
         pictures["reconstructions.png"] = plots.reconstructions(shown, model.reconstruct(shown))

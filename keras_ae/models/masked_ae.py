@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import arguments, networks
+from keras_ae.autoencoder import symbolic_call
 from keras_ae.calls import batched
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
 from keras_ae.models.ae import AE, CodeDensity
@@ -142,9 +143,9 @@ class MaskedAE(AE):
             )
 
     def _fit_networks(self, shape, target_shape):
-        tokens = keras.KerasTensor((None, self.num_patches, self.encoder.input_shape[-1]))
-        self.features_to_code(self.encoder(tokens, training=False))
-        output = self.decoder(keras.KerasTensor((None, *self.code_shape)), training=False)
+        tokens = (None, self.num_patches, self.encoder.input_shape[-1])
+        self.features_to_code(symbolic_call(self, "encoder", self.encoder, tokens))
+        output = symbolic_call(self, "decoder", self.decoder, (None, *self.code_shape))
         expected = (self.num_patches, math.prod(shape) // self.num_patches)
         if tuple(output.shape[1:]) != expected:
             raise ValueError(
