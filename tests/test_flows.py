@@ -55,7 +55,8 @@ def flow_of(name):
 def jacobians_of(flow, z):
     """(batch, output, input)"""
     moved, pull = backend.pullback(lambda z: flow(z)[0], z)
-    rows = [pull(ops.ones_like(moved) * unit) for unit in np.eye(SIZE, dtype="float32")]
+    units = ops.eye(SIZE, dtype="float32")
+    rows = [pull(ops.ones_like(moved) * units[i]) for i in range(SIZE)]
     return ops.stack(rows, axis=1)
 
 
