@@ -4,9 +4,11 @@
     TFDS_DATA_DIR=... python benchmarks/reproduce.py likelihood --models VAE IWAE
     python benchmarks/reproduce.py disentanglement
     TFDS_DATA_DIR=... python benchmarks/reproduce.py samples --pictures samples.png
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py codes --models AE VAE
     TFDS_DATA_DIR=... python benchmarks/reproduce.py compression
     python benchmarks/reproduce.py sparse_features
     TFDS_DATA_DIR=... python benchmarks/reproduce.py sparse_activations --models TopKSAE
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py denoising  # Which needs scikit-image.
 
 MNIST comes through tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row
 prints its figures as JSON; `benchmarks/RESULTS.md` keeps what was printed, with the command.
@@ -26,6 +28,7 @@ import keras
 import numpy as np
 import scipy.special
 from rows_codes import codes
+from rows_denoising import denoising
 from rows_discrete import compression
 from rows_sparse import sparse_activations, sparse_features
 
@@ -336,6 +339,7 @@ ROWS = {
         samples,
         codes,
         compression,
+        denoising,
         sparse_features,
         sparse_activations,
     )
