@@ -22,7 +22,9 @@ SPARSE_MODELS = {
 CURVES = {
     "TopKSAE": [{"k": k} for k in (4, 8, 16, 32)],
     "BatchTopKSAE": [{"k": k} for k in (4, 8, 16, 32)],
-    "JumpReLUSAE": [{"sparsity_weight": w} for w in (4.0, 1.5, 0.5, 0.15)],
+    "JumpReLUSAE": [
+        {"sparsity_weight": w, "initial_threshold": w**0.5} for w in (2.0, 1.0, 0.4, 0.1)
+    ],
     "GatedSAE": [{"sparsity_weight": w} for w in (8.0, 4.0, 2.0, 1.0)],
     "MatryoshkaSAE": [{"k": k} for k in (4, 8, 16, 32)],
 }

@@ -66,7 +66,10 @@ class DataScale(keras.layers.Layer):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.width = width
         self.centre = self.add_weight(shape=(width,), initializer="zeros", name="centre", **_STATE)
-        self.mean = self.add_weight(shape=(width,), initializer="zeros", name="mean", **_STATE)
+        self.mean, self.latest = (
+            self.add_weight(shape=(width,), initializer="zeros", name=name, **_STATE)
+            for name in ("mean", "latest")
+        )
         # Summed over the dimensions. So that at first nothing is scaled.
         start = keras.initializers.Constant(float(width))
         self.variance = self.add_weight(shape=(), initializer=start, name="variance", **_STATE)
@@ -80,7 +83,11 @@ class DataScale(keras.layers.Layer):
         x = ops.stop_gradient(x)
         known, centre = (ops.convert_to_tensor(v) for v in (self.num_updates, self.centre))
         rate = fading_rate(known, x) * ops.cast(known < _FIRST, "float32")
-        mean = batch_mean(x)
+        # By a weight, so that replicas measure the variance around the mean of them all.
+        self.latest.assign(
+            ops.where(ops.shape(x)[0] > 0, batch_mean(x), ops.convert_to_tensor(self.mean))
+        )
+        mean = ops.convert_to_tensor(self.latest)
         median = geometric_median(x, ops.where(known > 0.0, centre, mean))
         variance = ops.sum(batch_mean(ops.square(x - mean)))
         shift = mean - self.mean

@@ -23,7 +23,8 @@ class JumpReLUSAE(DictionaryAE):
         latent_dim: Number of features. Defaults to 512.
         sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
             step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
-        initial_threshold: A positive number. Defaults to 0.3.
+        initial_threshold: A positive number. A threshold moves slowly, towards about the root of
+            sparsity_weight: in a short training let it begin near there. Defaults to 0.3.
         bandwidth: Width of the window around a threshold in which numbers count for its
             derivative, a positive number. Defaults to 0.3.
         dead_after, seed: See `keras_ae.TopKSAE`.
