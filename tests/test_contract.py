@@ -377,7 +377,7 @@ def test_learning_stays_inside_the_players(name):
                 return {k: 0.0 * v if k in names else v for k, v in terms.items()}
 
         networks = zoo.own_networks(name)
-        model = Silenced(2, **zoo.settings(name, **networks))
+        model = Silenced(zoo.code_shape(name)[-1], **zoo.settings(name, **networks))
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {part: getattr(model, part) for part in networks} == networks
@@ -602,7 +602,7 @@ def test_network_options(name):
 def test_the_configuration_is_what_was_given(name):
     model = zoo.trained(name)
     config = json.loads(json.dumps(model.get_config()))
-    assert config["latent_dim"] == 2 and config.get("encoder") is None
+    assert config["latent_dim"] == zoo.code_shape(name)[-1] and config.get("encoder") is None
     assert ("encoder" in config) == (name in zoo.WITH_NETWORKS)
     again = type(model).from_config(config)
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())

@@ -75,8 +75,9 @@ def settings(name, **given):
     return options | small | given
 
 
-# The shape of a code, where it is no vector of two.
-CODE_SHAPES = {"MaskedAE": (3, 2)}
+# The shape of a code, where it is no vector of two: MaskedAE's last number is its latent_dim. Its
+# tokens of two numbers would be normalised to two signs, which no gradient moves.
+CODE_SHAPES = {"MaskedAE": (3, 4)}
 
 
 def code_shape(name):
@@ -84,7 +85,7 @@ def code_shape(name):
 
 
 def make(name, **given):
-    return getattr(keras_ae, name)(2, **settings(name, **given))
+    return getattr(keras_ae, name)(code_shape(name)[-1], **settings(name, **given))
 
 
 MODELS = {name: functools.partial(make, name) for name in SMALL}
@@ -151,7 +152,7 @@ def own_networks(name):
         return {}
     if name == "MaskedAE":  # From tokens to tokens.
         encoder = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(4, "relu")])
-        decoder = keras.Sequential([keras.Input((3, 2)), keras.layers.Dense(2)])
+        decoder = keras.Sequential([keras.Input((3, 4)), keras.layers.Dense(2)])
         return {"encoder": encoder, "decoder": decoder}
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
     decoder = keras.Sequential([keras.Input((decoder_width(name),)), keras.layers.Dense(6)])
