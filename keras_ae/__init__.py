@@ -56,6 +56,7 @@ from keras_ae.models import SlicedWAE as SlicedWAE
 from keras_ae.models import SparseAE as SparseAE
 from keras_ae.models import TopDownVAE as TopDownVAE
 from keras_ae.models import TopKSAE as TopKSAE
+from keras_ae.models import UNetAE as UNetAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
 

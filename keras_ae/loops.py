@@ -46,8 +46,12 @@ class Loops(backend.TrainStep, keras.Model):
         self._build_for(x.shape[1:])
         inputs.check_shape(x, self.data_shape, name, self)
         if self.target_shape == self.data_shape:
-            self.check_support(x, name)
+            self.check_input(x, name)
         return x
+
+    def check_input(self, x, name):
+        """Raise where inputs leave the range of the targets; models of noisy inputs let them."""
+        self.check_support(x, name)
 
     def check_code(self, z, name="z"):
         """A checked array of codes, in the type that `decode` takes."""

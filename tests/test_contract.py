@@ -423,7 +423,11 @@ def test_arrays_in_numpy_out(name):
         np.testing.assert_allclose(call(argument, batch_size=8), whole, atol=1e-6)
         np.testing.assert_allclose(call(argument.tolist()), whole, atol=1e-6)
         assert np.array_equal(call(argument), whole)
-    np.testing.assert_allclose(model.decode(model.encode(x)), model.reconstruct(x), atol=1e-6)
+    decoded, reconstructed = model.decode(model.encode(x)), model.reconstruct(x)
+    if name in zoo.SKIPPING:
+        assert np.abs(decoded - reconstructed).max() > 1e-3
+    else:
+        np.testing.assert_allclose(decoded, reconstructed, atol=1e-6)
 
 
 @every_model

@@ -18,6 +18,7 @@ SMALL = {
     "DenoisingAE": dict,
     "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
     "ContractiveAE": lambda: {"weight": 0.01},
+    "UNetAE": lambda: {"unet_options": {"filters": (4, 4)}},
     "RecurrentAE": lambda: {"reverse": True, "teacher_forcing": True, "mask_value": -1.0},
     "MaskedAE": lambda: {
         "patch_size": 2,
@@ -78,6 +79,10 @@ def settings(name, **given):
 # The shape of a code, where it is no vector of two: MaskedAE's last number is its latent_dim. Its
 # tokens of two numbers would be normalised to two signs, which no gradient moves.
 CODE_SHAPES = {"MaskedAE": (3, 4)}
+
+
+# Models that reconstruct from more than the code.
+SKIPPING = ["UNetAE"]
 
 
 def code_shape(name):

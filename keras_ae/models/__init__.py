@@ -38,6 +38,7 @@ from keras_ae.models.sliced_wae import SlicedWAE as SlicedWAE
 from keras_ae.models.sparse_ae import SparseAE as SparseAE
 from keras_ae.models.top_down_vae import TopDownVAE as TopDownVAE
 from keras_ae.models.top_k_sae import TopKSAE as TopKSAE
+from keras_ae.models.unet_ae import UNetAE as UNetAE
 from keras_ae.models.vae import VAE as VAE
 from keras_ae.models.vaegan import VAEGAN as VAEGAN
 from keras_ae.models.vamp_vae import VampVAE as VampVAE

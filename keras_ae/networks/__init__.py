@@ -44,7 +44,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
       layers;
     - `"unet"`: a U-Net (arXiv:1505.04597), down to smaller sizes and up again with connections that
       skip these, and then what `"conv"` has. No connection leads past the code, for `decode` and
-      `sample` have nothing but codes;
+      `sample` have nothing but codes; `keras_ae.UNetAE` has a U-Net that sees the data as well;
     - `"recurrent"`: a stack of GRU or LSTM layers, whose last state is the summary of the
       sequence, as in arXiv:1406.1078, section 2.2;
     - `"transformer"`: blocks of attention over the steps of a sequence or the patches of a picture
