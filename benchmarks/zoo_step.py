@@ -26,7 +26,7 @@ from jax.interpreters import partial_eval
 import keras_ae
 
 LATENT, UNITS = 16, (512, 256)
-WIDTH = 784
+WIDTH, FEATURES = 784, 2048
 GIVEN = {
     "AE": {},
     "DenoisingAE": {},
@@ -51,13 +51,33 @@ GIVEN = {
     "TopDownVAE": {},
     "VAEGAN": {},
     "PerceptualVAE": {},
+    "SparseAE": {},
+    "ContractiveAE": {},
+    "RegularizedAE": {},
+    "WAE": {},
+    "SlicedWAE": {},
+    "AdversarialAE": {},
+    "VQVAE": {},
+    "VQVAE2": {},
+    "ResidualVQVAE": {},
+    "FSQVAE": {"latent_dim": 4},
+    "LFQVAE": {"latent_dim": 8},
+    "TopKSAE": {},
+    "BatchTopKSAE": {},
+    "JumpReLUSAE": {},
+    "GatedSAE": {},
+    "MatryoshkaSAE": {},
 }
 FREE = {"broadcast_in_dim", "reshape", "squeeze", "slice", "transpose", "convert_element_type"}
 
 
 def step_of(name, batch_size, given):
     """The training step as a function of its state, that state, and the counts of its trace."""
-    model = getattr(keras_ae, name)(LATENT, network_options={"units": UNITS}, seed=0, **given)
+    if name.endswith("SAE"):  # A dictionary of vectors has no networks.
+        options = {"latent_dim": FEATURES}
+    else:
+        options = {"latent_dim": LATENT, "network_options": {"units": UNITS}}
+    model = getattr(keras_ae, name)(seed=0, **(options | given))
     model.compile("adam")
     x = np.random.default_rng(0).integers(0, 2, (batch_size, WIDTH)).astype("float32")
     model.fit(x, batch_size=batch_size, verbose=0)

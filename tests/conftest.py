@@ -1,6 +1,5 @@
 """What every test needs: a quiet backend, a fixed seed, temporary places, and an order."""
 
-import collections
 import gc
 import os
 import random
@@ -75,24 +74,23 @@ def pytest_collection_modifyitems(items):
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
         if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(name))
-    if keras.config.backend() == "jax" and not zoo.WHOLE_ZOO:
-        skip_parameters(item for item in items if item.get_closest_marker("formula"))
-    if keras.config.backend() != "tensorflow" and not zoo.WHOLE_ZOO:
-        reason = "no backend takes part in it: TensorFlow's suite tries it"
-        for item in items:
-            if item.get_closest_marker("backend_free"):
-                item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def skip_parameters(items):
-    """Of every test the first and the last parameters are left."""
-    tests = collections.defaultdict(list)
+    if zoo.WHOLE_ZOO:
+        return
     for item in items:
-        tests[item.nodeid.split("[")[0]].append(item)
-    reason = "JAX compiles each operation for each shape: the first and the last are tried there"
-    for same in tests.values():
-        for item in same[1:-1]:
+        reason = not_tried(item, keras.config.backend())
+        if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def not_tried(item, backend):
+    """Why a test is not for a backend, if it is not."""
+    if backend != "tensorflow" and item.get_closest_marker("backend_free"):
+        return "no backend takes part in it: TensorFlow's suite tries it"
+    # JAX compiles each operation for each shape.
+    formula = item.get_closest_marker("formula") and not item.get_closest_marker("every_backend")
+    if backend == "jax" and formula:
+        return "tried on TensorFlow and torch, with which test_backends_agree.py compares JAX"
+    return None
 
 
 def pytest_collection_finish():

@@ -10,6 +10,8 @@ from keras import ops
 
 from keras_ae import layers
 
+pytestmark = pytest.mark.formula
+
 GRID, SEQUENCE = (3, 4), (5,)
 MAKERS = {
     "grid": lambda num_codes=3, shape=GRID: layers.GridPrior(

@@ -314,9 +314,10 @@ def test_mixed_precision_with_a_wide_exponent(name):
 
 def check_precision(name, policy):
     given = {"discriminator": None} if name == "FactorVAE" else {}
-    model = zoo.compiled(name, dtype=policy, **given)
+    how = {} if name in zoo.FOUNDATION else zoo.OP_BY_OP
+    model = zoo.compiled(name, compile_options=how, dtype=policy, **given)
     x = zoo.data()
-    history = model.fit(x, epochs=2, batch_size=16, verbose=0)
+    history = model.fit(x, batch_size=16, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     assert model.encode(x).dtype == model.code_dtype
@@ -626,12 +627,12 @@ def test_clone_model(name):
 @every_model
 def test_a_saved_model_goes_on_as_if_never_saved(name, tmp_path):
     model = zoo.eager(name)
-    model.fit(zoo.data(), epochs=1, batch_size=16, verbose=0)
+    model.fit(zoo.data(), epochs=1, batch_size=24, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras_ae.load(tmp_path / "model.keras")
     assert same(zoo.weights(model), zoo.weights(loaded))
     for m in (model, loaded):
-        m.fit(zoo.data(), initial_epoch=1, epochs=2, batch_size=16, verbose=0)
+        m.fit(zoo.data(), initial_epoch=1, epochs=2, batch_size=24, verbose=0)
     assert same(zoo.weights(model), zoo.weights(loaded))
 
 

@@ -12,6 +12,8 @@ from keras import ops
 import keras_ae
 from keras_ae import divergences, priors
 
+pytestmark = pytest.mark.formula
+
 # Class -> arguments that switch off what the paper adds to an autoencoder.
 SWITCHED_OFF = {
     "SparseAE": {"penalty": "l1", "weight": 0.0},

@@ -10,7 +10,7 @@ from keras import ops
 
 import keras_ae
 
-pytestmark = pytest.mark.xdist_group("discrete")
+pytestmark = [pytest.mark.formula, pytest.mark.xdist_group("discrete")]
 every_discrete = pytest.mark.parametrize("kind", zoo.DISCRETE)
 PICTURES = np.random.default_rng(0).integers(0, 2, (12, 10, 10, 1)).astype("float32")
 SMALL_CONV = {"network_options": {"filters": (4,)}, "seed": 1}
@@ -174,6 +174,7 @@ def test_finite_scalars_of_small_features_learn():
 # ------------------------------------------------------------------ the prior
 
 
+@pytest.mark.every_backend
 def test_fit_leaves_the_prior_alone():
     model = zoo.eager("VQVAE")
     model.build((None, 6))
@@ -193,6 +194,7 @@ def codes_alone(model):
     return [v.numpy() for v in model.variables if "code_prior" not in v.path]
 
 
+@pytest.mark.every_backend
 def test_fit_prior_trains_the_prior_alone():
     """To the entropy of the codes, which eight patterns of equal share have: log 8."""
     x = np.repeat(zoo.data(64), 8, axis=0)[:256]
@@ -237,6 +239,7 @@ def test_the_seed_decides_the_prior():
     assert all(np.array_equal(a, b) for a, b in zip(*priors, strict=True))
 
 
+@pytest.mark.every_backend
 def test_sample_says_what_to_call():
     model = zoo.eager("VQVAE")
     for _ in range(2):
@@ -262,6 +265,7 @@ def test_prior_options_are_the_prior_s():
 # ------------------------------------------------------------------ files
 
 
+@pytest.mark.every_backend
 def test_a_prior_of_pictures_is_saved_and_served(tmp_path):
     """A masked convolution; the contract serves transformers."""
     model = of_pictures("VQVAE")

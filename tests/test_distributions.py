@@ -16,6 +16,8 @@ from keras_ae.distributions import (
     event_sum,
 )
 
+pytestmark = pytest.mark.formula
+
 SHAPE = (4, 3, 2)
 # Both sides of the switch between series and closed form (1), its middle, and far tails.
 LOGITS = [-30.0, -12.0, -3.0, -1.001, -0.999, -0.2, -1e-3, -1e-6, 0.0]
@@ -305,6 +307,7 @@ def test_categorical_samples_are_one_hot_at_their_rates():
     assert (samples[:, 0] != samples[:, 1]).any()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("distribution", build_all(), ids=name_of)
 def test_seeds_repeat_and_seed_generators_advance(distribution):
     assert np.array_equal(numpy(distribution.sample(5)), numpy(distribution.sample(5)))
@@ -336,6 +339,7 @@ def test_half_precision_parameters_become_float32(make):
     assert np.isfinite(expected).all()
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("index", range(6), ids=[name_of(d) for d in build_all()])
 def test_graphs_with_a_free_batch_size_give_the_same_densities(index):
     def density(x):

@@ -9,6 +9,8 @@ from keras_ae import divergences
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.divergences import permute_dims, softmax_loss
 
+pytestmark = pytest.mark.formula
+
 
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)

@@ -12,6 +12,8 @@ from keras_ae import backend, flows
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.layers import InverseAutoregressiveFlow
 
+pytestmark = pytest.mark.formula
+
 BATCH, SIZE = 6, 3
 
 

@@ -13,6 +13,8 @@ import keras_ae
 from keras_ae import likelihoods
 from keras_ae.metric import inverse_root
 
+pytestmark = pytest.mark.formula
+
 SIZE, WIDTH = 2, 6
 
 
@@ -232,6 +234,7 @@ def test_a_flat_metric_is_the_hamiltonian_vae():
         np.testing.assert_allclose(numpy(theirs), numpy(ours), atol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_anchors_are_the_latest_examples():
     model = riemannian(num_steps=0)  # On which they do not depend.
     x = zoo.data(12, seed=7)
@@ -244,6 +247,7 @@ def test_anchors_are_the_latest_examples():
     np.testing.assert_array_equal(model.anchors.numpy()[:4], x[4:8])
 
 
+@pytest.mark.every_backend
 def test_a_batch_of_more_examples_than_anchors():
     model = zoo.trained("RiemannianHamiltonianVAE")  # Ten anchors, and batches of 16.
     anchors = {tuple(row) for row in model.anchors.numpy()}

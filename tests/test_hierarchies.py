@@ -13,6 +13,8 @@ from keras_ae import layers, likelihoods, schedules
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.seeds import RunSeed
 
+pytestmark = pytest.mark.formula
+
 WIDTH, LATENT = 5, 2
 QUIET = {"verbose": 0, "return_dict": True}
 hierarchical = pytest.mark.parametrize("name", ["LadderVAE", "TopDownVAE"])

@@ -10,6 +10,8 @@ import keras_ae
 from keras_ae import layers
 from keras_ae.models.masked_ae import _groups
 
+pytestmark = pytest.mark.formula
+
 SHAPE = (6, 4, 2)  # Of patches of 2 x 2: three rows of two.
 OPTIONS = {"width": 8, "heads": 2, "blocks": 1}
 
@@ -104,6 +106,7 @@ def test_the_share_of_masked_patches_is_exact(mask_ratio, masked):
     assert len(np.unique(seen, axis=0)) > 1
 
 
+@pytest.mark.every_backend
 def test_masks_differ_between_steps_and_repeat_in_evaluations():
     model, x = made(), pictures(16)
     history = model.fit(x, epochs=3, batch_size=16, verbose=0).history["loss"]

@@ -10,6 +10,8 @@ import zoo
 
 from keras_ae import networks
 
+pytestmark = pytest.mark.formula
+
 SHAPES = [
     (784,),
     (28, 28, 1),
@@ -172,7 +174,6 @@ def test_an_mlp_without_hidden_layers_is_linear(batch_normalization):
     np.testing.assert_allclose(array(decoder(z)), z @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_layer_is_named_after_its_network(kind):
     options = {**SMALL[kind], **BLOCKS[kind], **CONSTANT, "activity_regularizer": "l1"}
@@ -188,7 +189,6 @@ def test_every_layer_is_named_after_its_network(kind):
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_have_the_same_paths_in_every_build(kind):
     def paths():
@@ -255,7 +255,6 @@ def test_batch_normalization_makes_biases_superfluous():
     np.testing.assert_allclose(features.std(axis=0), 1, atol=0.02)
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize("kind", NORMALISED)
 def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
     """A tenfold kernel then gives the same output: no kernel is left out, no bias is divided."""
@@ -307,7 +306,6 @@ def test_recurrent_cells_take_the_activation():
     assert np.abs(zoo.compute(encoder, x)).max() <= 1 < np.abs(zoo.compute(unbounded, x)).max()
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_initializer_is_used_for_every_kernel(kind):
     for model in pair(kind, kernel_initializer="ones"):
@@ -320,7 +318,6 @@ def test_an_initializer_object_gives_every_layer_its_own_weights():
     assert not np.array_equal(first, second)
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize(
     "regularizer, penalty",
     [
@@ -390,6 +387,7 @@ def test_padding_does_not_enter_the_batch_statistics(cell):
         np.testing.assert_allclose(array(masked_weight.value), array(weight.value), atol=1e-5)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_masks_hold_in_compiled_graphs_and_inside_another_model(cell):
     short, masked, x, padded = padded_case(cell)
@@ -464,7 +462,6 @@ def test_the_activity_penalty_does_not_overflow_in_half_precision():
     np.testing.assert_allclose(numbers(encoder.losses), [0.01 * 64 * 4000], rtol=1e-3)
 
 
-@pytest.mark.formula
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_are_rebuilt_from_their_configuration(kind):
     options = {**BLOCKS[kind], "kernel_regularizer": "l1_l2", "activity_regularizer": "l1"}

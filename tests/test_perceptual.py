@@ -10,6 +10,8 @@ from scipy.special import expit
 import keras_ae
 from keras_ae import likelihoods, losses
 
+pytestmark = pytest.mark.formula
+
 WIDTH = 6
 
 

@@ -11,6 +11,8 @@ from keras import ops
 from keras_ae import layers
 from keras_ae.layers import quantizers
 
+pytestmark = pytest.mark.formula
+
 RNG = np.random.default_rng
 Z = RNG(0).normal(size=(6, 5, 3)).astype("float32")
 FLAT = Z.reshape(-1, 3)
@@ -159,6 +161,7 @@ def test_the_rotation_trick_where_there_is_no_direction():
 # ------------------------------------------------------------------ codebooks that follow
 
 
+@pytest.mark.every_backend
 def test_the_codebook_is_k_means_running_mean():
     """On fixed assignments: (start / K + sum over batches) / (1 / K + sum), each faded."""
     decay, centres = 0.8, np.array([[5.0, 0.0], [-5.0, 0.0]], "float32")
@@ -228,6 +231,7 @@ def test_the_first_batch_places_the_codebook(learning):
     np.testing.assert_allclose(arrays(layer.codebook())[order], means, atol=0.2)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("learning", ["ema", "gradient"])
 def test_dead_codes_restart_at_vectors_of_the_batch(learning):
     far = np.array([[0.0, 0.0], [100.0, 100.0], [200.0, 0.0]], "float32")
@@ -412,6 +416,7 @@ LAYERS = [
 ]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_they_come_back_from_configuration_and_in_graphs(layer):
     again = built(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)))

@@ -10,6 +10,8 @@ from scipy.special import expit
 import keras_ae
 from keras_ae import networks
 
+pytestmark = pytest.mark.formula
+
 SHAPE = (5, 2)
 PADDING = -1.0
 
@@ -178,6 +180,7 @@ def test_a_series_is_a_sequence_of_one_feature():
         np.testing.assert_allclose(losses(flat, x[..., 0], training), expected, rtol=1e-4)
 
 
+@pytest.mark.every_backend
 def test_an_lstm_is_taught_saved_and_sampled_from(tmp_path):
     """What of the contract the zoo's GRU does not show."""
     x = sequences(32)

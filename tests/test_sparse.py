@@ -12,6 +12,8 @@ from keras_ae import sparsity
 from keras_ae.layers.dictionary import DataScale, FeatureDensity
 from keras_ae.seeds import RunSeed
 
+pytestmark = pytest.mark.formula
+
 WIDTH, FEATURES = 6, 12
 QUIET = {"verbose": 0, "return_dict": True}
 dictionaries = pytest.mark.parametrize("name", zoo.DICTIONARIES)
@@ -478,6 +480,7 @@ def test_k_is_at_most_all():
 # ------------------------------------------------------------------ dead features, figures, samples
 
 
+@pytest.mark.every_backend
 @dictionaries
 def test_resampling_revives_dead_features(name):
     """On data of few directions, which the features left to the others do not see."""
@@ -592,6 +595,7 @@ def functional():
     return keras.Model(x, layers.Dense(2, name="last")(h))
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("layer", ["hidden", "normal", "last"])
 def test_activations_are_those_of_the_model_cut_there(layer):
     model, x = functional(), data(50)
@@ -648,6 +652,7 @@ def test_a_model_of_several_inputs():
     np.testing.assert_allclose(inner.array(), np.hstack([x["a"], x["b"]]), atol=1e-6)
 
 
+@pytest.mark.every_backend
 def test_a_dictionary_trains_on_inner_activations_as_on_their_array():
     model, x = functional(), data(64)
     inner = keras_ae.activations(model, "hidden", x, batch_size=16)

@@ -12,6 +12,8 @@ from scipy.stats import norm
 
 import keras_ae
 
+pytestmark = pytest.mark.formula
+
 WIDTH = 6
 QUIET = {"verbose": 0, "return_dict": True}
 
@@ -89,6 +91,7 @@ SWITCHED_OFF = {
 }
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", SWITCHED_OFF)
 def test_switched_off_it_is_a_vae(name):
     given, divergence = SWITCHED_OFF[name]
@@ -363,6 +366,7 @@ def test_codes_come_from_every_component():
     assert np.trapezoid(density, grid[:, 0]) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.every_backend
 def test_pseudo_inputs_are_learned_and_stay_in_range():
     model = zoo.compiled("VampVAE", keras.optimizers.Adam(0.3))
     model.set_pseudo_inputs(zoo.data(4))
@@ -377,6 +381,7 @@ def test_pseudo_inputs_are_learned_and_stay_in_range():
 # ------------------------------------------------------------------ robustness
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_no_loss_leaves_the_numbers(name):
     """200 steps at ten times the usual rate on pictures that are all alike."""

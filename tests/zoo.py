@@ -18,7 +18,7 @@ SMALL = {
     "DenoisingAE": dict,
     "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
     "ContractiveAE": lambda: {"weight": 0.01},
-    "UNetAE": lambda: {"unet_options": {"filters": (4, 4)}},
+    "UNetAE": lambda: {"unet_options": {"filters": (4, 4), "activation": "tanh"}},
     "RecurrentAE": lambda: {"reverse": True, "teacher_forcing": True, "mask_value": -1.0},
     "MaskedAE": lambda: {
         "patch_size": 2,
@@ -171,12 +171,12 @@ def trained(name):
     Its `history` is that of its training, with validation, and `before` what came before it.
     """
     # The game of VAEGAN's three players swings at the others' rate.
-    model = compiled(name, keras.optimizers.Adam(0.001 if name == "VAEGAN" else 0.01))
+    model = compiled(name, keras.optimizers.Adam(0.001 if name == "VAEGAN" else 0.02))
     # In batches as in all later steps: JAX compiles each shape anew.
     options = {"batch_size": 16, "verbose": 0, "return_dict": True}
     object.__setattr__(model, "before", model.evaluate(data(), **options))
     # One long epoch: each begins with a pause.
-    model.fit(np.tile(data(), (60, 1)), batch_size=16, verbose=0, validation_data=data())
+    model.fit(np.tile(data(), (24, 1)), batch_size=16, verbose=0, validation_data=data())
     if name in DISCRETE:
         model.fit_prior(data(), epochs=2, batch_size=16, verbose=0)
     return model
