@@ -185,7 +185,7 @@ def likelihood(epochs=20, seed=0, models=tuple(LIKELIHOOD_MODELS)):
 DISENTANGLED_MODELS = {
     "VAE": {},
     "BetaTCVAE": {"beta": 6.0},
-    "FactorVAE": {"gamma": 20.0},
+    "FactorVAE": {"gamma": 40.0},
 }
 SPRITES = {"train": 40_000, "test": 10_000}
 
