@@ -302,6 +302,8 @@ def test_compiled_by_xla_it_trains(name):
 
 @every_model
 def test_mixed_precision(name):
+    if BACKEND == "jax" and name == "MaskedAE":
+        pytest.skip("JAX's attention takes no float16 on a CPU")
     if BACKEND == "jax" and name not in zoo.FOUNDATION:
         pytest.skip("what a model mixes up TensorFlow refuses; JAX casts it and takes long")
     check_precision(name, "mixed_float16")
