@@ -304,7 +304,7 @@ def test_compiled_by_xla_it_trains(name):
 def test_mixed_precision(name):
     if BACKEND == "jax" and name == "MaskedAE":
         pytest.skip("JAX's attention takes no float16 on a CPU")
-    if BACKEND == "jax" and name not in zoo.FOUNDATION:
+    if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("what a model mixes up TensorFlow refuses; JAX casts it and takes long")
     check_precision(name, "mixed_float16")
 
@@ -369,7 +369,7 @@ def test_learning_stays_inside_the_players(name):
     """
     cls = type(zoo.MODELS[name]())
     players = [None, *cls.players]
-    if BACKEND == "jax" and len(players) == 1 and name not in zoo.FOUNDATION:
+    if BACKEND == "jax" and len(players) == 1 and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("there is one player, as in the foundation's models, and JAX takes long")
     for silenced in players:
 

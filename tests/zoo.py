@@ -98,8 +98,8 @@ MODELS = {name: functools.partial(make, name) for name in SMALL}
 # these alone: with all of them a run would take an hour.
 FOUNDATION = ["AE", "DenoisingAE", "VAE", "BetaVAE", "FactorVAE"]
 WHOLE_ZOO = os.environ.get("WHOLE_ZOO") == "1"
-if WHOLE_ZOO:
-    FOUNDATION = list(MODELS)
+# For which JAX and torch leave nothing out.
+TRIED_EVERYWHERE = list(MODELS) if WHOLE_ZOO else FOUNDATION
 WITH_NETWORKS = [name for name in MODELS if name not in DICTIONARIES]
 VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
 
@@ -241,7 +241,7 @@ def overrides(name, *methods):
 
     The foundation's models are tried with everything.
     """
-    if name in FOUNDATION:
+    if name in TRIED_EVERYWHERE:
         return True
     inherited = {*keras_ae.AE.__mro__, *keras_ae.VAE.__mro__}
     own = [cls for cls in getattr(keras_ae, name).__mro__ if cls not in inherited]
