@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import keras_ae
-from keras_ae import cli, runs
+import keras_ae_cli
+from keras_ae import runs
 
 SMALL = ("--latent-dim", "2", "--epochs", "3", "--batch-size", "16")
 NETWORK = ("--set", 'network_options={"units": [8], "activation": "tanh"}')
@@ -24,7 +25,7 @@ MODEL = "model.keras" if keras.config.backend() == "torch" else "model"
 def command(*words):
     """The exit status of `keras-ae` with these words."""
     with pytest.raises(SystemExit) as ended:
-        cli.main([str(word) for word in words])
+        keras_ae_cli.main([str(word) for word in words])
     return ended.value.code or 0
 
 
@@ -165,7 +166,7 @@ def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
 def test_a_killed_run_ends_as_if_it_had_not_been(place):
     words = ["train", "VAE", "--data", place / "pairs.npz", "--output", place / "killed"]
     words = [str(word) for word in (*words, *SMALL, *NETWORK)]
-    code = f"from keras_ae import cli; cli.main({words!r})"
+    code = f"import keras_ae_cli; keras_ae_cli.main({words!r})"
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", _WAIT_AFTER_TWO_EPOCHS + code],
@@ -215,7 +216,7 @@ def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2, before_weights=True)
         with pytest.raises(Stopped):
-            cli.main(
+            keras_ae_cli.main(
                 [str(w) for w in ("train", "VAE", "--data", place / "pairs.npz", *SMALL, *NETWORK)]
                 + ["--output", str(place / "row")]
             )

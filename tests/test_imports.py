@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -17,8 +19,6 @@ ANYTHING = None
 # Part of the package (a file or a folder) -> the other parts that it may import.
 ARROWS = {
     "__init__": ANYTHING,
-    "__main__": ANYTHING,
-    "cli": ANYTHING,
     "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules"},
     "models": {
         "arguments",
@@ -139,11 +139,27 @@ def test_no_framework_is_loaded_before_it_is_needed(file):
     assert not found & FRAMEWORKS.keys()
 
 
+@pytest.mark.parametrize(
+    ("before", "code", "unwanted"),
+    [
+        ("import keras", "import keras_ae", {"matplotlib", "tensorflow_datasets", "typer"}),
+        ("", "import keras_ae_cli; keras_ae_cli.main(['train', '--help'])", {"keras", "numpy"}),
+    ],
+)
+def test_what_is_not_used_is_not_loaded(before, code, unwanted):
+    report = "atexit.register(lambda: print('loaded:', *set(sys.modules) - before))"
+    code = f"import atexit, sys\n{before}\nbefore = set(sys.modules)\n{report}\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.rpartition("loaded:")[2].split())
+    assert loaded & {"keras_ae", "keras_ae_cli"} and not loaded & unwanted
+
+
 def test_no_part_waits_for_itself():
     """Among the imports at the top of files there is no circle."""
     graph = {}
     for file in FILES:
-        if part_of(file) not in ("__init__", "__main__"):
+        if part_of(file) != "__init__":
             graph.setdefault(part_of(file), set()).update(parts_imported(top_of(file)))
     for part in graph:
         graph[part].discard(part)
@@ -183,4 +199,4 @@ def test_the_table_catches_an_arrow_that_is_not_in_it():
     tree = ast.parse("def f():\n    from keras_ae.models.vae import VAE\n    import torch.nn\n")
     assert set(parts_imported(tree)) == {"models"}
     assert {module.split(".")[0] for module, _ in imports(tree)} == {"keras_ae", "torch"}
-    assert set(parts_imported(ast.parse("from keras_ae import losses, cli"))) == {"losses", "cli"}
+    assert set(parts_imported(ast.parse("from keras_ae import losses, runs"))) == {"losses", "runs"}

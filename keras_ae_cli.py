@@ -1,6 +1,6 @@
 """The command line: `keras-ae train VAE`, and what to do with the result.
 
-Nothing heavy is imported before a command runs, so that `--help` answers at once.
+Beside the package and not in it, whose import is Keras' as well: `--help` answers at once.
 """
 
 import importlib
