@@ -234,11 +234,7 @@ class Blocks(_Corruption):
         return ops.where(covered, ops.zeros_like(x), x)
 
     def _check_shape(self, shape):
-        if len(shape) != 4:
-            raise ValueError(
-                f"Blocks: x has shape {shape}, but blocks are cut out of images, of shape "
-                "(batch, height, width, channels); give such a tensor, or use Masking."
-            )
+        _check_images(self, shape)
         if any(length is not None and length < self.size for length in shape[1:3]):
             raise ValueError(
                 f"Blocks: size={self.size} does not fit into x of shape {shape}; give a size of "
@@ -252,12 +248,94 @@ class Blocks(_Corruption):
         return ops.logical_and(positions >= starts, positions < starts + self.size)
 
 
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class Affine(_Corruption):
+    """Shifts, turns, scales and shears every image, each by amounts of its own.
+
+    A model that puts the image back learns codes that say little of its place and pose. Amounts are
+    uniform between minus and plus the argument; what comes from outside the image is 0, and values
+    between pixels are interpolated bilinearly. TensorFlow has no XLA program for it: leave
+    `jit_compile` at Keras' default there.
+
+    Source: Sundermeyer et al., Augmented Autoencoders, section 3.3, arXiv:1902.01275.
+
+    Args:
+        shift: Largest shift along each axis as a share of the image's height or width, at least 0.
+            Default 0.1.
+        rotation: Largest angle in radians, at least 0. Default 0.3.
+        scale: Logarithm of the largest factor of size, and of what the smallest divides by; at
+            least 0. Default 0.2.
+        shear: Largest shift of a row for each row that it lies off the centre, at least 0.
+            Default 0.2.
+
+    Raises:
+        ValueError: An argument is not such a number.
+
+    Example:
+        >>> import numpy as np
+        >>> Affine(rotation=0.5)(np.ones((4, 8, 8, 1), "float32"), seed=0).shape == (4, 8, 8, 1)
+        True
+    """
+
+    shift: float = 0.1
+    rotation: float = 0.3
+    scale: float = 0.2
+    shear: float = 0.2
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not _is_finite_number(value) or value < 0.0:
+                raise ValueError(
+                    f"Affine: {field.name}={value!r} is not a number of at least 0; give one, such "
+                    f"as {field.default}."
+                )
+            object.__setattr__(self, field.name, float(value))
+
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Floating-point tensor of shape (batch, height, width, channels).
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+
+        Raises:
+            ValueError: x is not a batch of images, or not floating-point.
+        """
+        x = ops.convert_to_tensor(x)
+        dtype = _float_dtype(self, x)
+        _check_images(self, tuple(x.shape))
+        batch, height, width, _ = ops.shape(x)
+        height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+        # One draw for all: several from the same integer seed would be equal.
+        uniform = keras.random.uniform((5, batch), -1.0, 1.0, dtype="float32", seed=seed)
+        angle, factor = self.rotation * uniform[0], ops.exp(self.scale * uniform[1])
+        cosine, sine = factor * ops.cos(angle), factor * ops.sin(angle)
+        # Of a pixel of the result, seen from the centre, the place that it is read from.
+        from_rows = self.shear * uniform[2] * cosine - sine
+        rows_from_rows = self.shear * uniform[2] * sine + cosine
+        middle, centre = 0.5 * (height - 1.0), 0.5 * (width - 1.0)
+        column = centre - cosine * centre - from_rows * middle + self.shift * width * uniform[3]
+        row = middle - sine * centre - rows_from_rows * middle + self.shift * height * uniform[4]
+        zero = ops.zeros_like(angle)
+        rows = [cosine, from_rows, column, sine, rows_from_rows, row, zero, zero]
+        moved = ops.image.affine_transform(
+            ops.cast(x, "float32"), ops.stack(rows, axis=1), data_format="channels_last"
+        )
+        return ops.cast(moved, dtype)
+
+
 _BY_NAME = {
     "gaussian": AdditiveGaussian,
     "masking": Masking,
     "salt_and_pepper": SaltAndPepper,
     "speckle": Speckle,
     "blocks": Blocks,
+    "affine": Affine,
 }
 
 
@@ -265,9 +343,9 @@ def get(identifier):
     """The corruption that a name stands for, or the callable itself.
 
     Args:
-        identifier: "gaussian", "masking", "salt_and_pepper", "speckle" or "blocks", with the
-            defaults of its class; an object of this module; or any callable of (x, seed) that
-            gives a tensor of x's shape and dtype.
+        identifier: "gaussian", "masking", "salt_and_pepper", "speckle", "blocks" or "affine",
+            with the defaults of its class; an object of this module; or any callable of (x, seed)
+            that gives a tensor of x's shape and dtype.
 
     Returns:
         A callable of (x, seed).
@@ -304,14 +382,27 @@ def _uniform(x, seed):
 def _values_and_noise(corruption, x, seed):
     """x and standard normal noise of its shape, both in float32, and the dtype of x."""
     x = ops.convert_to_tensor(x)
+    dtype = _float_dtype(corruption, x)
+    noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
+    return ops.cast(x, "float32"), noise, dtype
+
+
+def _float_dtype(corruption, x):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise ValueError(
-            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the noise; "
+            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold what comes out; "
             "give floating-point data, for images x.astype('float32') / 255."
         )
-    noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
-    return ops.cast(x, "float32"), noise, dtype
+    return dtype
+
+
+def _check_images(corruption, shape):
+    if len(shape) != 4:
+        raise ValueError(
+            f"{type(corruption).__name__}: x has shape {shape}, and images are needed, of shape "
+            "(batch, height, width, channels); give such a tensor, or use Masking."
+        )
 
 
 def _check_scale(corruption):

@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
 from keras_ae import corruptions
-from keras_ae.corruptions import AdditiveGaussian, Blocks, Masking, SaltAndPepper, Speckle
+from keras_ae.corruptions import AdditiveGaussian, Affine, Blocks, Masking, SaltAndPepper, Speckle
 
-ALL = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2), Blocks(3, 2)]
+ALL = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2)]
+ALL += [Blocks(3, 2), Affine()]  # Which take images alone.
 IMAGES = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 10, 3)).astype("float32")
 
 
@@ -71,7 +72,7 @@ def test_graphs_give_the_same_values(corruption, shape):
     assert np.allclose(numpy(compiled(corruption, shape)(x)), numpy(corruption(x, 7)), atol=1e-6)
 
 
-@pytest.mark.parametrize("corruption", ALL[:-1], ids=name_of)
+@pytest.mark.parametrize("corruption", ALL[:-2], ids=name_of)
 def test_any_rank_is_taken(corruption):
     for x in (IMAGES[0, 0, 0], IMAGES[0]):
         assert tuple(corruption(x, 0).shape) == x.shape
@@ -101,7 +102,8 @@ def test_speckle_multiplies():
 
 
 @pytest.mark.parametrize(
-    "corruption", [AdditiveGaussian(0.0), Speckle(0), Masking(0), SaltAndPepper(0)]
+    "corruption",
+    [AdditiveGaussian(0.0), Speckle(0), Masking(0), SaltAndPepper(0), Affine(0, 0, 0, 0)],
 )
 def test_nothing_changes_at_zero(corruption):
     assert np.array_equal(numpy(corruption(IMAGES, 0)), IMAGES)
@@ -170,10 +172,56 @@ def test_a_block_may_fill_the_image():
     assert not numpy(Blocks(size=5)(np.ones((2, 5, 5, 1), "float32"), 0)).any()
 
 
+@pytest.mark.parametrize("make", [Blocks, Affine])
 @pytest.mark.parametrize("shape", [(4, 9), (4, 9, 9), (4, 9, 9, 9, 1)])
-def test_blocks_take_images_only(shape):
-    with pytest.raises(ValueError, match=r"Blocks: x has shape \(4, 9.* use Masking"):
-        Blocks(3)(np.ones(shape, "float32"), 0)
+def test_what_needs_images_takes_nothing_else(make, shape):
+    with pytest.raises(ValueError, match=rf"{make.__name__}: x has shape \(4, 9.* use Masking"):
+        make()(np.ones(shape, "float32"), 0)
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [Affine(0.3, 0, 0, 0), Affine(0, 2.0, 0, 0), Affine(0, 0, 0.5, 0), Affine(0, 0, 0, 0.5)]
+    + [Affine(0.2, 1.0, 0.3, 0.4)],
+    ids=["shift", "rotation", "scale", "shear", "all"],
+)
+def test_affine_moves_pixels_as_scipy_does(affine):
+    moved = numpy(affine(IMAGES, 3))
+    draws = numpy(keras.random.uniform((5, len(IMAGES)), -1.0, 1.0, seed=3)).astype(float)
+    centre = 0.5 * (np.array(IMAGES.shape[1:3]) - 1)
+    for image, found, (turn, size, lean, right, down) in zip(IMAGES, moved, draws.T, strict=True):
+        angle = affine.rotation * turn
+        # Of rows and columns, in this order.
+        rotation = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        matrix = (
+            np.exp(affine.scale * size) * np.array(rotation) @ [[1, 0], [affine.shear * lean, 1]]
+        )
+        shift = affine.shift * np.array([down * IMAGES.shape[1], right * IMAGES.shape[2]])
+        for channel in range(3):
+            expected = ndimage.affine_transform(
+                image[..., channel].astype(float),
+                matrix,
+                centre - matrix @ centre + shift,
+                order=1,
+                mode="grid-constant",
+            )
+            np.testing.assert_allclose(found[..., channel], expected, atol=1e-4)
+
+
+def test_shifts_are_uniform():
+    dot = np.zeros((3000, 21, 21, 1), "float32")
+    dot[:, 10, 10] = 1.0
+    moved = numpy(Affine(0.25, 0, 0, 0)(dot, 0))[..., 0]
+    for axis in (1, 2):
+        places = (moved.sum(3 - axis) @ np.arange(21) - 10) / 21
+        assert stats.kstest(places, stats.uniform(-0.25, 0.5).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["shift", "rotation", "scale", "shear"])
+@pytest.mark.parametrize("value", [-0.1, float("nan"), "0.3", None, True])
+def test_bad_amounts_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"Affine: {name}={value!r} is not a number"):
+        Affine(**{name: value})
 
 
 def test_blocks_larger_than_the_image_are_refused():
@@ -181,10 +229,10 @@ def test_blocks_larger_than_the_image_are_refused():
         Blocks(7)(np.ones((4, 9, 6, 1), "float32"), 0)
 
 
-@pytest.mark.parametrize("make", [AdditiveGaussian, Speckle])
+@pytest.mark.parametrize("make", [AdditiveGaussian, Speckle, Affine])
 def test_noise_on_integers_is_refused(make):
     with pytest.raises(ValueError, match=f"{make.__name__}: x has dtype uint8"):
-        make()(np.ones((2, 3), "uint8"), 0)
+        make()(np.ones((2, 3, 3, 1), "uint8"), 0)
 
 
 @pytest.mark.parametrize("make", [AdditiveGaussian, Speckle])

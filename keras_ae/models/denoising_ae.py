@@ -12,8 +12,9 @@ class DenoisingAE(AE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"`, `"speckle"`, `"blocks"`, an
-            object of `keras_ae.corruptions`, or any function of (x, seed). Defaults to "gaussian".
+        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"`, `"speckle"`, `"blocks"`,
+            `"affine"`, an object of `keras_ae.corruptions`, or any function of (x, seed). Defaults
+            to "gaussian".
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:
