@@ -16,9 +16,11 @@ import keras_ae
 from keras_ae import corruptions, datasets
 
 CROSS_ENTROPY = {"reconstruction_loss": "binary_crossentropy"}
+AFFINE = corruptions.Affine(shift=1 / 7, rotation=0.5, scale=0.3, shear=0.3)
 CODED_MODELS = {
     "AE": CROSS_ENTROPY,
     "DenoisingAE": CROSS_ENTROPY | {"corruption": corruptions.Masking(0.5)},
+    "DenoisingAE-affine": CROSS_ENTROPY | {"corruption": AFFINE},
     "ContractiveAE": CROSS_ENTROPY | {"weight": 1.0, "num_probes": 1},
     "SparseAE": CROSS_ENTROPY | {"target": 0.1, "weight": 10.0},
     "VAE": {},
@@ -55,7 +57,8 @@ def codes(epochs=10, seed=0, models=("pixels", "PCA", *CODED_MODELS)):
     for name in models:
         start = time.perf_counter()
         if name in CODED_MODELS:
-            model = getattr(keras_ae, name)(64, seed=seed, **CODED_MODELS[name])
+            class_name = name.partition("-")[0]
+            model = getattr(keras_ae, class_name)(64, seed=seed, **CODED_MODELS[name])
             model.compile(keras.optimizers.Adam(1e-3))
             model.fit(train, batch_size=128, epochs=epochs, verbose=0)
             features = [model.encode(x, verbose=0) for x in (train, test)]
