@@ -108,6 +108,7 @@ def train(
             "May be repeated.",
         ),
     ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that share every step.")] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped, to the same bits.")
     ] = False,
@@ -124,16 +125,20 @@ def train(
         if name in arguments:
             raise ValueError(f"--set {setting}: {name} is given twice.")
         arguments[name] = runs.parsed(value)
-    run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments)
+    run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments, workers)
     folder = output or run.folder()
+    if runs.needs_launch(run):
+        runs.launch(run, folder, resume)
+        return
     try:
         # A bar redraws its line, which a log file cannot.
-        runs.train(run, folder, resume, verbose=1 if sys.stdout.isatty() else 2)
+        written = runs.train(run, folder, resume, verbose=1 if sys.stdout.isatty() else 2)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():
             typer.echo(f"\nStopped. Go on with: {runs.resume_command(folder)}", err=True)
         raise
-    typer.echo(_summary(runs, folder))
+    if written:
+        typer.echo(_summary(runs, folder))
 
 
 @app.command(epilog="Example: keras-ae evaluate runs/vae_digits")

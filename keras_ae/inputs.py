@@ -25,13 +25,15 @@ class ArrayBatches(DataAdapter):
         seed: Integer of the order.
         steps_per_epoch: Batches of an epoch. The next epoch goes on where the last one ended.
             Defaults to one pass over the data.
+        divisor: What the length of every batch is a multiple of, a divisor of the batch size. The
+            last examples of a pass are left out for it. Defaults to 1.
     """
 
-    def __init__(self, arrays, batch_size, shuffle=False, seed=0, steps_per_epoch=None):
+    def __init__(self, arrays, batch_size, shuffle=False, seed=0, steps_per_epoch=None, divisor=1):
         self.arrays, self._batch_size = arrays, batch_size
         self.shuffle, self.seed = shuffle, seed
         self.epoch = 0
-        self.num_examples = len(arrays[0])
+        self.num_examples = len(arrays[0]) // divisor * divisor
         self.batches_per_pass = math.ceil(self.num_examples / batch_size)
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
 
@@ -47,7 +49,8 @@ class ArrayBatches(DataAdapter):
         """The order of the examples in the pass of that number, an array of indices."""
         if not self.shuffle:
             return np.arange(self.num_examples)
-        return np.random.default_rng((self.seed, number)).permutation(self.num_examples)
+        order = np.random.default_rng((self.seed, number)).permutation(len(self.arrays[0]))
+        return order[: self.num_examples]
 
     def index_batches(self):
         """The indices of each batch of the current epoch."""
@@ -68,7 +71,16 @@ class ArrayBatches(DataAdapter):
     def get_numpy_iterator(self):
         return (self.take(indices) for indices in self.index_batches())
 
-    get_jax_iterator = get_numpy_iterator
+    def get_jax_iterator(self):
+        """The batches, or of each the part that this process has under `keras.distribution`."""
+        distribution = keras.distribution.distribution()
+        if distribution is None or not distribution.auto_shard_dataset:
+            return self.get_numpy_iterator()
+        parts = min(distribution.num_processes, distribution.num_model_replicas)
+        return (
+            tuple(np.array_split(array, parts)[distribution.data_shard_id] for array in batch)
+            for batch in self.get_numpy_iterator()
+        )
 
     def get_torch_dataloader(self):
         return (
@@ -157,16 +169,13 @@ def as_array(data, name):
     return array
 
 
-def check_one_process(name):
-    """Raise where several processes train together and each would read the whole array."""
+def devices_of_a_batch():
+    """How many devices share a batch of this process' arrays under `keras.distribution`."""
     distribution = keras.distribution.distribution()
-    several = getattr(distribution, "_is_multi_process", False)
-    if several and getattr(distribution, "auto_shard_dataset", False):
-        raise ValueError(
-            f"{name} is an array, which every one of the processes would read whole. Pass a "
-            "tf.data.Dataset of batches, which is divided among them, or give each process its own "
-            "part of the array and set auto_shard_dataset=False in the distribution."
-        )
+    if distribution is None:
+        return 1
+    devices = distribution.num_model_replicas
+    return devices if distribution.auto_shard_dataset else devices // distribution.num_processes
 
 
 def check_shape(array, shape, name, model):

@@ -116,7 +116,9 @@ class Loops(backend.TrainStep, keras.Model):
                 "image"; a `keras.utils.PyDataset`; or a generator of batches.
             y: Array of targets, or None to reconstruct x. Labels are an error.
             batch_size: Examples of a step, for arrays and for datasets of single examples.
-                Defaults to 32.
+                Defaults to 32. Where devices share it under `keras.distribution`, a multiple of
+                their number; so are all batches of arrays then, for which up to as many examples
+                less one are left out at the end of a pass.
             shuffle: Whether arrays are read in a new order every epoch. The order follows from
                 the model's seed and the epoch alone, so that a resumed run sees the same batches.
             class_weight: Refused: there are no classes. Use sample_weight.
@@ -187,7 +189,7 @@ class Loops(backend.TrainStep, keras.Model):
         """The mean losses over data, as `keras.Model.evaluate`: the same numbers every time.
 
         Args:
-            x, y, batch_size, sample_weight: As in `fit`.
+            x, y, batch_size, sample_weight: As in `fit`, also on several devices.
             verbose, steps, callbacks, return_dict: As in Keras.
 
         Returns:
@@ -215,7 +217,7 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the target's shape.
         """
-        batches = self._batches((x, None, None), batch_size, False, steps)
+        batches = self._batches((x, None, None), batch_size, False, steps, divided=False)
         steps = _remaining_steps(batches, steps)
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
@@ -256,18 +258,28 @@ class Loops(backend.TrainStep, keras.Model):
         weights = inputs.check_sample_weight(sample_weight, len(x))
         return (x, x if y is None else y, weights)
 
-    def _batches(self, parts, batch_size, shuffle, steps, name="x"):
-        """What Keras' loops iterate over, checked, with the model built for it."""
+    def _batches(self, parts, batch_size, shuffle, steps, name="x", divided=True):
+        """What Keras' loops iterate over, checked, with the model built for it.
+
+        Where several devices share the batches of arrays, each gets as many examples as any other,
+        and the last ones of a pass are left out for it unless `divided` is False.
+        """
         x, y, sample_weight = parts
         if isinstance(x, inputs.ArrayBatches):
             return x
         if inputs.is_array(x):
-            inputs.check_one_process(name)
             arrays = self.check_batch(x, y, sample_weight, name)
             size = 32 if batch_size is None else batch_size
             if not isinstance(size, (int, np.integer)) or size < 1:
                 raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
-            return inputs.ArrayBatches(arrays, int(size), shuffle, self.order_seed(), steps)
+            devices = inputs.devices_of_a_batch() if divided else 1
+            if size % devices or len(arrays[0]) < devices:
+                raise ValueError(
+                    f"{devices} devices share a batch of batch_size={size} from {len(arrays[0])} "
+                    f"examples of {name}. Pass a multiple of {devices}, and as many examples."
+                )
+            order = self.order_seed()
+            return inputs.ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
         if y is not None or sample_weight is not None:
             raise ValueError(
                 f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "

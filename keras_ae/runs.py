@@ -12,11 +12,13 @@ import pathlib
 import re
 import shlex
 import shutil
+import sys
+import tempfile
 
 import keras
 import numpy as np
 
-from keras_ae import autoencoder, datasets, models, plots
+from keras_ae import autoencoder, datasets, models, plots, workers
 from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
 
 CONTENTS = {
@@ -50,6 +52,7 @@ class Settings:
         seed: Integer from which weights, noise and order follow. Defaults to 0.
         arguments: Dictionary of the constructor's arguments as JSON holds them: a Keras object is
             a dictionary with its "class_name" and "config". Defaults to none.
+        workers: Processes that share every step. Defaults to 1.
 
     Raises:
         ValueError: If a number is out of range.
@@ -62,9 +65,10 @@ class Settings:
     learning_rate: float = 1e-3
     seed: int = 0
     arguments: dict = dataclasses.field(default_factory=dict)
+    workers: int = 1
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
         if not 0 < self.learning_rate < math.inf:
@@ -82,6 +86,8 @@ class Settings:
                 words += ["--latent-dim", str(value)]
                 continue
             words += ["--set", f"{name}={value if _plain(value) else json.dumps(value)}"]
+        if self.workers > 1:
+            words += ["--workers", str(self.workers)]
         if folder not in (None, self.folder()):
             words += ["--output", str(folder)]
         return shlex.join(words)
@@ -221,6 +227,35 @@ def _ordered_epochs(dataset, settings, first_epoch):
 # ---------------------------------------------------------------------- training
 
 
+def needs_launch(settings):
+    """Whether the run's workers are still to be started: no cluster has started this process."""
+    return settings.workers > 1 and workers.count() == 1
+
+
+def launch(settings, folder=None, resume=False):
+    """Train in as many processes on this machine as the settings have workers.
+
+    Each of them runs `train`; what the first one prints is seen.
+
+    Args:
+        settings, folder, resume: As of `train`.
+
+    Raises:
+        FileExistsError, FileNotFoundError, ValueError: As of `train`.
+        RuntimeError: If one of them was killed or failed. The run can be resumed.
+    """
+    folder = pathlib.Path(folder or settings.folder())
+    make_model(settings)
+    _check_folder(folder, settings, resume)
+    words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
+    try:
+        workers.launch([sys.executable, "-m", "keras_ae_cli", *words], settings.workers)
+    except RuntimeError as error:
+        if not (folder / "run.json").exists():
+            raise
+        raise RuntimeError(f"{error} Go on with: {resume_command(folder)}") from None
+
+
 def train(settings, folder=None, resume=False, verbose=1):
     """Train a model and fill a run folder.
 
@@ -234,7 +269,7 @@ def train(settings, folder=None, resume=False, verbose=1):
         verbose: As of `fit`: 0 silent, 1 a progress bar, 2 a line for every epoch.
 
     Returns:
-        `pathlib.Path` of the folder.
+        `pathlib.Path` of the folder; None in all workers but the first, which alone writes to it.
 
     Raises:
         FileExistsError: If there is something in the folder, and resume is False.
@@ -251,10 +286,32 @@ def train(settings, folder=None, resume=False, verbose=1):
     True
     """
     folder = pathlib.Path(folder or settings.folder())
-    model = make_model(settings)
-    _check_folder(folder, settings, resume)
+    if workers.count() != settings.workers:
+        raise ValueError(
+            f"workers={settings.workers}, but this process was started as one of "
+            f"{workers.count()}. Pass --workers {workers.count()}."
+        )
+    worker, scope = workers.join()
+    with scope():
+        model = make_model(settings)
+        if worker == 0:
+            _check_folder(folder, settings, resume)
+        if not is_complete(folder):
+            data = _Data(settings, model)
+            if worker == 0 and not resume:
+                folder.mkdir(parents=True, exist_ok=True)
+                _write_json(folder / "run.json", _stored(settings))
+            _fit(model, data, settings, folder, worker, 0 if worker else verbose)
+    if worker:
+        return None
     if not is_complete(folder):
-        _train_and_finish(model, settings, folder, resume, verbose)
+        if settings.workers > 1:  # From here on alone, with a model that nobody shares.
+            model = make_model(settings)
+            data.check(model)
+            _Checkpoint(folder, folder).restore(model)
+        if hasattr(model, "fit_prior"):
+            model.fit_prior(first_of(data.x, PRIOR_EXAMPLES), verbose=verbose)
+        _finish(model, data, settings, folder)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return folder
 
@@ -264,18 +321,19 @@ def is_complete(folder):
     return (folder / "metrics.json").exists()
 
 
-def _train_and_finish(model, settings, folder, resume, verbose):
-    train_split, test_split = splits(settings.data)
-    x, x_test = examples(settings.data, train_split), examples(settings.data, test_split)
-    # Whatever is wrong with the data is said before anything is written.
-    model.check_batch(x if isinstance(x, np.ndarray) else first_of(x, 1), None, None)
-    (folder / "checkpoint").mkdir(parents=True, exist_ok=True)
-    if not resume:
-        _write_json(folder / "run.json", _stored(settings))
-    _fit(model, x, x_test, settings, folder, verbose)
-    if hasattr(model, "fit_prior"):
-        model.fit_prior(first_of(x, PRIOR_EXAMPLES), verbose=verbose)
-    _finish(model, x_test, test_split, settings, folder)
+class _Data:
+    """The two splits of a run, which its model was built for."""
+
+    def __init__(self, settings, model):
+        train_split, self.test_split = splits(settings.data)
+        self.x = examples(settings.data, train_split)
+        self.x_test = examples(settings.data, self.test_split)
+        self.check(model)
+
+    def check(self, model):
+        """Raise for whatever is wrong with the data, before anything is written."""
+        x = self.x if isinstance(self.x, np.ndarray) else first_of(self.x, 1)
+        model.check_batch(x, None, None)
 
 
 def _check_folder(folder, settings, resume):
@@ -291,7 +349,7 @@ def _check_folder(folder, settings, resume):
             f"--resume: there is no run in {folder}. Leave --resume out to start one, or pass the "
             "--output that it was started with."
         )
-    before = json.loads((folder / "run.json").read_text())
+    before = {"workers": 1, **json.loads((folder / "run.json").read_text())}
     now = _stored(settings)
     different = [
         f"{name}={before.get(name)!r}, not {now.get(name)!r}"
@@ -318,26 +376,30 @@ def _stored(settings):
     return json.loads(json.dumps(stored))
 
 
-def _fit(model, x, x_test, settings, folder, verbose):
-    checkpoint = _Checkpoint(folder)
-    first_epoch = checkpoint.restore(model)
-    if first_epoch == settings.epochs:
-        return
-    if isinstance(x, np.ndarray):
-        options = {"x": x, "batch_size": settings.batch_size}
-    else:
-        steps = math.ceil(int(x.cardinality()) / settings.batch_size)
-        options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
-    if not isinstance(x_test, np.ndarray):
-        x_test = x_test.batch(settings.batch_size)
-    model.fit(
-        **options,
-        epochs=settings.epochs,
-        initial_epoch=first_epoch,
-        validation_data=x_test,
-        callbacks=[checkpoint],
-        verbose=verbose,
-    )
+def _fit(model, data, settings, folder, worker, verbose):
+    x, x_test = data.x, data.x_test
+    with contextlib.ExitStack() as stack:
+        # All workers save, for some weights are summed over them when they are read.
+        own = stack.enter_context(tempfile.TemporaryDirectory()) if worker else folder
+        checkpoint = _Checkpoint(folder, pathlib.Path(own))
+        first_epoch = checkpoint.restore(model)
+        if first_epoch == settings.epochs:
+            return
+        if isinstance(x, np.ndarray):
+            options = {"x": x, "batch_size": settings.batch_size}
+        else:
+            steps = math.ceil(int(x.cardinality()) / settings.batch_size)
+            options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
+        if not isinstance(x_test, np.ndarray):
+            x_test = x_test.batch(settings.batch_size)
+        model.fit(
+            **options,
+            epochs=settings.epochs,
+            initial_epoch=first_epoch,
+            validation_data=x_test,
+            callbacks=[checkpoint],
+            verbose=verbose,
+        )
 
 
 class _Checkpoint(keras.callbacks.Callback):
@@ -347,9 +409,10 @@ class _Checkpoint(keras.callbacks.Callback):
     other: a kill between the two would resume with an epoch trained twice.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, own):
         super().__init__()
-        self.folder = folder
+        self.folder = folder  # That of the run, to read from.
+        self.own = own  # Where this process writes.
         self.rows = []
 
     def restore(self, model):
@@ -372,11 +435,12 @@ class _Checkpoint(keras.callbacks.Callback):
                 "--learning-rate, in another --output."
             )
         self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
-        with whole_file(self.folder / "history.csv") as path, path.open("w", newline="") as file:
+        with whole_file(self.own / "history.csv") as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.rows[-1])
             writer.writeheader()
             writer.writerows(self.rows)
-        path = self.folder / "checkpoint" / f"epoch_{epoch + 1:06}.keras"
+        path = self.own / "checkpoint" / f"epoch_{epoch + 1:06}.keras"
+        path.parent.mkdir(exist_ok=True)
         with whole_file(path) as partial:
             # Not save_weights: HDF5 crashes the process when it meets a full disk.
             self.model.save(partial)
@@ -439,10 +503,10 @@ def measure(model, data, split, x=None):
     return figures
 
 
-def _finish(model, x_test, test_split, settings, folder):
-    figures = measure(model, settings.data, test_split, x_test)
-    labels = first_labels(settings.data, test_split, TEST_EXAMPLES)
-    pictures = _pictures(model, first_of(x_test, TEST_EXAMPLES), labels, settings.seed)
+def _finish(model, data, settings, folder):
+    figures = measure(model, settings.data, data.test_split, data.x_test)
+    labels = first_labels(settings.data, data.test_split, TEST_EXAMPLES)
+    pictures = _pictures(model, first_of(data.x_test, TEST_EXAMPLES), labels, settings.seed)
     pictures["loss_curves.png"] = plots.loss_curves(read_history(folder))
     for name, picture in pictures.items():
         with whole_file(folder / name) as partial:

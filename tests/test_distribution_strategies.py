@@ -1,13 +1,11 @@
-"""`tf.distribute` over two processors of one machine, and over two processes.
+"""`tf.distribute` over two processors of one machine.
 
-A process of its own measures everything, for processors and workers are set up only before
-TensorFlow starts.
+A process of its own measures everything, for processors are set up only before TensorFlow starts.
 """
 
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 
@@ -172,21 +170,6 @@ def quantised(strategy):
     }
 
 
-def measure_worker():
-    """What one of several processes sees of a run that they share, as one line of JSON."""
-    import tensorflow as tf
-
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    facts = {"replicas": strategy.num_replicas_in_sync}
-    for name in ("AE", "FactorVAE"):
-        model = made_under(strategy, name)
-        history = model.fit(zoo.data(), epochs=2, validation_data=zoo.data(), **OPTIONS).history
-        evaluation = model.evaluate(zoo.data(), return_dict=True, **OPTIONS)
-        weights = [float(v.numpy().sum()) for v in model.trainable_variables]
-        facts[name] = {"history": history, "evaluation": evaluation, "weights": weights}
-    print(json.dumps(facts))
-
-
 # ------------------------------------------------------------------ what it must have found
 
 
@@ -195,26 +178,20 @@ def facts(tmp_path_factory):
     if keras.config.backend() != "tensorflow":
         pytest.skip("tf.distribute is TensorFlow's")
     folder = tmp_path_factory.mktemp("strategy")
-    facts = finished(started("t.measure(pathlib.Path(sys.argv[1]))", str(folder)))
-    assert facts["replicas"] == 2
-    return facts
-
-
-def started(call, *arguments, **environment):
-    path = os.pathsep.join([str(HERE.parent), str(HERE)])
-    return subprocess.Popen(
-        [sys.executable, "-c", f"import pathlib, sys, {__name__} as t\n{call}", *arguments],
-        env={**os.environ, "PYTHONPATH": path, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import {__name__} as t\nt.measure(t.pathlib.Path({str(folder)!r}))",
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        capture_output=True,
         text=True,
     )
-
-
-def finished(process):
-    output, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors[-3000:]
-    return json.loads(output.splitlines()[-1])
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads(done.stdout.splitlines()[-1])
+    assert facts["replicas"] == 2
+    return facts
 
 
 def test_two_replicas_learn_what_one_learns(facts):
@@ -292,42 +269,3 @@ def test_codes_start_and_restart_alike_on_both_replicas(facts):
     first, second = found["anchors"]
     assert first == second
     assert found["samples"] == [3, 6]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def workers(facts):
-    """The findings of two processes, after the other process has ended."""
-    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
-    processes = [
-        started(
-            "t.measure_worker()",
-            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
-        )
-        for index in range(2)
-    ]
-    return [finished(process) for process in processes]
-
-
-@pytest.mark.parametrize("name", ["AE", "FactorVAE"])
-def test_two_processes_train_one_model(name, workers):
-    first, second = (found[name] for found in workers)
-    assert workers[0]["replicas"] == 2
-    np.testing.assert_allclose(first["weights"], second["weights"], rtol=1e-6)
-    assert first["history"]["loss"][1] < first["history"]["loss"][0]
-    assert all(np.all(np.isfinite(values)) for values in first["history"].values())
-
-
-def test_two_processes_learn_what_one_learns(workers):
-    keras.utils.set_random_seed(0)
-    alone = zoo.compiled("AE", keras.optimizers.SGD(0.1))
-    alone.fit(zoo.data(), epochs=2, **OPTIONS)
-    weights = [v.numpy().sum() for v in alone.trainable_variables]
-    np.testing.assert_allclose(workers[0]["AE"]["weights"], weights, atol=1e-5)
-    evaluation = alone.evaluate(zoo.data(), return_dict=True, **OPTIONS)
-    assert workers[0]["AE"]["evaluation"] == pytest.approx(evaluation, abs=1e-5)

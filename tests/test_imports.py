@@ -19,7 +19,8 @@ ANYTHING = None
 # Part of the package (a file or a folder) -> the other parts that it may import.
 ARROWS = {
     "__init__": ANYTHING,
-    "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules"},
+    "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules", "workers"},
+    "workers": {"backend"},
     "models": {
         "arguments",
         "autoencoder",

@@ -60,11 +60,6 @@ PRIVATE = {
         "backend/tensorflow.py: steps_at_once",
         "several steps in one call do not work under a strategy",
     ),
-    "_is_multi_process": (
-        lambda: keras.distribution.DataParallel(devices=["cpu:0"]),
-        "inputs.py: check_one_process",
-        "says whether several processes share the training",
-    ),
 }
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {"keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches"}

@@ -1,6 +1,7 @@
 """JAX: one forward pass a step, and one pullback per player."""
 
 import contextlib
+import os
 
 import jax
 import keras
@@ -111,3 +112,29 @@ def building_scope(model):
 def replica_index():
     """JAX runs one program over all devices: there are no replicas to tell apart."""
     return None
+
+
+def worker_environment(addresses, index):
+    """The variables that make a process worker `index` of those at these addresses."""
+    names = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
+    values = (",".join(addresses), str(len(addresses)), str(index))
+    return {f"KERAS_DISTRIBUTION_{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def worker_count():
+    """How many processes this one was started to train with, itself included."""
+    return int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+
+
+def join_workers():
+    """Its number among the workers, and the scope of what they share."""
+    keras.distribution.initialize()
+
+    @contextlib.contextmanager
+    def scope():
+        with keras.distribution.DataParallel().scope():
+            yield
+        # Here, where all of them are: at its exit a process would wait for the slowest.
+        jax.distributed.shutdown()
+
+    return jax.process_index(), scope

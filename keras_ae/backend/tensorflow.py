@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import json
+import os
 
 import keras
 import numpy as np
@@ -199,3 +201,23 @@ def replica_index():
     if context is None or context.num_replicas_in_sync == 1:
         return None
     return context.replica_id_in_sync_group
+
+
+def worker_environment(addresses, index):
+    """The variables that make a process worker `index` of those at these addresses."""
+    task = {"type": "worker", "index": index}
+    return {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
+
+
+def worker_count():
+    """How many processes this one was started to train with, itself included."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return max(1, len(cluster.get("chief", [])) + len(cluster.get("worker", [])))
+
+
+def join_workers():
+    """Its number among the workers, and the scope of what they share."""
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    task, chiefs = strategy.cluster_resolver, strategy.cluster_resolver.cluster_spec().as_dict()
+    is_chief = task.task_type == "chief"
+    return 0 if is_chief else task.task_id + len(chiefs.get("chief", [])), strategy.scope

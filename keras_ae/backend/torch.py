@@ -81,3 +81,19 @@ def building_scope(model):
 def replica_index():
     """A torch process holds one copy of the model."""
     return None
+
+
+def worker_environment(addresses, index):
+    raise NotImplementedError(
+        "several workers train one model with TensorFlow or JAX, for Keras divides no batch with "
+        "torch. Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax."
+    )
+
+
+def worker_count():
+    """A process is always alone."""
+    return 1
+
+
+def join_workers():
+    return 0, contextlib.nullcontext

@@ -1,0 +1,237 @@
+"""One model trained by two processes, started here as `keras-ae train --workers 2` starts them."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+from keras_ae import inputs, runs, workers
+
+BACKEND = keras.config.backend()
+HERE = pathlib.Path(__file__).resolve().parent
+OPTIONS = {"batch_size": 16, "verbose": 0}
+MODELS = {
+    "AE": {},
+    "FactorVAE": {},
+    # The vectors that it starts from are another draw on two replicas.
+    "VQVAE": {"k_means_start": False, "restart_below": 0.0, "decay": 0.8},
+}
+pytestmark = pytest.mark.xdist_group("workers")
+several = pytest.mark.skipif(BACKEND == "torch", reason="Keras divides no batch with torch")
+
+
+# ------------------------------------------------------------------ one model, two processes
+
+
+def measured(name):
+    """What a process sees of a model's training, whether it shares it or not."""
+    keras.utils.set_random_seed(0)
+    model = zoo.compiled(name, keras.optimizers.SGD(0.1), **MODELS[name])
+    history = model.fit(zoo.data(50), epochs=2, validation_data=zoo.data(), **OPTIONS).history
+    evaluation = model.evaluate(zoo.data(), return_dict=True, **OPTIONS)
+    return {
+        "history": history,
+        "evaluation": evaluation,
+        "weights": [v.numpy().tolist() for v in model.trainable_variables],
+        "noise": noise(model),
+    }
+
+
+def noise(model):
+    """A draw of this process' own replica, where each has its own."""
+    if BACKEND != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    def draw():
+        return keras.random.normal((3,), seed=model.seed_generator)
+
+    return tf.distribute.get_strategy().run(draw).numpy().tolist()
+
+
+def measure(folder):
+    worker, scope = workers.join()
+    with scope():
+        facts = {name: measured(name) for name in MODELS}
+    (pathlib.Path(folder) / f"{worker}.json").write_text(json.dumps(facts))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """The findings of two processes, and of this one."""
+    folder = tmp_path_factory.mktemp("workers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE)]))
+        code = f"import {__name__} as t; t.measure({str(folder)!r})"
+        workers.launch([sys.executable, "-c", code], 2)
+    facts = [json.loads((folder / f"{worker}.json").read_text()) for worker in range(2)]
+    return [*facts, {name: measured(name) for name in MODELS}]
+
+
+@several
+@pytest.mark.parametrize("name", MODELS)
+def test_two_processes_train_one_model(name, found):
+    first, second = (facts[name] for facts in found[:2])
+    assert first["weights"] == second["weights"]
+    assert first["history"] == second["history"] and first["evaluation"] == second["evaluation"]
+    assert np.all(np.isfinite(list(first["history"].values())))
+    assert name != "AE" or first["history"]["loss"][1] < first["history"]["loss"][0]
+
+
+@several
+@pytest.mark.parametrize("name", MODELS)
+def test_they_learn_what_one_learns(name, found):
+    if name == "FactorVAE" and BACKEND == "tensorflow":
+        pytest.skip("TensorFlow's replicas draw noise of their own")
+    shared, alone = found[0][name], found[2][name]
+    for here, there in zip(shared["weights"], alone["weights"], strict=True):
+        np.testing.assert_allclose(here, there, atol=1e-5)
+    # Of a book's usage each replica counts its own part of a batch.
+    losses = [loss for loss in alone["evaluation"] if loss.endswith("loss")]
+    assert "reconstruction_loss" in losses
+    for loss in losses:
+        assert shared["evaluation"][loss] == pytest.approx(alone["evaluation"][loss], abs=1e-5)
+        for when in (loss, f"val_{loss}"):
+            there = pytest.approx(alone["history"][when], abs=1e-5)
+            assert shared["history"][when] == there
+
+
+@several
+def test_they_draw_different_noise(found):
+    if BACKEND == "jax":
+        pytest.skip("JAX's processes run one program, whose draws are those of one process")
+    first, second = (facts["AE"]["noise"] for facts in found[:2])
+    assert np.min(np.abs(np.subtract(first, second))) > 1e-6
+
+
+# ------------------------------------------------------------------ how a batch is divided
+
+
+def under(processes, worker, devices, auto_shard_dataset=True):
+    """As if `keras.distribution` had so many processes and devices."""
+    distribution = mock.Mock(
+        num_processes=processes,
+        num_model_replicas=devices,
+        data_shard_id=worker,
+        auto_shard_dataset=auto_shard_dataset,
+    )
+    return mock.patch("keras.distribution.distribution", return_value=distribution)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_parts_of_a_batch_make_the_batch(shuffle):
+    x = np.arange(50.0, dtype="float32")[:, None]
+    batches = inputs.ArrayBatches((x,), 16, shuffle, seed=0, divisor=4)
+    whole = [batch for (batch,) in batches.get_numpy_iterator()]
+    assert [len(batch) for batch in whole] == [16, 16, 16]  # Of the last two, none.
+    parts = []
+    for worker in range(2):
+        with under(2, worker, 4):
+            parts.append([part for (part,) in batches.get_jax_iterator()])
+    for batch, *of_it in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(batch, np.concatenate(of_it))
+    with under(2, 0, 4, auto_shard_dataset=False):  # The arrays are a part already.
+        assert [len(part) for (part,) in batches.get_jax_iterator()] == [16, 16, 16]
+
+
+def test_other_examples_are_left_out_in_every_pass():
+    x = np.arange(50.0, dtype="float32")[:, None]
+    batches = inputs.ArrayBatches((x,), 16, shuffle=True, seed=0, divisor=4)
+    orders = [batches.order_of_pass(number) for number in range(20)]
+    assert {len(order) for order in orders} == {48}
+    assert len({i for order in orders for i in set(range(50)) - set(order)}) > 10
+
+
+@pytest.mark.parametrize(("batch_size", "examples"), [(15, 48), (16, 3)])
+def test_a_batch_that_devices_cannot_share_is_refused(batch_size, examples):
+    with under(1, 0, 4), pytest.raises(ValueError, match="4 devices share a batch of batch_size"):
+        zoo.compiled("AE").fit(zoo.data(examples), batch_size=batch_size, verbose=0)
+
+
+# ------------------------------------------------------------------ a run, and its end
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """Of a short run with noise, of 54 examples to train on."""
+    data = tmp_path_factory.mktemp("data") / "pairs.npy"
+    np.save(data, zoo.data(60))
+    arguments = {"latent_dim": 2, "network_options": {"units": [4]}}
+    return runs.Settings("VAE", str(data), 3, 16, arguments=arguments, workers=2)
+
+
+@several
+def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
+    settings, tmp_path, monkeypatch
+):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    runs.launch(settings, whole)
+    processes, raised = [], []
+
+    class Recorded(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            processes.append(self)
+
+    def run():
+        try:
+            runs.launch(settings, killed)
+        except RuntimeError as error:
+            raised.append(error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.subprocess, "Popen", Recorded)
+        thread = threading.Thread(target=run)
+        thread.start()
+        while thread.is_alive() and not list(killed.glob("checkpoint/epoch_*.keras")):
+            time.sleep(0.01)
+        processes[1].kill()
+        thread.join(30)
+    assert not thread.is_alive()
+    (error,) = raised
+    assert "worker 1 of 2 was killed by signal 9" in str(error)
+    assert f"--workers 2 --output {killed} --resume" in str(error)
+    assert all(process.poll() is not None for process in processes)
+    assert not runs.is_complete(killed)
+    runs.launch(settings, killed, resume=True)
+    for name in ("history.csv", "metrics.json"):
+        assert (killed / name).read_text() == (whole / name).read_text()
+    first, second = (zoo.weights(keras_ae.load(folder / "model")) for folder in (whole, killed))
+    for here, there in zip(first, second, strict=True):
+        np.testing.assert_array_equal(here, there)
+    assert not list(killed.glob("checkpoint"))
+
+
+@several
+def test_what_a_worker_says_last_is_in_the_error(monkeypatch):
+    code = "import os, sys, time; index = os.environ['INDEX'] == '1'; " + (
+        "time.sleep(0 if index else 60); sys.exit('no room left' if index else 0)"
+    )
+    monkeypatch.setattr(
+        workers.backend, "worker_environment", lambda _, index: {"INDEX": str(index)}
+    )
+    with pytest.raises(RuntimeError, match="worker 1 of 2 ended with status 1. no room left"):
+        workers.launch([sys.executable, "-c", code], 2)
+
+
+def test_a_process_alone_is_not_one_of_two(settings, tmp_path):
+    with pytest.raises(ValueError, match="workers=2, but this process was started as one of 1"):
+        runs.train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of torch")
+def test_torch_says_that_it_has_no_workers(settings, tmp_path):
+    with pytest.raises(NotImplementedError, match="Set KERAS_BACKEND=tensorflow"):
+        runs.launch(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
