@@ -1,9 +1,5 @@
 """Images per second of training: keras_ae beside its peers and the machine's own limit.
 
-Every contender is a process of its own, started once and warmed up; then each trains one epoch in
-turn, round after round, so that a machine whose speed drifts treats all alike. Printed are the
-medians over the rounds, and the ratio to keras_ae in the same round.
-
     pip install -e . pythae torch "jax[cpu]"
     python benchmarks/train_step.py --network dense --batch-size 100
 
@@ -14,29 +10,14 @@ network alone, in TensorFlow: what no training step can beat).
 """
 
 import argparse
-import contextlib
-import importlib.util
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
+import race
 
 LATENT = 16
 LEARNING_RATE = 1e-3
-CONTENDERS = (
-    "keras_ae",
-    "keras_ae_jax",
-    "keras_ae_torch",
-    "naive_keras",
-    "torch_loop",
-    "pythae",
-    "products",
-)
-NEEDS = {"keras_ae_jax": "jax", "keras_ae_torch": "torch", "torch_loop": "torch"}
 
 
 def images(count, network, channels_first=False):
@@ -73,9 +54,6 @@ def keras_ae(network, batch_size, count):
     model.compile("adam")
     x = images(count, network)
     return lambda: time_of_last_epoch(model, x, batch_size)
-
-
-keras_ae_jax = keras_ae_torch = keras_ae
 
 
 def naive_keras(network, batch_size, count):
@@ -206,14 +184,12 @@ def torch_loop(network, batch_size, count):
     return epoch
 
 
-def pythae(network, batch_size, count):
+def pythae_model(network, shape):
+    """Its variational autoencoder of examples of this shape."""
     from pythae.models import VAE as PythaeVAE
     from pythae.models import VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.pipelines import TrainingPipeline
-    from pythae.trainers import BaseTrainerConfig
-    from pythae.trainers.training_callbacks import TrainingCallback
     from torch import nn
 
     trunk, width, decoder = torch_networks(network)
@@ -236,6 +212,15 @@ def pythae(network, batch_size, count):
         def forward(self, z):
             return ModelOutput(reconstruction=self.layers(z).sigmoid())
 
+    config = VAEConfig(input_dim=shape, latent_dim=LATENT, reconstruction_loss="bce")
+    return PythaeVAE(config, encoder=Encoder(), decoder=Decoder())
+
+
+def pythae(network, batch_size, count):
+    from pythae.pipelines import TrainingPipeline
+    from pythae.trainers import BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
     class Clock(TrainingCallback):
         def on_epoch_begin(self, *_, **__):
             self.start = time.perf_counter()
@@ -244,8 +229,7 @@ def pythae(network, batch_size, count):
             self.seconds = time.perf_counter() - self.start
 
     x = images(count, network, channels_first=True)
-    config = VAEConfig(input_dim=x.shape[1:], latent_dim=LATENT, reconstruction_loss="bce")
-    model = PythaeVAE(config, encoder=Encoder(), decoder=Decoder())
+    model = pythae_model(network, x.shape[1:])
     folder = tempfile.mkdtemp()
 
     def epoch():
@@ -295,66 +279,25 @@ def products(network, batch_size, count):
 # ---------------------------------------------------------------------- the race
 
 
-def work(name, network, batch_size, count):
-    """Answer every line of standard input with the seconds of one epoch."""
-    answers = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-        epoch = globals()[name](network, batch_size, count)
-        for _ in range(2):
-            epoch()
-        answers.write("ready\n")
-        answers.flush()
-        for _ in sys.stdin:
-            answers.write(f"{epoch()}\n")
-            answers.flush()
+CONTENDERS = {
+    "keras_ae": ("keras", keras_ae),
+    "keras_ae_jax": ("jax", keras_ae),
+    "keras_ae_torch": ("torch", keras_ae),
+    "naive_keras": ("keras", naive_keras),
+    "torch_loop": ("torch", torch_loop),
+    "pythae": ("pythae", pythae),
+    "products": ("tensorflow", products),
+}
 
 
-def start(name, arguments):
-    backend = name.removeprefix("keras_ae_") if name in NEEDS else "tensorflow"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["KERAS_BACKEND"] = backend if backend in ("jax", "torch") else "tensorflow"
-    command = [sys.executable, __file__, "--worker", name, "--network", arguments.network]
-    command += ["--batch-size", str(arguments.batch_size), "--images", str(arguments.images)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-    )
-    if process.stdout.readline().strip() != "ready":
-        raise SystemExit(f"{name} did not start; run: {' '.join(command)}")
-    return process
+def contender(function):
+    """The same as images a second."""
 
+    def prepared(arguments):
+        epoch = function(arguments.network, arguments.batch_size, arguments.images)
+        return lambda: arguments.images / epoch()
 
-def race(arguments):
-    names = [
-        name
-        for name in arguments.contenders
-        if importlib.util.find_spec(NEEDS.get(name, name if name == "pythae" else "keras"))
-        and (name != "products" or arguments.network == "dense")
-    ]
-    for missing in set(arguments.contenders) - set(names):
-        print(f"{missing}: not installed, or not for this network")
-    with contextlib.ExitStack() as stack:
-        workers = {name: start(name, arguments) for name in names}
-        for worker in workers.values():
-            stack.callback(worker.terminate)
-        rates = {name: [] for name in names}
-        for _ in range(arguments.rounds):
-            for name, worker in workers.items():
-                worker.stdin.write("go\n")
-                worker.stdin.flush()
-                rates[name].append(arguments.images / float(worker.stdout.readline()))
-    print(
-        f"{arguments.network}, batch {arguments.batch_size}, {arguments.images} images an epoch, "
-        f"{arguments.rounds} rounds, {os.cpu_count()} cores"
-    )
-    print(f"{'':16} images/s (min-max)        keras_ae is ... times as fast")
-    for name, values in rates.items():
-        ratios = [a / b for a, b in zip(rates["keras_ae"], values, strict=True)]
-        print(
-            f"{name:16} {statistics.median(values):8,.0f} ({min(values):,.0f}-{max(values):,.0f})"
-            f"   {statistics.median(ratios):.2f}"
-        )
+    return prepared
 
 
 def main():
@@ -362,14 +305,12 @@ def main():
     parser.add_argument("--network", choices=("dense", "conv"), default="dense")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--images", type=int, default=15_000, help="images of an epoch")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=CONTENDERS)
-    parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        work(arguments.worker, arguments.network, arguments.batch_size, arguments.images)
-    else:
-        race(arguments)
+    race.main(
+        parser,
+        {name: (needs, contender(function)) for name, (needs, function) in CONTENDERS.items()},
+        lambda given: f"{given.network}, batch {given.batch_size}, {given.images} images an epoch",
+        lambda name, given: name != "products" or given.network == "dense",
+    )
 
 
 if __name__ == "__main__":
