@@ -1,0 +1,83 @@
+"""What a user waits for: the import, --help, and the first step of `fit`.
+
+    python benchmarks/start.py
+
+Each is measured in processes of their own, in turn: the import of keras_ae beyond Keras' own, and
+what memory it adds; `keras-ae --help` from start to end; and a new model with its first `fit` of one
+step, beside the same network as a plain Keras model whose loss Keras knows.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+IMPORT = """
+import time
+import keras
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+before, start = resident(), time.perf_counter()
+import keras_ae
+print(time.perf_counter() - start, resident() - before)
+"""
+FIRST_STEP = """
+import time
+import keras
+import numpy as np
+from keras import layers
+import keras_ae
+x = np.random.default_rng(0).random((128, 784), "float32")
+start = time.perf_counter()
+if {plain}:
+    sizes, hidden = (512, 32, 512), "relu"
+    stack = [layers.Dense(size, hidden) for size in sizes]
+    model = keras.Sequential([keras.Input((784,)), *stack, layers.Dense(784)])
+    model.compile("adam", keras.losses.BinaryCrossentropy(from_logits=True))
+    arguments = (x, x)
+else:
+    model = keras_ae.VAE(16, network_options={{"units": (512,)}})
+    model.compile("adam")
+    arguments = (x,)
+model.fit(*arguments, batch_size=128, verbose=0)
+print(time.perf_counter() - start)
+"""
+
+
+def printed(code):
+    """The numbers that a process prints which runs this code."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def help_seconds():
+    start = time.perf_counter()
+    subprocess.run(["keras-ae", "--help"], capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    imports, helps, ours, plain = [], [], [], []
+    for _ in range(rounds):
+        imports.append(printed(IMPORT))
+        helps.append(help_seconds())
+        plain.append(printed(FIRST_STEP.format(plain=True))[0])
+        ours.append(printed(FIRST_STEP.format(plain=False))[0])
+    seconds, mebibytes = (statistics.median(values) for values in zip(*imports, strict=True))
+    ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
+    print(f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}, medians of {rounds} rounds")
+    print(f"import keras_ae beyond keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
+    print(f"keras-ae --help: {statistics.median(helps):.3f} s")
+    print(f"a model and its first step: {statistics.median(ours):.2f} s, {ratio:.2f} times plain Keras'")
+
+
+if __name__ == "__main__":
+    main()
