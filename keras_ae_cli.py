@@ -178,10 +178,9 @@ def encode(
     ),
 ):
     """Write the codes of all examples: an array (examples, latent_dim)."""
-    runs = _import_runs()
+    _import_runs()
     _check_output(output, ".npy")
-    model, x = _model(path), runs.examples(_data(path, data), "all")
-    _write(output, runs.over_all(model.encode, x))
+    _write_over_all(_model(path).encode, _data(path, data), output)
 
 
 @app.command(epilog="Example: keras-ae reconstruct vae_mnist --data mnist --output pairs.png")
@@ -199,11 +198,11 @@ def reconstruct(
     """Write examples encoded and decoded again."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
-    model, x = _model(path), runs.examples(_data(path, data), "all")
+    model, data = _model(path), _data(path, data)
     if output.suffix == ".npy":
-        _write(output, runs.over_all(model.reconstruct, x))
+        _write_over_all(model.reconstruct, data, output)
     else:
-        x = runs.first_of(x, 20)
+        x = runs.first_of(runs.examples(data, "all"), 20)
         _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(x, y))
 
 
@@ -324,6 +323,18 @@ def _write(output, array, draw=None):
         else:
             draw(array).savefig(partial)
     typer.echo(f"{output}: array of shape {array.shape}")
+
+
+def _write_over_all(method, data, output):
+    """What a model's method gives for all examples, as an .npy file that appears whole."""
+    from keras_ae import runs
+
+    def function(batch):
+        return method(batch, verbose=0)
+
+    with runs.whole_file(output) as partial:
+        shape = runs.write_over_all(function, data, partial, verbose=int(sys.stdout.isatty()))
+    typer.echo(f"{output}: array of shape {shape}")
 
 
 def _summary(runs, folder):

@@ -3,8 +3,8 @@
     python benchmarks/start.py
 
 Each is measured in processes of their own, in turn: the import of keras_ae beyond Keras' own, and
-what memory it adds; `keras-ae --help` from start to end; and a new model with its first `fit` of one
-step, beside the same network as a plain Keras model whose loss Keras knows.
+what memory it adds; `keras-ae --help` from start to end; and a new model with its first `fit` of
+one step, beside the same network as a plain Keras model whose loss Keras knows.
 """
 
 import argparse
@@ -76,7 +76,9 @@ def main():
     print(f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}, medians of {rounds} rounds")
     print(f"import keras_ae beyond keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
     print(f"keras-ae --help: {statistics.median(helps):.3f} s")
-    print(f"a model and its first step: {statistics.median(ours):.2f} s, {ratio:.2f} times plain Keras'")
+    print(
+        f"a model and its first step: {statistics.median(ours):.2f} s, {ratio:.2f} of plain Keras"
+    )
 
 
 if __name__ == "__main__":

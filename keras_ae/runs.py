@@ -197,11 +197,34 @@ def first_of(x, count):
     return next(x.batch(count).as_numpy_iterator())
 
 
-def over_all(function, x):
-    """`function` of an array, or of a dataset of single examples, a thousand at a time."""
-    if isinstance(x, np.ndarray):
-        return function(x)
-    return np.concatenate([function(batch) for batch in x.batch(1024).as_numpy_iterator()])
+def write_over_all(function, data, path, verbose=0):
+    """`function` of all examples in an .npy file, of which a batch at a time is in memory.
+
+    Args:
+        function: Takes and returns an array of a batch of examples.
+        data: Name or path of the data.
+        path: The file.
+        verbose: 1 for a progress bar. Defaults to 0.
+
+    Returns:
+        The shape of the array in the file.
+    """
+    dataset = datasets.load(data, "all")
+    if dataset.element_spec.shape.num_elements() is None:
+        datasets.as_array(data, "all")  # Whose error says what to do with pictures of many sizes.
+    count, size = int(dataset.cardinality()), 1024
+    bar = keras.utils.Progbar(-(-count // size), verbose=verbose)
+    written, start = None, 0
+    for number, batch in enumerate(dataset.batch(size).prefetch(1).as_numpy_iterator(), 1):
+        values = function(batch)
+        if written is None:
+            shape = (count, *values.shape[1:])
+            written = np.lib.format.open_memmap(path, "w+", values.dtype, shape)
+        written[start : start + len(values)] = values
+        start += len(values)
+        bar.update(number)
+    written.flush()
+    return written.shape
 
 
 def first_labels(data, split, count):

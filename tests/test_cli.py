@@ -310,7 +310,21 @@ def test_large_data_is_read_in_parts(place, monkeypatch):
     x = np.load(place / "pairs.npz")["x"]
     monkeypatch.setattr(runs, "IN_MEMORY", 0)
     streamed = runs.examples(place / "pairs.npz", "all")
-    np.testing.assert_array_equal(runs.over_all(lambda batch: batch + 1, streamed), x + 1)
+    np.testing.assert_array_equal(np.stack(list(streamed.as_numpy_iterator())), x)
+
+
+def test_results_are_written_in_parts(tmp_path):
+    x = np.random.default_rng(0).random((2500, 3), "float32")
+    np.save(tmp_path / "x.npy", x)
+    sizes = []
+
+    def function(batch):
+        sizes.append(len(batch))
+        return batch[:, :2] + 1
+
+    shape = runs.write_over_all(function, tmp_path / "x.npy", tmp_path / "y.npy")
+    assert shape == (2500, 2) and sizes == [1024, 1024, 452]
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x[:, :2] + 1)
 
 
 def test_labels_are_found_where_there_are_any(place):
