@@ -1,0 +1,141 @@
+"""Peak memory and time for each example, from ten thousand examples to a million.
+
+    python benchmarks/memory.py
+    TFDS_DATA_DIR=... python benchmarks/memory.py --tasks tfds likelihood
+
+Every line is a process of its own. Tasks: `npy`, an epoch of `fit` from a memory-mapped file of
+float32 vectors of 784 numbers; `tfds`, the same from MNIST of TensorFlow Datasets, repeated;
+`codes`, `keras-ae encode` of such a file into another; and `likelihood`, the likelihood of 10,000
+images with 5,000 importance samples of each, of an IWAE. What is counted is the memory that belongs
+to the process alone, sampled every 5 milliseconds: pages of a mapped file can be dropped any time.
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import numpy as np
+
+ROWS = (10_000, 100_000, 1_000_000)
+WIDTH = 784
+BATCH_SIZE = 500
+NETWORK = {"units": (128,)}
+LIKELIHOOD = {"images": 10_000, "samples": 5_000}
+
+
+def resident():
+    """MiB of the process' own memory."""
+    with open("/proc/self/status") as file:
+        kibibytes = next(line.split()[1] for line in file if line.startswith("RssAnon"))
+    return int(kibibytes) / 1024
+
+
+class Peak:
+    """The largest of what `resident` said while the block ran, and its seconds."""
+
+    def __enter__(self):
+        self.highest, self.running = resident(), True
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        self.start = time.perf_counter()
+        return self
+
+    def watch(self):
+        while self.running:
+            self.highest = max(self.highest, resident())
+            time.sleep(0.005)
+
+    def __exit__(self, *_):
+        self.seconds = time.perf_counter() - self.start
+        self.running = False
+        self.thread.join()
+
+
+def written(rows, folder):
+    """A file of random vectors."""
+    path = pathlib.Path(folder) / f"{rows}.npy"
+    if not path.exists():
+        file = np.lib.format.open_memmap(path, "w+", "float32", (rows, WIDTH))
+        rng = np.random.default_rng(0)
+        for start in range(0, rows, 10_000):
+            file[start : start + 10_000] = rng.random((10_000, WIDTH), "float32")
+    return path
+
+
+def vae():
+    from keras_ae import VAE
+
+    model = VAE(16, network_options=NETWORK, seed=0)
+    model.compile("adam")
+    return model
+
+
+def npy(rows, folder):
+    model, x = vae(), np.load(written(rows, folder), mmap_mode="r")
+    model.fit(x[:BATCH_SIZE], batch_size=BATCH_SIZE, verbose=0)
+    return lambda: model.fit(x, batch_size=BATCH_SIZE, verbose=0)
+
+
+def tfds(rows, folder):
+    from keras_ae import datasets
+
+    model = vae()
+    stream = datasets.load("mnist").repeat().take(rows)
+    model.fit(stream.take(BATCH_SIZE), batch_size=BATCH_SIZE, verbose=0)
+    return lambda: model.fit(stream, batch_size=BATCH_SIZE, verbose=0)
+
+
+def codes(rows, folder):
+    from keras_ae import runs
+
+    model, path = vae(), written(rows, folder)
+    model.encode(np.zeros((1024, WIDTH), "float32"))
+    target = pathlib.Path(folder) / "codes.npy"
+    return lambda: runs.write_over_all(lambda x: model.encode(x, verbose=0), path, target)
+
+
+def likelihood(rows, folder):
+    from keras_ae import IWAE
+
+    model = IWAE(16, network_options=NETWORK, seed=0)
+    x = np.random.default_rng(0).random((rows, WIDTH), "float32")
+    model.build(x.shape)
+    return lambda: model.log_likelihood(x, num_samples=LIKELIHOOD["samples"], verbose=0)
+
+
+TASKS = {"npy": npy, "tfds": tfds, "codes": codes, "likelihood": likelihood}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
+    parser.add_argument("--folder", help="of the files [default: a temporary one]")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work = TASKS[arguments.tasks[0]](arguments.rows[0], arguments.folder)
+        with Peak() as peak:
+            work()
+        microseconds = 1e6 * peak.seconds / arguments.rows[0]
+        print(f"{peak.highest:6.0f} MiB, {microseconds:9.1f} microseconds an example", flush=True)
+        return
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory() as folder:
+        for task in arguments.tasks:
+            for rows in [LIKELIHOOD["images"]] if task == "likelihood" else arguments.rows:
+                command = [sys.executable, __file__, "--worker", "--tasks", task]
+                command += ["--rows", str(rows), "--folder", arguments.folder or folder]
+                found = subprocess.run(
+                    command, stdout=subprocess.PIPE, text=True, env=environment, check=True
+                )
+                print(f"{task:10} {rows:9,} {found.stdout.strip()}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
