@@ -1,5 +1,7 @@
 """Pure functions behind the terms that compare two distributions through their samples."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -84,15 +86,22 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
     """
     count = ops.cast(ops.shape(z)[0], "float32")
     size = count if dataset_size is None else ops.maximum(ops.cast(dataset_size, "float32"), count)
-    densities = pairwise_log_prob(z, posterior.mean, posterior.log_variance)  # (b, b, d)
-    if estimator == "stratified":
-        others = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
-        rows = ops.arange(ops.shape(z)[0])
-        weights = ops.where(rows[:, None] == rows[None], -ops.log(size), others)  # (b, b)
-    else:
-        weights = ops.full_like(densities[:, :, 0], -ops.log(count) - ops.log(size))
-    joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)
-    return joint, ops.logsumexp(densities + weights[:, :, None], axis=1)
+    numbers = ops.arange(ops.shape(z)[0])
+
+    def densities_of(z, rows, mean, log_variance, size):
+        densities = pairwise_log_prob(z, mean, log_variance)  # (rows, batch, latent_dim)
+        if estimator == "stratified":
+            others = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
+            weights = ops.where(rows[:, None] == numbers[None], -ops.log(size), others)
+        else:
+            weights = ops.full_like(densities[:, :, 0], -ops.log(count) - ops.log(size))
+        joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)
+        each = ops.logsumexp(densities + weights[:, :, None], axis=1)
+        return ops.concatenate([joint[:, None], each], axis=1)
+
+    others = (posterior.mean, posterior.log_variance, size)
+    found = _in_parts(densities_of, (z, numbers), others, posterior.mean.shape)
+    return found[:, 0], found[:, 1:]
 
 
 def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
@@ -120,27 +129,58 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
         True
     """
     x, y = ops.cast(x, "float32"), ops.cast(y, "float32")
-    value = _mean_without_diagonal(_kernel(x, x, kernel, bandwidths))
-    value = value + _mean_without_diagonal(_kernel(y, y, kernel, bandwidths))
-    return value - 2.0 * ops.mean(_kernel(x, y, kernel, bandwidths))
+
+    def sums(x, y):
+        """Of the kernel of every row of x with all of y."""
+        distances = ops.sum(ops.square(x[:, None] - y[None]), axis=-1)
+        total = ops.zeros_like(distances)
+        for bandwidth in bandwidths:
+            scale = 2.0 * x.shape[-1] * bandwidth
+            if kernel == "imq":
+                total = total + scale / (scale + distances)
+            else:
+                total = total + ops.exp(-distances / scale)
+        return ops.sum(total, axis=1)
+
+    def mean_of_pairs(x):
+        count = ops.cast(ops.shape(x)[0], "float32")
+        # Without that of each with itself, which is 1 for every bandwidth.
+        others = _in_parts(sums, (x,), (x,), x.shape) - len(bandwidths)
+        return ops.sum(others) / ops.maximum(count * (count - 1.0), 1.0)
+
+    between = ops.mean(_in_parts(sums, (x,), (y,), y.shape)) / ops.cast(ops.shape(y)[0], "float32")
+    return mean_of_pairs(x) + mean_of_pairs(y) - 2.0 * between
 
 
-def _kernel(x, y, kernel, bandwidths):
-    distances = ops.sum(ops.square(x[:, None] - y[None]), axis=-1)  # (n, m)
-    total = ops.zeros_like(distances)
-    for bandwidth in bandwidths:
-        scale = 2.0 * x.shape[-1] * bandwidth
-        if kernel == "imq":
-            total = total + scale / (scale + distances)
-        else:
-            total = total + ops.exp(-distances / scale)
-    return total
+# Numbers of one tensor above which the pairs of two samples are not made all at once: 64 MiB.
+_AT_ONCE = 2**24
 
 
-def _mean_without_diagonal(matrix):
-    count = ops.cast(ops.shape(matrix)[0], "float32")
-    pairs = ops.maximum(count * (count - 1.0), 1.0)
-    return (ops.sum(matrix) - ops.trace(matrix)) / pairs
+def _in_parts(function, rows, others, shape):
+    """A function of pairs, one row of its result for each of `rows`, a part of these at a time.
+
+    Where the shapes are known and the pairs of so many rows with `others` are too many. What a part
+    made is not kept for the gradient, which makes it again.
+
+    Args:
+        function: Of the tensors in `rows`, or a part of each, and then those in `others`.
+        rows: Tuple of tensors of as many rows.
+        others: Tuple of tensors.
+        shape: Shape of what every row forms pairs with.
+    """
+    count = rows[0].shape[0]
+    if count is None or None in shape or count * math.prod(shape) <= _AT_ONCE:
+        return function(*rows, *others)
+    parts = -(-count // max(1, _AT_ONCE // math.prod(shape)))
+    size = -(-count // parts)
+    # The last part is filled up with rows whose results are dropped.
+    filled = [ops.take(r, ops.minimum(ops.arange(parts * size), count - 1), axis=0) for r in rows]
+    again = keras.remat(function)
+    found = ops.map(
+        lambda part: again(*part, *others),
+        tuple(ops.reshape(r, (parts, size, *r.shape[1:])) for r in filled),
+    )
+    return ops.reshape(found, (parts * size, *found.shape[2:]))[:count]
 
 
 def covariance(z):

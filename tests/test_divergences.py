@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from keras_ae import divergences
+from keras_ae import backend, divergences
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.divergences import permute_dims, softmax_loss
 
@@ -188,3 +188,36 @@ def test_an_example_alone_is_its_own_data_set(estimator):
     joint, each = divergences.aggregate_log_densities(one.mean, one, None, estimator)
     np.testing.assert_allclose(numpy(joint), numpy(one.log_prob(one.mean)), rtol=1e-5)
     np.testing.assert_allclose(numpy(each).sum(axis=1), numpy(joint), rtol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: divergences.mmd(z, keras.ops.flip(z) ** 2),
+        lambda z: keras.ops.mean(estimated(z, "weighted")),
+        lambda z: keras.ops.mean(estimated(z, "stratified")),
+    ],
+    ids=["mmd", "weighted", "stratified"],
+)
+def test_pairs_in_parts_are_the_pairs(function, monkeypatch):
+    """The value and its gradient; parts of two rows, and one of a single row."""
+    z = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(7, 3)).astype("float32"))
+
+    def value_and_gradient():
+        value, pull = backend.pullback(function, z)
+        return numpy(value), numpy(pull(keras.ops.ones_like(value)))
+
+    value, gradient = value_and_gradient()
+    monkeypatch.setattr(divergences, "_AT_ONCE", 2 * 7 * 3)
+    value_in_parts, gradient_in_parts = value_and_gradient()
+    np.testing.assert_allclose(value_in_parts, value, rtol=1e-5)
+    np.testing.assert_allclose(gradient_in_parts, gradient, rtol=1e-4, atol=1e-7)
+    assert np.any(gradient != 0)
+
+
+def estimated(z, estimator):
+    """The logarithm of the joint less those of the dimensions, the posterior depending on z."""
+    posterior = DiagonalGaussian(keras.ops.sin(z), 0.1 * z)
+    joint, each = divergences.aggregate_log_densities(z, posterior, 100, estimator)
+    return joint - keras.ops.sum(each, axis=1)
