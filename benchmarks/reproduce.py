@@ -3,7 +3,7 @@
     TFDS_DATA_DIR=... python benchmarks/reproduce.py vae_mnist
     TFDS_DATA_DIR=... python benchmarks/reproduce.py likelihood --models VAE IWAE
     python benchmarks/reproduce.py disentanglement
-    TFDS_DATA_DIR=... python benchmarks/reproduce.py samples --pictures samples.png
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py samples --pictures gallery
     TFDS_DATA_DIR=... python benchmarks/reproduce.py codes --models AE VAE
     TFDS_DATA_DIR=... python benchmarks/reproduce.py compression
     python benchmarks/reproduce.py sparse_features
@@ -33,7 +33,7 @@ from rows_discrete import compression
 from rows_sparse import sparse_activations, sparse_features
 
 import keras_ae
-from keras_ae import datasets
+from keras_ae import datasets, plots
 
 # The networks of arXiv:1509.00519, section 5: 784-200-200-50, tanh.
 TANH_NETWORKS = {"units": (200, 200), "activation": "tanh"}
@@ -298,7 +298,6 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
     def distance(pictures):
         return frechet_distance(*(judge.predict(p, verbose=0) for p in (pictures, test)))
 
-    rows = []
     for name in models:
         given = dict(SAMPLED_MODELS[name])
         if name == "PerceptualVAE":  # Features of other weights than the judge's.
@@ -311,7 +310,9 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
             model.fit_prior(train, epochs=epochs, verbose=0)
         seconds = round(time.perf_counter() - start, 1)
         drawn = model.sample(10_000, seed=seed, verbose=0)
-        rows.append(drawn[:16])
+        if pictures:
+            pictures.mkdir(exist_ok=True)
+            plots.image_grid(drawn[:16], pictures / f"{name}.png", columns=16)
         logs = model.evaluate(test, batch_size=500, verbose=0, return_dict=True)
         figures = {
             "model": name,
@@ -324,10 +325,6 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
             figures |= {"kl": logs["kl_loss"], "active_units": active_units(model, test)}
             figures |= shares(model, test[:2000])
         yield {**figures, "training_seconds": seconds}
-    if pictures:
-        from keras_ae import plots
-
-        plots.image_grid(np.concatenate(rows), path=pictures, columns=16)
 
 
 ROWS = {
@@ -352,7 +349,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="default: what the row was measured with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="+", help="default: all of the row")
-    parser.add_argument("--pictures", type=pathlib.Path, help="file for the grid of `samples`")
+    parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of `samples`")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     settings = {

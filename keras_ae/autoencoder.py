@@ -160,6 +160,10 @@ class Autoencoder(Loops):
         """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
         raise NotImplementedError
 
+    def drawn_codes(self, num_samples, seed, verbose):
+        """The same as an array, outside any program; a progress bar where drawing takes long."""
+        return ops.convert_to_numpy(self.sample_codes(num_samples, seed))
+
     def can_sample(self):
         """Whether a built model has something to sample from, so that an export serves it."""
         return True
@@ -223,8 +227,7 @@ class Autoencoder(Loops):
         self.require_built("sample")
         seed = self.draw_seed(seed)
         self.prepare_sampling()
-        codes = self.sample_codes(int(num_samples), seed)
-        codes = ops.convert_to_numpy(codes)
+        codes = self.drawn_codes(int(num_samples), seed, verbose)
         return self.decode(codes, batch_size=batch_size, verbose=verbose)
 
     def gradient(self, function, z):

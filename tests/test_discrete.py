@@ -9,6 +9,7 @@ import zoo
 from keras import ops
 
 import keras_ae
+from keras_ae import calls
 
 pytestmark = [pytest.mark.formula, pytest.mark.xdist_group("discrete")]
 every_discrete = pytest.mark.parametrize("kind", zoo.DISCRETE)
@@ -295,3 +296,13 @@ def test_an_export_without_a_prior_serves_no_sample(tmp_path, exports):
     model.export(tmp_path / "model")
     card = json.loads((tmp_path / "model/card.json").read_text())
     assert card["endpoints"] == ["serve", "encode", "decode"]
+
+
+def test_drawing_is_as_quiet_as_it_is_asked_to_be(capsys, monkeypatch):
+    monkeypatch.setattr(calls._Progress, "PATIENCE", -1.0)  # "auto" would show every bar.
+    model = zoo.trained("VQVAE")
+    capsys.readouterr()
+    quiet = model.sample(1030, seed=0, verbose=0)
+    assert capsys.readouterr().out == ""
+    np.testing.assert_array_equal(model.sample(1030, seed=0), quiet)
+    assert capsys.readouterr().out.count("2/2") == 2  # To draw codes, and to decode them.

@@ -366,11 +366,15 @@ class DiscreteAE(DeterministicAE):
         return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
 
     def sample_codes(self, num_samples, seed):
+        return self._generated(self._draws(num_samples, seed))
+
+    def drawn_codes(self, num_samples, seed, verbose):
+        draws = ops.convert_to_numpy(self._draws(num_samples, seed))
+        return self._generated(draws, verbose=verbose)
+
+    def _draws(self, num_samples, seed):
         shape = (num_samples, *self.code_shape)
-        draws = keras.random.uniform(shape, dtype="float32", seed=seed)
-        if isinstance(num_samples, int):  # By itself, not within a program: in batches of one.
-            draws = ops.convert_to_numpy(draws)
-        return self._generated(draws)
+        return keras.random.uniform(shape, dtype="float32", seed=seed)
 
     @batched("draws")
     def _generated(self, draws):
