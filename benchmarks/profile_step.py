@@ -53,7 +53,7 @@ def parts(batch_size, calls):
         return seconds
 
     return {
-        "products": products("dense", batch_size, batch_size * calls),
+        "products": products(argparse.Namespace(batch_size=batch_size, images=batch_size * calls)),
         "forward": repeated(forward),
         "gradients": repeated(gradients),
         "step": repeated(step),

@@ -15,7 +15,7 @@ import sys
 ROUNDS = 5
 
 
-def main(parser, contenders, describe, applies=lambda name, arguments: True):
+def main(parser, contenders, describe, applies=lambda name, arguments: True, usual=None):
     """Parse the command line, and race or be a contender.
 
     Args:
@@ -25,9 +25,12 @@ def main(parser, contenders, describe, applies=lambda name, arguments: True):
             that ends in "_jax" or "_torch" runs on that backend of Keras.
         describe: Function of the parsed options: the first line that is printed.
         applies: Whether a contender can do what the options say.
+        usual: Those that race unless others are named. Defaults to all.
     """
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--contenders", nargs="+", choices=contenders, default=list(contenders))
+    parser.add_argument(
+        "--contenders", nargs="+", choices=contenders, default=usual or list(contenders)
+    )
     parser.add_argument("--worker", choices=contenders, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:

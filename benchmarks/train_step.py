@@ -2,14 +2,21 @@
 
     pip install -e . pythae torch "jax[cpu]"
     python benchmarks/train_step.py --network dense --batch-size 100
+    python benchmarks/train_step.py --network resnet --precision mixed_bfloat16 --batch-size 256 \
+        --contenders keras_ae_jax torch_loop torch_compiled pythae matrix_rate  # On a GPU.
 
-Contenders: `keras_ae` (TensorFlow, default settings, NumPy array in), `keras_ae_jax`,
-`keras_ae_torch`, `naive_keras` (the subclass that a tutorial writes, NumPy array in), `torch_loop`
-(hand-written), `pythae` (its TrainingPipeline) and `products` (the matrix products of the dense
-network alone, in TensorFlow: what no training step can beat).
+Networks: `dense`, 784-512-16-512-784; `conv`, 32 and 64 filters of 4x4 with stride 2; `resnet`, two
+residual blocks at each of three sizes for pictures of 64x64x3. Contenders: `keras_ae` (TensorFlow,
+default settings, NumPy array in), `keras_ae_jax`, `keras_ae_torch`, `naive_keras` (the subclass
+that a tutorial writes, NumPy array in), `torch_loop` (hand-written), `torch_compiled` (its step
+under torch.compile), `pythae` (its TrainingPipeline), `products` (the matrix products of the dense
+network alone, in TensorFlow: what no training step can beat) and `matrix_rate` (the network's
+multiplications, as torch counts them, at the rate of one large product). Torch and JAX use a GPU
+where there is one.
 """
 
 import argparse
+import math
 import tempfile
 import time
 
@@ -18,10 +25,16 @@ import race
 
 LATENT = 16
 LEARNING_RATE = 1e-3
+OPTIONS = {
+    "dense": {"units": (512,)},
+    "conv": {"filters": (32, 64), "units": (256,)},
+    "resnet": {"filters": (32, 64, 128), "units": (256,)},
+}
 
 
 def images(count, network, channels_first=False):
-    x = np.random.default_rng(0).random((count, 28, 28, 1), "float32")
+    shape = (64, 64, 3) if network == "resnet" else (28, 28, 1)
+    x = np.random.default_rng(0).random((count, *shape), "float32")
     if network == "dense":
         return x.reshape(count, 784)
     return x.transpose(0, 3, 1, 2).copy() if channels_first else x
@@ -46,17 +59,20 @@ def time_of_last_epoch(model, x, batch_size):
     return clock.seconds
 
 
-def keras_ae(network, batch_size, count):
+def keras_ae(given):
+    import keras
+
     from keras_ae import VAE
 
-    options = {"units": (512,)} if network == "dense" else {"filters": (32, 64), "units": (256,)}
-    model = VAE(LATENT, network_options=options)
+    keras.config.set_dtype_policy(given.precision)
+    kind = {"dense": "mlp"}.get(given.network, given.network)
+    model = VAE(LATENT, encoder=kind, decoder=kind, network_options=OPTIONS[given.network])
     model.compile("adam")
-    x = images(count, network)
-    return lambda: time_of_last_epoch(model, x, batch_size)
+    x = images(given.images, given.network)
+    return lambda: time_of_last_epoch(model, x, given.batch_size)
 
 
-def naive_keras(network, batch_size, count):
+def naive_keras(given):
     """The variational autoencoder of the Keras tutorials, for these networks."""
     import keras
     import tensorflow as tf
@@ -65,7 +81,7 @@ def naive_keras(network, batch_size, count):
     class NaiveVAE(keras.Model):
         def __init__(self):
             super().__init__()
-            if network == "dense":
+            if given.network == "dense":
                 self.trunk = keras.Sequential([layers.Dense(512, "relu")])
                 self.decoder = keras.Sequential([layers.Dense(512, "relu"), layers.Dense(784)])
             else:
@@ -115,8 +131,8 @@ def naive_keras(network, batch_size, count):
 
     model = NaiveVAE()
     model.compile(keras.optimizers.Adam(LEARNING_RATE))
-    x = images(count, network)
-    return lambda: time_of_last_epoch(model, x, batch_size)
+    x = images(given.images, given.network)
+    return lambda: time_of_last_epoch(model, x, given.batch_size)
 
 
 # ---------------------------------------------------------------------- torch
@@ -129,6 +145,8 @@ def torch_networks(network):
         trunk = nn.Sequential(nn.Linear(784, 512), nn.ReLU())
         decoder = nn.Sequential(nn.Linear(LATENT, 512), nn.ReLU(), nn.Linear(512, 784))
         return trunk, 512, decoder
+    if network == "resnet":
+        return torch_resnet()
     trunk = nn.Sequential(
         nn.Conv2d(1, 32, 4, 2, 1),
         nn.ReLU(),
@@ -151,37 +169,106 @@ def torch_networks(network):
     return trunk, 256, decoder
 
 
-def torch_loop(network, batch_size, count):
+def torch_resnet():
+    """The `"resnet"` of keras_ae.networks, layer by layer."""
+    import torch
+    from torch import nn
+
+    def activated(channels):
+        groups = math.gcd(channels, max(1, channels // 8))
+        return [nn.GroupNorm(groups, channels), nn.ReLU()]
+
+    class Residual(nn.Module):
+        def __init__(self, before, after, stride=1, larger=False):
+            super().__init__()
+            resized = [nn.Upsample(scale_factor=2)] if larger else []
+            first = nn.Conv2d(before, after, 3, stride, 1)
+            second = nn.Conv2d(after, after, 3, 1, 1)
+            self.inner = nn.Sequential(
+                *activated(before), *resized, first, *activated(after), second
+            )
+            changes = stride > 1 or before != after
+            shortcut = [nn.Conv2d(before, after, 1, stride)] if changes else []
+            self.shortcut = nn.Sequential(*resized, *shortcut)
+
+        def forward(self, x):
+            return self.shortcut(x) + self.inner(x)
+
+    filters, units = OPTIONS["resnet"]["filters"], OPTIONS["resnet"]["units"][0]
+    down, up, channels = [nn.Conv2d(3, filters[0], 3, 1, 1)], [], filters[0]
+    for size in filters:
+        down += [Residual(channels, size, stride=2), Residual(size, size)]
+        channels = size
+    for size in (*filters[-2::-1], filters[0]):
+        up += [Residual(channels, channels), Residual(channels, size, larger=True)]
+        channels = size
+    side = 64 // 2 ** len(filters)
+    flat = filters[-1] * side**2
+    trunk = nn.Sequential(
+        *down, *activated(filters[-1]), nn.Flatten(), nn.Linear(flat, units), nn.ReLU()
+    )
+    decoder = nn.Sequential(
+        nn.Linear(LATENT, units),
+        nn.ReLU(),
+        nn.Linear(units, flat),
+        nn.Unflatten(1, (filters[-1], side, side)),
+        *up,
+        *activated(channels),
+        nn.Conv2d(channels, 3, 3, 1, 1),
+    )
+    torch.set_float32_matmul_precision("high")  # As JAX has it on a GPU.
+    return trunk, units, decoder
+
+
+def torch_step(given):
+    """A hand-written training step of one batch, which returns its loss, and where it runs."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    trunk, width, decoder = torch_networks(network)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trunk, width, decoder = torch_networks(given.network)
     mean_layer, log_variance_layer = nn.Linear(width, LATENT), nn.Linear(width, LATENT)
-    everything = nn.ModuleList([trunk, mean_layer, log_variance_layer, decoder])
+    everything = nn.ModuleList([trunk, mean_layer, log_variance_layer, decoder]).to(device)
     optimizer = torch.optim.Adam(everything.parameters(), LEARNING_RATE)
-    x = torch.from_numpy(images(count, network, channels_first=True))
+    mixed = torch.autocast(device, torch.bfloat16, enabled=given.precision == "mixed_bfloat16")
+
+    def step(batch):
+        with mixed:
+            h = trunk(batch)
+            mean, log_variance = mean_layer(h).float(), log_variance_layer(h).float()
+            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            logits = decoder(z).float()
+        reconstruction = functional.binary_cross_entropy_with_logits(logits, batch, reduction="sum")
+        kl = -0.5 * torch.sum(1 + log_variance - mean.square() - log_variance.exp())
+        loss = (reconstruction + kl) / len(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, device
+
+
+def torch_loop(given, compiled=False):
+    import torch
+
+    step, device = torch_step(given)
+    step = torch.compile(step) if compiled else step
+    x = torch.from_numpy(images(given.images, given.network, channels_first=True)).to(device)
 
     def epoch():
         start = time.perf_counter()
-        order, total = torch.randperm(count), 0.0
-        for first in range(0, count, batch_size):
-            batch = x[order[first : first + batch_size]]
-            h = trunk(batch)
-            mean, log_variance = mean_layer(h), log_variance_layer(h)
-            z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
-            reconstruction = functional.binary_cross_entropy_with_logits(
-                decoder(z), batch, reduction="sum"
-            )
-            kl = -0.5 * torch.sum(1 + log_variance - mean.square() - log_variance.exp())
-            loss = (reconstruction + kl) / len(batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.item()
+        order, total = torch.randperm(given.images), 0.0
+        for first in range(0, given.images, given.batch_size):
+            total += step(x[order[first : first + given.batch_size]]).item()
         return time.perf_counter() - start
 
     return epoch
+
+
+def torch_compiled(given):
+    return torch_loop(given, compiled=True)
 
 
 def pythae_model(network, shape):
@@ -216,7 +303,7 @@ def pythae_model(network, shape):
     return PythaeVAE(config, encoder=Encoder(), decoder=Decoder())
 
 
-def pythae(network, batch_size, count):
+def pythae(given):
     from pythae.pipelines import TrainingPipeline
     from pythae.trainers import BaseTrainerConfig
     from pythae.trainers.training_callbacks import TrainingCallback
@@ -228,17 +315,18 @@ def pythae(network, batch_size, count):
         def on_epoch_end(self, *_, **__):
             self.seconds = time.perf_counter() - self.start
 
-    x = images(count, network, channels_first=True)
-    model = pythae_model(network, x.shape[1:])
+    x = images(given.images, given.network, channels_first=True)
+    model = pythae_model(given.network, x.shape[1:])
     folder = tempfile.mkdtemp()
 
     def epoch():
         clock = Clock()
         training = BaseTrainerConfig(
             output_dir=folder,
-            per_device_train_batch_size=batch_size,
+            per_device_train_batch_size=given.batch_size,
             num_epochs=1,
             learning_rate=LEARNING_RATE,
+            amp=given.precision != "float32",
         )
         TrainingPipeline(model=model, training_config=training)(train_data=x, callbacks=[clock])
         return clock.seconds
@@ -249,11 +337,11 @@ def pythae(network, batch_size, count):
 # ---------------------------------------------------------------------- the limit
 
 
-def products(network, batch_size, count):
+def products(given):
     """The five large products of a dense step: two forward, three backward."""
     import tensorflow as tf
 
-    x = tf.random.normal((batch_size, 784))
+    x = tf.random.normal((given.batch_size, 784))
     first, last = tf.random.normal((784, 512)), tf.random.normal((512, 784))
 
     @tf.function
@@ -269,9 +357,33 @@ def products(network, batch_size, count):
 
     def epoch():
         start = time.perf_counter()
-        for _ in range(-(-count // batch_size)):
+        for _ in range(-(-given.images // given.batch_size)):
             step()
         return time.perf_counter() - start
+
+    return epoch
+
+
+def matrix_rate(given):
+    """The time of as many multiplications as an epoch has, in products of 4,096 numbers square."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    step, device = torch_step(given)
+    batch = images(given.batch_size, given.network, channels_first=True)
+    with FlopCounterMode(display=False) as counter:
+        step(torch.from_numpy(batch).to(device))
+    operations = counter.get_total_flops() * given.images / given.batch_size
+    dtype = torch.float32 if given.precision == "float32" else torch.bfloat16
+    square = torch.randn((4096, 4096), dtype=dtype, device=device)
+    times = max(1, round(operations / (2 * 4096**3)))
+
+    def epoch():
+        start = time.perf_counter()
+        for _ in range(times):
+            product = square @ square
+        product[0, 0].item()
+        return (time.perf_counter() - start) * operations / (times * 2 * 4096**3)
 
     return epoch
 
@@ -285,16 +397,21 @@ CONTENDERS = {
     "keras_ae_torch": ("torch", keras_ae),
     "naive_keras": ("keras", naive_keras),
     "torch_loop": ("torch", torch_loop),
+    "torch_compiled": ("torch", torch_compiled),
     "pythae": ("pythae", pythae),
     "products": ("tensorflow", products),
+    "matrix_rate": ("torch", matrix_rate),
 }
+# Not for every network.
+ONLY = {"products": ("dense",), "naive_keras": ("dense", "conv")}
+USUAL = [name for name in CONTENDERS if name not in ("torch_compiled", "matrix_rate")]
 
 
 def contender(function):
     """The same as images a second."""
 
     def prepared(arguments):
-        epoch = function(arguments.network, arguments.batch_size, arguments.images)
+        epoch = function(arguments)
         return lambda: arguments.images / epoch()
 
     return prepared
@@ -302,14 +419,20 @@ def contender(function):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=("dense", "conv"), default="dense")
+    parser.add_argument("--network", choices=list(OPTIONS), default="dense")
+    precisions = ("float32", "mixed_bfloat16")
+    parser.add_argument("--precision", choices=precisions, default="float32")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--images", type=int, default=15_000, help="images of an epoch")
     race.main(
         parser,
         {name: (needs, contender(function)) for name, (needs, function) in CONTENDERS.items()},
-        lambda given: f"{given.network}, batch {given.batch_size}, {given.images} images an epoch",
-        lambda name, given: name != "products" or given.network == "dense",
+        lambda given: (
+            f"{given.network}, {given.precision}, batch {given.batch_size}, "
+            f"{given.images} images an epoch"
+        ),
+        lambda name, given: given.network in ONLY.get(name, OPTIONS),
+        USUAL,
     )
 
 
