@@ -52,7 +52,7 @@ ARROWS = {
     "tf_data": set(),
     "likelihoods": {"distributions"},
     "losses": {"distributions"},
-    "layers": {"arguments", "distributions"},
+    "layers": {"arguments", "backend", "distributions"},
     "distributions": set(),
     "divergences": {"distributions"},
     "flows": set(),

@@ -5,8 +5,8 @@ Each module has the same names: `TrainStep` (how a step differentiates and appli
 `pullback` (products with the Jacobian of a function within a step), `servable` (what an export
 writes), `steps_at_once` (how many steps one call makes), `building_scope` (where weights are made),
 `replica_index` (which copy of the model is running), `SEED_DTYPE` (what its draws take),
-`worker_count`, `join_workers` (training in several processes) and `worker_environment` (how one is
-told that it belongs to them).
+`transposes_slowly` (transposed convolutions), `worker_count`, `join_workers` (training in several
+processes) and `worker_environment` (how one is told that it belongs to them).
 """
 
 import importlib
@@ -33,6 +33,7 @@ steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 replica_index = _backend.replica_index
 SEED_DTYPE = _backend.SEED_DTYPE
+transposes_slowly = _backend.transposes_slowly
 worker_count = _backend.worker_count
 join_workers = _backend.join_workers
 worker_environment = _backend.worker_environment

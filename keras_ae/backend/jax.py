@@ -114,6 +114,11 @@ def replica_index():
     return None
 
 
+def transposes_slowly():
+    """Whether a transposed convolution takes longer than the matrix products that it is made of."""
+    return jax.default_backend() == "cpu"
+
+
 def worker_environment(addresses, index):
     """The variables that make a process worker `index` of those at these addresses."""
     names = ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")

@@ -203,6 +203,11 @@ def replica_index():
     return context.replica_id_in_sync_group
 
 
+def transposes_slowly():
+    """It has kernels of its own for transposed convolutions."""
+    return False
+
+
 def worker_environment(addresses, index):
     """The variables that make a process worker `index` of those at these addresses."""
     task = {"type": "worker", "index": index}

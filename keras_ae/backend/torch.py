@@ -83,6 +83,11 @@ def replica_index():
     return None
 
 
+def transposes_slowly():
+    """It has kernels of its own for transposed convolutions."""
+    return False
+
+
 def worker_environment(addresses, index):
     raise NotImplementedError(
         "several workers train one model with TensorFlow or JAX, for Keras divides no batch with "

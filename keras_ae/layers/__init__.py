@@ -24,3 +24,4 @@ from keras_ae.layers.stochastic import draw_with_divergence as draw_with_diverge
 from keras_ae.layers.stochastic import gaussian as gaussian
 from keras_ae.layers.stochastic import gaussian_kl as gaussian_kl
 from keras_ae.layers.stochastic import gaussian_product as gaussian_product
+from keras_ae.layers.transposed import Conv2DTranspose as Conv2DTranspose

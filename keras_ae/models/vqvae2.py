@@ -7,13 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_ae import arguments
-from keras_ae.layers import Quantized, VectorQuantizer, code_statistics
+from keras_ae.layers import Conv2DTranspose, Quantized, VectorQuantizer, code_statistics
 from keras_ae.models.discrete import DiscreteAE
 
 # Of a sequence and of a map: what halves the places, what doubles them, and what cuts the surplus.
 _OF_PLACES = {
     1: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
-    2: (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Cropping2D),
+    2: (keras.layers.Conv2D, Conv2DTranspose, keras.layers.Cropping2D),
 }
 
 

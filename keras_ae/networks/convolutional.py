@@ -4,6 +4,7 @@ import math
 
 from keras import layers
 
+from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import dense
 from keras_ae.networks.maker import IMAGE
 
@@ -24,7 +25,7 @@ def encoder(make, x, grid):
 
 def decoder(make, z, shape):
     h = _enlarged(make, z, shape, make.options.filters[-2::-1])
-    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
+    h = make.weighted(Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
     return cropped(make, h, shape)
 
 
@@ -46,7 +47,7 @@ def _enlarged(make, z, shape, sizes):
     else:
         h = make.block(z, layers.Conv2D, "grid", filters[-1], kernel_size=1, **IMAGE)
     for number, size in enumerate(sizes, start=1):
-        h = make.block(h, layers.Conv2DTranspose, f"conv_{number}", size, **_STRIDED)
+        h = make.block(h, Conv2DTranspose, f"conv_{number}", size, **_STRIDED)
     return h
 
 

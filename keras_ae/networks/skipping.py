@@ -2,6 +2,7 @@
 
 from keras import layers
 
+from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import convolutional
 from keras_ae.networks.maker import IMAGE
 
@@ -37,7 +38,7 @@ def body(make, x):
     for number in range(len(filters) - 1, 0, -1):
         size, beside = filters[number - 1], kept[number - 1]
         given = {"kernel_size": 2, "strides": 2, **IMAGE}
-        x = make.weighted(layers.Conv2DTranspose, f"up_{number}_larger", size, **given)(x)
+        x = make.weighted(Conv2DTranspose, f"up_{number}_larger", size, **given)(x)
         x = convolutional.cropped(make, x, beside.shape[1:3], f"up_{number}_crop")
         x = make.layer(layers.Concatenate, f"up_{number}_beside")([beside, x])
         x = _twice(make, x, f"up_{number}", size)

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers
 
+from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import convolutional, dense
 from keras_ae.networks.maker import IMAGE
 
@@ -44,7 +45,7 @@ def decoder(make, z, shape):
     size = make.options.patch_size
     h = make.layer(layers.Reshape, "places", (*_patches(shape, make.options), width))(h)
     given = {"kernel_size": size, "strides": size, **IMAGE}
-    h = make.weighted(layers.Conv2DTranspose, "output", shape[-1], **given)(h)
+    h = make.weighted(Conv2DTranspose, "output", shape[-1], **given)(h)
     return convolutional.cropped(make, h, shape)
 
 
