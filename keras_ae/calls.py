@@ -92,7 +92,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     program = _program(model, method, names, options, has_seed)
     first_seed = model.seed_numbers(seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)
-    results = []
+    results = None
     for number, start in enumerate(range(0, length, size)):
         batch = [np.asarray(value[start : start + size], dtype) for value in values]
         rows = len(batch[0])
@@ -101,9 +101,15 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
         if has_seed:
             pair = [first_seed[0], first_seed[1] + number * RunSeed.TURNS]
             batch.append(np.array(pair).astype(backend.SEED_DTYPE))
-        results.append(ops.convert_to_numpy(program(*batch))[:rows])
+        found = ops.convert_to_numpy(program(*batch))[:rows]
+        if rows == length:
+            return found
+        if results is None:
+            results = np.empty((length, *found.shape[1:]), found.dtype)
+        # At once: kept until the end, every batch would be memory that was never used before.
+        results[start : start + rows] = found
         bar.update(number + 1)
-    return results[0] if len(results) == 1 else np.concatenate(results)
+    return results
 
 
 def _program(model, method, names, options, has_seed):
