@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_ae.layers.transposed import Conv2DTranspose
+
 _LINEAR = (
     keras.layers.Dense,
     keras.layers.Conv1D,
@@ -10,6 +12,7 @@ _LINEAR = (
     keras.layers.Conv3D,
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
+    Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
 _SMALLEST = 1e-12  # What a norm of zero is taken for.
@@ -80,7 +83,7 @@ class SpectralNormalization(keras.layers.Layer):
 
     def __init__(self, layer, **kwargs):
         if type(layer) not in _LINEAR or layer.built:
-            names = ", ".join(cls.__name__ for cls in _LINEAR)
+            names = ", ".join(dict.fromkeys(cls.__name__ for cls in _LINEAR))
             raise TypeError(
                 f"SpectralNormalization: layer={layer!r} must be a new layer of Keras' own, one of "
                 f"{names}."
