@@ -127,10 +127,10 @@ def train(
         arguments[name] = runs.parsed(value)
     run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments, workers)
     folder = output or run.folder()
-    if runs.needs_launch(run):
-        runs.launch(run, folder, resume)
-        return
     try:
+        if runs.needs_launch(run):
+            runs.launch(run, folder, resume)
+            return
         # A bar redraws its line, which a log file cannot.
         written = runs.train(run, folder, resume, verbose=1 if sys.stdout.isatty() else 2)
     except KeyboardInterrupt:

@@ -316,15 +316,17 @@ class Affine(_Corruption):
         angle, factor = self.rotation * uniform[0], ops.exp(self.scale * uniform[1])
         cosine, sine = factor * ops.cos(angle), factor * ops.sin(angle)
         # Of a pixel of the result, seen from the centre, the place that it is read from.
-        from_rows = self.shear * uniform[2] * cosine - sine
-        rows_from_rows = self.shear * uniform[2] * sine + cosine
-        middle, centre = 0.5 * (height - 1.0), 0.5 * (width - 1.0)
-        column = centre - cosine * centre - from_rows * middle + self.shift * width * uniform[3]
-        row = middle - sine * centre - rows_from_rows * middle + self.shift * height * uniform[4]
+        lean = self.shear * uniform[2]
+        columns, rows = (cosine, lean * cosine - sine), (sine, lean * sine + cosine)
+        across, down = 0.5 * (width - 1.0), 0.5 * (height - 1.0)
+        first_column = across - columns[0] * across - columns[1] * down
+        first_row = down - rows[0] * across - rows[1] * down
+        first_column = first_column + self.shift * width * uniform[3]
+        first_row = first_row + self.shift * height * uniform[4]
         zero = ops.zeros_like(angle)
-        rows = [cosine, from_rows, column, sine, rows_from_rows, row, zero, zero]
+        transform = ops.stack([*columns, first_column, *rows, first_row, zero, zero], axis=1)
         moved = ops.image.affine_transform(
-            ops.cast(x, "float32"), ops.stack(rows, axis=1), data_format="channels_last"
+            ops.cast(x, "float32"), transform, data_format="channels_last"
         )
         return ops.cast(moved, dtype)
 

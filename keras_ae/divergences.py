@@ -91,8 +91,8 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
     def densities_of(z, rows, mean, log_variance, size):
         densities = pairwise_log_prob(z, mean, log_variance)  # (rows, batch, latent_dim)
         if estimator == "stratified":
-            others = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
-            weights = ops.where(rows[:, None] == numbers[None], -ops.log(size), others)
+            another = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
+            weights = ops.where(rows[:, None] == numbers[None], -ops.log(size), another)
         else:
             weights = ops.full_like(densities[:, :, 0], -ops.log(count) - ops.log(size))
         joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)

@@ -223,6 +223,7 @@ def worker_count():
 def join_workers():
     """Its number among the workers, and the scope of what they share."""
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    task, chiefs = strategy.cluster_resolver, strategy.cluster_resolver.cluster_spec().as_dict()
-    is_chief = task.task_type == "chief"
-    return 0 if is_chief else task.task_id + len(chiefs.get("chief", [])), strategy.scope
+    resolver = strategy.cluster_resolver
+    # The chief, where a cluster has one, is the first.
+    before = 0 if resolver.task_type == "chief" else "chief" in resolver.cluster_spec().jobs
+    return resolver.task_id + before, strategy.scope
