@@ -36,6 +36,8 @@ class ArrayBatches(DataAdapter):
         self.num_examples = len(arrays[0]) // divisor * divisor
         self.batches_per_pass = math.ceil(self.num_examples / batch_size)
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
+        # In half of the memory, where the numbers fit: the order is the same one.
+        self.index_dtype = "int32" if len(arrays[0]) < 2**31 else "int64"
 
     num_batches = property(lambda self: self.steps_per_epoch)
     batch_size = property(lambda self: self._batch_size)
@@ -47,9 +49,9 @@ class ArrayBatches(DataAdapter):
 
     def order_of_pass(self, number):
         """The order of the examples in the pass of that number, an array of indices."""
-        if not self.shuffle:
-            return np.arange(self.num_examples)
-        order = np.random.default_rng((self.seed, number)).permutation(len(self.arrays[0]))
+        order = np.arange(len(self.arrays[0]), dtype=self.index_dtype)
+        if self.shuffle:
+            np.random.default_rng((self.seed, number)).shuffle(order)
         return order[: self.num_examples]
 
     def index_batches(self):
@@ -112,6 +114,9 @@ def batch_shape(data):
     return None
 
 
+_NUMBERS_IN_CACHE = 2**18  # A megabyte of float32.
+
+
 def is_tf_dataset(data):
     return any(
         base.__module__.startswith("tensorflow.") and base.__name__ == "DatasetV2"
@@ -135,6 +140,11 @@ def as_array(data, name):
         TypeError: If it holds objects or text.
         ValueError: If it is empty, ragged, of rank 0 or 1, or holds NaN or an infinity.
     """
+    return array_and_extent(data, name)[0]
+
+
+def array_and_extent(data, name):
+    """The same, and its smallest and largest number, found on the way."""
     if not is_array(data) and not isinstance(data, tuple):
         raise TypeError(f"{name} is {data!r}, a {type(data).__name__}, and an array is needed.")
     if keras.ops.is_tensor(data):
@@ -158,7 +168,7 @@ def as_array(data, name):
             f"{name} has shape {array.shape}; an axis of examples and at least one of features are "
             f"needed. Pass {name}[None] for one example or {name}[:, None] for one feature."
         )
-    low, high = array.min(), array.max()
+    low, high = extent(array)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(
             f"{name} holds NaN or infinite values (its smallest is {low}, its largest {high}). "
@@ -166,7 +176,19 @@ def as_array(data, name):
         )
     if array.dtype == "float64":
         array = array.astype("float32")
-    return array
+    return array, (low, high)
+
+
+def extent(array):
+    """The smallest and the largest number of an array, NaN where it holds one.
+
+    A part at a time: the second reading of a part finds it in the processor's cache, and memory,
+    or a file, is read but once.
+    """
+    step = max(1, _NUMBERS_IN_CACHE // array[0].size)
+    parts = (array[start : start + step] for start in range(0, len(array), step))
+    lows, highs = zip(*((part.min(), part.max()) for part in parts), strict=True)
+    return np.min(lows), np.max(highs)
 
 
 def devices_of_a_batch():
@@ -189,12 +211,15 @@ def check_shape(array, shape, name, model):
 
 
 def as_target(x, y, name="y"):
-    """A checked array of targets; labels, which no autoencoder reconstructs, are an error."""
+    """A checked array of targets, and its extent.
+
+    Labels, which no autoencoder reconstructs, are an error.
+    """
     given = y if hasattr(y, "shape") else np.asarray(y)
     if len(given.shape) <= 1:
         labels = f"{name} of shape {tuple(given.shape)} holds labels"
     else:
-        y = as_array(y, name)
+        y, bounds = array_and_extent(y, name)
         labels = _label_like(x, y, name)
     if labels:
         raise ValueError(
@@ -206,7 +231,7 @@ def as_target(x, y, name="y"):
         raise ValueError(
             f"{name} has {len(y)} examples and x has {len(x)}. Pass one target for each input."
         )
-    return y
+    return y, bounds
 
 
 def _label_like(x, y, name):

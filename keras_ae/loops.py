@@ -42,16 +42,16 @@ class Loops(backend.TrainStep, keras.Model):
         """A checked array of inputs, for which the model is built if it was not."""
         if inputs.is_tf_dataset(x):
             x = inputs.dataset_to_array(x, len(self.data_shape) if self.built else None)
-        x = inputs.as_array(x, name)
+        x, extent = inputs.array_and_extent(x, name)
         self._build_for(x.shape[1:])
         inputs.check_shape(x, self.data_shape, name, self)
         if self.target_shape == self.data_shape:
-            self.check_input(x, name)
+            self.check_input(x, name, extent)
         return x
 
-    def check_input(self, x, name):
+    def check_input(self, x, name, extent):
         """Raise where inputs leave the range of the targets; models of noisy inputs let them."""
-        self.check_support(x, name)
+        self.check_support(x, name, extent)
 
     def check_code(self, z, name="z"):
         """A checked array of codes, in the type that `decode` takes."""
@@ -66,18 +66,24 @@ class Loops(backend.TrainStep, keras.Model):
 
     def check_target(self, x, y, name="y"):
         """A checked array of targets for these inputs."""
-        y = inputs.as_target(x, y, name)
+        y, extent = inputs.as_target(x, y, name)
         if self.built:
             inputs.check_shape(y, self.target_shape, name, self)
-        self.check_support(y, name)
+        self.check_support(y, name, extent)
         return y
 
-    def check_support(self, array, name):
-        """Raise where the data leaves the range on which the model's likelihood is defined."""
+    def check_support(self, array, name, extent):
+        """Raise where the data leaves the range on which the model's likelihood is defined.
+
+        Args:
+            array: The data.
+            name: The argument's name, for the error.
+            extent: The data's smallest and largest number.
+        """
         if self.support is None:
             return
         low, high = self.support
-        smallest, largest = array.min(), array.max()
+        smallest, largest = extent
         if smallest < low or largest > high:
             remedy = (
                 f"Divide by 255: {name}.astype('float32') / 255"
@@ -240,7 +246,7 @@ class Loops(backend.TrainStep, keras.Model):
         """Checked x, target and weights as a tuple without the trailing ones that are missing."""
         if y is x:
             y = None
-        x = inputs.as_array(x, name)
+        x, extent = inputs.array_and_extent(x, name)
         if y is not None:
             y = self.check_target(x, y, "y" if name == "x" else f"{name}[1]")
         self._build_for(x.shape[1:], None if y is None else y.shape[1:])
@@ -252,7 +258,7 @@ class Loops(backend.TrainStep, keras.Model):
                     f"targets of shape {self.target_shape}, and no target was passed. Call "
                     "fit(x, target)."
                 )
-            self.check_support(x, name)
+            self.check_support(x, name, extent)
         if sample_weight is None:
             return (x,) if y is None else (x, y)
         weights = inputs.check_sample_weight(sample_weight, len(x))

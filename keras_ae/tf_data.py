@@ -32,18 +32,22 @@ def dataset_of_batches(batches):
         parts = list(batches.index_batches())
         return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
 
-    def batches_of_epoch(_):
-        indices, starts = tf.numpy_function(order_of_epoch, [], [tf.int64, tf.int64])
-        indices, starts = tf.ensure_shape(indices, (None,)), tf.ensure_shape(starts, (None,))
-        return tf.data.Dataset.range(batches.steps_per_epoch).map(
-            lambda batch: indices[starts[batch] : starts[batch + 1]]
-        )
+    def read_order():
+        indices, starts = tf.numpy_function(order_of_epoch, [], [index_dtype, tf.int64])
+        return tf.ensure_shape(indices, (None,)), tf.ensure_shape(starts, (None,))
 
+    def next_batch(order, number):
+        # An iterator is one epoch. A dataset of datasets, one for each, takes longer to begin.
+        indices, starts = tf.cond(tf.equal(number, 0), read_order, lambda: order)
+        return (indices, starts), indices[starts[number] : starts[number + 1]]
+
+    index_dtype = tf.as_dtype(batches.index_dtype)
     options = tf.data.Options()
     options.deterministic = True
+    no_order = tf.zeros((0,), index_dtype), tf.zeros((0,), tf.int64)
     return (
-        tf.data.Dataset.range(1)
-        .flat_map(batches_of_epoch)
+        tf.data.Dataset.range(batches.steps_per_epoch)
+        .scan(no_order, next_batch)
         .map(gather, num_parallel_calls=1)
         .apply(tf.data.experimental.assert_cardinality(batches.steps_per_epoch))
         .with_options(options)

@@ -45,7 +45,7 @@ class DenoisingAE(AE):
         )
         self.corruption = corruptions.get(corruption)
 
-    def check_input(self, x, name):
+    def check_input(self, x, name, extent):
         pass  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, networks
+from keras_ae import arguments, inputs, networks
 from keras_ae.calls import batched
 from keras_ae.models.ae import AE
 
@@ -109,13 +109,14 @@ class RecurrentAE(AE):
     def decoder_shape(self, target_shape):
         return self.written_shape
 
-    def check_support(self, array, name):
+    def check_support(self, array, name, extent):
         if self.mask_value is not None and self.support is not None:
             steps = array.reshape(-1, _steps_of(array.shape[1:])[1])
             array = steps[np.any(steps != np.float32(self.mask_value), axis=-1)]
             if not array.size:
                 return
-        super().check_support(array, name)
+            extent = inputs.extent(array)
+        super().check_support(array, name, extent)
 
     def in_order(self, steps):
         """Steps (batch, steps, features) in the order of the decoder, or back again."""
