@@ -1,5 +1,6 @@
 """Methods of tensors that also take whole arrays: compiled batches in, NumPy out."""
 
+import concurrent.futures
 import functools
 import inspect
 import time
@@ -29,7 +30,7 @@ def batched(kind):
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
-        numbers, at most 1,024) and `verbose` ("auto" shows a progress bar after two seconds; 0
+        numbers, at most 2,048) and `verbose` ("auto" shows a progress bar after two seconds; 0
         never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
     """
 
@@ -53,7 +54,8 @@ def batched(kind):
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)
             dtype = "float32" if kind == "data" else None
-            return _run(self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose)
+            size = default_batch_size(arrays.values()) if batch_size is None else batch_size
+            return _run(self, method, arrays, dtype, arguments, has_seed, seed, size, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
         return call
@@ -76,39 +78,54 @@ def _checked(model, kind, arrays):
 
 def default_batch_size(arrays):
     numbers = max(int(np.prod(array.shape[1:])) for array in arrays)
-    return int(max(1, min(1024, 2**22 // max(numbers, 1))))
+    return int(max(1, min(2048, 2**22 // max(numbers, 1))))
 
 
 def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):
-    """One compiled program over all batches; shorter ones are padded to a size it knows.
+    """One compiled program over all batches; short ones are padded where that saves a program.
 
     The arrays are read in dtype, or in their own if it is None.
     """
     names, values = zip(*arrays.items(), strict=True)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+    if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
     length = len(values[0])
-    size = min(batch_size or default_batch_size(values), 2 ** (length - 1).bit_length())
+    largest = 2 ** (length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else length
+    size = min(batch_size, largest)
     program = _program(model, method, names, options, has_seed)
     first_seed = model.seed_numbers(seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)
-    results = None
-    for number, start in enumerate(range(0, length, size)):
+
+    def found(number):
+        """What the program makes of a batch, perhaps of a few examples too many."""
+        start = number * size
         batch = [np.asarray(value[start : start + size], dtype) for value in values]
-        rows = len(batch[0])
-        if rows < size:
-            batch = [np.concatenate([b, np.repeat(b[-1:], size - rows, axis=0)]) for b in batch]
+        missing = size - len(batch[0])
+        if missing and backend.COMPILES_EACH_SHAPE:
+            batch = [np.concatenate([b, np.repeat(b[-1:], missing, axis=0)]) for b in batch]
         if has_seed:
             pair = [first_seed[0], first_seed[1] + number * RunSeed.TURNS]
             batch.append(np.array(pair).astype(backend.SEED_DTYPE))
-        found = ops.convert_to_numpy(program(*batch))[:rows]
-        if rows == length:
-            return found
-        if results is None:
-            results = np.empty((length, *found.shape[1:]), found.dtype)
-        # At once: kept until the end, every batch would be memory that was never used before.
-        results[start : start + rows] = found
-        bar.update(number + 1)
+        return program(*batch)
+
+    part = found(0)
+    if length <= size:
+        return ops.convert_to_numpy(part)[:length]
+    results = np.empty((length, *part.shape[1:]), backend.view(part).dtype)
+
+    def write(number, part):
+        rows = results[number * size : (number + 1) * size]
+        rows[...] = backend.view(part)[: len(rows)]
+
+    # Into memory never used before, a copy takes as long as a small network: another thread makes
+    # it while the program has the next batch.
+    with concurrent.futures.ThreadPoolExecutor(1) as writer:
+        for number in range(bar.num_batches):
+            writing = writer.submit(write, number, part)
+            bar.update(number + 1)
+            if number + 1 < bar.num_batches:
+                part = found(number + 1)
+            writing.result()
     return results
 
 

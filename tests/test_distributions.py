@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from zoo import gradient
 
 from keras_ae.distributions import (
@@ -137,6 +137,53 @@ def test_bernoulli_has_its_gradient_at_logit_zero():
     x = np.array([[0.0, 0.25, 1.0]], "float32")
     slope = gradient(lambda logits: Bernoulli(logits).log_prob(x), np.zeros((1, 3)))
     assert np.allclose(slope, x - 0.5)
+
+
+# Sizes with many divisors, with none, with large ones alone, and of several axes.
+@pytest.mark.parametrize("shape", [(5, 784), (3, 131), (2, 2 * 127), (4, 6, 5, 3)])
+def test_bernoulli_keeps_its_digits_at_any_size(shape):
+    rng = np.random.default_rng(0)
+    logits = (rng.normal(size=shape) * rng.choice([0, 1, 30, 300], shape)).astype("float32")
+    x = rng.random(shape).astype("float32")
+    exact = logits.astype("float64")
+    expected = (x * exact - np.logaddexp(0, exact)).reshape(len(x), -1).sum(axis=1)
+    assert np.allclose(numpy(Bernoulli(logits).log_prob(x)), expected, rtol=1e-6)
+    slope = gradient(lambda logits: Bernoulli(logits).log_prob(x), logits)
+    assert np.allclose(slope, x - special.expit(exact), atol=1e-6)
+    by_data = gradient(lambda x: Bernoulli(logits).log_prob(x), x)
+    assert np.allclose(by_data, logits)
+
+
+def test_bernoulli_has_its_second_derivative():
+    logits = np.array([[-3.0, 0.0, 0.5, 2.0]], "float32")
+    x = np.array([[0.0, 0.25, 1.0, 1.0]], "float32")
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def slope(logits):
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                value = Bernoulli(logits).log_prob(x)
+            return tape.gradient(value, logits)
+    elif keras.config.backend() == "jax":
+        import jax
+
+        slope = jax.grad(lambda logits: Bernoulli(logits).log_prob(x).sum())
+    else:
+        import torch
+
+        def slope(logits):
+            value = Bernoulli(logits).log_prob(torch.tensor(x)).sum()
+            return torch.autograd.grad(value, logits, create_graph=True)[0]
+
+    probabilities = special.expit(logits)
+    assert np.allclose(gradient(slope, logits), -probabilities * (1 - probabilities), atol=1e-6)
+
+
+def test_bernoulli_with_one_row_of_logits_has_the_gradient_of_all_data():
+    logits, x = np.array([[0.0, 2.0]], "float32"), np.array([[0, 1], [1, 1], [1, 0]], "float32")
+    slope = gradient(lambda logits: Bernoulli(logits).log_prob(x), logits)
+    assert np.allclose(slope, x.sum(axis=0) - 3 * special.expit(logits))
 
 
 def test_categorical_equals_scipy():

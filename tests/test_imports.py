@@ -53,7 +53,7 @@ ARROWS = {
     "likelihoods": {"distributions"},
     "losses": {"distributions"},
     "layers": {"arguments", "backend", "distributions"},
-    "distributions": set(),
+    "distributions": {"backend"},
     "divergences": {"distributions"},
     "flows": set(),
     "metric": set(),

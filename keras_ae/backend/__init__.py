@@ -1,12 +1,14 @@
 """The only code that knows which backend Keras runs on.
 
 Each module has the same names: `TrainStep` (how a step differentiates and applies), `compiled`
-(a function of tensors as one compiled program), `program` (the same where weights are at hand),
-`pullback` (products with the Jacobian of a function within a step), `servable` (what an export
-writes), `steps_at_once` (how many steps one call makes), `building_scope` (where weights are made),
-`replica_index` (which copy of the model is running), `SEED_DTYPE` (what its draws take),
-`transposes_slowly` (transposed convolutions), `worker_count`, `join_workers` (training in several
-processes) and `worker_environment` (how one is told that it belongs to them).
+(a function of arrays as one compiled program), `view` (what that returns, as an array), `program`
+(a method as one, where weights are at hand), `pullback` (products with the Jacobian of a function
+within a step), `servable` (what an export writes), `steps_at_once` (how many steps one call makes),
+`log_bernoulli` (a loss that each computes fastest in a way of its own), `building_scope` (where
+weights are made), `replica_index` (which copy of the model is running),
+`SEED_DTYPE` (what its draws take), `COMPILES_EACH_SHAPE` (whether a batch of another length is
+another program), `transposes_slowly` (transposed convolutions), `worker_count`, `join_workers`
+(training in several processes) and `worker_environment` (how one is told that it belongs to them).
 """
 
 import importlib
@@ -26,12 +28,15 @@ _backend = importlib.import_module(f"keras_ae.backend.{keras.config.backend()}")
 
 TrainStep = _backend.TrainStep
 compiled = _backend.compiled
+view = _backend.view
 program = _backend.program
 pullback = _backend.pullback
+log_bernoulli = _backend.log_bernoulli
 servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 replica_index = _backend.replica_index
+COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 SEED_DTYPE = _backend.SEED_DTYPE
 transposes_slowly = _backend.transposes_slowly
 worker_count = _backend.worker_count

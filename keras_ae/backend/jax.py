@@ -5,7 +5,9 @@ import os
 
 import jax
 import keras
+import numpy as np
 
+COMPILES_EACH_SHAPE = True
 SEED_DTYPE = "uint32"
 
 
@@ -67,6 +69,17 @@ def compiled(model, function):
             return function(*tensors)
 
     return lambda *arrays: program([v.value for v in model.variables], *arrays)
+
+
+def view(tensor):
+    """A tensor's numbers as an array to read from, without a copy of them if possible."""
+    return np.asarray(tensor)
+
+
+def log_bernoulli(x, logits):
+    """log p(x) of every row of binary values, (batch, ...) -> (batch,), in float32."""
+    values = x * logits - keras.ops.softplus(logits)
+    return keras.ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
 def servable(model):

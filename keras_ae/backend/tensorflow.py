@@ -3,12 +3,14 @@
 import contextlib
 import functools
 import json
+import math
 import os
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+COMPILES_EACH_SHAPE = False
 SEED_DTYPE = "int64"
 
 
@@ -99,9 +101,15 @@ def compiled(model, function):
             # Called by itself: tf.function would warn of retracing, for it takes all the graphs
             # made here for traces of one.
             traced[key] = graph.get_concrete_function()
-        return traced[key](*map(tf.constant, arrays))
+        # tf.constant would copy once more, into memory never used before.
+        return traced[key](*(tf.raw_ops.Identity(input=array) for array in arrays))
 
     return call
+
+
+def view(tensor):
+    """A tensor's numbers as an array to read from, without a copy of them if possible."""
+    return np.asarray(tensor)
 
 
 def program(model, method):
@@ -118,6 +126,33 @@ def pullback(function, x):
         tape.watch(x)
         values = function(x)
     return values, lambda vector: tape.gradient(values, x, output_gradients=vector)
+
+
+def log_bernoulli(x, logits):
+    """log p(x) of every row of binary values, (batch, ...) -> (batch,), in float32."""
+    axes = list(range(1, logits.shape.rank))
+    if None in logits.shape[1:]:
+        return tf.reduce_sum(x * logits - tf.math.softplus(logits), axes)
+    # TensorFlow's softplus takes as long as the matrix product that makes the logits. Instead:
+    # softplus(l) = max(l, 0) - log(sigmoid(|l|)), whose whole gradient the second term has.
+    positive = tf.stop_gradient(tf.nn.relu(logits))
+    return tf.reduce_sum(x * logits - positive, axes) + _sum_of_logarithms(logits)
+
+
+@tf.custom_gradient
+def _sum_of_logarithms(logits):
+    """Of sigmoid(|l|) in every row; as its gradient, that of the negative sum of softplus(l)."""
+    size = math.prod(logits.shape[1:])
+    # One logarithm of a product does for many: 120 numbers from 1/2 to 1 stay above 2**-120.
+    together = next(number for number in range(min(120, size), 0, -1) if size % number == 0)
+    sigmoid = tf.sigmoid(logits)
+    factors = tf.reshape(tf.maximum(sigmoid, 1.0 - sigmoid), (-1, size // together, together))
+    logarithms = tf.math.log(tf.reduce_prod(factors, axis=2))
+
+    def gradient(upstream):
+        return -tf.reshape(upstream, (-1, *[1] * (logits.shape.rank - 1))) * sigmoid
+
+    return tf.reduce_sum(logarithms, axis=1), gradient
 
 
 def servable(model):

@@ -5,6 +5,7 @@ import contextlib
 import keras
 import torch
 
+COMPILES_EACH_SHAPE = False
 SEED_DTYPE = "int32"
 
 
@@ -39,6 +40,17 @@ def compiled(model, function):
             return function(*(keras.ops.convert_to_tensor(array) for array in arrays))
 
     return call
+
+
+def view(tensor):
+    """A tensor's numbers as an array to read from, without a copy of them if possible."""
+    return tensor.detach().cpu().numpy()
+
+
+def log_bernoulli(x, logits):
+    """log p(x) of every row of binary values, (batch, ...) -> (batch,), in float32."""
+    values = x * logits - keras.ops.softplus(logits)
+    return keras.ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
 def servable(model):

@@ -6,6 +6,8 @@ import math
 import keras
 from keras import ops
 
+from keras_ae import backend
+
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
@@ -381,8 +383,10 @@ class Bernoulli(Distribution):
         Raises:
             ValueError: x's shape is not the logits', the batch axis aside.
         """
-        # Softplus, and not relu(l) + log1p(exp(-|l|)): the latter has no gradient at 0.
-        return event_sum(self._event(x, self.logits) * self.logits - ops.softplus(self.logits))
+        x = self._event(x, self.logits)
+        if len(x.shape) == 1:  # Over no axes at all, torch would sum over the batch.
+            return x * self.logits - ops.softplus(self.logits)
+        return backend.log_bernoulli(x, self.logits)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

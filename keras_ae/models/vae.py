@@ -245,26 +245,26 @@ class VAE(Autoencoder):
             raise ValueError(
                 f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
             )
+        at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
         return self._importance_estimate(
-            x, y, num_samples, seed, batch_size=batch_size, verbose=verbose
+            x, y, num_samples, at_once, seed, batch_size=batch_size, verbose=verbose
         )
 
     @batched("data")
-    def _importance_estimate(self, x, y, num_samples, seed):
+    def _importance_estimate(self, x, y, num_samples, at_once, seed):
         if not isinstance(seed, RunSeed):
             seed = RunSeed(seed.next())  # One draw of the generator, from which the turns follow.
         target = x if y is None else y
         q = self.posterior(x)
-        chunk = _largest_divisor(num_samples, 8)
 
         # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
         def turn(number, total):
-            log_likelihood, divergence = self.importance_terms(q, target, chunk, seed.at(number))
+            log_likelihood, divergence = self.importance_terms(q, target, at_once, seed.at(number))
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
         first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
         start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
-        total = ops.fori_loop(0, num_samples // chunk, turn, start)
+        total = ops.fori_loop(0, num_samples // at_once, turn, start)
         return total - math.log(num_samples)
 
     SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
@@ -288,6 +288,17 @@ def weight_of(model, name, weight):
         f"{type(model).__name__}: {name}={weight!r} must be a number of at least 0, or a schedule "
         "of the training step such as keras_ae.schedules.LinearWarmUp(5000)."
     )
+
+
+def _samples_at_once(x, num_samples, batch_size):
+    """At most how many samples of each example the decoder takes together.
+
+    One of a large batch, of which several would no longer fit in the processor's cache.
+    """
+    examples = (getattr(x, "shape", None) or (None,))[0]
+    if examples is not None and isinstance(batch_size, int):
+        examples = min(examples, batch_size)
+    return 8 if examples is None or examples <= 256 or num_samples > RunSeed.TURNS else 1
 
 
 def _largest_divisor(number, limit):
