@@ -70,7 +70,7 @@ def written(rows, folder):
 def vae():
     from keras_ae import VAE
 
-    model = VAE(16, network_options=NETWORK, seed=0)
+    model = VAE(16, "mlp", "mlp", network_options=NETWORK, seed=0)
     model.compile("adam")
     return model
 
