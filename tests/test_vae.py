@@ -148,7 +148,7 @@ def test_the_loss_is_the_negative_bound():
     ppca = PPCA()
     model = ppca.model(wrong_posterior(ppca))
     exact = ppca.bound(*wrong_posterior(ppca)).mean()
-    x = np.tile(ppca.x, (20, 1))
+    x = np.tile(ppca.x, (100, 1))
     logs = evaluated(model, x)
     assert -logs["loss"] == pytest.approx(exact, abs=0.1)
     assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + logs["kl_loss"], rel=1e-5)

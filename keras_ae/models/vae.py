@@ -296,9 +296,11 @@ def _samples_at_once(x, num_samples, batch_size):
     One of a large batch, of which several would no longer fit in the processor's cache.
     """
     examples = (getattr(x, "shape", None) or (None,))[0]
-    if examples is not None and isinstance(batch_size, int):
+    if not isinstance(examples, int) or num_samples > RunSeed.TURNS:  # A symbol, or None.
+        return 8
+    if isinstance(batch_size, int):
         examples = min(examples, batch_size)
-    return 8 if examples is None or examples <= 256 or num_samples > RunSeed.TURNS else 1
+    return 8 if examples <= 256 else 1
 
 
 def _largest_divisor(number, limit):
