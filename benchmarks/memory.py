@@ -77,7 +77,8 @@ def vae():
 
 def npy(rows, folder):
     model, x = vae(), np.load(written(rows, folder), mmap_mode="r")
-    model.fit(x[:BATCH_SIZE], batch_size=BATCH_SIZE, verbose=0)
+    # Until a process is as large as it stays, which takes some hundred steps.
+    model.fit(x[: ROWS[0]], batch_size=BATCH_SIZE, epochs=20, verbose=0)
     return lambda: model.fit(x, batch_size=BATCH_SIZE, verbose=0)
 
 

@@ -18,7 +18,7 @@ _EXTRA = [
 ]
 
 
-def batched(kind):
+def batched(kind, at_most=2048):
     """Let a method of a batch take arrays of any length, tensors, or symbolic tensors.
 
     Tensors go straight to the method, so that gradients flow. Arrays, and a `tf.data.Dataset` of
@@ -27,10 +27,11 @@ def batched(kind):
     Args:
         kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
             checks. Codes keep the type that `check_code` gives them; all else becomes float32.
+        at_most: Examples of a batch where the user says nothing. Defaults to 2,048.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
-        numbers, at most 2,048) and `verbose` ("auto" shows a progress bar after two seconds; 0
+        numbers, up to `at_most`) and `verbose` ("auto" shows a progress bar after two seconds; 0
         never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
     """
 
@@ -54,7 +55,9 @@ def batched(kind):
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)
             dtype = "float32" if kind == "data" else None
-            size = default_batch_size(arrays.values()) if batch_size is None else batch_size
+            size = (
+                default_batch_size(arrays.values(), at_most) if batch_size is None else batch_size
+            )
             return _run(self, method, arrays, dtype, arguments, has_seed, seed, size, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
@@ -76,9 +79,9 @@ def _checked(model, kind, arrays):
     return checked
 
 
-def default_batch_size(arrays):
+def default_batch_size(arrays, at_most=2048):
     numbers = max(int(np.prod(array.shape[1:])) for array in arrays)
-    return int(max(1, min(2048, 2**22 // max(numbers, 1))))
+    return int(max(1, min(at_most, 2**22 // max(numbers, 1))))
 
 
 def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):

@@ -38,6 +38,7 @@ class ArrayBatches(DataAdapter):
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
         # In half of the memory, where the numbers fit: the order is the same one.
         self.index_dtype = "int32" if len(arrays[0]) < 2**31 else "int64"
+        self.kept_order = None  # The number of a pass, and its order.
 
     num_batches = property(lambda self: self.steps_per_epoch)
     batch_size = property(lambda self: self._batch_size)
@@ -54,16 +55,16 @@ class ArrayBatches(DataAdapter):
             np.random.default_rng((self.seed, number)).shuffle(order)
         return order[: self.num_examples]
 
-    def index_batches(self):
-        """The indices of each batch of the current epoch."""
-        first = self.epoch * self.steps_per_epoch
-        order, number = None, None
-        for batch in range(first, first + self.steps_per_epoch):
-            if number != batch // self.batches_per_pass:
-                number = batch // self.batches_per_pass
-                order = self.order_of_pass(number)
+    def index_batches(self, first=0, last=None):
+        """The indices of each batch of the current epoch, or from `first` to before `last`."""
+        last = min(last or self.steps_per_epoch, self.steps_per_epoch)
+        before = self.epoch * self.steps_per_epoch
+        for batch in range(before + first, before + last):
+            number = batch // self.batches_per_pass
+            if self.kept_order is None or self.kept_order[0] != number:
+                self.kept_order = number, self.order_of_pass(number)
             start = batch % self.batches_per_pass * self._batch_size
-            yield order[start : start + self._batch_size]
+            yield self.kept_order[1][start : start + self._batch_size]
 
     def take(self, indices):
         if not self.shuffle:  # A view, not a copy.

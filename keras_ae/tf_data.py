@@ -6,12 +6,14 @@ Imported only where a dataset or the TensorFlow backend is in use.
 import numpy as np
 import tensorflow as tf
 
+_BATCHES_AT_ONCE = 256  # Whose indices one call of Python gives.
+
 
 def dataset_of_batches(batches):
     """A `tf.data.Dataset` of one epoch of `inputs.ArrayBatches`, gathered outside Python.
 
-    The order comes from NumPy once a pass, so that it is the same on every backend; the rows are
-    gathered by TensorFlow's own threads, without a Python call a step.
+    The order comes from NumPy, so that it is the same on every backend, for many batches at a time;
+    the rows are gathered by TensorFlow's own threads, without a Python call a step.
     """
     size, length = batches.batch_size, batches.num_examples
     in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
@@ -27,19 +29,20 @@ def dataset_of_batches(batches):
             row.set_shape((None if length % size else size, *array.shape[1:]))
         return tuple(tf.cast(row, tf.float32) for row in rows)
 
-    def order_of_epoch():
-        """The indices of all batches of the epoch in one row, and where each batch begins."""
-        parts = list(batches.index_batches())
+    def order_from(number):
+        """The indices of the batches from this one on in one row, and where each batch begins."""
+        parts = list(batches.index_batches(number, number + _BATCHES_AT_ONCE))
         return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
 
-    def read_order():
-        indices, starts = tf.numpy_function(order_of_epoch, [], [index_dtype, tf.int64])
+    def read_order(number):
+        indices, starts = tf.numpy_function(order_from, [number], [index_dtype, tf.int64])
         return tf.ensure_shape(indices, (None,)), tf.ensure_shape(starts, (None,))
 
     def next_batch(order, number):
         # An iterator is one epoch. A dataset of datasets, one for each, takes longer to begin.
-        indices, starts = tf.cond(tf.equal(number, 0), read_order, lambda: order)
-        return (indices, starts), indices[starts[number] : starts[number + 1]]
+        place = number % _BATCHES_AT_ONCE
+        indices, starts = tf.cond(tf.equal(place, 0), lambda: read_order(number), lambda: order)
+        return (indices, starts), indices[starts[place] : starts[place + 1]]
 
     index_dtype = tf.as_dtype(batches.index_dtype)
     options = tf.data.Options()

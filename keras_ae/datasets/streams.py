@@ -22,18 +22,18 @@ def split_rows(count, num_test, split, argument):
         argument: how errors name the set, such as "name='digits'".
 
     Returns:
-        int64 array of row numbers in ascending order.
+        The row numbers in ascending order: a range where they are all, else an int64 array.
 
     Raises:
         ValueError: an unknown split, or one without rows.
     """
     check_split(split, ("train", "test", "all"), argument)
-    rows = np.arange(count)
+    rows = range(count)
     if split != "all":
         in_test = np.zeros(count, bool)
-        in_test[np.argsort(_hash(rows), kind="stable")[:num_test]] = True
+        in_test[np.argsort(_hash(np.arange(count)), kind="stable")[:num_test]] = True
         rows = np.flatnonzero(in_test == (split == "test"))
-    if not rows.size:
+    if not len(rows):
         raise ValueError(
             f"datasets.load: split={split!r} of {argument} is empty, as the set has only {count} "
             'example(s); use split="all".'
@@ -64,9 +64,9 @@ def stream_rows(rows, read, *specs):
     """A dataset of single examples that are read or made a few megabytes at a time.
 
     Args:
-        rows: int64 array, the rows in the order wanted.
-        read: function of such an array, returning one array for each of `specs`, with the rows in
-            front.
+        rows: range or int64 array, the rows in the order wanted.
+        read: function of such a range or array, returning one array for each of `specs`, with the
+            rows in front.
         *specs: `tf.TensorSpec` of one example's parts.
 
     Returns:
