@@ -61,10 +61,11 @@ class ArrayBatches(DataAdapter):
         before = self.epoch * self.steps_per_epoch
         for batch in range(before + first, before + last):
             number = batch // self.batches_per_pass
-            if self.kept_order is None or self.kept_order[0] != number:
-                self.kept_order = number, self.order_of_pass(number)
+            kept = self.kept_order  # An iterator of another thread may change it meanwhile.
+            if kept is None or kept[0] != number:
+                kept = self.kept_order = number, self.order_of_pass(number)
             start = batch % self.batches_per_pass * self._batch_size
-            yield self.kept_order[1][start : start + self._batch_size]
+            yield kept[1][start : start + self._batch_size]
 
     def take(self, indices):
         if not self.shuffle:  # A view, not a copy.
