@@ -1,5 +1,6 @@
 """Methods of tensors that also take whole arrays: compiled batches in, NumPy out."""
 
+import collections
 import concurrent.futures
 import functools
 import inspect
@@ -18,7 +19,12 @@ _EXTRA = [
 ]
 
 
-def batched(kind, at_most=2048):
+# Of the user's silence: examples of a batch, and how many batches are under way at a time.
+_BATCH_SIZE = 1024
+_AT_ONCE = 4
+
+
+def batched(kind):
     """Let a method of a batch take arrays of any length, tensors, or symbolic tensors.
 
     Tensors go straight to the method, so that gradients flow. Arrays, and a `tf.data.Dataset` of
@@ -27,11 +33,10 @@ def batched(kind, at_most=2048):
     Args:
         kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
             checks. Codes keep the type that `check_code` gives them; all else becomes float32.
-        at_most: Examples of a batch where the user says nothing. Defaults to 2,048.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
-        numbers, up to `at_most`) and `verbose` ("auto" shows a progress bar after two seconds; 0
+        numbers, up to 1,024) and `verbose` ("auto" shows a progress bar after two seconds; 0
         never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
     """
 
@@ -55,9 +60,7 @@ def batched(kind, at_most=2048):
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)
             dtype = "float32" if kind == "data" else None
-            size = (
-                default_batch_size(arrays.values(), at_most) if batch_size is None else batch_size
-            )
+            size = default_batch_size(arrays.values()) if batch_size is None else batch_size
             return _run(self, method, arrays, dtype, arguments, has_seed, seed, size, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
@@ -79,9 +82,9 @@ def _checked(model, kind, arrays):
     return checked
 
 
-def default_batch_size(arrays, at_most=2048):
+def default_batch_size(arrays):
     numbers = max(int(np.prod(array.shape[1:])) for array in arrays)
-    return int(max(1, min(at_most, 2**22 // max(numbers, 1))))
+    return int(max(1, min(_BATCH_SIZE, 2**22 // max(numbers, 1))))
 
 
 def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):
@@ -120,15 +123,23 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
         rows = results[number * size : (number + 1) * size]
         rows[...] = backend.view(part)[: len(rows)]
 
-    # Into memory never used before, a copy takes as long as a small network: another thread makes
-    # it while the program has the next batch.
-    with concurrent.futures.ThreadPoolExecutor(1) as writer:
-        for number in range(bar.num_batches):
-            writing = writer.submit(write, number, part)
-            bar.update(number + 1)
-            if number + 1 < bar.num_batches:
-                part = found(number + 1)
+    def find_and_write(number):
+        write(number, found(number))
+
+    # A batch that is read or written, or waits for one core, leaves the others to the next ones.
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        under_way = collections.deque([pool.submit(write, 0, part)])
+        for number in range(1, bar.num_batches):
+            if backend.RUNS_IN_ANY_THREAD:
+                under_way.append(pool.submit(find_and_write, number))
+            else:
+                under_way.append(pool.submit(write, number, found(number)))
+            if len(under_way) == _AT_ONCE:
+                under_way.popleft().result()
+                bar.advance()
+        for writing in under_way:
             writing.result()
+            bar.advance()
     return results
 
 
@@ -153,14 +164,15 @@ class _Progress:
     PATIENCE = 2.0  # seconds
 
     def __init__(self, num_batches, verbose):
-        self.num_batches, self.verbose = num_batches, verbose
+        self.num_batches, self.verbose, self.done = num_batches, verbose, 0
         self.start, self.bar = time.perf_counter(), None
 
-    def update(self, done):
+    def advance(self):
+        self.done += 1
         if not self.verbose or self.num_batches == 1:
             return
-        late = time.perf_counter() - self.start > self.PATIENCE and done < self.num_batches
+        late = time.perf_counter() - self.start > self.PATIENCE and self.done < self.num_batches
         if self.bar is None and (self.verbose == 1 or late):
             self.bar = keras.utils.Progbar(self.num_batches)
         if self.bar is not None:
-            self.bar.update(done)
+            self.bar.update(self.done)

@@ -302,7 +302,7 @@ def test_drawing_is_as_quiet_as_it_is_asked_to_be(capsys, monkeypatch):
     monkeypatch.setattr(calls._Progress, "PATIENCE", -1.0)  # "auto" would show every bar.
     model = zoo.trained("VQVAE")
     capsys.readouterr()
-    quiet = model.sample(2060, seed=0, verbose=0)
+    quiet = model.sample(1036, seed=0, verbose=0)
     assert capsys.readouterr().out == ""
-    np.testing.assert_array_equal(model.sample(2060, seed=0), quiet)
+    np.testing.assert_array_equal(model.sample(1036, seed=0), quiet)
     assert capsys.readouterr().out.count("2/2") == 2  # To draw codes, and to decode them.

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 COMPILES_EACH_SHAPE = True
+RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 COMPILES_EACH_SHAPE = False
+RUNS_IN_ANY_THREAD = True
 SEED_DTYPE = "int64"
 
 

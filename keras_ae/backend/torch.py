@@ -6,6 +6,7 @@ import keras
 import torch
 
 COMPILES_EACH_SHAPE = False
+RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "int32"
 
 

@@ -250,7 +250,7 @@ class VAE(Autoencoder):
             x, y, num_samples, at_once, seed, batch_size=batch_size, verbose=verbose
         )
 
-    @batched("data", at_most=1024)
+    @batched("data")
     def _importance_estimate(self, x, y, num_samples, at_once, seed):
         if not isinstance(seed, RunSeed):
             seed = RunSeed(seed.next())  # One draw of the generator, from which the turns follow.
