@@ -176,7 +176,7 @@ def array_and_extent(data, name):
             f"{name} holds NaN or infinite values (its smallest is {low}, its largest {high}). "
             "Remove or fill them first, for example with np.nan_to_num."
         )
-    if array.dtype == "float64":
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype("float32")
     return array, (low, high)
 

@@ -174,9 +174,8 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
-                steps_per_epoch=_remaining_steps(batches, steps_per_epoch),
-                validation_steps=validation_data
-                and _remaining_steps(validation_data[0], validation_steps),
+                steps_per_epoch=_steps(batches, steps_per_epoch),
+                validation_steps=validation_data and _steps(validation_data[0], validation_steps),
                 validation_freq=validation_freq,
             )
 
@@ -207,7 +206,7 @@ class Loops(backend.TrainStep, keras.Model):
             return super().evaluate(
                 batches,
                 verbose=verbose,
-                steps=_remaining_steps(batches, steps),
+                steps=_steps(batches, steps),
                 callbacks=callbacks,
                 return_dict=return_dict,
                 **kwargs,
@@ -224,7 +223,7 @@ class Loops(backend.TrainStep, keras.Model):
             Array of the target's shape.
         """
         batches = self._batches((x, None, None), batch_size, False, steps, divided=False)
-        steps = _remaining_steps(batches, steps)
+        steps = _steps(batches, steps)
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
@@ -310,9 +309,9 @@ class Loops(backend.TrainStep, keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
 
-def _remaining_steps(batches, steps):
-    """What is left to tell Keras: the batches of arrays count their steps themselves."""
-    return None if isinstance(batches, inputs.ArrayBatches) else steps
+def _steps(batches, steps):
+    """The steps of an epoch. Where Keras is not told, it makes an iterator too many for each."""
+    return batches.num_batches if isinstance(batches, inputs.ArrayBatches) else steps
 
 
 def _with_callback(callbacks, callback):

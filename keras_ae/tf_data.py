@@ -18,9 +18,13 @@ def dataset_of_batches(batches):
     size, length = batches.batch_size, batches.num_examples
     in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
     if in_memory:
-        tensors = tuple(tf.constant(array) for array in batches.arrays)
+        with tf.device("CPU:0"):
+            # tf.constant would copy them twice, and to the accelerator if there is one.
+            tensors = tuple(tf.raw_ops.Identity(input=array) for array in batches.arrays)
 
-    def gather(indices):
+    def gather(indices, count):
+        if length % size:
+            indices = indices[:count]
         if in_memory:
             rows = tuple(tf.gather(tensor, indices) for tensor in tensors)
         else:
@@ -30,28 +34,26 @@ def dataset_of_batches(batches):
         return tuple(tf.cast(row, tf.float32) for row in rows)
 
     def order_from(number):
-        """The indices of the batches from this one on in one row, and where each batch begins."""
+        """A row of indices for each of the batches from this one on, and how many of it count."""
         parts = list(batches.index_batches(number, number + _BATCHES_AT_ONCE))
-        return np.concatenate(parts), np.cumsum([0, *map(len, parts)])
+        counts = [len(part) for part in parts]
+        rows = np.zeros((len(parts), size), batches.index_dtype)
+        rows[np.arange(size) < np.reshape(counts, (-1, 1))] = np.concatenate(parts)
+        return rows, np.array(counts, "int32")
 
     def read_order(number):
-        indices, starts = tf.numpy_function(order_from, [number], [index_dtype, tf.int64])
-        return tf.ensure_shape(indices, (None,)), tf.ensure_shape(starts, (None,))
+        rows, counts = tf.numpy_function(order_from, [number], [batches.index_dtype, "int32"])
+        return tf.ensure_shape(rows, (None, size)), tf.ensure_shape(counts, (None,))
 
-    def next_batch(order, number):
-        # An iterator is one epoch. A dataset of datasets, one for each, takes longer to begin.
-        place = number % _BATCHES_AT_ONCE
-        indices, starts = tf.cond(tf.equal(place, 0), lambda: read_order(number), lambda: order)
-        return (indices, starts), indices[starts[place] : starts[place + 1]]
-
-    index_dtype = tf.as_dtype(batches.index_dtype)
     options = tf.data.Options()
     options.deterministic = True
-    no_order = tf.zeros((0,), index_dtype), tf.zeros((0,), tf.int64)
+    # Nothing is left to tune; and to destroy an iterator that is tuned takes up to some seconds.
+    options.autotune.enabled = False
     return (
-        tf.data.Dataset.range(batches.steps_per_epoch)
-        .scan(no_order, next_batch)
-        .map(gather, num_parallel_calls=1)
+        tf.data.Dataset.range(0, batches.steps_per_epoch, _BATCHES_AT_ONCE)
+        .map(read_order)
+        .unbatch()
+        .map(gather)
         .apply(tf.data.experimental.assert_cardinality(batches.steps_per_epoch))
         .with_options(options)
         .prefetch(4)
