@@ -131,19 +131,20 @@ def pullback(function, x):
 
 def log_bernoulli(x, logits):
     """log p(x) of every row of binary values, (batch, ...) -> (batch,), in float32."""
-    axes = list(range(1, logits.shape.rank))
-    if None in logits.shape[1:]:
+    if None in logits.shape[1:] or x.shape[0] != logits.shape[0]:
+        axes = list(range(1, logits.shape.rank))
         return tf.reduce_sum(x * logits - tf.math.softplus(logits), axes)
-    # TensorFlow's softplus takes as long as the matrix product that makes the logits. Instead:
-    # softplus(l) = max(l, 0) - log(sigmoid(|l|)), whose whole gradient the second term has.
-    positive = tf.stop_gradient(tf.nn.relu(logits))
-    return tf.reduce_sum(x * logits - positive, axes) + _sum_of_logarithms(logits)
+    return _log_bernoulli(x, logits)
 
 
 @tf.custom_gradient
-def _sum_of_logarithms(logits):
-    """Of sigmoid(|l|) in every row; as its gradient, that of the negative sum of softplus(l)."""
-    size = math.prod(logits.shape[1:])
+def _log_bernoulli(x, logits):
+    """The same of two tensors of one shape.
+
+    TensorFlow's softplus takes as long as the matrix product that makes the logits. Instead:
+    softplus(l) = max(l, 0) - log(sigmoid(|l|)).
+    """
+    axes, size = list(range(1, logits.shape.rank)), math.prod(logits.shape[1:])
     # One logarithm of a product does for many: 120 numbers from 1/2 to 1 stay above 2**-120.
     together = next(number for number in range(min(120, size), 0, -1) if size % number == 0)
     sigmoid = tf.sigmoid(logits)
@@ -151,9 +152,11 @@ def _sum_of_logarithms(logits):
     logarithms = tf.math.log(tf.reduce_prod(factors, axis=2))
 
     def gradient(upstream):
-        return -tf.reshape(upstream, (-1, *[1] * (logits.shape.rank - 1))) * sigmoid
+        upstream = tf.reshape(upstream, (-1, *[1] * len(axes)))
+        return upstream * logits, upstream * (x - sigmoid)
 
-    return tf.reduce_sum(logarithms, axis=1), gradient
+    linear = tf.reduce_sum(x * logits - tf.nn.relu(logits), axes)
+    return linear + tf.reduce_sum(logarithms, axis=1), gradient
 
 
 def servable(model):
