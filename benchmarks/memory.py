@@ -94,10 +94,13 @@ def tfds(rows, folder):
 def codes(rows, folder):
     from keras_ae import runs
 
-    model, path = vae(), written(rows, folder)
-    model.encode(np.zeros((1024, WIDTH), "float32"))
-    target = pathlib.Path(folder) / "codes.npy"
-    return lambda: runs.write_over_all(lambda x: model.encode(x, verbose=0), path, target)
+    model, target = vae(), pathlib.Path(folder) / "codes.npy"
+
+    def encode(path):
+        runs.write_over_all(lambda x: model.encode(x, verbose=0), path, target)
+
+    encode(written(ROWS[0], folder))
+    return lambda: encode(written(rows, folder))
 
 
 def likelihood(rows, folder):
@@ -120,7 +123,11 @@ def main():
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        work = TASKS[arguments.tasks[0]](arguments.rows[0], arguments.folder)
+        try:
+            work = TASKS[arguments.tasks[0]](arguments.rows[0], arguments.folder)
+        except FileNotFoundError as error:
+            print(f"skipped: {error}")
+            return
         with Peak() as peak:
             work()
         microseconds = 1e6 * peak.seconds / arguments.rows[0]
