@@ -35,9 +35,9 @@ def batched(kind):
             checks. Codes keep the type that `check_code` gives them; all else becomes float32.
 
     Returns:
-        A decorator. The method gains `batch_size` (default: as many examples as hold 4 million
-        numbers, up to 1,024) and `verbose` ("auto" shows a progress bar after two seconds; 0
-        never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
+        A decorator. The method gains `batch_size` (default: as many examples as hold a million
+        numbers of data, up to 1,024) and `verbose` ("auto" shows a progress bar after two seconds,
+        0 never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
     """
 
     def decorate(method):
@@ -60,8 +60,10 @@ def batched(kind):
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)
             dtype = "float32" if kind == "data" else None
-            size = default_batch_size(arrays.values()) if batch_size is None else batch_size
-            return _run(self, method, arrays, dtype, arguments, has_seed, seed, size, verbose)
+            if batch_size is None:
+                shapes = [array.shape[1:] for array in arrays.values()]
+                batch_size = default_batch_size(*shapes, self.data_shape)
+            return _run(self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
         return call
@@ -82,9 +84,10 @@ def _checked(model, kind, arrays):
     return checked
 
 
-def default_batch_size(arrays):
-    numbers = max(int(np.prod(array.shape[1:])) for array in arrays)
-    return int(max(1, min(_BATCH_SIZE, 2**22 // max(numbers, 1))))
+def default_batch_size(*shapes):
+    """How many examples to take at once of which each has arrays of these shapes."""
+    numbers = max(int(np.prod(shape)) for shape in shapes)
+    return max(1, min(_BATCH_SIZE, 2**20 // numbers))
 
 
 def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):

@@ -129,7 +129,7 @@ class DictionaryAE(Autoencoder):
             Dictionary: see `keras_ae.sparsity.dictionary_metrics`.
         """
         x = self.check_data(x)
-        size = batch_size or default_batch_size([x, np.empty((1, self.latent_dim))])
+        size = batch_size or default_batch_size(self.data_shape, (self.latent_dim,))
 
         def parts():
             for start in range(0, len(x), size):

@@ -232,7 +232,7 @@ class VAE(Autoencoder):
             y: Targets, for a model of paired data. Defaults to None, x itself.
             num_samples: Importance samples of each example. Defaults to 1,000.
             seed: Integer that makes the estimate repeatable. Defaults to None, a fresh draw.
-            batch_size: Examples at once. Defaults to what fits in memory.
+            batch_size: Examples of a batch, as in `sample`.
             verbose: 0, 1 or "auto" (a progress bar after two seconds).
 
         Returns:
