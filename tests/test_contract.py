@@ -231,6 +231,33 @@ def test_every_epoch_has_an_order_of_its_own():
     assert np.array_equal(parts[:100], stream[:100])
 
 
+@pytest.mark.parametrize("steps_per_epoch", [None, 4])
+def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
+    if BACKEND == "tensorflow":
+        monkeypatch.setattr("keras_ae.tf_data._BATCHES_AT_ONCE", 2)  # Of the three of a pass.
+    x = np.arange(10, dtype="float32")[:, None] * np.ones(6, "float32")
+    model = zoo.compiled("AE", None, {"run_eagerly": True}, seed=5)
+    model.build(x.shape)
+    losses_and_logs, seen = model.losses_and_logs, []
+
+    def recorded(data, training):
+        (batch,) = data
+        seen.append(keras.ops.convert_to_numpy(batch)[:, 0])
+        return losses_and_logs(data, training)
+
+    monkeypatch.setattr(model, "losses_and_logs", recorded)
+    model.fit(x, batch_size=4, epochs=3, steps_per_epoch=steps_per_epoch, verbose=0)
+    batches = keras_ae.inputs.ArrayBatches(
+        (x,), 4, True, model.order_seed(), steps_per_epoch=steps_per_epoch
+    )
+    expected = []
+    for batches.epoch in range(3):
+        expected += list(batches.index_batches())
+    assert len(seen) == len(expected)
+    for batch, indices in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(batch, indices)
+
+
 def test_a_memory_mapped_file_is_read_in_pieces(tmp_path):
     np.save(tmp_path / "x.npy", zoo.data())
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -529,6 +556,12 @@ def test_draws_on_demand(name):
     assert likelihood.shape == (8,) and np.mean(likelihood) < 0
     assert np.array_equal(likelihood, model.log_likelihood(x, num_samples=12, seed=0))
     assert not np.array_equal(likelihood, model.log_likelihood(x, num_samples=12, seed=1))
+
+
+def test_large_examples_make_small_batches():
+    shapes = [(784,), (64, 64, 3), (2**21,)]
+    sizes = [keras_ae.calls.default_batch_size(shape, (16,)) for shape in shapes]
+    assert sizes == [1024, 85, 1]
 
 
 def test_a_progress_bar_when_asked(capsys):
