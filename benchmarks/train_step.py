@@ -45,7 +45,7 @@ def images(count, network, channels_first=False):
 
 
 def time_of_last_epoch(model, x, batch_size):
-    """Seconds of the second epoch of `fit`; the first one alone starts without an iterator."""
+    """Seconds of the second epoch of `fit`: Keras makes one iterator more in the first."""
     import keras
 
     class Clock(keras.callbacks.Callback):

@@ -212,8 +212,8 @@ class Autoencoder(Loops):
         Args:
             num_samples: How many, an integer of at least 1.
             seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
-            batch_size: Examples of a batch; TensorFlow has four under way at a time. Defaults to
-                a million numbers of data, at most 1,024 examples.
+            batch_size: Examples of a batch, of which up to four are in memory at a time. Defaults
+                to a million numbers of data, at most 1,024 examples.
             verbose: 0, 1 or "auto" (a progress bar after two seconds).
 
         Returns:

@@ -19,7 +19,7 @@ _EXTRA = [
 ]
 
 
-# Of the user's silence: examples of a batch, and how many batches are under way at a time.
+# The most examples of a batch by default, and the batches that are under way at a time.
 _BATCH_SIZE = 1024
 _AT_ONCE = 4
 
