@@ -328,7 +328,7 @@ def pythae(given):
         training = BaseTrainerConfig(
             output_dir=folder,
             per_device_train_batch_size=given.batch_size,
-            num_epochs=1,
+            num_epochs=2,  # The second is timed, as with Keras.
             learning_rate=LEARNING_RATE,
             amp=given.precision != "float32",
         )
