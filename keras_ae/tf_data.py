@@ -49,6 +49,8 @@ def dataset_of_batches(batches):
     options.deterministic = True
     # Nothing is left to tune; and to destroy an iterator that is tuned takes up to some seconds.
     options.autotune.enabled = False
+    # A graph that is rewritten is written out first, with all of its data in it.
+    options.experimental_optimization.apply_default_optimizations = False
     return (
         tf.data.Dataset.range(0, batches.steps_per_epoch, _BATCHES_AT_ONCE)
         .map(read_order)

@@ -268,6 +268,27 @@ def test_a_memory_mapped_file_is_read_in_pieces(tmp_path):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
+def test_fit_holds_one_copy_of_its_data():
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # The peak begins anew from what is in use.
+    except OSError as error:
+        pytest.skip(f"the peak of memory cannot be set back here: {error}")
+
+    def mebibytes(name):
+        with open("/proc/self/status") as file:
+            status = dict(line.split(":", 1) for line in file)
+        return int(status[name].split()[0]) / 1024
+
+    x = np.ones((102_400, 1024), "float32")  # 400 MiB.
+    model = keras_ae.AE(2, network_options={"units": (2,)})
+    model.compile("sgd")
+    model.fit(x[:1024], batch_size=512, verbose=0)
+    before = mebibytes("VmRSS")
+    model.fit(x, batch_size=512, verbose=0)
+    assert mebibytes("VmHWM") - before < 1.5 * 400
+
+
 @every_model
 def test_evaluation_repeats_itself(name):
     model = zoo.trained(name)
