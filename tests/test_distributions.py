@@ -186,6 +186,29 @@ def test_bernoulli_with_one_row_of_logits_has_the_gradient_of_all_data():
     assert np.allclose(slope, x.sum(axis=0) - 3 * special.expit(logits))
 
 
+@pytest.mark.usefixtures("on_tensorflow")  # Elsewhere all shapes are known.
+@pytest.mark.parametrize("rows", [(1, 3), (3, 1), (3, 3)])
+def test_bernoulli_of_unknown_batches_has_the_gradient_of_all_data(rows):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2))] * 2)
+    def slopes(logits, x):
+        with tf.GradientTape() as tape:
+            tape.watch((logits, x))
+            value = Bernoulli(logits).log_prob(x)
+        return tape.gradient(value, (logits, x))
+
+    rng = np.random.default_rng(0)
+    logits, x = (rng.random((count, 2), "float32") for count in rows)
+    by_logits, by_data = x - special.expit(logits), np.broadcast_to(logits, (3, 2))
+    if rows[0] == 1:
+        by_logits = by_logits.sum(axis=0, keepdims=True)
+    if rows[1] == 1:
+        by_data = by_data.sum(axis=0, keepdims=True)
+    for found, expected in zip(slopes(logits, x), (by_logits, by_data), strict=True):
+        assert np.allclose(found, expected, atol=1e-6)
+
+
 def test_categorical_equals_scipy():
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(4, 5, 3)).astype("float32")

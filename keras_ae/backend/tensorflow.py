@@ -139,7 +139,7 @@ def log_bernoulli(x, logits):
 
 @tf.custom_gradient
 def _log_bernoulli(x, logits):
-    """The same of two tensors of one shape.
+    """The same of two tensors of one shape, as far as it is known.
 
     TensorFlow's softplus takes as long as the matrix product that makes the logits. Instead:
     softplus(l) = max(l, 0) - log(sigmoid(|l|)).
@@ -153,7 +153,14 @@ def _log_bernoulli(x, logits):
 
     def gradient(upstream):
         upstream = tf.reshape(upstream, (-1, *[1] * len(axes)))
-        return upstream * logits, upstream * (x - sigmoid)
+        slopes = upstream * logits, upstream * (x - sigmoid)
+        # Where the numbers of rows are not known before the call, one of them may be 1.
+        shapes = tf.shape(x), tf.shape(logits)
+        repeated = tf.raw_ops.BroadcastGradientArgs(s0=shapes[0], s1=shapes[1])
+        return [
+            tf.reshape(tf.reduce_sum(slope, axes), shape)
+            for slope, axes, shape in zip(slopes, repeated, shapes, strict=True)
+        ]
 
     linear = tf.reduce_sum(x * logits - tf.nn.relu(logits), axes)
     return linear + tf.reduce_sum(logarithms, axis=1), gradient
