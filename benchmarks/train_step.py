@@ -44,8 +44,8 @@ def images(count, network, channels_first=False):
 # ---------------------------------------------------------------------- Keras
 
 
-def time_of_last_epoch(model, x, given):
-    """Seconds of the last of these epochs of `fit`."""
+def time_of_last_epoch(model, x, batch_size, epochs=1):
+    """Seconds of the last epoch of `fit`."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -56,7 +56,7 @@ def time_of_last_epoch(model, x, given):
             self.seconds = time.perf_counter() - self.start
 
     clock = Clock()
-    model.fit(x, batch_size=given.batch_size, epochs=given.epoch, callbacks=[clock])
+    model.fit(x, batch_size=batch_size, epochs=epochs, callbacks=[clock])
     return clock.seconds
 
 
@@ -70,7 +70,7 @@ def keras_ae(given):
     model = VAE(LATENT, encoder=kind, decoder=kind, network_options=OPTIONS[given.network])
     model.compile("adam")
     x = images(given.images, given.network)
-    return lambda: time_of_last_epoch(model, x, given)
+    return lambda: time_of_last_epoch(model, x, given.batch_size, given.epoch)
 
 
 def naive_keras(given):
@@ -133,7 +133,7 @@ def naive_keras(given):
     model = NaiveVAE()
     model.compile(keras.optimizers.Adam(LEARNING_RATE))
     x = images(given.images, given.network)
-    return lambda: time_of_last_epoch(model, x, given)
+    return lambda: time_of_last_epoch(model, x, given.batch_size, given.epoch)
 
 
 # ---------------------------------------------------------------------- torch
