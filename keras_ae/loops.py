@@ -165,7 +165,7 @@ class Loops(backend.TrainStep, keras.Model):
         self._build_optimizer()
         if isinstance(batches, inputs.ArrayBatches):
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
-        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
             return super().fit(
                 batches,
                 epochs=epochs,
@@ -202,7 +202,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         self._assert_compile_called("evaluate")
         batches = self._batches((x, y, sample_weight), batch_size, False, steps)
-        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks):
+        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,

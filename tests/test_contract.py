@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 
 import keras
 import numpy as np
@@ -266,6 +267,21 @@ def test_a_memory_mapped_file_is_read_in_pieces(tmp_path):
         for values in (x, zoo.data())
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
+def test_the_progress_bar_counts_the_steps_that_there_are(capsys):
+    model, x = zoo.compiled("AE"), zoo.data(48)
+    model.fit(x, batch_size=16, epochs=2, validation_data=x[:16], verbose=1)
+    model.evaluate(x, batch_size=16, verbose=1)
+    shown = capsys.readouterr().out
+    assert set(re.findall(r"\d+/\d+", shown)) - {"1/3", "2/3"} == {"1/2", "2/2", "3/3"}
+
+
+def test_callbacks_that_look_at_batches_see_each():
+    seen = []
+    look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    zoo.compiled("AE").fit(zoo.data(48), batch_size=16, epochs=2, callbacks=look, verbose=0)
+    assert seen == [0, 1, 2] * 2
 
 
 def test_fit_holds_one_copy_of_its_data():

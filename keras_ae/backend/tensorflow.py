@@ -190,6 +190,9 @@ def steps_at_once(model, batch_shape, callbacks):
         model: Compiled model about to be trained or evaluated.
         batch_shape: Shape of a batch of inputs, None where it is not known.
         callbacks: The user's callbacks, in any form that `fit` takes.
+
+    Yields:
+        The callbacks, with a progress bar where several steps run at once.
     """
     numbers = int(np.prod(batch_shape)) if batch_shape and None not in batch_shape else None
     if (
@@ -200,7 +203,7 @@ def steps_at_once(model, batch_shape, callbacks):
         or tf.distribute.has_strategy()
         or _looks_at_batches(callbacks)
     ):
-        yield
+        yield callbacks
         return
     steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
     # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
@@ -212,7 +215,7 @@ def steps_at_once(model, batch_shape, callbacks):
     model.steps_per_execution = steps
     model.train_function, model.test_function = kept
     try:
-        yield
+        yield [*_as_list(callbacks), _StepsThatThereAre()]
     finally:
         kept[:] = model.train_function, model.test_function
         model.steps_per_execution = 1
@@ -222,15 +225,31 @@ def steps_at_once(model, batch_shape, callbacks):
 def _looks_at_batches(callbacks):
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return True
-    if not isinstance(callbacks, (list, tuple)):
-        callbacks = [callbacks] if callbacks else []
     return any(
         getattr(getattr(callback, hook), "__func__", None)
         is not getattr(keras.callbacks.Callback, hook)
-        for callback in callbacks
+        for callback in _as_list(callbacks)
         if getattr(callback, "save_freq", None) != "epoch"
         for hook in _BATCH_HOOKS
     )
+
+
+def _as_list(callbacks):
+    if isinstance(callbacks, (list, tuple)):
+        return callbacks
+    return [callbacks] if callbacks else []
+
+
+class _StepsThatThereAre(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar, which would count 16 steps of an epoch of 3 where 16 run at once."""
+
+    async_safe = True  # As Keras takes its own to be.
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(min(batch, self.target - 1), logs)
+
+    def on_test_batch_end(self, batch, logs=None):
+        super().on_test_batch_end(min(batch, self.target - 1), logs)
 
 
 def building_scope(model):
