@@ -23,7 +23,7 @@ def built_adam():
     return optimizer
 
 
-FUSED_ADAM = "backend/tensorflow.py: _adam_step", "TensorFlow's own operation updates it in place"
+FUSED_ADAM = "backend: _adam_step", "an operation of TensorFlow's, or torch's, updates it in place"
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
@@ -195,9 +195,58 @@ def test_keras_builds_before_it_trains_under_a_strategy(on_tensorflow):
 
 
 class UnfusedAdam(keras.optimizers.Adam):
-    """Keras' own arithmetic: backend/tensorflow.py leaves subclasses alone."""
+    """Keras' own arithmetic: backend/tensorflow.py and torch.py leave subclasses alone."""
 
 
+class UnfusedAdamW(keras.optimizers.AdamW):
+    pass
+
+
+@pytest.fixture
+def on_torch():
+    if BACKEND != "torch":
+        pytest.skip("concerns the torch backend")
+
+
+def test_torch_updates_all_weights_at_once(monkeypatch, on_torch):
+    """backend/torch.py: `_fused_updates` replaces what Keras calls."""
+    from keras_ae.backend import torch
+
+    calls, adam = [], torch.adam
+    monkeypatch.setattr(torch, "adam", lambda *args, **given: calls.append(adam(*args, **given)))
+    for optimizer in (keras.optimizers.Adam, keras.optimizers.AdamW, UnfusedAdam):
+        zoo.compiled("AE", optimizer()).fit(zoo.data(48), batch_size=16, verbose=0)
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("transposed", ["weight", "gradient"])
+def test_torch_updates_weights_in_whatever_order_they_lie(transposed, on_torch):
+    import torch
+
+    from keras_ae.backend.torch import _fused_updates
+
+    gradient, found = torch.arange(6.0).reshape(2, 3) - 2.5, []
+    if transposed == "gradient":
+        gradient = gradient.T.contiguous().T
+    for optimizer in (keras.optimizers.Adam(0.1), UnfusedAdam(0.1)):
+        value = torch.ones((3, 2)).T if transposed == "weight" else torch.ones((2, 3))
+        weight = keras.Variable(value)
+        assert weight.value.is_contiguous() == (transposed == "gradient")
+        with torch.no_grad(), _fused_updates(optimizer):
+            for factor in (1.0, -0.2, 3.0):
+                optimizer.apply([gradient * factor], [weight])
+        found.append(weight.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "optimizers",
+    [
+        (keras.optimizers.Adam, UnfusedAdam),
+        (keras.optimizers.AdamW, UnfusedAdamW),
+    ],
+    ids=["Adam", "AdamW"],
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -209,10 +258,12 @@ class UnfusedAdam(keras.optimizers.Adam):
     ],
     ids=lambda options: "-".join(options) or "defaults",
 )
-def test_the_fused_adam_is_keras_adam(options, on_tensorflow):
+def test_the_fused_adam_is_keras_adam(options, optimizers):
     """Weights, moments and averages after a few steps."""
+    if BACKEND == "jax":
+        pytest.skip("XLA fuses Keras' own")
     states = []
-    for optimizer in (keras.optimizers.Adam, UnfusedAdam):
+    for optimizer in optimizers:
         keras.utils.set_random_seed(0)
         model = zoo.compiled("AE", optimizer(**{"learning_rate": 0.05} | options))
         model.fit(zoo.data(), epochs=2, batch_size=8, verbose=0)
