@@ -239,6 +239,20 @@ def test_torch_updates_weights_in_whatever_order_they_lie(transposed, on_torch):
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
+def test_torch_lets_moments_vanish_that_are_next_to_nothing(on_torch):
+    """Subnormal numbers, in which they would end, make a step several times as slow."""
+    import torch
+
+    from keras_ae.backend.torch import _fused_updates
+
+    optimizer, weight = keras.optimizers.Adam(), keras.Variable(torch.ones((2, 3)))
+    for gradient in (torch.ones((2, 3)), *[torch.zeros((2, 3))] * 1100):
+        with torch.no_grad(), _fused_updates(optimizer):
+            optimizer.apply([gradient], [weight])
+    assert not optimizer._momentums[0].numpy().any()
+    assert (optimizer._velocities[0].numpy() > 1e-4).all()
+
+
 @pytest.mark.parametrize(
     "optimizers",
     [

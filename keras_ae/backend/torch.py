@@ -56,6 +56,9 @@ def _fused_updates(optimizer):
             del optimizer._parallel_update_step
 
 
+_STEPS_TO_SUBNORMAL = 128  # 0.9**128 times 1e-30 can still be told from zero in full precision.
+
+
 def _adam_step(optimizer, gradients, variables, learning_rate):
     weights = [v.value for v in variables]
     # On a GPU the count of steps would have to be waited for; and torch takes memory as it lies.
@@ -63,12 +66,19 @@ def _adam_step(optimizer, gradients, variables, learning_rate):
         type(optimizer)._parallel_update_step(optimizer, gradients, variables, learning_rate)
         return
     places = [optimizer._get_variable_index(v) for v in variables]
+    momentums = [optimizer._momentums[place].value for place in places]
+    velocities = [optimizer._velocities[place].value for place in places]
     steps = int(optimizer.iterations)
+    if steps % _STEPS_TO_SUBNORMAL == 0:
+        # Where gradients stay away, as at pixels that are always black, moments fade into numbers
+        # too small for a CPU to be fast with. TensorFlow and JAX have it take those for zeros.
+        for moment in (*momentums, *velocities):
+            moment.masked_fill_(moment.abs() < 1e-30, 0.0)
     adam(
         weights,
         [gradient.contiguous() for gradient in gradients],
-        [optimizer._momentums[place].value for place in places],
-        [optimizer._velocities[place].value for place in places],
+        momentums,
+        velocities,
         [],
         [torch.tensor(float(steps)) for _ in places],
         fused=True,
