@@ -129,6 +129,8 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     def find_and_write(number):
         write(number, found(number))
 
+    # Where threads run the program, two numbers stand in line, so that no thread waits for one.
+    in_hand = _AT_ONCE + (2 if backend.RUNS_IN_ANY_THREAD else 0)
     # A batch that is read or written, or waits for one core, leaves the others to the next ones.
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         under_way = collections.deque([pool.submit(write, 0, part)])
@@ -137,7 +139,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
                 under_way.append(pool.submit(find_and_write, number))
             else:
                 under_way.append(pool.submit(write, number, found(number)))
-            if len(under_way) == _AT_ONCE:
+            if len(under_way) == in_hand:
                 under_way.popleft().result()
                 bar.advance()
         for writing in under_way:
