@@ -56,7 +56,9 @@ def _fused_updates(optimizer):
             del optimizer._parallel_update_step
 
 
-_STEPS_TO_SUBNORMAL = 128  # 0.9**128 times 1e-30 can still be told from zero in full precision.
+_STEPS_BETWEEN_LOOKS = 128
+# By the next look at Keras' decays, 0.9 and 0.999, a larger one has not become subnormal.
+_LEAST_MOMENTUM, _LEAST_VELOCITY = 1e-30, 1e-37
 
 
 def _adam_step(optimizer, gradients, variables, learning_rate):
@@ -69,11 +71,12 @@ def _adam_step(optimizer, gradients, variables, learning_rate):
     momentums = [optimizer._momentums[place].value for place in places]
     velocities = [optimizer._velocities[place].value for place in places]
     steps = int(optimizer.iterations)
-    if steps % _STEPS_TO_SUBNORMAL == 0:
-        # Where gradients stay away, as at pixels that are always black, moments fade into numbers
-        # too small for a CPU to be fast with. TensorFlow and JAX have it take those for zeros.
-        for moment in (*momentums, *velocities):
-            moment.masked_fill_(moment.abs() < 1e-30, 0.0)
+    if steps % _STEPS_BETWEEN_LOOKS == 0:
+        # Where gradients stay away, as at pixels that are nearly always black, moments fade into
+        # numbers too small for a CPU to be fast with. TensorFlow and JAX have it take those for 0.
+        for moments, least in ((momentums, _LEAST_MOMENTUM), (velocities, _LEAST_VELOCITY)):
+            for moment in moments:
+                moment.masked_fill_(moment.abs() < least, 0.0)
     adam(
         weights,
         [gradient.contiguous() for gradient in gradients],
