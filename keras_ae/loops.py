@@ -318,9 +318,7 @@ def _with_callback(callbacks, callback):
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(callback)
         return callbacks
-    if callbacks is None:
-        return [callback]
-    return [callback, *(callbacks if isinstance(callbacks, (list, tuple)) else [callbacks])]
+    return [callback, *keras.tree.flatten(callbacks or [])]
 
 
 def _restored(parts, present):

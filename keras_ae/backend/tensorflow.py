@@ -215,7 +215,7 @@ def steps_at_once(model, batch_shape, callbacks):
     model.steps_per_execution = steps
     model.train_function, model.test_function = kept
     try:
-        yield [*_as_list(callbacks), _StepsThatThereAre()]
+        yield [*keras.tree.flatten(callbacks or []), _StepsThatThereAre()]
     finally:
         kept[:] = model.train_function, model.test_function
         model.steps_per_execution = 1
@@ -228,16 +228,10 @@ def _looks_at_batches(callbacks):
     return any(
         getattr(getattr(callback, hook), "__func__", None)
         is not getattr(keras.callbacks.Callback, hook)
-        for callback in _as_list(callbacks)
+        for callback in keras.tree.flatten(callbacks or [])
         if getattr(callback, "save_freq", None) != "epoch"
         for hook in _BATCH_HOOKS
     )
-
-
-def _as_list(callbacks):
-    if isinstance(callbacks, (list, tuple)):
-        return callbacks
-    return [callbacks] if callbacks else []
 
 
 class _StepsThatThereAre(keras.callbacks.ProgbarLogger):
