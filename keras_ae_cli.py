@@ -315,9 +315,9 @@ def _write(output, array, draw=None):
     """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
     import numpy as np
 
-    from keras_ae import runs
+    from keras_ae import storage
 
-    with runs.whole_file(output) as partial:
+    with storage.whole_file(output) as partial:
         if output.suffix == ".npy":
             np.save(partial, array)
         else:
@@ -327,12 +327,12 @@ def _write(output, array, draw=None):
 
 def _write_over_all(method, data, output):
     """What a model's method gives for all examples, as an .npy file that appears whole."""
-    from keras_ae import runs
+    from keras_ae import runs, storage
 
     def function(batch):
         return method(batch, verbose=0)
 
-    with runs.whole_file(output) as partial:
+    with storage.whole_file(output) as partial:
         shape = runs.write_over_all(function, data, partial, verbose=int(sys.stdout.isatty()))
     typer.echo(f"{output}: array of shape {shape}")
 

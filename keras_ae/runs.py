@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_ae import autoencoder, datasets, models, plots, workers
 from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
+from keras_ae.storage import whole_file
 
 CONTENTS = {
     "model": "the SavedModel, for keras_ae.load and TensorFlow Serving",
@@ -477,18 +478,6 @@ def read_history(folder):
     with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
-
-
-@contextlib.contextmanager
-def whole_file(path):
-    """A place to write a file that appears at `path` when it is whole, or not at all."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f".partial_{path.name}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_json(path, values):

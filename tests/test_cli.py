@@ -453,13 +453,3 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(place, tmp_path, capsys, mon
     assert command("sample", place / "run", "--output", tmp_path / "s.npy") == 2
     assert capsys.readouterr().err == "keras-ae: error: [Errno 28] No space left on device\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_fails_leaves_the_one_before(tmp_path):
-    (tmp_path / "a.json").write_text("before")
-    with pytest.raises(ZeroDivisionError):
-        with runs.whole_file(tmp_path / "a.json") as partial:
-            partial.write_text("after")
-            raise ZeroDivisionError
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-    assert (tmp_path / "a.json").read_text() == "before"

@@ -19,7 +19,16 @@ ANYTHING = None
 # Part of the package (a file or a folder) -> the other parts that it may import.
 ARROWS = {
     "__init__": ANYTHING,
-    "runs": {"artefact", "autoencoder", "datasets", "models", "plots", "schedules", "workers"},
+    "runs": {
+        "artefact",
+        "autoencoder",
+        "datasets",
+        "models",
+        "plots",
+        "schedules",
+        "storage",
+        "workers",
+    },
     "workers": {"backend"},
     "models": {
         "arguments",
@@ -43,7 +52,7 @@ ARROWS = {
     },
     "autoencoder": {"arguments", "artefact", "backend", "calls", "loops", "networks", "seeds"},
     "loops": {"backend", "inputs"},
-    "artefact": {"autoencoder", "backend", "seeds"},
+    "artefact": {"autoencoder", "backend", "seeds", "storage"},
     "calls": {"backend", "seeds"},
     "seeds": {"backend"},
     "arguments": set(),
@@ -66,6 +75,7 @@ ARROWS = {
     "priors": set(),
     "datasets": set(),
     "plots": set(),
+    "storage": set(),
 }
 # Framework -> the only files or folders that may import it.
 SAVED_MODEL = {"artefact.py", "backend/jax.py"}  # Which TensorFlow alone writes.

@@ -1,0 +1,366 @@
+"""Files and folders that appear whole or not at all, each written by one process at a time.
+
+Whoever writes `model` works in a hidden folder beside it, its workspace:
+
+.model.keras_ae/
+  owner    locked while its process lives, whose number and machine it holds
+  new      what is being written; after an exchange, what was there before
+  old      what stepped aside where the system cannot exchange two paths in one step
+
+The kernel releases the lock of a process that dies. What is found in the workspace by the next one
+that holds the lock is therefore nobody's any more, and is removed.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+import stat
+
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None
+    import msvcrt
+
+SUFFIX = ".keras_ae"
+_HEADER = b"keras_ae "
+_LONGEST = 240  # Bytes of a name; with what a workspace adds, file systems take 255.
+
+
+@contextlib.contextmanager
+def exclusive(path):
+    """Hold a path that no other thread or process may write as long.
+
+    Args:
+        path: The file or folder, which need not exist. Folders above it are made. Its own folder
+            must be writable.
+
+    Yields:
+        `pathlib.Path` of its workspace, a hidden folder beside it that is empty but for the lock.
+
+    Raises:
+        BlockingIOError: If another thread or process holds the path; the message says which.
+        FileExistsError: If something else is where the workspace would be, or in it.
+        OSError: If the workspace cannot be made.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from keras_ae import storage
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "results"
+    >>> with storage.exclusive(path):
+    ...     path.mkdir()
+    """
+    path = real(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace = _workspace(path)
+    lock = _acquire(workspace, path)
+    try:
+        _clean(workspace, path)
+        yield workspace
+    finally:
+        with contextlib.suppress(OSError):
+            _clean(workspace, path)
+        _release(workspace, lock)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """A place to write a file that appears at `path` when it is whole, or not at all.
+
+    Args:
+        path: The file. One that is there is replaced.
+
+    Yields:
+        `pathlib.Path` of the same name, to write to.
+
+    Raises:
+        BlockingIOError: If another thread or process is writing this file.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from keras_ae import storage
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.txt"
+    >>> with storage.whole_file(path) as partial:
+    ...     _ = partial.write_text("all of it")
+    >>> path.read_text()
+    'all of it'
+    """
+    path = real(path)
+    with exclusive(path) as workspace:
+        partial = workspace / "new" / path.name
+        partial.parent.mkdir()
+        yield partial
+        _sync(partial)
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+
+
+def refuse_existing(path):
+    """Raise FileExistsError if anything is at the path, be it a link that leads nowhere."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists. Choose another path.")
+
+
+@contextlib.contextmanager
+def whole_folder(path, check=refuse_existing):
+    """A place to fill a folder that appears at `path` when it is whole, or not at all.
+
+    What was there before is at the path until then, and is deleted afterwards. Where the system
+    cannot exchange two folders in one step, there is a moment in between: after a kill in that
+    moment `rescue` finds the one before, and the next to hold the path restores it.
+
+    Args:
+        path: The folder.
+        check: Function of the path that raises unless what is there may be deleted. It is called
+            before anything is made, and again before anything is replaced. By default nothing
+            may be there.
+
+    Yields:
+        `pathlib.Path` of an empty folder to fill.
+
+    Raises:
+        BlockingIOError: If another thread or process is writing this folder.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> from keras_ae import storage
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "results"
+    >>> with storage.whole_folder(path) as partial:
+    ...     _ = (partial / "a.txt").write_text("all of it")
+    >>> [file.name for file in path.iterdir()]
+    ['a.txt']
+    """
+    path = real(path)
+    check(path)
+    with exclusive(path) as workspace:
+        check(path)
+        new = workspace / "new"
+        new.mkdir()
+        yield new
+        for folder, _, files in os.walk(new):
+            for file in files:
+                _sync(os.path.join(folder, file))
+            _sync_folder(folder)
+        check(path)
+        _put(new, path, workspace / "old")
+        _sync_folder(path.parent)
+
+
+def rescue(path):
+    """What was at a path from which a kill left it moved aside, or None."""
+    path = real(path)
+    old, new = _workspace(path) / "old", _workspace(path) / "new"
+    return old if old.exists() and new.exists() and not os.path.lexists(path) else None
+
+
+def remove_leftovers(folder):
+    """Remove the workspaces in a folder whose processes have died, and no others."""
+    for workspace in pathlib.Path(folder).glob(f".*{SUFFIX}"):
+        # A name too long to be part of its workspace's is not known: that one stays.
+        path = workspace.with_name(workspace.name[1 : -len(SUFFIX)])
+        with contextlib.suppress(BlockingIOError, FileExistsError):
+            with exclusive(path):
+                pass
+
+
+def real(path):
+    """A path with every link above its last part followed, and no "." or ".." left.
+
+    Raises:
+        ValueError: If it is the root of a file system.
+    """
+    path = pathlib.Path(path)
+    found = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+    if not found.name:
+        raise ValueError(f"{str(path)!r} is the root of the file system. Choose a path in it.")
+    return found
+
+
+# ---------------------------------------------------------------------- the workspace
+
+
+def _workspace(path):
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return path.with_name(f".{name}{SUFFIX}")
+
+
+def _acquire(workspace, path):
+    """The locked descriptor of a workspace's owner file."""
+    while True:
+        try:
+            workspace.mkdir()
+            made = True
+        except FileExistsError:
+            made = False
+        try:
+            if not _may_be_ours(workspace):
+                raise FileExistsError(_in_the_way(workspace))
+            # No link is followed.
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            lock = os.open(workspace / "owner", flags, 0o666)
+        except FileNotFoundError:
+            continue  # The one before has just removed its workspace.
+        held = _lock(lock)
+        if held is False or (held is None and not made):
+            os.close(lock)
+            raise BlockingIOError(_who(workspace, path, certain=held is False))
+        if not _same(lock, workspace / "owner"):
+            os.close(lock)
+            continue  # The one before has removed the file: nobody else would see this lock.
+        os.lseek(lock, 0, os.SEEK_SET)
+        before = os.read(lock, len(_HEADER))
+        if before != _HEADER and (before or os.listdir(workspace) != ["owner"]):
+            os.close(lock)
+            raise FileExistsError(_in_the_way(workspace))
+        text = _HEADER + f"{os.getpid()} {socket.gethostname()}\n".encode()
+        try:
+            os.lseek(lock, 0, os.SEEK_SET)
+            os.write(lock, text)
+            os.ftruncate(lock, len(text))  # Afterwards: empty, it would not be known as ours.
+        except OSError:
+            _release(workspace, lock)
+            raise
+        return lock
+
+
+def _lock(lock):
+    """True if the lock was got, False if another has it, None where there are no locks."""
+    try:
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            # Behind the text, for on Windows others cannot read what is locked.
+            os.lseek(lock, 2**20, os.SEEK_SET)
+            msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # Some network file systems.
+        return None
+    return True
+
+
+def _release(workspace, lock):
+    if not fcntl:
+        os.close(lock)  # Windows removes no open file.
+    with contextlib.suppress(OSError):
+        if os.listdir(workspace) == ["owner"]:
+            (workspace / "owner").unlink()
+            workspace.rmdir()
+    if fcntl:
+        # Not by closing alone: a process that was forked meanwhile has the descriptor, too.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_UN)
+        os.close(lock)
+
+
+def _same(descriptor, path):
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _who(workspace, path, certain):
+    """The message of a path that is held."""
+    try:
+        _, process, host = (workspace / "owner").read_text().split()
+    except (OSError, ValueError):
+        process = host = None
+    who = f"process {process} on {host}" if process else "another process"
+    if (process, host) == (str(os.getpid()), socket.gethostname()):
+        who = f"another thread of this process ({process})"
+    if certain:
+        return f"{path} is being written by {who}. Wait until it has ended, or use another path."
+    return (
+        f"{path} is being written by {who}, or was when that was killed; this file system has no "
+        f"locks that would tell. If it has ended, remove {workspace}; or use another path."
+    )
+
+
+def _may_be_ours(workspace):
+    """Whether nothing is in a folder of a workspace's name but what a workspace has."""
+    if not stat.S_ISDIR(os.lstat(workspace).st_mode):
+        return False
+    names = set(os.listdir(workspace))
+    if names and "owner" not in names or names - {"owner", "new", "old"}:
+        return False
+    return not names or stat.S_ISREG(os.lstat(workspace / "owner").st_mode)
+
+
+def _in_the_way(workspace):
+    return (
+        f"{workspace} is in the way: it has the name of a folder in which keras_ae writes, and is "
+        "something else. Move it away, or use another path."
+    )
+
+
+def _clean(workspace, path):
+    """Remove what a workspace holds, but for the lock and for an only copy."""
+    old, new = workspace / "old", workspace / "new"
+    if old.exists() and new.exists():  # Killed between the two renames: `old` was at the path.
+        if os.path.lexists(path):
+            raise FileExistsError(
+                f"{old} was at {path} when its replacement was killed, and now something else is. "
+                "Move one of them away, or use another path."
+            )
+        os.rename(old, path)
+    for left in (new, old):
+        if os.path.lexists(left):
+            shutil.rmtree(left)
+
+
+# ---------------------------------------------------------------------- moving into place
+
+
+def _put(new, path, old):
+    """Move a folder to a path; what was there is at `new` or `old` afterwards."""
+    if not os.path.lexists(path):
+        os.rename(new, path)  # Fails if a folder has appeared, unless it is empty.
+        return
+    if _exchange(new, path):
+        return
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+
+
+def _exchange(first, second):
+    """Exchange two paths in one step; False where the system or its file system cannot."""
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    first, second, swap = os.fsencode(first), os.fsencode(second), 2
+    if hasattr(library, "renameat2"):  # Linux.
+        here = -100  # Paths are absolute, or relative to the working directory.
+        return library.renameat2(here, first, here, second, swap) == 0
+    if hasattr(library, "renamex_np"):  # macOS.
+        return library.renamex_np(first, second, swap) == 0
+    return False
+
+
+def _sync(file):
+    """Bring a file's content to the disk, which may turn out to be full only now."""
+    with open(file, "r+b") as opened:
+        os.fsync(opened.fileno())
+
+
+def _sync_folder(folder):
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # Not every file system can.
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
