@@ -333,6 +333,11 @@ def _trainable_file(found):
         return found
     file = found / _TRAINABLE
     if not file.is_file():
+        if (found / "metadata.json").is_file():
+            raise ValueError(
+                f"load: {found} is a folder as save(zipped=False) writes it. "
+                "keras.saving.load_model reads it."
+            )
         kind = "a SavedModel" if (found / "saved_model.pb").is_file() else "a folder"
         raise ValueError(
             f"load: {found} is {kind} without {_TRAINABLE}, so that it was not written by "

@@ -1,16 +1,19 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
+import functools
 import inspect
+import os
 import pathlib
 import random
 
 import keras
 import numpy as np
 from keras import ops
+from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae import arguments, backend, networks
 from keras_ae.calls import batched
-from keras_ae.loops import Loops
+from keras_ae.loops import Loops, check_suffix
 from keras_ae.seeds import ReplicaSeedGenerator, RunSeed
 
 
@@ -487,7 +490,54 @@ class Autoencoder(Loops):
             if f"seed_{number}" in store.keys():
                 state.assign(store[f"seed_{number}"])
 
-    # ------------------------------------------------------------------ serving
+    # ------------------------------------------------------------------ files
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """Write the model to a `.keras` file, as every Keras model, for `keras_ae.load`.
+
+        Args:
+            filepath: Path of the file; its name ends in `.keras`. With `zipped=False` that of a
+                new or empty folder, which `keras.saving.load_model` reads.
+            overwrite: Whether to replace a file without asking. Defaults to True.
+            zipped: As in Keras. Defaults to None, a file.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: If the name does not end in `.keras`. Nothing is written then.
+            FileExistsError: If filepath is a folder that is not empty, or where a file is to be.
+        """
+        zipped = not str(filepath).startswith("hf://") if zipped is None else zipped
+        if zipped:
+            check_suffix(filepath)
+        held = sorted(os.listdir(filepath)) if os.path.isdir(filepath) else None
+        # Keras fails halfway in a folder that it wrote before, and the weights in it are lost.
+        if held or (zipped and held is not None):
+            raise FileExistsError(
+                f"save: {filepath} is a folder{f' that holds {held[0]}' if held else ''}. Choose "
+                "another path."
+            )
+        return super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Write the weights alone to a `.weights.h5` file, as every Keras model.
+
+        Args:
+            filepath: Path of the file; its name ends in `.weights.h5`, and that of several files
+                in `.weights.json`.
+            overwrite: Whether to replace a file without asking. Defaults to True.
+            max_shard_size: Gigabytes of a file, of which as many are written as it takes. Defaults
+                to None, one file.
+
+        Raises:
+            ValueError: If the name has another end. Nothing is written then.
+        """
+        # With shards Keras takes names without the first dot, and reads none of them.
+        if not str(filepath).endswith((".weights.h5", ".weights.json")):
+            raise ValueError(
+                f"save_weights: the name of {str(filepath)!r} must end in .weights.h5, or with "
+                "max_shard_size in .weights.json. `save` takes a .keras file for the whole model."
+            )
+        return super().save_weights(filepath, overwrite, max_shard_size)
 
     def endpoints(self):
         """What an exported model serves: name -> (function, {argument: shape})."""
@@ -528,6 +578,20 @@ class Autoencoder(Loops):
         from keras_ae import artefact
 
         artefact.write(self, pathlib.Path(filepath), card or {}, overwrite)
+
+
+_save_hdf5 = legacy_h5_format.save_model_to_hdf5
+
+
+@functools.wraps(_save_hdf5)
+def _refuse_hdf5(model, filepath, *args, **kwargs):
+    if isinstance(model, Autoencoder):
+        check_suffix(filepath)
+    return _save_hdf5(model, filepath, *args, **kwargs)
+
+
+# keras.saving.save_model asks no model before it opens the file, and nothing reads what it writes.
+legacy_h5_format.save_model_to_hdf5 = _refuse_hdf5
 
 
 def constructor_parameters(cls):

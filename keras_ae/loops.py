@@ -146,6 +146,7 @@ class Loops(backend.TrainStep, keras.Model):
                 "number for each example."
             )
         self._assert_compile_called("fit")
+        _check_checkpoints(callbacks)
         parts = (x, y, sample_weight)
         if validation_split:
             if not inputs.is_array(x):
@@ -307,6 +308,26 @@ class Loops(backend.TrainStep, keras.Model):
         if self.built and self.optimizer is not None and not self.optimizer.built:
             with backend.building_scope(self):
                 self.optimizer.build(self.trainable_variables)
+
+
+def check_suffix(path, argument="save"):
+    """Raise unless the name of a file for a whole model ends in the only way that is read."""
+    if not str(path).endswith(".keras"):
+        raise ValueError(
+            f"{argument}: the name of {str(path)!r} must end in .keras: nothing loads a whole "
+            "model from another file that Keras writes. For weights alone `save_weights`, or a "
+            "ModelCheckpoint with save_weights_only=True, takes a name that ends in .weights.h5; "
+            "`export` writes a SavedModel."
+        )
+
+
+def _check_checkpoints(callbacks):
+    """Raise for a checkpoint that nothing would load, before anything is trained for it."""
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # Those of a CallbackList.
+    for callback in keras.tree.flatten(callbacks or []):
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            if not callback.save_weights_only:
+                check_suffix(callback.filepath, "ModelCheckpoint")
 
 
 def _steps(batches, steps):

@@ -428,3 +428,87 @@ def test_a_full_disk(exported, monkeypatch):
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert {p: p.read_bytes() for p in exported.rglob("*") if p.is_file()} == before
         assert [p.name for p in exported.parent.iterdir()] == ["model"]
+
+
+# ------------------------------------------------------------------ names of files
+
+
+def listed(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["a.h5", "a.hdf5", "a.H5", "a.KERAS", "a.tf", "a", "a.weights.h5"])
+def test_no_file_is_written_that_nothing_loads(name, tmp_path):
+    model, path = zoo.trained("VAE"), tmp_path / name
+    named = [name, ".keras", ".weights.h5"]
+    for filepath in (path, str(path)):
+        check(lambda: model.save(filepath), ValueError, named)  # noqa: B023
+    if name.endswith(("h5", "hdf5")):  # Else Keras refuses it itself.
+        path.write_text("mine")
+        check(lambda: keras.saving.save_model(model, path), ValueError, named)
+        assert path.read_text() == "mine"
+        path.unlink()
+    if name.endswith("h5"):
+        checkpoint = keras.callbacks.ModelCheckpoint(path)
+        steps, fresh = model.optimizer.iterations.numpy(), zoo.compiled("VAE")
+        for callbacks in (checkpoint, [[checkpoint]]):
+            check(
+                lambda: model.fit(zoo.data(), verbose=0, callbacks=callbacks),  # noqa: B023
+                ValueError,
+                ["ModelCheckpoint", *named, "save_weights_only"],
+            )
+        callbacks = keras.callbacks.CallbackList([checkpoint], model=fresh)
+        check(lambda: fresh.fit(zoo.data(), callbacks=callbacks), ValueError, named)
+        assert model.optimizer.iterations.numpy() == steps and not fresh.built
+    assert listed(tmp_path) == []
+
+
+def test_other_models_save_as_ever(tmp_path):
+    network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+    keras.saving.save_model(network, tmp_path / "network.h5")
+    assert keras.saving.load_model(tmp_path / "network.h5").output_shape == (None, 4)
+
+
+@pytest.mark.parametrize("name", ["a.h5", "aweights.h5", "a.weights.json.", "a.keras", "a"])
+def test_weights_that_nothing_loads_are_not_written(name, tmp_path):
+    for size in (None, 1):
+        check(
+            lambda: zoo.trained("VAE").save_weights(tmp_path / name, max_shard_size=size),  # noqa: B023
+            ValueError,
+            ["save_weights", name, ".weights.h5", ".weights.json", ".keras"],
+        )
+    assert listed(tmp_path) == []
+
+
+def test_weights_in_one_file_and_in_several(tmp_path):
+    model, again = zoo.trained("VAE"), zoo.MODELS["VAE"]()
+    again.build((None, 6))
+    model.save_weights(tmp_path / "a.weights.h5")
+    model.save_weights(tmp_path / "b.weights.json", max_shard_size=1)
+    for name in ("a.weights.h5", "b.weights.json"):
+        again.set_weights([np.zeros_like(value) for value in again.get_weights()])
+        again.load_weights(tmp_path / name)
+        assert np.array_equal(again.encode(zoo.data()), model.encode(zoo.data()))
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path):
+    model = zoo.trained("VAE")
+    (tmp_path / "a.keras").mkdir()
+    for overwrite in (True, False):  # About which Keras would ask, and fail then.
+        check(
+            lambda: model.save(tmp_path / "a.keras", overwrite=overwrite),  # noqa: B023
+            FileExistsError,
+            ["a.keras is a folder", "another path"],
+        )
+    (tmp_path / "folder").mkdir()
+    model.save(tmp_path / "folder", zipped=False)
+    check(lambda: keras_ae.load(tmp_path / "folder"), ValueError, ["keras.saving.load_model"])
+    for path, held in {tmp_path: "a.keras", tmp_path / "folder": "assets"}.items():
+        check(
+            lambda: model.save(path, zipped=False),  # noqa: B023
+            FileExistsError,
+            [f"{path} is a folder that holds {held}", "another path"],
+        )
+    again = keras.saving.load_model(tmp_path / "folder")
+    assert np.array_equal(again.encode(zoo.data()), model.encode(zoo.data()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "folder"]

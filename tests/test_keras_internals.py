@@ -62,7 +62,10 @@ PRIVATE = {
     ),
 }
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
-MODULES = {"keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches"}
+MODULES = {
+    "keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches",
+    "keras.src.legacy.saving": "autoencoder.py: _refuse_hdf5",
+}
 
 
 @pytest.mark.parametrize("name", PRIVATE)
