@@ -13,15 +13,15 @@ import inspect
 import json
 import os
 import pathlib
-import shutil
-import tempfile
+import re
+import stat
 import warnings
 import zipfile
 
 import keras
 from keras import ops
 
-from keras_ae import backend
+from keras_ae import backend, storage
 from keras_ae.seeds import RunSeed
 
 LICENCE = "Apache-2.0"
@@ -30,43 +30,69 @@ _TRAINABLE = pathlib.Path("assets.extra") / "model.keras"
 
 
 def write(model, path, card, overwrite=False):
-    """Write a model's folder beside `path`, and rename it into place when it is whole.
+    """Write a model's folder beside its path, and move it there when it is whole.
 
     Args:
         model: A built `keras_ae.Autoencoder`.
-        path: `pathlib.Path` of the folder.
+        path: Path of the folder.
         card: Dictionary of facts that `card.json` adds to its own.
-        overwrite: Whether an existing folder may be replaced.
+        overwrite: Whether an artifact that is there may be replaced.
 
     Raises:
-        FileExistsError: If path exists and overwrite is False.
+        FileExistsError: If path exists and overwrite is False, or if it is not an artifact with
+            nothing else in it.
+        BlockingIOError: If another export to this path is under way.
         NotImplementedError: On the torch backend.
-        ValueError: If the model holds code that cannot be saved as data.
+        ValueError: If the model holds code that cannot be saved as data, or the path begins with ~.
         OSError: If the disk refuses; what was there before is unharmed.
     """
     import tensorflow as tf
 
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"export: {path} exists. Pass overwrite=True to replace it, or another path."
-        )
+    _refuse_home_sign(path)
     _refuse_code(model)
-    served, path = _served(model), path.absolute()
-    signatures = {name: getattr(served, name) for name in _names(model)}
-    signatures["serving_default"] = served.serve
-    with _as_os_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            partial.chmod(0o755)
-            tf.saved_model.save(served, str(partial), signatures)
-            (partial / _TRAINABLE).parent.mkdir()
-            model.save(partial / _TRAINABLE)
-            text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
-            (partial / "card.json").write_text(text + "\n")
-            _rename_into_place(partial, path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+
+    def check(place):
+        _check_replaceable(place, overwrite, _not_an_artifact)
+
+    with _as_os_error(path), storage.whole_folder(path, check) as partial:
+        served = _served(model)
+        signatures = {name: getattr(served, name) for name in _names(model)}
+        signatures["serving_default"] = served.serve
+        tf.saved_model.save(served, str(partial), signatures)
+        (partial / _TRAINABLE).parent.mkdir()
+        model.save(partial / _TRAINABLE)
+        text = json.dumps({**_facts(model, partial / _TRAINABLE), **card}, indent=2)
+        (partial / "card.json").write_text(text + "\n")
+
+
+@contextlib.contextmanager
+def whole_files(path, overwrite=False):
+    """A place for the file of another format, and for those that its writer puts beside it.
+
+    Args:
+        path: The file.
+        overwrite: Whether files that are there may be replaced.
+
+    Yields:
+        A string, the path to write to. What is written appears at `path` and beside it afterwards.
+
+    Raises:
+        FileExistsError: If a file exists and overwrite is False, or if it is not a file.
+        BlockingIOError: If another export to this path is under way.
+        ValueError: If the path begins with ~.
+    """
+    _refuse_home_sign(path)
+    path = storage.real(path)
+    _check_replaceable(path, overwrite, _not_a_file)
+    with storage.exclusive(path) as workspace:
+        new = workspace / "new"
+        new.mkdir()
+        yield str(new / path.name)
+        written = {file: path.with_name(file.name) for file in sorted(new.iterdir())}
+        for place in written.values():
+            _check_replaceable(place, overwrite, _not_a_file)
+        for file, place in written.items():
+            os.replace(file, place)
 
 
 @contextlib.contextmanager
@@ -76,6 +102,8 @@ def _as_os_error(path):
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
+        if isinstance(error, OSError) and error.errno is None:
+            raise  # From here or `storage`, with all that there is to say.
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
         raise OSError(
             f"export: {path} could not be written ({reason}); what was there before is unharmed. "
@@ -83,22 +111,94 @@ def _as_os_error(path):
         ) from error
 
 
-def _rename_into_place(partial, path):
-    if not path.exists():
-        partial.rename(path)
+# ---------------------------------------------------------------------- what may be replaced
+
+# All that `write` writes. TensorFlow makes `assets`, and puts nothing into it.
+_FOLDERS = {"variables", "assets", "assets.extra"}
+_FILES = re.compile(
+    r"card\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
+    r"variables/variables\.(index|data-\d{5}-of-\d{5})"
+)
+_KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha256"}
+
+
+def _refuse_home_sign(path):
+    if os.path.expanduser(path) != os.fspath(path):
+        raise ValueError(
+            f"export: {os.fspath(path)!r} begins with ~, which is a shell's word for a home folder "
+            "and a common name for Python. Pass os.path.expanduser(...) of it."
+        )
+
+
+def _check_replaceable(path, overwrite, obstacle):
+    """Raise unless nothing is at a path, or what `obstacle` says nothing against may go."""
+    if not os.path.lexists(path):
         return
-    # A folder that is not empty cannot be replaced in one call: the old one steps aside first.
-    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    old = aside / "old"
-    path.rename(old)
+    found = obstacle(path)
+    if found:
+        raise FileExistsError(
+            f"export: {path} {found}. No export replaces that. Choose another path, or move away "
+            "what is there."
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"export: {path} exists. Pass overwrite=True to replace it, or another path."
+        )
+
+
+def _not_a_file(path):
+    """What is at a path, unless it is a file."""
+    if path.is_symlink():
+        return f"is a link to {os.readlink(path)}"
+    return None if path.is_file() else "is a folder" if path.is_dir() else "is not a file"
+
+
+def _not_an_artifact(path):
+    """What is at a path, unless it is a folder that `write` wrote and nobody has added to."""
+    if path.is_symlink():
+        return f"is a link to {os.readlink(path)}"
+    if not path.is_dir():
+        return "is a file and not a folder"
+    for name, place in {"working directory": os.curdir, "home folder": "~"}.items():
+        with contextlib.suppress(FileNotFoundError):
+            place = pathlib.Path(os.path.expanduser(place)).resolve()
+            if any(os.path.samefile(path, folder) for folder in (place, *place.parents)):
+                return f"is the {name} or above it"
+    if os.path.ismount(path):
+        return "is a mount point"
+    if not _has_our_card(path):
+        return "is a folder without the card.json of an artifact of keras_ae"
+    for folder, folders, files in os.walk(path, onerror=_raise):
+        for name in sorted(folders + files):
+            entry = pathlib.Path(folder) / name
+            known = entry.relative_to(path).as_posix()
+            mode = entry.lstat().st_mode
+            if not (
+                (stat.S_ISDIR(mode) and known in _FOLDERS)
+                or (stat.S_ISREG(mode) and _FILES.fullmatch(known))
+            ):
+                return f"holds {known}, which no export has written"
+    return None
+
+
+def _has_our_card(path):
+    file = path / "card.json"
+    if file.is_symlink() or not file.is_file():
+        return False
     try:
-        partial.rename(path)
-    except OSError:
-        old.rename(path)
-        raise
-    finally:
-        if path.exists():  # Else the old one, which could not step back, is all that there is.
-            shutil.rmtree(aside, ignore_errors=True)
+        card = json.loads(file.read_text())
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(card, dict) or not card.keys() >= _KEYS:
+        return False
+    return isinstance(card["sha256"], dict) and str(_TRAINABLE) in card["sha256"]
+
+
+def _raise(error):
+    raise error
+
+
+# ---------------------------------------------------------------------- writing
 
 
 def _served(model):
@@ -285,6 +385,13 @@ def find(path):
     found = pathlib.Path(path)
     if found.exists():
         return found
+    rescue = storage.rescue(found)
+    if rescue:
+        raise FileNotFoundError(
+            f"load: nothing is at {found}, because an export was killed while it replaced the "
+            f"model there. That model is whole in {rescue}: move it to {found}, where the next "
+            "export will put it, too."
+        )
     if len(found.parts) == 1:
         for directory in directories():
             if (directory / found).is_dir():
@@ -323,9 +430,12 @@ def read_card(path):
     if not file.is_file():
         return {}
     try:
-        return json.loads(file.read_text())
-    except ValueError as error:
+        card = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"load: {file} is not valid JSON ({error}). Export it again.") from None
+    if not isinstance(card, dict):
+        raise ValueError(f"load: {file} is a JSON {type(card).__name__} and not a dictionary.")
+    return card
 
 
 def _trainable_file(found):

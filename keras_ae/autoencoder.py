@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import pathlib
 import random
 
 import keras
@@ -554,30 +553,35 @@ class Autoencoder(Loops):
         The endpoints are for inference; through those of a model on JAX no gradient goes.
 
         Args:
-            filepath: Folder to make. It appears whole or not at all.
+            filepath: Folder to make; of another format, the file. It appears whole or not at all.
             format: "tf_saved_model", or another format of `keras.Model.export`.
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
-            overwrite: Whether an existing folder may be replaced. Defaults to False.
+            overwrite: Whether an artifact that is there may be replaced, or a file by one of
+                another format. Nothing else ever is. Defaults to False.
             **kwargs: For the other formats.
 
         Raises:
-            FileExistsError: If filepath exists and overwrite is False.
+            FileExistsError: If filepath exists and overwrite is False; or if it is something else
+                than an artifact, such as a link, a folder that holds other files, too, or the
+                working directory.
+            BlockingIOError: If another export to filepath is under way, in any process.
             ValueError: If the model is not built.
             OSError: If the folder cannot be written; what was there before is unharmed.
             NotImplementedError: On the torch backend.
         """
+        from keras_ae import artefact
+
         self.require_built("export")
         if format != "tf_saved_model":
             # Keras would take `build`'s two shapes for two inputs.
             one_input = keras.InputSpec(dtype="float32", shape=(None, *self.data_shape), name="x")
-            kwargs.setdefault("input_signature", [one_input])
-            self(keras.KerasTensor(one_input.shape))
-            return super().export(filepath, format=format, **kwargs)
+            kwargs = {"input_signature": [one_input], "verbose": False, **kwargs}
+            with artefact.whole_files(filepath, overwrite) as partial:
+                self(keras.KerasTensor(one_input.shape))
+                return super().export(partial, format=format, **kwargs)
         if kwargs:
             raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
-        from keras_ae import artefact
-
-        artefact.write(self, pathlib.Path(filepath), card or {}, overwrite)
+        artefact.write(self, filepath, card or {}, overwrite)
 
 
 _save_hdf5 = legacy_h5_format.save_model_to_hdf5

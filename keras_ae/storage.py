@@ -174,12 +174,12 @@ def real(path):
     """A path with every link above its last part followed, and no "." or ".." left.
 
     Raises:
-        ValueError: If it is the root of a file system.
+        FileExistsError: If it is the root of the file system.
     """
     path = pathlib.Path(path)
     found = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
     if not found.name:
-        raise ValueError(f"{str(path)!r} is the root of the file system. Choose a path in it.")
+        raise FileExistsError(f"{found} is the root of the file system. Choose a path in it.")
     return found
 
 

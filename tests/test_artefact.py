@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ import zoo
 from keras import layers
 
 import keras_ae
-from keras_ae import artefact
+from keras_ae import artefact, storage
 
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
 
@@ -251,7 +253,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
             model.export(place)
     assert list(tmp_path.iterdir()) == []
     model.export(place)
-    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    before = contents(place)
     with pytest.raises(FileExistsError, match="overwrite=True"):
         model.export(place)
     with monkeypatch.context() as patch:
@@ -260,19 +262,236 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
             model.export(place, overwrite=True)
     with monkeypatch.context() as patch:
 
-        def refuse(self, target):
-            if self.name.startswith(".") and pathlib.Path(target) == place:
-                raise OSError(28, "No space left on device")
-            return rename(self, target)
+        def refuse(*_):
+            raise OSError(28, "No space left on device")
 
-        rename = pathlib.Path.rename
-        patch.setattr(pathlib.Path, "rename", refuse)
-        with pytest.raises(OSError, match="No space"):
+        patch.setattr(storage, "_put", refuse)
+        with pytest.raises(OSError, match="No space.*what was there before is unharmed"):
             model.export(place, overwrite=True)
-    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
+    assert contents(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
-    model.export(place, overwrite=True)
-    assert keras_ae.load(place).built
+    model.export(place, card={"data": "new"}, overwrite=True)
+    assert keras_ae.load(place).built and artefact.read_card(place)["data"] == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+# ------------------------------------------------------------------ what an export may replace
+
+
+def contents(folder):
+    """Every path in a folder, with what is in it or where it leads."""
+    return {
+        path.relative_to(folder).as_posix(): os.readlink(path)
+        if path.is_symlink()
+        else path.read_bytes()
+        if path.is_file()
+        else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def with_artifact(folder, name="model"):
+    """A copy of an artifact that the version of 22 November wrote."""
+    before = pathlib.Path(keras_ae.__file__).parent.parent / "saved_models" / "vae_digits"
+    shutil.copytree(before, folder / name)
+    return folder / name
+
+
+def with_file(name):
+    def make(folder):
+        file = with_artifact(folder) / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+        return folder / "model", f"holds {name.partition('/')[0]}"
+
+    return make
+
+
+def with_card(text):
+    def make(folder):
+        (with_artifact(folder) / "card.json").write_bytes(text.encode("latin-1"))
+        return folder / "model", "without the card.json of an artifact of keras_ae"
+
+    return make
+
+
+def with_link_in_it(folder):
+    inside = with_artifact(folder) / "variables" / "variables.index"
+    inside.rename(folder / "elsewhere")
+    inside.symlink_to(folder / "elsewhere")
+    return folder / "model", "holds variables/variables.index"
+
+
+def link(target):
+    def make(folder):
+        with_artifact(folder, "artifact")
+        (folder / "model").symlink_to(folder / target)
+        return folder / "model", "is a link to .*" + target
+
+    return make
+
+
+def folder_of_the_user(folder):
+    (folder / "model").mkdir()
+    (folder / "model" / "notes.txt").write_text("mine")
+    return folder / "model", "is a folder without the card.json"
+
+
+def other_saved_model(folder):
+    (with_artifact(folder) / "card.json").unlink()
+    return folder / "model", "is a folder without the card.json"
+
+
+def file(folder):
+    (folder / "model").write_text("mine")
+    return folder / "model", "is a file and not a folder"
+
+
+def of_working_directory(path):
+    def make(folder):
+        os.chdir(with_artifact(folder))
+        return path, "is the working directory or above it"
+
+    return make
+
+
+def inside_of_it(folder):
+    os.chdir(with_artifact(folder) / "variables")
+    return "..", "is the working directory or above it"
+
+
+def home(folder):
+    os.environ["HOME"] = str(with_artifact(folder))
+    return folder / "model", "is the home folder or above it"
+
+
+CARD = {name: {} for name in ("model", "configuration", "data_shape", "endpoints", "versions")}
+PLACES = [
+    *(with_file(name) for name in ("notes.txt", ".hidden", "variables/mine.txt", "assets/mine")),
+    *(with_file(name) for name in ("mine/a.txt", "variables/variables.data-00000-of-0000x")),
+    *(with_card(text) for text in ("", "{", "[" * 10**5, "[]", "1", '{"model": "BERT"}', "\xff")),
+    *(with_card(json.dumps({**CARD, "sha256": value})) for value in ("abc", {"a": "b"})),
+    with_link_in_it,
+    link("artifact"),
+    link("nowhere"),
+    folder_of_the_user,
+    other_saved_model,
+    file,
+    *(of_working_directory(path) for path in ("", ".", "./", "x/..", "../model", "../model/")),
+    *(of_working_directory(path) for path in ("..", "../..", "./.")),
+    inside_of_it,
+    home,
+]
+
+
+@pytest.mark.parametrize("make", PLACES, ids=range(len(PLACES)))
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_only_artifacts_are_replaced(make, overwrite, tmp_path, monkeypatch):
+    """Which is looked at before a model is traced, on every backend."""
+    monkeypatch.setattr(artefact, "_served", lambda *_: 1 / 0)
+    monkeypatch.setenv("HOME", os.environ.get("HOME", ""))  # Restored afterwards, as the folder is.
+    monkeypatch.chdir(tmp_path)
+    path, found = make(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(FileExistsError, match=found) as caught:
+        zoo.trained("VAE").export(path, overwrite=overwrite)
+    assert "Choose another path, or move away" in str(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_roots_and_home_signs_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "ismount", with_artifact(tmp_path).__eq__)
+        with pytest.raises(FileExistsError, match="model is a mount point"):
+            zoo.trained("VAE").export(tmp_path / "model", overwrite=True)
+    with pytest.raises(FileExistsError, match="root of the file system"):
+        zoo.trained("VAE").export("/", overwrite=True)
+    for path in ("~", "~/models/vae"):
+        with pytest.raises(ValueError, match="begins with ~.*expanduser"):
+            zoo.trained("VAE").export(path, overwrite=True)
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeypatch):
+    """At a path that leads through a link, and relative to a folder that came later."""
+    model = zoo.trained("VAE")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    assert artefact.read_card(with_artifact(folder))["licence"] == "Apache-2.0"
+    with pytest.raises(FileExistsError, match="Pass overwrite=True to replace it"):
+        model.export(tmp_path / "link" / "model")
+    monkeypatch.chdir(tmp_path / "link")
+    model.export("./model/", overwrite=True)
+    model.export(folder / "model", overwrite=True)
+    assert keras_ae.load("model").data_shape == (6,)
+    assert [path.name for path in folder.iterdir()] == ["model"]
+
+
+def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
+    """While the first one is under way, whether it may overwrite or not."""
+    model, served, refused = zoo.trained("VAE"), artefact._served, []
+
+    def meanwhile(model):
+        for overwrite in (False, True):
+            with pytest.raises(BlockingIOError, match="another thread of this process.*Wait"):
+                thread = ThreadPoolExecutor(1)
+                thread.submit(model.export, tmp_path / "model", overwrite=overwrite).result()
+            refused.append(overwrite)
+        return served(model)
+
+    monkeypatch.setattr(artefact, "_served", meanwhile)
+    model.export(tmp_path / "model")
+    assert refused == [False, True] and keras_ae.load(tmp_path / "model").built
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_stepped_aside_is_found(tmp_path, monkeypatch):
+    """After a kill between two renames, where the system cannot exchange folders in one step."""
+    monkeypatch.setattr(artefact, "_served", lambda *_: 1 / 0)
+    workspace = tmp_path / ".model.keras_ae"
+    (workspace / "new").mkdir(parents=True)
+    (workspace / "owner").write_text("keras_ae 1 elsewhere\n")
+    rescue = with_artifact(workspace, "old")
+    with pytest.raises(FileNotFoundError, match=f"whole in {rescue}: move it to .*model"):
+        keras_ae.load(tmp_path / "model")
+    assert keras_ae.load(rescue).built
+    with pytest.raises(ZeroDivisionError):
+        zoo.trained("VAE").export(tmp_path / "model", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert keras_ae.load(tmp_path / "model").built
+
+
+def test_files_of_other_formats_are_kept(tmp_path, monkeypatch):
+    def export(self, filepath, format, **options):
+        assert not options["verbose"] and format == "onnx"
+        for name in (filepath, filepath + ".data"):
+            pathlib.Path(name).write_text("new")
+
+    monkeypatch.setattr(keras.Model, "export", export)
+    model, path = zoo.trained("VAE"), tmp_path / "model.onnx"
+    model.export(path, format="onnx")
+    written = {"model.onnx": b"new", "model.onnx.data": b"new"}
+    assert contents(tmp_path) == written
+    with pytest.raises(FileExistsError, match="model.onnx exists. Pass overwrite=True"):
+        model.export(path, format="onnx")
+    for name in written:
+        (tmp_path / name).write_text("old")
+    model.export(str(path), format="onnx", overwrite=True)
+    assert contents(tmp_path) == written
+    path.unlink()
+    with pytest.raises(FileExistsError, match="model.onnx.data exists"):
+        model.export(path, format="onnx")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "model.onnx.data")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    before = contents(tmp_path)
+    for name, found in {"folder": "is a folder", "link": "link to", "nowhere": "link to"}.items():
+        with pytest.raises(FileExistsError, match=found):
+            model.export(tmp_path / name, format="onnx", overwrite=True)
+    assert contents(tmp_path) == before
 
 
 def test_pretrained_models_are_found_by_name(tmp_path, exports, monkeypatch):

@@ -343,6 +343,6 @@ def test_paths_of_every_form(tmp_path, monkeypatch):
     with storage.whole_file(long) as partial:
         partial.write_text("long")
     assert names(".") == ["a.txt", long]
-    with pytest.raises(ValueError, match="root of the file system"):
+    with pytest.raises(FileExistsError, match="root of the file system"):
         with storage.exclusive("/"):
             pass
