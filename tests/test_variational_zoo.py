@@ -214,6 +214,46 @@ def test_the_estimators_agree_in_expectation(num_samples, estimator):
     assert np.mean(np.abs(mean - reference) < tolerance) > 0.99
 
 
+def encoder_gradient(model, x):
+    """Of what the encoder minimizes, by a difference of its weights after one step."""
+    model.build((None, WIDTH))
+    parts = (model.encoder, model.features_to_code)
+    before = [v.numpy() for part in parts for v in part.trainable_variables]
+    model.train_on_batch(x)
+    after = [v.numpy() for part in parts for v in part.trainable_variables]
+    return np.concatenate([(b - a).ravel() for b, a in zip(before, after, strict=True)])
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 2.0, keras_ae.schedules.LinearWarmUp(10, 0.1, 0.1)])
+@pytest.mark.parametrize("changed", [False, True], ids=["given", "assigned"])
+def test_a_weighted_bound_has_the_same_gradient_by_every_estimator(weight, changed):
+    """The projection of one estimate on the other, for 40,000 examples in one batch."""
+    x, found = np.repeat(zoo.data(4), 10_000, axis=0), []
+    for estimator in ("iwae", "dreg"):
+        given = {} if changed else {"kl_weight": weight}
+        optimizer = keras.optimizers.SGD(1.0)
+        model = zoo.compiled("IWAE", optimizer, num_samples=4, estimator=estimator, **given)
+        model.kl_weight = weight
+        model.build((None, WIDTH))
+        rng = np.random.default_rng(3)  # Away from where codes say nothing.
+        for variable in model.trainable_variables:
+            variable.assign(0.7 * rng.normal(size=variable.shape))
+        found.append(encoder_gradient(model, x))
+    plain, twice = found
+    assert np.linalg.norm(plain) > 0.5
+    assert twice @ plain / (plain @ plain) == pytest.approx(1.0, abs=0.03)
+    assert np.linalg.norm(twice - plain) < 0.05 * np.linalg.norm(plain)
+
+
+@pytest.mark.parametrize("name", ["IWAE", "MIWAE", "PIWAE", "CIWAE"])
+def test_a_weight_assigned_later_is_minimized(name):
+    x = zoo.data(16)
+    given, assigned = built(name, kl_weight=0.3), built(name)
+    assigned.set_weights(given.get_weights())
+    assigned.kl_weight = 0.3
+    assert evaluated(assigned, x) == pytest.approx(evaluated(given, x), rel=1e-5)
+
+
 def test_a_weighted_bound_has_a_name_of_its_own():
     x = zoo.data(16)
     model = built("PIWAE", num_bounds=2, num_samples=3, kl_weight=0.5)

@@ -7,15 +7,15 @@ from keras_ae.models.importance_weighted_vae import ImportanceWeightedVAE, log_m
 
 
 class CIWAE(ImportanceWeightedVAE):
-    """Minimises eq. 16: a mixture of the evidence lower bound and the importance-weighted one.
+    """Minimizes eq. 16: a mixture of the evidence lower bound and the importance-weighted one.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         beta: Share of the evidence lower bound, in [0, 1]. Defaults to 0.5.
         num_samples: Importance samples k, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. With a
-            kl_weight, `weighted_ciwae_loss` is minimised in place of the bound. There are no
-            `free_bits`: the divergence is no term of this bound.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized is the bound with the divergence times kl_weight, `weighted_ciwae_loss`.
+            There are no `free_bits`: the divergence is no term of this bound.
 
     Example:
 
@@ -26,7 +26,7 @@ class CIWAE(ImportanceWeightedVAE):
     >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
     >>> history = model.fit(x, epochs=1, verbose=0)
     >>> sorted(history.history)
-    ['ciwae_loss', 'kl_loss', 'loss', 'reconstruction_loss']
+    ['ciwae_loss', 'kl_loss', 'loss', 'reconstruction_loss', 'weighted_ciwae_loss']
     """
 
     objective = ("ciwae_loss",)
@@ -41,7 +41,7 @@ class CIWAE(ImportanceWeightedVAE):
     def num_draws(self):
         return self.num_samples
 
-    def bound_losses(self, log_likelihood, divergence):
-        log_weights = log_likelihood - divergence
+    def bound_losses(self, log_likelihood, divergence, weight):
+        log_weights = log_likelihood - weight * divergence
         lower = ops.mean(log_weights, axis=1)
         return {"ciwae_loss": -self.beta * lower - (1 - self.beta) * log_mean_exp(log_weights)}

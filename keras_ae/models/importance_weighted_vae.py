@@ -12,25 +12,30 @@ INFERENCE_NETWORKS = ("encoder", "features_to_code")
 class ImportanceWeightedVAE(VAE):
     """What the models of several importance samples share: draws, weights, and their warm-up.
 
-    In the logs, `reconstruction_loss` + `kl_loss` is the bound of one sample, estimated from the
-    same draws. With a `kl_weight` other than 1 what is minimised has a name that begins with
-    `weighted_`, and the bound stays in the logs.
+    What is minimized has a name that begins with `weighted_`: the bound with its divergence times
+    `kl_weight`, which is the bound itself at a weight of 1. The bound stays in the logs, where
+    `reconstruction_loss` + `kl_loss` is that of one sample, estimated from the same draws.
     """
 
     diagnostics = ("reconstruction_loss", "kl_loss")
 
     def __init__(self, latent_dim=16, **kwargs):
-        if kwargs.get("kl_weight", 1.0) != 1.0:
-            names = [*self.objective, *sum(self.players.values(), ())]
-            self._minimise_instead({name: f"weighted_{name}" for name in names})
+        # At a weight of 1, too: a callback may assign another one later.
+        names = [*self.objective, *sum(self.players.values(), ())]
+        self._minimise_instead({name: f"weighted_{name}" for name in names})
         super().__init__(latent_dim, **kwargs)
 
     def num_draws(self):
         """Importance samples of each example in a step."""
         raise NotImplementedError
 
-    def bound_losses(self, log_likelihood, divergence):
-        """The negative bounds by name, shape (batch,), of parts of shape (batch, num_draws)."""
+    def bound_losses(self, log_likelihood, divergence, weight):
+        """The negative bounds by name, shape (batch,).
+
+        Args:
+            log_likelihood, divergence: See `importance_terms`, shape (batch, num_draws).
+            weight: Factor of the divergence.
+        """
         raise NotImplementedError
 
     def loss_terms(self, x, y, training):
@@ -40,11 +45,10 @@ class ImportanceWeightedVAE(VAE):
         terms = {
             "reconstruction_loss": -ops.mean(log_likelihood, axis=1),
             "kl_loss": ops.mean(divergence, axis=1),
-            **self.bound_losses(log_likelihood, divergence),
+            **self.bound_losses(log_likelihood, divergence, 1.0),
         }
-        weighted = self.bound_losses(log_likelihood, self.current_kl_weight() * divergence)
-        terms |= {f"weighted_{name}": loss for name, loss in weighted.items()}
-        return {name: loss for name, loss in terms.items() if name in self.trackers}
+        weighted = self.bound_losses(log_likelihood, divergence, self.current_kl_weight())
+        return terms | {f"weighted_{name}": loss for name, loss in weighted.items()}
 
 
 def log_mean_exp(values):

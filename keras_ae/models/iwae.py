@@ -12,20 +12,21 @@ from keras_ae.models.importance_weighted_vae import (
 
 
 class IWAE(ImportanceWeightedVAE):
-    """Minimises the negative of eq. 8: -log of the mean of num_samples importance weights.
+    """Minimizes the negative of eq. 8: -log of the mean of num_samples importance weights.
 
-    `iwae_loss` is that bound in nats, whatever the estimator of its gradient is.
+    `iwae_loss` is that bound in nats, whatever the estimator of its gradient is. The gradient of
+    `"dreg"` is another term's, `dreg_loss`, whose value is the same.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         num_samples: Importance samples k, a positive integer. Defaults to 5.
         estimator: Of the encoder's gradient. `"iwae"`, the bound's own; `"stl"`, without the score
             of the posterior (arXiv:1703.09194; for more than one sample biased); `"dreg"`, doubly
-            reparameterised (arXiv:1810.04152, eq. 8): unbiased, with a signal that does not vanish
+            reparameterized (arXiv:1810.04152, eq. 8): unbiased, with a signal that does not vanish
             as k grows. Defaults to "iwae".
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. With a
-            kl_weight, `weighted_iwae_loss` is minimised in place of the bound. There are no
-            `free_bits`: the divergence is no term of this bound.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized is the bound with the divergence times kl_weight, `weighted_iwae_loss`.
+            There are no `free_bits`: the divergence is no term of this bound.
 
     Example:
 
@@ -35,8 +36,8 @@ class IWAE(ImportanceWeightedVAE):
     >>> model.compile("adam")
     >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
     >>> history = model.fit(x, epochs=1, verbose=0)
-    >>> sorted(history.history)
-    ['dreg_loss', 'iwae_loss', 'kl_loss', 'loss', 'reconstruction_loss']
+    >>> sorted(name for name in history.history if "dreg" not in name)
+    ['iwae_loss', 'kl_loss', 'loss', 'reconstruction_loss', 'weighted_iwae_loss']
     """
 
     objective = ("iwae_loss",)
@@ -59,15 +60,16 @@ class IWAE(ImportanceWeightedVAE):
             return _PathwiseGaussian(q.mean, q.log_variance)
         return q
 
-    def bound_losses(self, log_likelihood, divergence):
-        log_weights = log_likelihood - divergence
+    def bound_losses(self, log_likelihood, divergence, weight):
+        log_weights = log_likelihood - weight * divergence
         losses = {"iwae_loss": -log_mean_exp(log_weights)}
         if self.estimator == "dreg":
-            # A share's square in place of the share: what the score term becomes when it is
-            # reparameterised once more. Only the gradient is meant; the value is the bound's.
+            # The score term, reparameterized once more, takes s - s^2 from the pathwise term's
+            # coefficient, a share s; it counts weight times, because it comes from the divergence.
+            # Only the gradient is meant; the value is the bound's.
             shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
-            squares = ops.stop_gradient(ops.square(shares))
-            surrogate = -ops.sum(squares * log_weights, axis=1)
+            coefficients = (1.0 - weight) * shares + weight * ops.square(shares)
+            surrogate = -ops.sum(ops.stop_gradient(coefficients) * log_weights, axis=1)
             change = surrogate - ops.stop_gradient(surrogate)
             losses["dreg_loss"] = ops.stop_gradient(losses["iwae_loss"]) + change
         return losses

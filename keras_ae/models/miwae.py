@@ -7,7 +7,7 @@ from keras_ae.models.importance_weighted_vae import ImportanceWeightedVAE, log_m
 
 
 class MIWAE(ImportanceWeightedVAE):
-    """Minimises eq. 15: the mean of num_bounds importance-weighted bounds of num_samples each.
+    """Minimizes eq. 15: the mean of num_bounds importance-weighted bounds of num_samples each.
 
     One bound of many samples is tight, and starves the encoder of signal; many bounds of few
     samples lie between that and the evidence lower bound.
@@ -16,9 +16,9 @@ class MIWAE(ImportanceWeightedVAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         num_bounds: Bounds M that are averaged, a positive integer. Defaults to 4.
         num_samples: Importance samples K of each, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. With a
-            kl_weight, `weighted_miwae_loss` is minimised in place of the bound. There are no
-            `free_bits`: the divergence is no term of this bound.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized is the bound with the divergence times kl_weight, `weighted_miwae_loss`.
+            There are no `free_bits`: the divergence is no term of this bound.
 
     Example:
 
@@ -29,7 +29,7 @@ class MIWAE(ImportanceWeightedVAE):
     >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
     >>> history = model.fit(x, epochs=1, verbose=0)
     >>> sorted(history.history)
-    ['kl_loss', 'loss', 'miwae_loss', 'reconstruction_loss']
+    ['kl_loss', 'loss', 'miwae_loss', 'reconstruction_loss', 'weighted_miwae_loss']
     """
 
     objective = ("miwae_loss",)
@@ -42,7 +42,7 @@ class MIWAE(ImportanceWeightedVAE):
     def num_draws(self):
         return self.num_bounds * self.num_samples
 
-    def bound_losses(self, log_likelihood, divergence):
+    def bound_losses(self, log_likelihood, divergence, weight):
         shape = (-1, self.num_bounds, self.num_samples)
-        log_weights = ops.reshape(log_likelihood - divergence, shape)
+        log_weights = ops.reshape(log_likelihood - weight * divergence, shape)
         return {"miwae_loss": -ops.mean(log_mean_exp(log_weights), axis=1)}

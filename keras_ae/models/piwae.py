@@ -14,9 +14,10 @@ class PIWAE(MIWAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         num_bounds: Bounds M that the encoder's loss averages, a positive integer. Defaults to 4.
         num_samples: Importance samples K of each, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. With a
-            kl_weight, `weighted_iwae_loss` and `weighted_miwae_loss` are minimised in place of the
-            bounds. There are no `free_bits`: the divergence is no term of these bounds.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized are the bounds with the divergence times kl_weight, `weighted_iwae_loss` and
+            `weighted_miwae_loss`. There are no `free_bits`: the divergence is no term of these
+            bounds.
 
     Example:
 
@@ -26,13 +27,13 @@ class PIWAE(MIWAE):
     >>> model.compile("adam")
     >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
     >>> history = model.fit(x, epochs=1, verbose=0)
-    >>> sorted(history.history)
-    ['iwae_loss', 'kl_loss', 'loss', 'miwae_loss', 'reconstruction_loss']
+    >>> sorted(name for name in history.history if name.startswith("weighted"))
+    ['weighted_iwae_loss', 'weighted_miwae_loss']
     """
 
     objective = ("iwae_loss",)
     players = {INFERENCE_NETWORKS: ("miwae_loss",)}
 
-    def bound_losses(self, log_likelihood, divergence):
-        losses = super().bound_losses(log_likelihood, divergence)
-        return {**losses, "iwae_loss": -log_mean_exp(log_likelihood - divergence)}
+    def bound_losses(self, log_likelihood, divergence, weight):
+        losses = super().bound_losses(log_likelihood, divergence, weight)
+        return {**losses, "iwae_loss": -log_mean_exp(log_likelihood - weight * divergence)}
