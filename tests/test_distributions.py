@@ -11,6 +11,7 @@ from keras_ae.distributions import (
     Categorical,
     ContinuousBernoulli,
     DiagonalGaussian,
+    GaussianMixture,
     Laplace,
     Normal,
     event_sum,
@@ -485,3 +486,105 @@ def test_a_batch_of_one_broadcasts():
 def test_parameters_cannot_be_replaced():
     with pytest.raises(AttributeError):
         Bernoulli(np.zeros((1, 2))).logits = np.ones((1, 2))
+
+
+# ------------------------------------------------------------------ at the ends of float32
+
+
+def pair(value):
+    return np.full((1, 1), value, "float32")
+
+
+# A density of one number, its parameter, the point, and the exact logarithm in float64.
+EXTREMES = [
+    *(
+        (f"{kind} {log_variance} {x}", density, log_variance, x, exact)
+        for log_variance in (-500.0, -200.0, -100.0, -88.8, 88.0, 200.0, 1e5)
+        for x in (0.0, 1e-20, 1.0, 1e25)
+        for exact in [-0.5 * (x**2 * np.exp(-np.float128(log_variance)) + log_variance)]
+        for kind, density in (
+            ("gaussian", lambda v, x: DiagonalGaussian(keras.ops.zeros_like(x), v).log_prob(x)),
+            ("mixture", lambda v, x: GaussianMixture(keras.ops.zeros_like(x), v).log_prob(x)),
+        )
+        if kind == "gaussian" or x in (0.0, 1.0)
+    ),
+    *(
+        (
+            f"normal {s} {x}",
+            lambda v, x: Normal(keras.ops.zeros_like(x), v).log_prob(x),
+            s,
+            x,
+            exact,
+        )
+        for s in (2e-38, 1e-25, 1e-10, 1e20, 1e38)
+        for x in (0.0, 1e-25, 1.0, 1e25)
+        for exact in [-0.5 * (np.float128(x) / np.float128(s)) ** 2 - np.log(s)]
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("density", "parameter", "x", "exact"),
+    [case[1:] for case in EXTREMES],
+    ids=[case[0] for case in EXTREMES],
+)
+def test_extreme_gaussians_have_their_density(density, parameter, x, exact):
+    found = numpy(density(pair(parameter), pair(x)))[0]
+    exact = float(exact) - 0.5 * np.log(2 * np.pi)
+    if abs(exact) < 1e38:
+        assert found == pytest.approx(exact, rel=1e-4)
+    else:
+        assert found < -1e37
+    assert not np.isnan(gradient(lambda v: density(v, pair(x)), pair(parameter))).any()
+    assert not np.isnan(gradient(lambda x: density(pair(parameter), x), pair(x))).any()
+
+
+@pytest.mark.parametrize("scale", [2e-38, 1e-25, 1e-10, 1e20, 1e38])
+@pytest.mark.parametrize("x", [0.0, 1e-30, 1.0])
+def test_extreme_laplace_scales(scale, x):
+    found = numpy(Laplace(pair(0.0), pair(scale)).log_prob(pair(x)))[0]
+    assert found == pytest.approx(-x / scale - np.log(2 * scale), rel=1e-4)
+    for function, at in (
+        (lambda v: Laplace(pair(0.0), v).log_prob(pair(x)), scale),
+        (lambda v: Laplace(v, pair(scale)).log_prob(pair(x)), 0.0),
+    ):
+        assert not np.isnan(gradient(function, pair(at))).any()
+
+
+@pytest.mark.parametrize("logit", [1e4, 1e8, 1e20, 1e38])
+def test_extreme_continuous_bernoullis_keep_their_digits(logit):
+    """log p = log l - l (1 - x) - log(1 - exp(-l)) of a positive logit, and its mirror image."""
+    for x in (0.0, 0.5, 1.0):
+        expected = np.log(logit) - logit * (1.0 - x)
+        for sign, at in ((1.0, x), (-1.0, 1.0 - x)):
+            density = ContinuousBernoulli(pair(sign * logit)).log_prob(pair(at))
+            assert numpy(density)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_impossible_classes():
+    logits = np.array([[-np.inf, 0.0, 0.0]], "float32")
+    for chosen, expected in enumerate([-np.inf, np.log(0.5), np.log(0.5)]):
+        x = np.eye(3, dtype="float32")[chosen : chosen + 1]
+        density = numpy(Categorical(logits).log_prob(x))
+        np.testing.assert_allclose(density, [expected], rtol=1e-6)
+        slope = gradient(lambda v, x=x: Categorical(v).log_prob(x), logits)
+        assert not np.isnan(slope).any()
+
+
+def test_components_far_away_change_no_gradient():
+    """Whose squared distances are beyond float32, as of a posterior that hardly varies."""
+    means, log_variances = np.array([[0.0], [5.0]]), np.array([[0.0], [-120.0]])
+    x = np.array([[0.5]], "float32")
+    mixture = GaussianMixture(means, log_variances)
+    assert numpy(mixture.log_prob(x))[0] == pytest.approx(stats.norm.logpdf(0.5) - np.log(2))
+    assert gradient(lambda x: mixture.log_prob(x), x)[0, 0] == pytest.approx(-0.5, rel=1e-5)
+    slopes = gradient(lambda v: GaussianMixture(means, v).log_prob(x), log_variances)
+    np.testing.assert_allclose(slopes[:, 0], [0.5 * (0.25 - 1.0), 0.0], atol=1e-6)
+
+
+def test_divergences_at_the_ends_of_float32():
+    for log_variance, expected in ((-1e4, 4999.5), (-200.0, 99.5), (88.0, 0.5 * np.exp(88.0))):
+        q = DiagonalGaussian(pair(0.0), pair(log_variance))
+        assert numpy(q.kl())[0] == pytest.approx(expected, rel=1e-5)
+    slope = gradient(lambda v: DiagonalGaussian(pair(0.0), v).kl(), pair(200.0))
+    assert not np.isnan(slope).any()

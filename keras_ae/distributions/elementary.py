@@ -147,7 +147,7 @@ class DiagonalGaussian(Distribution):
             ValueError: x's shape is not the mean's, the batch axis aside.
         """
         x = self._event(x, self.mean)
-        squares = ops.square(x - self.mean) * ops.exp(-self.log_variance)
+        squares = ops.square(_standardized(x - self.mean, self.log_variance))
         return -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
 
     def kl_per_dimension(self):
@@ -240,8 +240,34 @@ def pairwise_log_prob(x, mean, log_variance):
         True
     """
     x, mean, log_variance = (ops.cast(v, "float32") for v in (x, mean, log_variance))
-    squares = ops.square(x[:, None] - mean[None]) * ops.exp(-log_variance)[None]
-    return -0.5 * (squares + log_variance[None] + LOG_TWO_PI)
+    # Not beyond float32: at x = mean, 0 times infinity would be NaN.
+    scale = ops.exp(-0.5 * ops.where(log_variance > -174.0, log_variance, -174.0))
+    # Where no sum over the dimensions overflows: a component whose share of a mixture's density is
+    # 0 would have 0 times infinity for its gradient.
+    most = 1e19 / math.sqrt(max(1, x.shape[-1]))
+    distance = ops.clip((x[:, None] - mean[None]) * scale[None], -most, most)
+    return -0.5 * ops.square(distance) - 0.5 * (log_variance + LOG_TWO_PI)[None]
+
+
+def _standardized(difference, log_variance):
+    """A difference divided by the standard deviation whose logarithm is half of log_variance.
+
+    In two steps, because the reciprocal of a small standard deviation overflows where its root does
+    not: 0 times infinity would be NaN. Beyond the bound the quotient is 0 or overflows itself.
+    """
+    bounded = ops.where(log_variance > -350.0, log_variance, -350.0)
+    root = ops.exp(-0.25 * bounded)
+    return difference * root * root
+
+
+_SMALLEST = 1.1754944e-38  # The smallest normal number: processors may take less for 0.
+
+
+def _reciprocal_and_log(scale):
+    """1 / scale and log(scale) of a positive scale, with gradients that do not turn to NaN."""
+    log_scale = ops.log(ops.where(scale > _SMALLEST, scale, _SMALLEST))
+    # The derivative of the quotient is minus its square, which overflows below 1e-19.
+    return ops.exp(-log_scale), log_scale
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -286,8 +312,9 @@ class Normal(Distribution):
         Raises:
             ValueError: x's shape is not the mean's, the batch axis aside.
         """
-        standardised = (self._event(x, self.mean) - self.mean) / self.scale
-        return -event_sum(0.5 * ops.square(standardised) + ops.log(self.scale) + 0.5 * LOG_TWO_PI)
+        reciprocal, log_scale = _reciprocal_and_log(self.scale)
+        standardized = (self._event(x, self.mean) - self.mean) * reciprocal
+        return -event_sum(0.5 * ops.square(standardized) + log_scale + 0.5 * LOG_TWO_PI)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -335,8 +362,9 @@ class Laplace(Distribution):
         Raises:
             ValueError: x's shape is not the mean's, the batch axis aside.
         """
-        distance = ops.abs(self._event(x, self.mean) - self.mean) / self.scale
-        return -event_sum(distance + ops.log(2.0 * self.scale))
+        reciprocal, log_scale = _reciprocal_and_log(self.scale)
+        distance = ops.abs(self._event(x, self.mean) - self.mean) * reciprocal
+        return -event_sum(distance + log_scale + math.log(2.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -453,7 +481,13 @@ class ContinuousBernoulli(Distribution):
             ValueError: x's shape is not the logits', the batch axis aside.
         """
         x = self._event(x, self.logits)
-        return event_sum((x - 0.5) * self.logits - _log_sinhc(0.5 * self.logits))
+        near_zero, small, large = _split_at_zero(0.5 * self.logits)
+        series = 2.0 * (x - 0.5) * small - _log_sinhc_series(small)
+        # What is linear in the logit as one product: a difference of two would lose its digits.
+        from_mode = ops.where(large > 0.0, 1.0 - x, x)
+        twice = 2.0 * ops.abs(large)
+        closed_form = ops.log(twice) - ops.log(-ops.expm1(-twice)) - twice * from_mode
+        return event_sum(ops.where(near_zero, series, closed_form))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -502,7 +536,10 @@ class Categorical(Distribution):
         Raises:
             ValueError: x's shape is not the logits', the batch axis aside.
         """
-        return event_sum(self._event(x, self.logits) * ops.log_softmax(self.logits, axis=-1))
+        x = self._event(x, self.logits)
+        # A class that is not chosen counts nothing, even where its logarithm is minus infinity.
+        chosen = ops.not_equal(x, 0.0)
+        return event_sum(x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0))
 
 
 def _open_uniform(shape, seed):
@@ -524,11 +561,14 @@ def _split_at_zero(u):
 def _log_sinhc(u):
     """log(sinh(u) / u), an even function, with exact gradients at and around 0."""
     near_zero, small, large = _split_at_zero(u)
-    square = ops.square(small)
-    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
     large = ops.abs(large)
     closed_form = large - ops.log(2.0 * large) + ops.log(-ops.expm1(-2.0 * large))
-    return ops.where(near_zero, series, closed_form)
+    return ops.where(near_zero, _log_sinhc_series(small), closed_form)
+
+
+def _log_sinhc_series(small):
+    square = ops.square(small)
+    return square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
 
 
 def _langevin(u):

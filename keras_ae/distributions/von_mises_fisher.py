@@ -74,21 +74,21 @@ def log_bessel(order, x):
 
 def _debye(n, x):
     # Differences such as root - n are written as quotients, which keep their digits.
-    root = ops.sqrt(n * n + ops.square(x))
+    root = ops.hypot(x, n * ops.ones_like(x))
     p = n / root
-    above = ops.square(x) / (root + n)  # root - n
+    above = x * (x / (root + n))  # root - n
     value = (
-        -x * n * (n + root + x) / ((root + x) * (root + n))
+        -n * (x / (root + x)) * ((n + root + x) / (root + n))
         - n * ops.log1p(above / (2.0 * n))
-        - 0.25 * ops.log1p(ops.square(x / n))
+        - 0.5 * ops.log1p(above / n)
     )
-    rest = (n + n * n / (root + x)) / (root + n) + 0.5 * x / ops.square(root)
+    rest = (n + n * (n / (root + x))) / (root + n) + 0.5 * (x / root) / root
     slope = 0.0
     for j, terms in enumerate(_DEBYE, start=1):
         polynomial = sum(c * p**power for power, c in terms.items())
         value = value + (polynomial - sum(terms.values())) / n**j
         slope = slope + sum(c * power * p ** (power - 1) for power, c in terms.items()) / n**j
-    return value, rest + slope * p**3 * x / (n * n)
+    return value, rest + slope * p**2 * (x / root) / n
 
 
 def first_accepted(proposals, accepted):
