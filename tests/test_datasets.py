@@ -311,10 +311,24 @@ def test_npz_with_labels(save):
     assert fractions.dtype == np.float32
 
 
-@pytest.mark.parametrize("header", ["", "a,b,c\n", "\ufeffa,b,c\n", '"a, or A",b,c\n'])
-def test_csv(save, header):
-    path = save("x.csv", header + "1,2,3\n-4,5e1,.5\n")
+@pytest.mark.parametrize(
+    "header",
+    ["", "\n", "a,b,c\n", "\ufeffa,b,c\n", '"a, or A",b,c\n', '"a\nb",c,d\n', "# a,b,c\n"]
+    + ["Na,NA,Mg\n", "1x1,1x2,x\n", "a,b,c\r\n", "\ufeff"],
+)
+@pytest.mark.parametrize(
+    "rows",
+    ["1,2,3\n-4,5e1,.5\n", '1, 2 ,"3"\r\n-4,+50,.5', "1.,2,3\n\n-4,50,0.5\n\n"],
+    ids=["plain", "spaced", "with empty lines"],
+)
+def test_csv(save, header, rows):
+    path = save("x.csv", header + rows)
     np.testing.assert_array_equal(datasets.as_array(path, "all"), [[1, 2, 3], [-4, 50, 0.5]])
+
+
+def test_a_row_of_numbers_is_never_a_header(save):
+    x = datasets.as_array(save("x.csv", "2019,2020\n1,2\n"), "all")
+    np.testing.assert_array_equal(x, [[2019, 2020], [1, 2]])
 
 
 def test_csv_label_column(save):
@@ -351,20 +365,68 @@ def test_bad_arrays(save, array, words):
     assert_error(ValueError, lambda: datasets.load(path), *words)
 
 
+HEADER_OR_NOT = "if this row is the header, name every column"
 BAD_TABLES = {
-    "word": ("1,2\n3,x\n", ["'x'", "row 1"]),
-    "ragged": ("1,2\n3\n", ["columns"]),
-    "blank": ("1,2\n3,\n", ["row 1"]),
-    "nan": ("1,2\n3,nan\n", ["NaN"]),
+    "word": ("1,2\n3,x\n", ["line 2, column 2 holds 'x'"]),
+    "word below a header": ("a,b\n1,2\n\n3,x\n", ["line 4, column 2 holds 'x'"]),
+    "short row": ("1,2\n3\n", ["line 2 has 1 cell(s), and the first row has 2"]),
+    "long row": ("a,b\n1,2\n3,4,5\n", ["line 3 has 3 cell(s), and the first row has 2"]),
+    "long header": ("a,b,c\n1,2\n3,4\n", ["line 2 has 2 cell(s), and the first row has 3"]),
+    "blank": ("1,2\n3,\n", ["line 2, column 2 is empty"]),
+    "spaces": ("1,2\n  \n", ["line 2, column 1 is empty"]),
+    "nan": ("1,2\n3,nan\n", ["line 2, column 2 holds 'nan'", "no finite float32 number"]),
+    "infinity": ("a,b\n1,-inf\n", ["line 2, column 2 holds '-inf'"]),
+    "overflow": ("1e300,1\n2,3\n", ["line 1, column 1 holds '1e300'"]),
     "empty": ("", ["no rows"]),
     "only a header": ("a,b\n", ["no rows"]),
+    "only a header, and lines": ("a,b\n\n \n", ["no rows"]),
+    "two columns of labels": ("label,a,Label\n1,2,3\n", ["more than one column 'label'"]),
+    "label of text": ("a,label\n1,cat\n", ["line 2, column 2 holds 'cat'"]),
+    # A first row that is neither numbers nor names.
+    "first row with an empty cell": ("1,\n2,3\n", ["line 1, column 2 is empty", HEADER_OR_NOT]),
+    "first row with a missing value": ("1,NA\n2,3\n", ["line 1, column 2 holds 'NA'"]),
+    "first row of missing values": ("NA,?\n2,3\n", ["line 1, column 1 holds 'NA'"]),
+    "first row of nan": ("nan,nan\n2,3\n", ["line 1, column 1 holds 'nan'"]),
+    "first row with a unit": ("1.5x,2\n2,3\n", ["line 1, column 1 holds '1.5x'"]),
+    "first row of units": ("1.5x,2x\n2,3\n", ["line 1, column 1 holds '1.5x'"]),
+    "first cell with a unit": ("1.5x\n2\n", ["line 1, column 1 holds '1.5x'"]),
+    "first row of a text and a number": ("cat,1\ndog,2\n", ["line 1, column 1 holds 'cat'"]),
+    "first row with a comma too many": ("1,2,\n3,4,\n", ["line 1, column 3 is empty"]),
+    "names with a comma too many": ("a,b,\n1,2,\n", ["line 1, column 3 is empty"]),
+    "an index that pandas wrote": (",a\n0,1\n", ["line 1, column 1 is empty", HEADER_OR_NOT]),
+    # Numbers of other customs.
+    "separators of thousands": ('"1,234","5,678"\n1,2\n', ["line 1, column 1 holds '1,234'"]),
+    "semicolons": ("a;b\n1;2\n", ["line 2, column 1 holds '1;2'", "commas"]),
+    "semicolons alone": ("1;2\n3;4\n", ["line 1, column 1 holds '1;2'", "commas"]),
+    "decimal commas": ("1,5;2,5\n3,5;4,5\n", ["line 1, column 2 holds '5;2'", "decimal point"]),
+    "tabs": ("a\tb\n1\t2\n", ["line 2, column 1 holds '1\\t2'", "commas"]),
+    "underscores": ("1,2\n1_000,2\n", ["line 2, column 1 holds '1_000'"]),
+    "comments": ("1,2\n# of May\n3,4\n", ["line 2, column 1 holds '# of May'"]),
+    "a title": ("# of May\n1,2\n3,4\n", ["line 2 has 2 cell(s), and the first row has 1"]),
+    "a quote that never ends": ('"1,2\n3,4\n', ["line 2, column 1 holds '1,2"]),
 }
 
 
 @pytest.mark.parametrize(("text", "words"), BAD_TABLES.values(), ids=BAD_TABLES)
 def test_bad_tables(save, text, words):
     path = save("bad.csv", text)
-    assert_error(ValueError, lambda: datasets.load(path), "bad.csv", *words)
+    error = assert_error(ValueError, lambda: datasets.load(path), "bad.csv", *words)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("text", ["é,b\n1,2\n", "a,b\n1,é\n"])
+def test_text_in_another_encoding_is_refused(tmp_path, text, encoding):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text.encode(encoding))
+    assert_error(ValueError, lambda: datasets.load(path), "bad.csv", "save it as UTF-8")
+
+
+def test_what_follows_an_array_is_not_left_out_silently(save):
+    path = save("bad.npy", probabilities(5, 2))
+    with open(path, "ab") as file:
+        np.save(file, probabilities(5, 2))
+    assert_error(ValueError, lambda: datasets.load(path), "bad.npy", "bytes follow its array")
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x04K\x01.", b"\x93NUMPY\x01\x00"])

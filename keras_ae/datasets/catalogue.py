@@ -32,8 +32,10 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
       transparency is dropped. Sub-folders are classes, numbered in alphabetical order; where
       "train" and "test" are among them they are splits, with the classes inside.
     - an `.npy` file (memory-mapped), an `.npz` file (key "x" or the only one, labels "y") or a
-      `.csv` file of numbers (a first row that is not all numbers is its header, and a column that
-      it calls "label" is the label).
+      `.csv` file of numbers in UTF-8, separated by commas. A first row without any number is its
+      header, and a column that it calls "label" is the label; a first row of numbers alone, such
+      as the years "2019,2020", is data. Empty lines are passed over, and anything else that is not
+      a number is an error that names its line and column.
       uint8 is divided by 255, unless nothing exceeds 1; uint8 and bool arrays (N, H, W) are
       pictures and get a channel. Other values are passed as they are, also outside [0, 1],
       since tables may be standardised on purpose. Whole labels are int64, others float32.

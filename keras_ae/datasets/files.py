@@ -3,6 +3,7 @@
 import collections
 import csv
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -18,6 +19,9 @@ _TEST_SHARE = 10  # One row in so many, and at least one of two.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ZIP_SIGNATURE = b"PK"
+_LARGEST = float(np.finfo("float32").max)
+_MISSING = ("NA", "N/A", "NULL", "null", "None", "?", "-", "--", ".")
+_STARTS_WITH_A_NUMBER = re.compile(r"[+-]?[.,]?\d")
 
 
 def path_dataset(path, split, labels, binarize):
@@ -80,7 +84,13 @@ def _read_arrays(path, argument):
 
 def _read_npy(path):
     _check_signature(path, np.lib.format.MAGIC_PREFIX)
-    return np.load(path, mmap_mode="r", allow_pickle=False), None
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    rest = path.stat().st_size - array.offset - array.nbytes
+    if rest:
+        raise ValueError(
+            f"{rest} bytes follow its array; save one array a file, or several as keys of an .npz"
+        )
+    return array, None
 
 
 def _read_npz(path):
@@ -105,31 +115,107 @@ def _check_signature(path, signature):
 
 
 def _read_csv(path):
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        first = next(csv.reader(file), [])
-        if not any(line.strip() for line in file) and not _all_numbers(first):
-            raise ValueError("it holds no rows of numbers")
-    header = [] if _all_numbers(first) else [name.strip().lower() for name in first]
-    table = np.loadtxt(
-        path,
-        delimiter=",",
-        quotechar='"',
-        comments=None,
-        skiprows=1 if header else 0,
-        encoding="utf-8-sig",
-        ndmin=2,
-    )
-    if "label" not in header:
-        return table, None
-    column = header.index("label")
-    return np.delete(table, column, axis=1), table[:, column]
-
-
-def _all_numbers(fields):
     try:
-        return bool([float(field) for field in fields])
+        names, skipped = _header(path)
+        width = len(names)
+        label = names.index("label") if "label" in names else None
+        try:
+            table = np.loadtxt(
+                path,
+                delimiter=",",
+                quotechar='"',
+                comments=None,
+                skiprows=skipped,
+                encoding="utf-8-sig",
+                ndmin=2,
+            )
+        except UnicodeDecodeError:
+            raise
+        except ValueError as error:
+            raise ValueError(_bad_line(path, skipped, width, label) or error) from None
+        x = table if label is None else np.delete(table, label, axis=1)
+        right = width in (0, table.shape[1])
+        if x.size:  # A smallest number of NaN is neither above nor below any.
+            right = right and -_LARGEST <= x.min() and x.max() <= _LARGEST
+        if not right:
+            raise ValueError(_bad_line(path, skipped, width, label))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text ({error}); save it as UTF-8") from None
+    return x, None if label is None else table[:, label]
+
+
+def _header(path):
+    """The names of the columns in lower case, and how many lines they take; () and 0 without any.
+
+    A first row is a header if none of its cells is empty, a number or the mark of a missing one.
+    One that starts with a number in every cell is none, either: those are numbers with a unit or
+    with separators that are not read here.
+    """
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        first = next((row for row in reader if row), ())
+        cells = [cell.strip() for cell in first]
+        if (
+            any(not cell or _number(cell) is not None for cell in cells)
+            or all(cell in _MISSING for cell in cells)
+            or all(_STARTS_WITH_A_NUMBER.match(cell) for cell in cells)
+        ):
+            names, skipped = (), 0
+        else:
+            names, skipped = tuple(cell.lower() for cell in cells), reader.line_num
+        if not first or (names and not any(line.strip() for line in file)):
+            raise ValueError("it holds no rows of numbers")
+    if names.count("label") > 1:
+        raise ValueError("its header names more than one column 'label'; rename all but one")
+    return names, skipped
+
+
+def _bad_line(path, skipped, width, label):
+    """What is wrong with the first line that is not numbers, or None if all of them are."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        for row in reader:
+            line = reader.line_num
+            if line <= skipped or not row:
+                continue
+            first, width = not width, width or len(row)
+            cells = list(enumerate(row, 1))
+            if first:  # An empty cell is what keeps a row of names from being a header.
+                cells.sort(key=lambda cell: bool(cell[1].strip()))
+            for column, cell in cells:
+                number = _number(cell)
+                if number is not None and (column - 1 == label or abs(number) <= _LARGEST):
+                    continue
+                kind = "number" if number is None else "finite float32 number"
+                problem = f"holds {cell!r}, which is no {kind}" if cell.strip() else "is empty"
+                return f"line {line}, column {column} {problem}; {_remedy(row, cell, first)}"
+            if len(row) != width:
+                return (
+                    f"line {line} has {len(row)} cell(s), and the first row has {width}; write as "
+                    "many columns in every line"
+                )
+    return None
+
+
+def _remedy(row, cell, first):
+    if any(separator in cell for separator in ";\t"):
+        return "separate cells by commas, and write numbers with a decimal point"
+    if first and len(row) > 1:
+        return (
+            "fill it or remove the row; or, if this row is the header, name every column, and none "
+            "by a number"
+        )
+    if first:
+        return "write a plain number, such as 1234.5; or, if it is a name, begin it with a letter"
+    return "write a plain number, such as 1234.5, or remove the line"
+
+
+def _number(cell):
+    """The number in a cell, or None. Unlike a file's reader, Python takes 1_000 for one."""
+    try:
+        return None if "_" in cell else float(cell)
     except ValueError:
-        return False
+        return None
 
 
 def _check_examples(x, argument):
