@@ -4,12 +4,22 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 
 from keras_ae import backend
 
 LOOPBACK = "127.0.0.1"
+_LAUNCHED = "KERAS_AE_LAUNCHED"
+# Has the kernel kill this process with its parent, if that is still there, and becomes the command.
+_TIED = """import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
 
 
 def count():
@@ -24,23 +34,36 @@ def join():
         index: Number of this worker; 0 writes what they all have learned.
         scope: Function without arguments: the context in which a model is made and trained.
     """
+    if _LAUNCHED in os.environ:
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
     return backend.join_workers() if count() > 1 else (0, contextlib.nullcontext)
+
+
+def _end_with_launcher():
+    """End this process when the one that launched it has ended, in whatever way that did."""
+    while os.read(0, 1):  # Nothing is ever written: it returns when the other end is closed.
+        pass
+    os._exit(1)
 
 
 def launch(command, number):
     """Run a command in several processes on this machine, each told which worker it is.
 
     The first one's output is this process' own. If one of them ends in any way but well, the
-    others, which would wait for it, are killed.
+    others, which would wait for it, are killed. All of them end when this process does, however
+    it is killed: Linux sees to that, and elsewhere the standard input of each is a pipe from here,
+    whose end `join` waits for.
 
     Args:
-        command: List of strings.
+        command: List of strings, of a program that calls `join`.
         number: How many processes, at least 2.
 
     Raises:
         RuntimeError: If one was killed or ended with another status than 0.
     """
     addresses = [f"{LOOPBACK}:{port}" for port in _free_ports(number)]
+    if sys.platform == "linux":
+        command = [sys.executable, "-I", "-c", _TIED, str(os.getpid()), *command]
     with contextlib.ExitStack() as stack:
         errors = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, number))]
         processes = []
@@ -49,7 +72,12 @@ def launch(command, number):
             processes.append(
                 subprocess.Popen(
                     command,
-                    env={**os.environ, **backend.worker_environment(addresses, index)},
+                    env={
+                        **os.environ,
+                        **backend.worker_environment(addresses, index),
+                        _LAUNCHED: "1",
+                    },
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL if index else None,
                     stderr=errors[index],
                 )
@@ -90,3 +118,4 @@ def _kill(processes):
     for process in processes:
         process.kill()
         process.wait()
+        process.stdin.close()
