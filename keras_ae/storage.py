@@ -254,12 +254,13 @@ def _release(workspace, lock):
     with contextlib.suppress(OSError):
         if os.listdir(workspace) == ["owner"]:
             (workspace / "owner").unlink()
-            workspace.rmdir()
     if fcntl:
         # Not by closing alone: a process that was forked meanwhile has the descriptor, too.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
+    with contextlib.suppress(OSError):  # It is somebody's again, or holds an only copy.
+        workspace.rmdir()
 
 
 def _same(descriptor, path):

@@ -16,7 +16,7 @@ import zoo
 from keras import layers
 
 import keras_ae
-from keras_ae import artefact, storage
+from keras_ae import artefact, runs, storage
 
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
 
@@ -428,6 +428,27 @@ def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeyp
     model.export(folder / "model", overwrite=True)
     assert keras_ae.load("model").data_shape == (6,)
     assert [path.name for path in folder.iterdir()] == ["model"]
+
+
+def test_a_run_stopped_after_its_export_goes_on(tmp_path, exports, monkeypatch):
+    np.save(tmp_path / "x.npy", zoo.data())
+    settings = runs.Settings("AE", str(tmp_path / "x.npy"), 1, arguments={"latent_dim": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "whole_file", lambda path: stopped_at("metrics.json", path))
+        with pytest.raises(KeyboardInterrupt):
+            runs.train(settings, tmp_path / "run", verbose=0)
+    before = contents(tmp_path / "run" / "model")
+    assert before and not (tmp_path / "run" / "metrics.json").exists()
+    assert runs.train(settings, tmp_path / "run", resume=True, verbose=0)
+    assert contents(tmp_path / "run" / "model").keys() == before.keys()
+    assert (tmp_path / "run" / "metrics.json").exists()
+    assert not [path for path in tmp_path.rglob(".*")]
+
+
+def stopped_at(name, path):
+    if path.name == name:
+        raise KeyboardInterrupt
+    return storage.whole_file(path)
 
 
 def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
