@@ -4,6 +4,7 @@ Arrays become `ArrayBatches`, whose order is a function of seed and epoch alone;
 `PyDataset`s and generators keep their own order, and their first batch is checked.
 """
 
+import itertools
 import math
 import types
 
@@ -107,6 +108,43 @@ class EpochOrder(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
+
+
+def num_examples(data, steps=None):
+    """The examples of an epoch, or None where only reading all of them would tell.
+
+    Of batches that are counted the last one counts as a whole.
+
+    Args:
+        data: What Keras' loops iterate over.
+        steps: Batches of an epoch. Defaults to None, all that there are.
+    """
+    if isinstance(data, ArrayBatches):
+        return data.num_examples
+    if hasattr(data, "dataset") and hasattr(data.dataset, "__len__"):  # A torch DataLoader.
+        return len(data.dataset)
+    count = data.cardinality().numpy() if is_tf_dataset(data) else getattr(data, "num_batches", -1)
+    count = steps if count is None or count < 0 else count  # Endless, or unknown.
+    first = next(iter(passes_over(data, 1) or ()), None)
+    return None if count is None or first is None else int(count) * len(first[0])
+
+
+def passes_over(data, steps=None):
+    """The batches of a stream, each a tuple, to read beside Keras' loop, or None if there are none.
+
+    A generator is read but once, and that by the loop.
+    """
+    if is_tf_dataset(data):
+        batches = data.as_numpy_iterator()
+    elif isinstance(data, keras.utils.PyDataset):
+        count = data.num_batches
+        numbers = itertools.count() if count is None else range(count)
+        batches = (data[number] for number in numbers)
+    elif isinstance(data, types.GeneratorType):
+        return None
+    else:
+        batches = iter(data)
+    return (_as_tuple(batch) for batch in itertools.islice(batches, steps))
 
 
 def batch_shape(data):

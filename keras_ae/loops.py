@@ -1,5 +1,7 @@
 """fit, evaluate and predict: Keras' loops over data of any form, checked before they begin."""
 
+import contextlib
+
 import keras
 import numpy as np
 from keras import ops
@@ -164,6 +166,7 @@ class Loops(backend.TrainStep, keras.Model):
                 self._batches(validation_parts, size, False, validation_steps, "validation_data"),
             )
         self._build_optimizer()
+        self.prepare_training(batches, steps_per_epoch)
         if isinstance(batches, inputs.ArrayBatches):
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
@@ -203,7 +206,8 @@ class Loops(backend.TrainStep, keras.Model):
         """
         self._assert_compile_called("evaluate")
         batches = self._batches((x, y, sample_weight), batch_size, False, steps)
-        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
+        at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
+        with self.evaluating(batches, steps), at_once as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,
@@ -212,6 +216,18 @@ class Loops(backend.TrainStep, keras.Model):
                 return_dict=return_dict,
                 **kwargs,
             )
+
+    def prepare_training(self, batches, steps):
+        """Look at what `fit` is about to train a built model on; here nothing.
+
+        Args:
+            batches: `ArrayBatches`, or what was passed: a dataset, `PyDataset` or generator.
+            steps: Batches of an epoch, or None.
+        """
+
+    def evaluating(self, batches, steps):
+        """A context around an evaluation, of the same arguments; here nothing."""
+        return contextlib.nullcontext()
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
