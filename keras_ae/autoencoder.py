@@ -13,6 +13,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from keras_ae import arguments, backend, networks
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
+from keras_ae.programs import Programs, traced
 from keras_ae.seeds import ReplicaSeedGenerator, RunSeed
 
 
@@ -68,7 +69,8 @@ class Autoencoder(Loops):
         _refuse_unknown(cls, [name for name in given if name in cls.without])
         arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
         object.__setattr__(model, "arguments", arguments)
-        object.__setattr__(model, "compiled_calls", {})
+        object.__setattr__(model, "programs", Programs(model))
+        object.__setattr__(model, "step_programs", Programs(model, training=True))
         return model
 
     def __init__(
@@ -206,7 +208,8 @@ class Autoencoder(Loops):
         return self.decode(self.encode(x, training=training), training=training)
 
     def call(self, x, training=False):
-        return self.reconstruct(ops.cast(x, "float32"), training=training)
+        with traced(self):
+            return self.reconstruct(ops.cast(x, "float32"), training=training)
 
     def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
         """New data from the model.
@@ -406,6 +409,10 @@ class Autoencoder(Loops):
             List of scalars, the autoencoder's own first, then those of `players` in order; and a
             dictionary of logs.
         """
+        with traced(self):
+            return self._losses_and_logs(data, training)
+
+    def _losses_and_logs(self, data, training):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = ops.cast(x, "float32")
         y = x if y is None else ops.cast(y, "float32")

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import backend
+from keras_ae.programs import traced
 from keras_ae.seeds import RunSeed
 
 _EXTRA = [
@@ -151,16 +152,18 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
 def _program(model, method, names, options, has_seed):
     """The method as a compiled function of arrays, kept with the model."""
     key = (method.__qualname__, names, *sorted(options.items()))
-    if key not in model.compiled_calls:
+    kept = model.programs.current()
+    if key not in kept:
 
         def function(*tensors):
             given = dict(zip(names, tensors, strict=False))
             if has_seed:
                 given["seed"] = RunSeed(ops.reshape(tensors[-1], (2,)))
-            return method(model, **given, **options)
+            with traced(model):
+                return method(model, **given, **options)
 
-        model.compiled_calls[key] = backend.compiled(model, function)
-    return model.compiled_calls[key]
+        kept[key] = backend.compiled(model, function)
+    return kept[key]
 
 
 class _Progress:

@@ -167,6 +167,9 @@ class Loops(backend.TrainStep, keras.Model):
             )
         self._build_optimizer()
         self.prepare_training(batches, steps_per_epoch)
+        self.step_programs.current()
+        # After the user's own, which may change the model.
+        callbacks = _with_callback(callbacks, _Renewal(self.step_programs), last=True)
         if isinstance(batches, inputs.ArrayBatches):
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
@@ -206,6 +209,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         self._assert_compile_called("evaluate")
         batches = self._batches((x, y, sample_weight), batch_size, False, steps)
+        self.step_programs.current()
         at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
         with self.evaluating(batches, steps), at_once as callbacks:
             return super().evaluate(
@@ -241,6 +245,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         batches = self._batches((x, None, None), batch_size, False, steps, divided=False)
         steps = _steps(batches, steps)
+        self.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
@@ -250,13 +255,21 @@ class Loops(backend.TrainStep, keras.Model):
         self._assert_compile_called("train_on_batch")
         arrays = self.check_batch(x, y, sample_weight)
         self._build_optimizer()
+        self.step_programs.current()
         return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The losses of one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
         arrays = self.check_batch(x, y, sample_weight)
+        self.step_programs.current()
         return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
+        x = self.check_data(x)
+        self.step_programs.current()
+        return super().predict_on_batch(x)
 
     def check_batch(self, x, y, sample_weight, name="x"):
         """Checked x, target and weights as a tuple without the trailing ones that are missing."""
@@ -351,11 +364,25 @@ def _steps(batches, steps):
     return batches.num_batches if isinstance(batches, inputs.ArrayBatches) else steps
 
 
-def _with_callback(callbacks, callback):
+class _Renewal(keras.callbacks.Callback):
+    """Lets an epoch run what is compiled from the model as callbacks left it."""
+
+    async_safe = True
+
+    def __init__(self, programs):
+        super().__init__()
+        self.programs = programs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.programs.current()
+
+
+def _with_callback(callbacks, callback, last=False):
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks.append(callback)
         return callbacks
-    return [callback, *keras.tree.flatten(callbacks or [])]
+    given = keras.tree.flatten(callbacks or [])
+    return [*given, callback] if last else [callback, *given]
 
 
 def _restored(parts, present):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 COMPILES_EACH_SHAPE = True
+KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
 
@@ -59,6 +60,11 @@ def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
     non_trainable = [scope.get_current_value(v) for v in model.non_trainable_variables]
     metrics = [scope.get_current_value(v) for v in model.metrics_variables]
     return losses, (logs, non_trainable, metrics)
+
+
+def tracing():
+    """Whether what is computed now becomes part of a program."""
+    return isinstance(jax.numpy.ones(()), jax.core.Tracer)
 
 
 def compiled(model, function):

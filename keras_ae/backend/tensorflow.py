@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 COMPILES_EACH_SHAPE = False
+KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = True
 SEED_DTYPE = "int64"
 
@@ -89,6 +90,11 @@ def _reducible(logs):
     return logs
 
 
+def tracing():
+    """Whether what is computed now becomes part of a graph."""
+    return not tf.executing_eagerly()
+
+
 def compiled(model, function):
     """`function` of tensors as one graph, whatever the length of the first axis."""
     # A leading None in every signature: one trace serves every batch size.
@@ -115,7 +121,7 @@ def view(tensor):
 
 def program(model, method):
     """A method of tensors as one program, inside another one or by itself."""
-    kept = model.compiled_calls
+    kept = model.programs.current()
     if method.__name__ not in kept:
         kept[method.__name__] = tf.function(method, autograph=False, reduce_retracing=True)
     return kept[method.__name__]
@@ -207,17 +213,20 @@ def steps_at_once(model, batch_shape, callbacks):
         return
     steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
     # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
-    held = model.compiled_calls.get("steps")
+    programs = model.step_programs
+    before, kept = (model.train_function, model.test_function), programs.kept
+    held = kept.get("steps")
     if held is None or held[0] is not model._compile_config or held[1] != steps:
-        held = model.compiled_calls["steps"] = (model._compile_config, steps, [None, None])
-    kept = held[2]
-    before = model.train_function, model.test_function
+        held = model._compile_config, steps, (None, None)
     model.steps_per_execution = steps
-    model.train_function, model.test_function = kept
+    model.train_function, model.test_function = held[2]
     try:
         yield [*keras.tree.flatten(callbacks or []), _StepsThatThereAre()]
     finally:
-        kept[:] = model.train_function, model.test_function
+        if programs.kept is not kept:  # The model changed meanwhile.
+            before = None, None
+        functions = model.train_function, model.test_function
+        programs.kept["steps"] = model._compile_config, steps, functions
         model.steps_per_execution = 1
         model.train_function, model.test_function = before
 

@@ -9,6 +9,7 @@ import torch
 from torch.optim.adam import adam
 
 COMPILES_EACH_SHAPE = False
+KEEPS_PROGRAMS = False
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "int32"
 
@@ -94,6 +95,11 @@ def _adam_step(optimizer, gradients, variables, learning_rate):
         eps=optimizer.epsilon / math.sqrt(1 - optimizer.beta_2 ** (steps + 1)),
         maximize=False,
     )
+
+
+def tracing():
+    """Whether what is computed now becomes part of a program."""
+    return False
 
 
 def compiled(model, function):

@@ -179,9 +179,10 @@ class BetaTCVAE(VAE):
         noise = np.random.RandomState(0).normal(size=(number, self.latent_dim))
         z = (mean[rows] + np.exp(0.5 * log_variance[rows]) * noise).astype("float32")
         shares = (weights / weights.sum()).astype("float32")
-        program = self.compiled_calls.get("log_aggregate")
+        programs = self.programs.current()
+        program = programs.get("log_aggregate")
         if program is None:
-            program = self.compiled_calls["log_aggregate"] = backend.compiled(self, log_aggregate)
+            program = programs["log_aggregate"] = backend.compiled(self, log_aggregate)
         size = max(1, _AT_ONCE // parameters.size)
         size = -(-number // -(-number // size))
         z = np.concatenate([z, np.repeat(z[-1:], -number % size, axis=0)])

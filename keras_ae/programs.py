@@ -1,0 +1,181 @@
+"""What was compiled from a model, and whether the model is still what it was compiled from."""
+
+import contextlib
+import itertools
+import operator
+import sys
+
+import keras
+
+from keras_ae import backend
+
+# What is noted down on a model while it is used, and what `compile` replaces.
+_NOTES = frozenset(
+    "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
+    "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
+    "_run_eagerly arguments compiled history loss numbers optimizer predict_function programs "
+    "step_programs steps_per_execution stop_evaluating stop_predicting stop_training "
+    "test_function train_function".split()
+)
+# What begins a computation or names it, but is no part of it.
+_APART = (
+    keras.Variable,
+    keras.KerasTensor,
+    keras.initializers.Initializer,
+    keras.dtype_policies.DTypePolicy,
+    keras.Metric,
+    keras.random.SeedGenerator,
+    keras.callbacks.Callback,
+    keras.InputSpec,
+    type,
+)
+_CONTAINERS = (list, tuple, set, frozenset)
+_LIBRARIES = {"tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "pandas", "sklearn"}
+
+
+class Programs:
+    """Programs compiled from a model, forgotten as soon as the model is another one.
+
+    Whatever a program depends on, but for the values of variables, is an attribute of the model, of
+    a layer within, or of an object that one of them holds. A look compares each with what it was:
+    whether it is the same object still. That takes a microsecond for a layer.
+
+    Args:
+        model: The model.
+        training: Whether the programs train it, so that they depend on its optimizer and on which
+            weights are frozen.
+    """
+
+    def __init__(self, model, training=False):
+        self.model, self.training = model, training
+        self.kept = {}
+        self.parts, self.flags = None, None
+        self.stale = False
+
+    def current(self):
+        """The programs that still hold, by key; to be added to."""
+        if not backend.KEEPS_PROGRAMS:
+            return self.kept
+        if self.stale or not self.hold():
+            self.forget()
+            self.remember()
+        return self.kept
+
+    def forget(self):
+        """Let go of all programs, Keras' own functions too where these train."""
+        self.kept, self.stale = {}, False
+        if self.training:
+            for name in ("train", "test", "predict"):
+                # While Keras' loop runs it needs one; what is made here is traced at its next call.
+                if getattr(self.model, f"{name}_function") is not None:
+                    getattr(self.model, f"make_{name}_function")(force=True)
+
+    def hold(self):
+        """Whether the model is what it was when last remembered."""
+        if self.parts is None:
+            return False
+        for attributes, names, values in self.parts:
+            if names is None:
+                now = attributes.values() if isinstance(attributes, dict) else attributes
+                added = itertools.islice(now, len(values), None)
+                # Keras' `load_weights` adds attributes that are False.
+                if len(now) < len(values) or any(value is not False for value in added):
+                    return False
+            else:
+                if len(attributes.keys() - _NOTES) != len(names):
+                    return False
+                now = map(attributes.get, names)
+            if not all(map(operator.is_, now, values)):
+                return False
+        return self.flags == self._flags()
+
+    def remember(self):
+        """Take the model as it is for what the programs are compiled from."""
+        self.parts = []
+        seen = {id(self.model.__dict__)}
+        self._visit(self.model, seen)
+        if self.training:
+            self._visit(self.model.optimizer, seen)
+        self.flags = self._flags()
+
+    def _flags(self):
+        if not self.training:
+            return None
+        model = self.model
+        # A variable says by itself what training does with it.
+        variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
+        return [model.optimizer, model.run_eagerly, *variables]
+
+    def _visit(self, value, seen):
+        """Note what the value holds, and what that holds."""
+        if id(value) in seen or isinstance(value, _APART):
+            return
+        seen.add(id(value))
+        if isinstance(value, dict):
+            self.parts.append((value, None, list(value.values())))
+            held = value.values()
+        elif isinstance(value, _CONTAINERS):
+            if not isinstance(value, tuple):
+                self.parts.append((value, None, list(value)))
+            held = value
+        elif isinstance(getattr(value, "__dict__", None), dict) and _is_part(value):
+            attributes = value.__dict__
+            if isinstance(value, keras.Model):
+                names = [name for name in attributes if name not in _NOTES]
+                values = [attributes[name] for name in names]
+            else:
+                names, values = None, list(attributes.values())
+            self.parts.append((attributes, names, values))
+            held = [attributes[name] for name in attributes if _is_followed(value, name)]
+            if isinstance(value, keras.layers.Layer):
+                held += value._layers
+        else:
+            return
+        for each in held:
+            self._visit(each, seen)
+
+
+@contextlib.contextmanager
+def traced(model):
+    """The context in which a program is made from the model."""
+    kinds = [kind for kind in (model.programs, model.step_programs) if kind.parts is not None]
+    if not kinds or not backend.tracing():
+        yield
+        return
+    for kind in kinds:
+        if not kind.hold():
+            kind.stale = True  # What was made before this one is.
+    yield
+    for kind in kinds:
+        kind.remember()  # A layer may note things down while it is traced, which are no change.
+
+
+def _is_part(value):
+    """Whether the object is one whose attributes a computation may depend on."""
+    package = type(value).__module__.partition(".")[0]
+    return package not in _LIBRARIES and package not in sys.stdlib_module_names
+
+
+def _is_followed(owner, name):
+    """Whether what an object has under this name is looked into: Keras' own records are not."""
+    if not isinstance(owner, keras.layers.Layer):
+        return True
+    if name in _NOTES or name in _records() or name.startswith("_self_"):
+        return False
+    return not (name.startswith("_") and _is_of_keras(owner))
+
+
+def _is_of_keras(value):
+    return type(value).__module__.startswith("keras.")
+
+
+_RECORDS = set()
+
+
+def _records():
+    """The attributes that every layer and every model has, in which nothing of its own is kept."""
+    if not _RECORDS:
+        # With names, for what Keras names by itself it counts.
+        _RECORDS.update(*(vars(cls(name="a")) for cls in (keras.layers.Layer, keras.Model)))
+        _RECORDS.discard("activity_regularizer")
+    return _RECORDS

@@ -1,0 +1,203 @@
+"""Compiled programs are those of the model as it is, whatever changed it."""
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import layers, ops
+
+import keras_ae
+
+BACKEND = keras.config.backend()
+BATCH = {"batch_size": 16, "verbose": 0}
+
+
+def dense_of(model):
+    """A layer on the way to the code."""
+    networks = [getattr(model, name, None) for name in ("encoder", "unet", "features_to_code")]
+    found = [layer for one in networks if one is not None for layer in one._flatten_layers()]
+    return next(layer for layer in found if isinstance(layer, (layers.Dense, layers.Conv1D)))
+
+
+def bend(model):
+    dense_of(model).activation = keras.activations.softplus
+
+
+def adapt(model):
+    layer = dense_of(model)
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones(layer.lora_kernel_b.shape))
+
+
+def quantize(model):
+    dense_of(model).quantize("int8")
+
+
+def quantize_all(model):
+    model.quantize("int8")
+
+
+def lower_precision(model):
+    dense_of(model).dtype_policy = "mixed_bfloat16"
+
+
+CHANGES = {f.__name__: f for f in (bend, adapt, quantize, quantize_all, lower_precision)}
+
+
+def assert_programs_are_the_models(model, x, atol=1e-5):
+    """Arrays and tensors, and graphs and single operations, give the same numbers."""
+    for method in ("encode", "reconstruct"):
+        call = getattr(model, method)
+        by_tensor = ops.convert_to_numpy(call(ops.convert_to_tensor(x)))
+        np.testing.assert_allclose(call(x), by_tensor, atol=atol, rtol=1e-4)
+    np.testing.assert_allclose(model.predict(x, **BATCH), model.reconstruct(x), atol=atol)
+    found = model.evaluate(x, return_dict=True, **BATCH)
+    model.run_eagerly = True
+    expected = model.evaluate(x, return_dict=True, **BATCH)
+    model.run_eagerly = False
+    assert found == pytest.approx(expected, rel=1e-4, abs=atol)
+
+
+def used(name, **given):
+    """A model of which every program exists."""
+    model = zoo.compiled(name, **given)
+    x = zoo.data()
+    model.fit(x, **BATCH)
+    model.encode(x), model.reconstruct(x), model.predict(x, **BATCH), model.evaluate(x, **BATCH)
+    return model, x
+
+
+# Keras' own, of layers without weights.
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["AE", "VAE"])
+def test_a_changed_model_is_compiled_anew(name, change):
+    model, x = used(name)
+    before = model.encode(x)
+    CHANGES[change](model)
+    assert np.abs(model.encode(x) - before).max() > 1e-5
+    # JAX rounds less often where it computes several operations in one.
+    assert_programs_are_the_models(model, x, 0.02 if change == "lower_precision" else 1e-5)
+    if change == "adapt":
+        model.compile(keras.optimizers.Adam(0.05))  # As Keras wants it for new weights.
+        model.fit(x, **BATCH)
+        assert_programs_are_the_models(model, x)
+
+
+@pytest.mark.parametrize("name", zoo.WITH_NETWORKS)
+def test_every_model_notices(name):
+    if BACKEND != "tensorflow" and name not in zoo.TRIED_EVERYWHERE:
+        pytest.skip("the attributes are the same ones on every backend")
+    model = zoo.compiled(name)
+    x = zoo.data()
+    model.evaluate(x, **BATCH)
+    before = model.reconstruct(x)
+    bend(model)
+    after = model.reconstruct(x)
+    tensor = ops.convert_to_tensor(x)
+    expected = ops.convert_to_numpy(model.reconstruct(tensor))
+    np.testing.assert_allclose(after, expected, atol=1e-5)
+    if name not in zoo.DISCRETE:  # Whose codes may stay.
+        assert np.abs(after - before).max() > 1e-6
+    found = model.evaluate(x, return_dict=True, **BATCH)
+    model.run_eagerly = True
+    expected = model.evaluate(x, return_dict=True, **BATCH)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_training_notices_what_is_frozen():
+    model, x = used("VAE")
+    layer = dense_of(model)
+    for frozen in (True, False):
+        layer.trainable = not frozen
+        if BACKEND == "jax":
+            model.compile(keras.optimizers.Adam(0.01))  # As Keras wants it there.
+        before, rest = layer.get_weights(), model.features_to_code.get_weights()
+        model.fit(x, **BATCH)
+        assert np.array_equal(before[0], layer.get_weights()[0]) == frozen
+        assert not np.array_equal(rest[0], model.features_to_code.get_weights()[0])
+
+
+def test_training_notices_what_an_optimizer_became():
+    model, x = used("AE", optimizer=keras.optimizers.SGD(0.1))
+    model.optimizer.clipvalue = 1e-9
+    before = model.encoder.get_weights()
+    model.fit(x, **BATCH)
+    for old, new in zip(before, model.encoder.get_weights(), strict=True):
+        np.testing.assert_allclose(old, new, atol=1e-7)
+
+
+def test_what_a_callback_changes_holds_from_the_next_epoch():
+    model, x = used("AE", optimizer=keras.optimizers.SGD(0.1))
+
+    def change(epoch, logs):
+        if epoch == 1:
+            bend(model)
+            model.optimizer.clipvalue = 1e-9
+            kernels.append(model.encoder.get_weights()[0])
+
+    kernels = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=change)
+    model.fit(x, epochs=3, callbacks=[callback], validation_data=x, **BATCH)
+    np.testing.assert_allclose(kernels[0], model.encoder.get_weights()[0], atol=1e-7)
+    assert_programs_are_the_models(model, x)
+
+
+def test_objects_within_count():
+    """What a layer or a model holds may change by itself."""
+    model = zoo.compiled("DenoisingAE", network_options=PENALIZED)
+    x = zoo.data()
+    first = model.evaluate(x, return_dict=True, **BATCH)
+    dense_of(model).kernel_regularizer.l2 = 1.0
+    second = model.evaluate(x, return_dict=True, **BATCH)
+    assert second["loss"] > first["loss"] + 0.1
+    model.corruption = keras_ae.corruptions.AdditiveGaussian(5.0)
+    third = model.evaluate(x, return_dict=True, **BATCH)
+    assert third["reconstruction_loss"] > second["reconstruction_loss"]
+
+
+PENALIZED = {"units": (8,), "kernel_regularizer": keras.regularizers.L2(1e-4)}
+
+
+def test_nothing_else_compiles_anew(tmp_path):
+    """Neither use nor new values of weights."""
+    if BACKEND == "torch":
+        pytest.skip("it runs op by op")
+    model, x = used("VAE", network_options={"units": (8,), "dropout": 0.1})
+    model.sample(3), model.log_likelihood(x, num_samples=4)
+    model.fit(x, validation_data=x, **BATCH)
+    before = model.programs.kept, model.step_programs.kept
+    model.set_weights([w * 0.5 for w in model.get_weights()])
+    model.save_weights(tmp_path / "a.weights.h5")
+    model.load_weights(tmp_path / "a.weights.h5")
+    model.save(tmp_path / "a.keras")
+    model.optimizer.learning_rate = 0.5
+    keras.Model(model.encoder.inputs, model.encode(model.encoder.inputs[0]))
+    model.get_config(), model.summary(print_fn=lambda *_, **__: None)
+    for _ in range(2):
+        model.fit(x, epochs=2, validation_data=x, **BATCH)
+        model.encode(x), model.sample(3), model.evaluate(x, **BATCH), model.predict(x, **BATCH)
+        model.train_on_batch(x[:16]), model.test_on_batch(x[:16])
+    assert model.programs.kept is before[0] and model.step_programs.kept is before[1]
+
+
+class Counting(layers.Layer):
+    """Notes down how often it is called: on a backend that compiles, how often it is traced."""
+
+    calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return x
+
+
+def test_layers_that_take_notes_are_compiled_once():
+    if BACKEND == "torch":
+        pytest.skip("it runs op by op")
+    counting = Counting()
+    encoder = keras.Sequential([keras.Input((6,)), counting, layers.Dense(4)])
+    model, x = used("VAE", encoder=encoder)
+    before = counting.calls
+    for _ in range(3):
+        model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
+    assert counting.calls - before <= 3
