@@ -158,6 +158,119 @@ def test_a_prior_comes_back_from_its_configuration(kind):
     np.testing.assert_array_equal(zoo.compute(again, codes), zoo.compute(prior, codes))
 
 
+# ------------------------------------------------------------------ codes of several digits
+
+LEVELS = (3, 2, 4)  # 24 codes.
+DIGIT_MAKERS = {
+    "grid": lambda shape=(2, 3), levels=LEVELS: layers.GridPrior(
+        levels, shape, units=4, num_layers=3
+    ),
+    "sequence": lambda shape=(5,), levels=LEVELS: layers.SequencePrior(
+        levels, shape, units=8, num_layers=2, num_heads=2
+    ),
+}
+every_prior_of_digits = pytest.mark.parametrize("kind", DIGIT_MAKERS)
+
+
+def made_of_digits(kind, *arguments):
+    keras.utils.set_random_seed(0)
+    prior = DIGIT_MAKERS[kind](*arguments)
+    prior.build()
+    rng = np.random.default_rng(1)
+    for v in prior.trainable_variables:
+        v.assign(v.numpy() + rng.normal(0.0, 0.5, v.shape))
+    return prior
+
+
+@every_prior_of_digits
+@pytest.mark.every_backend
+def test_the_probabilities_of_all_codes_of_digits_sum_to_one(kind):
+    prior = made_of_digits(kind, (1, 2) if kind == "grid" else (2,))
+    every = np.array(list(itertools.product(range(24), repeat=2)), "int32")
+    log_prob = zoo.compute(prior.log_prob, every.reshape(-1, *prior.code_shape))
+    assert log_prob.shape == (576,) and np.ptp(log_prob) > 1.0
+    assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def digit_logits(prior, codes):
+    """For each digit its logits, (examples, positions, values)."""
+    logits = zoo.compute(prior, codes).reshape(len(codes), -1, sum(LEVELS))
+    return np.split(logits, np.cumsum(LEVELS)[:-1], axis=-1)
+
+
+@every_prior_of_digits
+def test_a_digit_s_logits_see_what_comes_before_it_alone(kind):
+    prior = made_of_digits(kind)
+    length = int(np.prod(prior.code_shape))
+    digits = np.random.default_rng(0).integers(0, LEVELS, (6, length, 3))
+    weights = np.cumprod([1, *LEVELS[:-1]])
+    before = digit_logits(prior, (digits @ weights).reshape(6, *prior.code_shape))
+    for place, digit in itertools.product(range(length), range(3)):
+        changed = digits.copy()
+        changed[:, place, digit] = (changed[:, place, digit] + 1) % LEVELS[digit]
+        after = digit_logits(prior, (changed @ weights).reshape(6, *prior.code_shape))
+        for other in range(3):
+            moved = np.abs(after[other] - before[other]).max(axis=(0, 2))
+            first = place + 1 if other <= digit else place
+            assert np.all(moved[:first] < 1e-4), (place, digit, other)
+            assert np.all(moved[first:] > 1e-4), (place, digit, other)
+
+
+@every_prior_of_digits
+@pytest.mark.every_backend
+def test_generation_draws_digit_by_digit(kind):
+    prior = made_of_digits(kind)
+    assert prior.draws_shape == (*prior.code_shape, 3)
+    uniforms = np.random.default_rng(2).random((40, *prior.draws_shape)).astype("float32")
+    codes = zoo.compute(prior.generate, uniforms)
+    assert codes.dtype == np.int32 and codes.shape == (40, *prior.code_shape)
+    digits = zoo.compute(
+        lambda codes: layers.scalar_quantizers.digits_of_codes(codes, LEVELS), codes
+    )
+    each = digits.reshape(40, -1, 3)
+    log_prob = np.zeros(40)
+    for digit, logits in enumerate(digit_logits(prior, codes)):
+        shares = np.exp(log_softmax(logits))
+        draws = uniforms.reshape(40, -1, 3)[..., digit, None]
+        expected = (shares.cumsum(axis=-1) <= draws).sum(axis=-1)
+        np.testing.assert_array_equal(each[..., digit], expected)
+        taken = np.take_along_axis(shares, each[..., digit, None], axis=-1)
+        log_prob += np.log(taken).sum(axis=(1, 2))
+    np.testing.assert_allclose(zoo.compute(prior.log_prob, codes), log_prob, rtol=1e-4)
+    # Digits are taken as well as codes.
+    np.testing.assert_allclose(zoo.compute(prior.log_prob, digits), log_prob, rtol=1e-4)
+
+
+@every_prior_of_digits
+def test_a_prior_of_digits_comes_back_from_its_configuration(kind):
+    prior = made_of_digits(kind)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(prior))
+    if not again.built:
+        again.build()
+    again.set_weights(prior.get_weights())
+    codes = codes_of(prior, 3)
+    np.testing.assert_array_equal(zoo.compute(again, codes), zoo.compute(prior, codes))
+
+
+@every_prior_of_digits
+def test_memory_follows_the_sum_of_the_levels(kind):
+    """A billion codes, whose logits would take 20 GB for the five places of one example."""
+    prior = DIGIT_MAKERS[kind]((1, 5) if kind == "grid" else (5,), (2,) * 20 + (1000,))
+    prior.build()
+    assert prior.num_codes == 1000 * 2**20
+    codes = codes_of(prior, 2)
+    assert zoo.compute(prior, codes).shape == (2, *prior.code_shape, 1040)
+    assert np.all(np.isfinite(zoo.compute(prior.log_prob, codes)))
+    assert prior.count_params() < 50_000
+
+
+def test_more_codes_than_an_int32_counts_are_refused():
+    with pytest.raises(ValueError, match=r"31 numbers of up to 2 levels make about 10\^9.3 codes"):
+        layers.SequencePrior((2,) * 31, (5,))
+    with pytest.raises(ValueError, match="holds no digit"):
+        layers.GridPrior((), (5, 5))
+
+
 def test_heads_divide_the_units():
     with pytest.raises(ValueError, match="units=6 must be a multiple of num_heads=4"):
         layers.SequencePrior(3, (5,), units=6)

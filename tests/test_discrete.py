@@ -1,6 +1,7 @@
 """What the contract does not say of models of integer codes: places, priors, stale priors."""
 
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -263,7 +264,75 @@ def test_prior_options_are_the_prior_s():
         keras_ae.VQVAE(2, prior_options=3)
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("pictures", [True, False])
+def test_a_prior_of_a_product_codebook_predicts_digits(pictures):
+    """5 ** 8 codes: logits of whole codes would take 5 GB for a step of these 64 examples."""
+    x = PICTURES if pictures else zoo.data()
+    given = SMALL_CONV if pictures else zoo.OPTIONS | zoo.TINY_PRIOR
+    model = keras_ae.FSQVAE(8, **given)
+    model.compile("adam", **zoo.OP_BY_OP)
+    model.fit(x, verbose=0)
+    history = model.fit_prior(x, epochs=2, batch_size=4, verbose=0, validation_data=x).history
+    assert model.code_prior.levels == (5,) * 8 and model.code_prior.count_params() < 10**6
+    nats = -model.prior_log_likelihood(x)
+    assert history["val_loss"][-1] == pytest.approx(nats.mean(), rel=1e-4)
+    assert model.sample(3, seed=0).shape == (3, *x.shape[1:])
+    codes = ops.convert_to_numpy(model.sample_codes(50, keras.random.SeedGenerator(0)))
+    assert codes.min() >= 0 and codes.max() < model.num_codes
+    assert codes.max() > 2**16 and np.array_equal(model.check_code(codes.astype("float64")), codes)
+
+
+def test_codes_beyond_an_int32_are_refused_at_construction():
+    for make in (
+        lambda: keras_ae.FSQVAE(16),
+        lambda: keras_ae.FSQVAE(10**9),
+        lambda: keras_ae.FSQVAE(3, levels=(2000, 2000, 2000)),
+        lambda: keras_ae.LFQVAE(31),
+        lambda: keras_ae.LFQVAE(10**9),
+    ):
+        with pytest.raises(ValueError, match="make about .* codes, which do not fit into 32 bits"):
+            make()
+
+
 # ------------------------------------------------------------------ files
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("fitted", [True, False])
+def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fitted):
+    """Such files do not say so: only those of priors over digits do."""
+    model = zoo.eager("FSQVAE")
+    model.whole_codes = True
+    model.fit(zoo.data(), batch_size=16, verbose=0)
+    assert model.code_prior.levels == (25,)
+    model.prior_fitted.assign(float(fitted))
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            text = new.read(name)
+            if name == "config.json":
+                config = json.loads(text)
+                assert config["build_config"].pop("prior_of_whole_codes")
+                text = json.dumps(config).encode()
+            old.writestr(name, text)
+    for name in ("new.keras", "old.keras"):
+        loaded = keras_ae.load(tmp_path / name)
+        np.testing.assert_array_equal(loaded.encode(zoo.data()), model.encode(zoo.data()))
+        if fitted:
+            expected = model.prior_log_likelihood(zoo.data())
+            np.testing.assert_array_equal(loaded.prior_log_likelihood(zoo.data()), expected)
+            np.testing.assert_array_equal(loaded.sample(9, seed=0), model.sample(9, seed=0))
+        loaded.fit_prior(zoo.data(), epochs=1, verbose=0)
+        # What was never fitted is made anew, for digits.
+        assert loaded.code_prior.levels == ((25,) if fitted else (5, 5))
+        loaded.save(tmp_path / "again.keras")
+        again = keras_ae.load(tmp_path / "again.keras")
+        expected = loaded.prior_log_likelihood(zoo.data())
+        np.testing.assert_array_equal(again.prior_log_likelihood(zoo.data()), expected)
 
 
 @pytest.mark.every_backend

@@ -31,6 +31,11 @@ PRIVATE = {
         "loops.py: fit, evaluate, train_on_batch, test_on_batch",
         "raises Keras' own error before the data is looked at",
     ),
+    "_tracker": (
+        lambda: zoo.compiled("AE"),
+        "models/discrete.py: _renew_prior",
+        "lets a built model have another prior over its codes",
+    ),
     "_loss_tracker": (
         lambda: zoo.compiled("AE"),
         "autoencoder.py: losses_and_logs",

@@ -1,6 +1,7 @@
 """Quantisers beside what their papers say: gradients, running means, bijections, rotations."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -445,3 +446,35 @@ def test_they_come_back_from_configuration_and_in_graphs(layer):
 def test_errors_say_what_to_do(make, words):
     with pytest.raises(ValueError, match=words.replace("(", r"\(")):
         make()
+
+
+@pytest.mark.parametrize("levels", [(5,) * 13, (2,) * 30, (2, 2**29)])
+def test_digits_and_codes_are_exact_up_to_the_last_code(levels):
+    num_codes = math.prod(levels)
+    rng = np.random.default_rng(0)
+    codes = np.concatenate([rng.integers(0, num_codes, 500), num_codes - 1 - np.arange(20)])
+    codes = codes.astype("int32")
+    scalar = layers.scalar_quantizers
+    digits = zoo.compute(lambda codes: scalar.digits_of_codes(codes, levels), codes)
+    expected = np.stack(np.unravel_index(codes, levels[::-1])[::-1], axis=-1)
+    np.testing.assert_array_equal(digits, expected)
+    back = zoo.compute(lambda digits: scalar.codes_of_digits(digits, levels), digits)
+    assert back.dtype == np.int32
+    np.testing.assert_array_equal(back, codes)
+
+
+@pytest.mark.every_backend
+def test_statistics_of_a_large_codebook_take_the_memory_of_the_codes(monkeypatch):
+    """Those of 2 ** 30 counts would take 4 GB each."""
+    codes = np.array([[5, 5, 5], [2**30 - 1, 0, 5]], "int32")
+    found = zoo.compute(lambda codes: layers.code_statistics(codes, 2**30), codes)
+    assert float(found["usage"]) == pytest.approx(3 / 2**30)
+    shares = np.array([4, 1, 1]) / 6
+    assert float(found["perplexity"]) == pytest.approx(np.exp(-np.sum(shares * np.log(shares))))
+    many = np.random.default_rng(0).integers(0, 50, (40, 7)).astype("int32")
+    both = []
+    for counted in (2**16, 1):
+        monkeypatch.setattr(layers.quantizers, "_COUNTED", counted)
+        both.append(zoo.compute(lambda codes: layers.code_statistics(codes, 64), many))
+    for name, value in both[0].items():
+        assert float(both[1][name]) == pytest.approx(float(value), rel=1e-5)

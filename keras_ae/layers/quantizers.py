@@ -19,6 +19,7 @@ Args:
 """
 
 _TINY = 1e-12
+_COUNTED = 2**16  # Codebooks up to this size are counted code by code, which is faster.
 
 
 def straight_through(z, quantized):
@@ -101,12 +102,27 @@ def code_statistics(codes, num_codes):
         >>> float(found["usage"]), round(float(found["perplexity"]), 4)
         (0.5, 2.0)
     """
+    if num_codes > _COUNTED:
+        return _statistics_of_sorted(codes, num_codes)
     counts = count(codes, num_codes)
     shares = counts / ops.maximum(ops.sum(counts), 1.0)
     entropy = -ops.sum(shares * ops.log(ops.maximum(shares, _TINY)))
     return {
         "usage": ops.mean(ops.cast(counts > 0, "float32")),
         "perplexity": ops.exp(entropy),
+    }
+
+
+def _statistics_of_sorted(codes, num_codes):
+    """The same in memory that follows the number of codes given, not that of the codebook."""
+    ordered = ops.sort(ops.reshape(ops.cast(codes, "int32"), (-1,)))
+    counts = ops.searchsorted(ordered, ordered, side="right")
+    counts = ops.cast(counts - ops.searchsorted(ordered, ordered, side="left"), "float32")
+    size = ops.maximum(ops.cast(ops.shape(ordered)[0], "float32"), 1.0)
+    # Every occurrence of a code that occurs n times adds 1 / n to the codes in use.
+    return {
+        "usage": ops.sum(1.0 / counts) / num_codes,
+        "perplexity": ops.exp(-ops.sum(ops.log(counts / size)) / size),
     }
 
 
@@ -165,10 +181,11 @@ class Quantizer(keras.layers.Layer):
     """The base of quantisers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
 
     They compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
-    `num_codes`.
+    `num_codes`, and where its codes have digits `levels`, how many values each of them takes.
     """
 
     codebooks = 1  # Codes of one vector.
+    levels = None
 
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})

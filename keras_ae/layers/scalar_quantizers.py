@@ -11,6 +11,57 @@ from keras_ae import arguments
 from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straight_through
 
 
+def digits_of_codes(codes, levels):
+    """The digits of codes that count through the values of several, the lowest digit first.
+
+    Args:
+        codes: Int32 tensor of shape (...).
+        levels: How many values each digit takes, a tuple of integers.
+
+    Returns:
+        Int32 tensor of shape (..., digits).
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> ops.convert_to_numpy(digits_of_codes(np.array([13]), (3, 5))).tolist()
+        [[1, 4]]
+    """
+    codes = ops.cast(codes, "int32")[..., None]
+    levels_of_digits = ops.convert_to_tensor(np.array(levels, "int32"))
+    return ops.mod(ops.floor_divide(codes, _weights_of_digits(levels)), levels_of_digits)
+
+
+def codes_of_digits(digits, levels):
+    """The codes of digits (..., digits), an int32 tensor (...): see `digits_of_codes`."""
+    return ops.sum(ops.cast(digits, "int32") * _weights_of_digits(levels), axis=-1)
+
+
+def _weights_of_digits(levels):
+    return ops.convert_to_tensor(np.cumprod([1, *levels[:-1]]).astype("int32"))
+
+
+def check_num_codes(owner, levels, times=1):
+    """Raise unless a code of digits of these levels, so many times over, fits into an int32.
+
+    Args:
+        owner: The layer or model whose class the error names.
+        levels: How many values each digit takes.
+        times: How often these digits are repeated. Defaults to 1.
+
+    Raises:
+        ValueError: If there are 2 ** 31 codes or more.
+    """
+    # In logarithms first, because a product over a million digits is no number to print.
+    exponent = times * sum(map(math.log10, levels))
+    if exponent > 10 or math.prod(levels) ** times >= 2**31:
+        raise ValueError(
+            f"{type(owner).__name__}: {times * len(levels)} numbers of up to {max(levels)} levels "
+            f"make about 10^{exponent:.1f} codes, which do not fit into 32 bits: at most "
+            f"{2**31 - 1}. Take fewer dimensions (latent_dim) or fewer levels."
+        )
+
+
 class _ScalarQuantizer(Quantizer):
     """What quantisers share whose codes count through the levels of each dimension.
 
@@ -18,15 +69,9 @@ class _ScalarQuantizer(Quantizer):
     """
 
     def _set_levels(self, levels):
+        check_num_codes(self, levels)
         self.levels = tuple(int(level) for level in levels)
         self.num_codes = math.prod(self.levels)
-        if self.num_codes >= 2**31:
-            raise ValueError(
-                f"{type(self).__name__}: {self.num_codes} codes do not fit into 32 bits. Take "
-                "fewer dimensions or levels."
-            )
-        self.int32_levels = np.array(self.levels, "int32")
-        self.weights_of_digits = np.cumprod([1, *self.levels[:-1]]).astype("int32")
 
     def build(self, z_shape):
         if z_shape[-1] != len(self.levels):
@@ -37,12 +82,10 @@ class _ScalarQuantizer(Quantizer):
         self.built = True
 
     def _digits_to_codes(self, digits):
-        weights = ops.convert_to_tensor(self.weights_of_digits)
-        return ops.sum(ops.cast(digits, "int32") * weights, axis=-1)
+        return codes_of_digits(digits, self.levels)
 
     def _codes_to_digits(self, codes):
-        weights, levels = map(ops.convert_to_tensor, (self.weights_of_digits, self.int32_levels))
-        return ops.cast(ops.mod(ops.floor_divide(codes[..., None], weights), levels), "float32")
+        return ops.cast(digits_of_codes(codes, self.levels), "float32")
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -145,6 +188,7 @@ class LookupFreeQuantizer(_ScalarQuantizer):
     def __init__(self, num_bits, temperature=1.0, group=8, **kwargs):
         super().__init__(**kwargs)
         self.num_bits = arguments.integer(self, "num_bits", num_bits)
+        check_num_codes(self, (2,), self.num_bits)
         self.temperature = arguments.number(self, "temperature", temperature, positive=True)
         self.group = arguments.integer(self, "group", group)
         self._set_levels([2] * self.num_bits)

@@ -1,6 +1,7 @@
 """What models of integer codes share: places of codes, quantisers, and a prior over the codes."""
 
 import math
+import random
 
 import keras
 import numpy as np
@@ -52,6 +53,7 @@ class DiscreteAE(DeterministicAE):
             name="prior_fitted",
         )
         self.quantizer = self.code_prior = None
+        self.whole_codes = False  # Whether the prior predicts whole codes that have digits.
 
     # ------------------------------------------------------------------ what a paper writes
 
@@ -126,12 +128,42 @@ class DiscreteAE(DeterministicAE):
                 **options,
             )
         self._fit_decoder(target_shape)
+        self._make_prior(self.whole_codes)
+
+    def _make_prior(self, whole_codes=False):
+        """Make the prior, over the digits of codes that have some unless whole_codes is True."""
         prior = GridPrior if len(self.code_shape) == 2 else SequencePrior
+        levels = None if whole_codes else self.quantizer.levels
         self.code_prior = prior(
-            self.num_codes, self.code_shape, name="code_prior", **self.prior_options
+            levels or self.num_codes, self.code_shape, name="code_prior", **self.prior_options
         )
         self.code_prior.build()
         self.code_prior.trainable = False  # Not by `fit`.
+
+    def _renew_prior(self):
+        """A prior over digits instead of one over whole codes, which was never fitted."""
+        self._tracker.unlock()
+        del self.code_prior
+        self.whole_codes = False
+        state = random.getstate()
+        random.seed(self.order_seed())  # Initializers draw their seeds from Python's generator.
+        try:
+            with backend.building_scope(self):
+                self._make_prior()
+        finally:
+            random.setstate(state)
+        self._tracker.lock()
+        self.compiled_calls.clear()
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        return config and {**config, "prior_of_whole_codes": self.whole_codes}
+
+    def build_from_config(self, config):
+        # Files of before priors over digits do not say, and hold the weights of the other kind.
+        if config:
+            self.whole_codes = config.get("prior_of_whole_codes", True)
+        super().build_from_config(config)
 
     def build_codes(self, features):
         """Make what turns the encoder's features into codes."""
@@ -214,7 +246,7 @@ class DiscreteAE(DeterministicAE):
     def check_code(self, z, name="z"):
         """A checked array of codes, int32, or of vectors, float32."""
         self.require_built("decode")
-        z = inputs.as_array(z, name)
+        given, z = z, inputs.as_array(z, name)
         if z.shape[1:] == self.vector_shape:
             return np.asarray(z, "float32")
         if z.shape[1:] != self.code_shape:
@@ -223,6 +255,7 @@ class DiscreteAE(DeterministicAE):
                 f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
                 f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
             )
+        z = np.asarray(given)  # A float32 counts to 2 ** 24, and there may be more codes.
         if np.any(z != np.floor(z)) or z.min() < 0 or z.max() >= self.num_codes:
             raise ValueError(
                 f"decode: {name} of shape {z.shape} holds codes, which are integers from 0 to "
@@ -296,18 +329,21 @@ class DiscreteAE(DeterministicAE):
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
         codes = self.encode(x, verbose=0)
+        if self.whole_codes and self.quantizer.levels and not self.can_sample():
+            self._renew_prior()
+        prior = self.code_prior
+        codes = prior.digits(codes)
         batches = inputs.ArrayBatches((codes, codes), batch_size, True, self.order_seed())
         if validation_data is not None:
-            held_out = self.encode(validation_data, verbose=0)
+            held_out = prior.digits(self.encode(validation_data, verbose=0))
             held_out = inputs.ArrayBatches((held_out, held_out), batch_size)
             validation_data = (held_out,)
-        prior = self.code_prior
         prior.trainable = True
         try:
             with backend.building_scope(self):
-                symbolic = keras.Input(self.code_shape, name="codes")
+                symbolic = keras.Input(prior.draws_shape, name="codes")
                 network = keras.Model(symbolic, prior(symbolic), name="prior")
-                network.compile(optimizer, loss=_nats, run_eagerly=self.run_eagerly)
+                network.compile(optimizer, loss=prior.nats, run_eagerly=self.run_eagerly)
             callbacks = [inputs.EpochOrder(batches), *(callbacks or [])]
             history = network.fit(
                 batches,
@@ -373,17 +409,9 @@ class DiscreteAE(DeterministicAE):
         return self._generated(draws, verbose=verbose)
 
     def _draws(self, num_samples, seed):
-        shape = (num_samples, *self.code_shape)
+        shape = (num_samples, *self.code_prior.draws_shape)
         return keras.random.uniform(shape, dtype="float32", seed=seed)
 
     @batched("draws")
     def _generated(self, draws):
         return self.code_prior.generate(draws)
-
-
-def _nats(codes, logits):
-    """The negative log-likelihood of every example."""
-    surprises = keras.losses.sparse_categorical_crossentropy(
-        ops.cast(codes, "int32"), logits, from_logits=True
-    )
-    return ops.sum(surprises, axis=tuple(range(1, len(surprises.shape))))

@@ -4,6 +4,7 @@ import keras
 
 from keras_ae import arguments
 from keras_ae.layers import FiniteScalarQuantizer
+from keras_ae.layers.scalar_quantizers import check_num_codes
 from keras_ae.models.discrete import DiscreteAE
 
 
@@ -44,8 +45,11 @@ class FSQVAE(DiscreteAE):
                     f"FSQVAE: levels={levels!r} must hold one integer for each of the "
                     f"latent_dim={latent_dim} dimensions."
                 )
+            FiniteScalarQuantizer(levels)  # Which checks them.
         else:
             arguments.integer(self, "levels", levels, least=2)
+            levels = int(levels)
+            check_num_codes(self, (levels,), self.latent_dim)
         self.levels = levels
 
     def head(self, name):

@@ -2,6 +2,7 @@
 
 from keras_ae import arguments
 from keras_ae.layers import LookupFreeQuantizer
+from keras_ae.layers.scalar_quantizers import check_num_codes
 from keras_ae.models.discrete import DiscreteAE
 
 
@@ -40,6 +41,7 @@ class LFQVAE(DiscreteAE):
         self, latent_dim=8, entropy_weight=0.1, commitment_weight=0.25, temperature=1.0, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
+        check_num_codes(self, (2,), self.latent_dim)
         self.entropy_weight = arguments.number(self, "entropy_weight", entropy_weight)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self.temperature = arguments.number(self, "temperature", temperature, positive=True)
