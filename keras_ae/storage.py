@@ -19,6 +19,7 @@ import pathlib
 import shutil
 import socket
 import stat
+import time
 
 try:
     import fcntl
@@ -272,10 +273,16 @@ def _same(descriptor, path):
 
 def _who(workspace, path, certain):
     """The message of a path that is held."""
-    try:
-        _, process, host = (workspace / "owner").read_text().split()
-    except (OSError, ValueError):
-        process = host = None
+    process = host = None
+    for _ in range(100):
+        try:
+            _, process, host = (workspace / "owner").read_text().split()
+        except FileNotFoundError:
+            pass  # It has ended by now.
+        except ValueError:
+            time.sleep(0.01)  # It has just got the lock, and not yet written who it is.
+            continue
+        break
     who = f"process {process} on {host}" if process else "another process"
     if (process, host) == (str(os.getpid()), socket.gethostname()):
         who = f"another thread of this process ({process})"

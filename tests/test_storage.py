@@ -98,6 +98,29 @@ def test_another_thread_is_named(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_who_has_only_just_begun_is_named(tmp_path, monkeypatch):
+    """In the moment between its lock and its name."""
+    found, write = [], os.write
+
+    def second():
+        with pytest.raises(BlockingIOError) as caught:
+            with storage.exclusive(tmp_path / "model"):
+                pass
+        found.append(str(caught.value))
+
+    thread = threading.Thread(target=second)
+
+    def late(*arguments):
+        thread.start()
+        thread.join(0.2)
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "write", late)
+    with storage.exclusive(tmp_path / "model"):
+        thread.join()
+    assert f"another thread of this process ({os.getpid()})" in found[0]
+
+
 CONTENDING = """
 path = pathlib.Path(sys.argv[1])
 written = 0
