@@ -1,24 +1,51 @@
-"""Checks of what models are given, each with one wording: argument, value, remedy."""
+"""Checks of what models are given, each with one wording: argument, value, remedy.
 
+A check of an argument of a model's constructor is recorded with the model: `keras_ae.adjustable`
+applies it to what is assigned later, or refuses that where the argument shapes the model.
+"""
+
+import functools
 import math
 import numbers
+
+
+def record(model, name, value, rule):
+    """Note how a new value of an argument is checked: a function of it, or None to refuse any."""
+    given = getattr(model, "arguments", {})
+    # Not a part of an argument, or what is computed from several.
+    if name in given and (given[name] is None or given[name] is value):
+        model.rules[name] = rule
 
 
 def integer(model, name, value, least=1):
     """The value, once it is known to be an integer of at least `least`."""
     if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
+        record(model, name, value, None)
         return int(value)
     wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
     raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
 
 
-def number(model, name, value, positive=False, below=math.inf):
-    """The value, once it is known to be a number of at least 0, or a positive one, and below."""
+def number(
+    model, name, value, positive=False, below=math.inf, most=math.inf, optional=False, fixed=False
+):
+    """The value, once it is known to be a number of at least 0, or a positive one, and below.
+
+    It may also be None if it is optional. A fixed one shapes the model, and is never changed.
+    """
+    rule = functools.partial(
+        number, model, name, positive=positive, below=below, most=most, optional=optional
+    )
+    if optional and value is None:
+        record(model, name, value, rule)
+        return None
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if (0 < value if positive else 0 <= value) and value < below:
+        if (0 < value if positive else 0 <= value) and value < below and value <= most:
+            record(model, name, value, None if fixed else rule)
             return value if isinstance(value, int) else float(value)
     wanted = "a positive number" if positive else "a number of at least 0"
     wanted += f" below {below}" if below < math.inf else ""
+    wanted += f" and at most {most}" if most < math.inf else ""
     raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
 
 

@@ -11,6 +11,7 @@ from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae import arguments, backend, networks
+from keras_ae.adjustable import Adjustable
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
 from keras_ae.programs import Programs, traced
@@ -24,7 +25,7 @@ class _BatchMean(keras.losses.Loss):
         return y_pred
 
 
-class Autoencoder(Loops):
+class Autoencoder(Adjustable, Loops):
     """The base of all models: what a paper adds is `loss_terms` and who minimises which term.
 
     A model names its losses per example in `loss_terms`; the tables below say who minimises them;

@@ -14,7 +14,7 @@ _NOTES = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
     "_run_eagerly arguments compiled history loss numbers optimizer predict_function programs "
-    "step_programs steps_per_execution stop_evaluating stop_predicting stop_training "
+    "rules step_programs steps_per_execution stop_evaluating stop_predicting stop_training "
     "test_function train_function".split()
 )
 # What begins a computation or names it, but is no part of it.
@@ -94,17 +94,19 @@ class Programs:
         self.parts = []
         seen = {id(self.model.__dict__)}
         self._visit(self.model, seen)
+        self._visit([number.kind() for number in self.model.numbers.values()], seen)
         if self.training:
             self._visit(self.model.optimizer, seen)
         self.flags = self._flags()
 
     def _flags(self):
-        if not self.training:
-            return None
         model = self.model
+        kinds = [number.kind() for number in model.numbers.values()]
+        if not self.training:
+            return kinds
         # A variable says by itself what training does with it.
         variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
-        return [model.optimizer, model.run_eagerly, *variables]
+        return [kinds, model.optimizer, model.run_eagerly, *variables]
 
     def _visit(self, value, seen):
         """Note what the value holds, and what that holds."""

@@ -8,7 +8,8 @@ within a step), `servable` (what an export writes), `steps_at_once` (how many st
 weights are made), `replica_index` (which copy of the model is running),
 `SEED_DTYPE` (what its draws take), `COMPILES_EACH_SHAPE` (whether a batch of another length is
 another program), `KEEPS_PROGRAMS` (whether what runs was compiled before), `tracing` (whether that
-is being done at the moment), `RUNS_IN_ANY_THREAD` (whether what `compiled` returns may be called in
+is being done at the moment), `settle` (what puts the state of a running `fit` into the variables),
+`RUNS_IN_ANY_THREAD` (whether what `compiled` returns may be called in
 another thread than made it), `transposes_slowly` (transposed convolutions), `worker_count`,
 `join_workers` (training in several processes) and `worker_environment` (how one is told that it
 belongs to them).
@@ -41,6 +42,7 @@ building_scope = _backend.building_scope
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
 tracing = _backend.tracing
+settle = _backend.settle
 COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE

@@ -67,6 +67,11 @@ def tracing():
     return isinstance(jax.numpy.ones(()), jax.core.Tracer)
 
 
+def settle(model):
+    """Put the state that Keras' loop carries from step to step back into the variables."""
+    model.jax_state_sync()
+
+
 def compiled(model, function):
     """`function` of tensors as one XLA program per shape; it may read the weights."""
 

@@ -95,6 +95,10 @@ def tracing():
     return not tf.executing_eagerly()
 
 
+def settle(model):
+    """Variables hold the model's state at any time."""
+
+
 def compiled(model, function):
     """`function` of tensors as one graph, whatever the length of the first axis."""
     # A leading None in every signature: one trace serves every batch size.

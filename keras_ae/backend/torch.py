@@ -102,6 +102,10 @@ def tracing():
     return False
 
 
+def settle(model):
+    """Variables hold the model's state at any time."""
+
+
 def compiled(model, function):
     """`function` of tensors without the record that gradients need."""
 

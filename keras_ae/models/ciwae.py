@@ -33,9 +33,7 @@ class CIWAE(ImportanceWeightedVAE):
 
     def __init__(self, latent_dim=16, beta=0.5, num_samples=5, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(beta, (int, float)) or not 0 <= beta <= 1:
-            raise ValueError(f"CIWAE: beta={beta!r} must be a number in [0, 1].")
-        self.beta = beta
+        self.beta = arguments.number(self, "beta", beta, most=1)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
 
     def num_draws(self):

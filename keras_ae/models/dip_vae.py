@@ -42,17 +42,21 @@ class DIPVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.variant = arguments.choice(self, "variant", variant, ("i", "ii"))
-        weight = arguments.number(self, "off_diagonal_weight", off_diagonal_weight)
-        if diagonal_weight is None:
-            diagonal_weight = (10.0 if variant == "i" else 1.0) * weight
-        self.off_diagonal_weight = weight
-        self.diagonal_weight = arguments.number(self, "diagonal_weight", diagonal_weight)
+        self.off_diagonal_weight = arguments.number(
+            self, "off_diagonal_weight", off_diagonal_weight
+        )
+        self.diagonal_weight = arguments.number(
+            self, "diagonal_weight", diagonal_weight, optional=True
+        )
 
     def loss_weights(self):
+        weight, diagonal = self.off_diagonal_weight, self.diagonal_weight
+        if diagonal is None:
+            diagonal = (10.0 if self.variant == "i" else 1.0) * weight
         return {
             **super().loss_weights(),
-            "off_diagonal_loss": self.off_diagonal_weight,
-            "diagonal_loss": self.diagonal_weight,
+            "off_diagonal_loss": weight,
+            "diagonal_loss": diagonal,
         }
 
     def loss_terms(self, x, y, training):

@@ -47,7 +47,9 @@ class HamiltonianVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.num_steps = arguments.integer(self, "num_steps", num_steps, least=0)
-        self.max_step_size = arguments.number(self, "max_step_size", max_step_size, positive=True)
+        self.max_step_size = arguments.number(
+            self, "max_step_size", max_step_size, positive=True, fixed=True
+        )
         share = arguments.number(self, "step_size", step_size, positive=True) / max_step_size
         arguments.number(self, "step_size / max_step_size", share, positive=True, below=1)
         arguments.number(self, "tempering", tempering, positive=True, below=1)

@@ -39,15 +39,9 @@ class InfoVAE(VAE):
 
     def __init__(self, latent_dim=16, alpha=0.0, scale=1000.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
-        for name, value in (("alpha", alpha), ("scale", scale)):
-            if not isinstance(value, (int, float)):
-                raise ValueError(f"InfoVAE: {name}={value!r} must be a number.")
-        if alpha > 1 or not alpha + scale >= 1:
-            raise ValueError(
-                f"InfoVAE: alpha={alpha!r} and scale={scale!r} give the divergence the factor "
-                f"{1 - alpha:g} and the discrepancy {alpha + scale - 1:g}; a negative one would be "
-                "maximised. Take alpha of at most 1 and scale of at least 1 - alpha."
-            )
+        _check(alpha, scale)
+        arguments.record(self, "alpha", alpha, lambda value: _check(value, self.scale)[0])
+        arguments.record(self, "scale", scale, lambda value: _check(self.alpha, value)[1])
         self.alpha, self.scale = alpha, scale
         self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
 
@@ -64,3 +58,17 @@ class InfoVAE(VAE):
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
             "mmd_loss": mmd(z, prior, self.kernel),
         }
+
+
+def _check(alpha, scale):
+    """Both, once they are known to be numbers that minimize the divergence and the discrepancy."""
+    for name, value in (("alpha", alpha), ("scale", scale)):
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"InfoVAE: {name}={value!r} must be a number.")
+    if alpha > 1 or not alpha + scale >= 1:
+        raise ValueError(
+            f"InfoVAE: alpha={alpha!r} and scale={scale!r} give the divergence the factor "
+            f"{1 - alpha:g} and the discrepancy {alpha + scale - 1:g}; a negative one would be "
+            "maximized. Take alpha of at most 1 and scale of at least 1 - alpha."
+        )
+    return alpha, scale

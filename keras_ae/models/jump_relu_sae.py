@@ -51,8 +51,10 @@ class JumpReLUSAE(DictionaryAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
-        for name, value in (("initial_threshold", initial_threshold), ("bandwidth", bandwidth)):
-            setattr(self, name, arguments.number(self, name, value, positive=True))
+        self.initial_threshold = arguments.number(
+            self, "initial_threshold", initial_threshold, positive=True, fixed=True
+        )
+        self.bandwidth = arguments.number(self, "bandwidth", bandwidth, positive=True)
         self.log_threshold = None
 
     def build_networks(self, shape, target_shape):

@@ -44,7 +44,9 @@ class LFQVAE(DiscreteAE):
         check_num_codes(self, (2,), self.latent_dim)
         self.entropy_weight = arguments.number(self, "entropy_weight", entropy_weight)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
-        self.temperature = arguments.number(self, "temperature", temperature, positive=True)
+        self.temperature = arguments.number(
+            self, "temperature", temperature, positive=True, fixed=True
+        )
 
     def make_quantizer(self):
         return LookupFreeQuantizer(self.latent_dim, self.temperature, name="quantizer")

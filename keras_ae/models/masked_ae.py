@@ -80,7 +80,9 @@ class MaskedAE(AE):
                     "Keras model of tokens."
                 )
         self.patch_size = arguments.integer(self, "patch_size", patch_size)
-        self.mask_ratio = arguments.number(self, "mask_ratio", mask_ratio, positive=True, below=1)
+        self.mask_ratio = arguments.number(
+            self, "mask_ratio", mask_ratio, positive=True, below=1, fixed=True
+        )
         self.decoder_blocks = arguments.integer(self, "decoder_blocks", decoder_blocks)
         self.normalised_targets = normalised_targets
         if normalised_targets and self.decoder_activation != "linear":

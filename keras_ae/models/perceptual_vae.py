@@ -47,9 +47,7 @@ class PerceptualVAE(VAE):
 
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if weight is not None:
-            weight = arguments.number(self, "weight", weight, positive=True)
-        self.weight = weight
+        self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
         self.loss_by_name = losses.get(features) if isinstance(features, str) else None
         self.features = None if isinstance(features, str) else features
         self.features = networks.given_or_none(self, "features", self.features)

@@ -42,9 +42,11 @@ class PoincareVAE(VAE):
         self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=1.0, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        self.curvature = arguments.number(self, "curvature", curvature)
+        self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
         self.family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
-        self.prior_scale = arguments.number(self, "prior_scale", prior_scale, positive=True)
+        self.prior_scale = arguments.number(
+            self, "prior_scale", prior_scale, positive=True, fixed=True
+        )
         # Most draws of a larger scale lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)

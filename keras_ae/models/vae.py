@@ -1,11 +1,12 @@
 """Auto-Encoding Variational Bayes: Kingma and Welling 2013, arXiv:1312.6114."""
 
+import functools
 import math
 
 import keras
 from keras import ops
 
-from keras_ae import likelihoods
+from keras_ae import arguments, likelihoods
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.calls import batched
 from keras_ae.distributions import DiagonalGaussian
@@ -70,12 +71,7 @@ class VAE(Autoencoder):
         self.likelihood = likelihoods.get(likelihood)
         self.support = self.likelihood.support
         self.kl_weight = weight_of(self, "kl_weight", kl_weight)
-        if not isinstance(free_bits, (int, float)) or free_bits < 0:
-            raise ValueError(
-                f"{type(self).__name__}: free_bits={free_bits!r} must be a number of at least 0, "
-                "in nats per dimension."
-            )
-        self.free_bits = free_bits
+        self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
     def _minimise_instead(self, others):
         """Minimise other terms in place of those named; these stay in the logs."""
@@ -188,7 +184,7 @@ class VAE(Autoencoder):
             "reconstruction_loss": -log_likelihood,
             "kl_loss": ops.sum(divergence, axis=-1),
         }
-        if self.free_bits:
+        if "free_bits_loss" in self.trackers:
             enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
             terms["free_bits_loss"] = ops.sum(enough)
         return terms
@@ -283,6 +279,7 @@ class VAE(Autoencoder):
 def weight_of(model, name, weight):
     """The weight, a number or a schedule, once it is known to be one."""
     if callable(weight) or (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
+        arguments.record(model, name, weight, functools.partial(weight_of, model, name))
         return weight
     raise ValueError(
         f"{type(model).__name__}: {name}={weight!r} must be a number of at least 0, or a schedule "

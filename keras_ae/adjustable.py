@@ -1,0 +1,136 @@
+"""Numbers of a model that may be assigned at any time, such as weights of its losses."""
+
+import numbers
+
+import keras
+from keras import ops
+
+from keras_ae import backend
+
+
+class Adjustable:
+    """The part of `keras_ae.Autoencoder` that lets arguments change after the model was made.
+
+    A number that the constructor checked with `arguments.number`, or with another rule that is
+    recorded, stays one to whoever reads it, and is a variable to the programs compiled from the
+    model: assigning it takes effect at the next step, and nothing is compiled anew. It is checked
+    as in the constructor, and saved with the configuration and with the weights. What shapes the
+    model is refused.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        # object.__setattr__ hides these from Keras' tracking.
+        object.__setattr__(model, "numbers", {})  # name -> _Number.
+        object.__setattr__(model, "rules", {})  # name -> check of a new value, or None: refused.
+        return model
+
+    def __getattr__(self, name):
+        number = self.__dict__.get("numbers", {}).get(name)
+        if number is not None:
+            return number.read()
+        inherited = getattr(super(), "__getattr__", None)  # torch's modules have one.
+        if inherited is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return inherited(name)
+
+    def __setattr__(self, name, value):
+        given = self.__dict__.get("arguments", {})
+        if name not in given:
+            super().__setattr__(name, value)
+        elif name in self.numbers:
+            self._adjust(name, self.rules[name](value))
+        elif self.rules.get(name) is not None and self._is_first(name, value):
+            self.numbers[name] = _Number(name, value)
+        else:
+            self._refuse_another(name, value)
+            changes = self.built or (name in self.__dict__ and _is_number(value))
+            super().__setattr__(name, value)
+            if changes:
+                given[name] = value
+                self._renew()
+
+    def _adjust(self, name, value):
+        backend.settle(self)
+        renew = self.numbers[name].assign(value)
+        self.arguments[name] = value
+        if renew:
+            self._renew()
+
+    def _renew(self):
+        """Have Keras' loop go on with a step of the model as it is."""
+        if self.step_programs.parts is not None:
+            self.step_programs.current()
+
+    def _is_first(self, name, value):
+        """Whether it is the constructor that assigns, and not someone after it."""
+        given = self.arguments[name]
+        return given is None or callable(given) or given == value
+
+    def _refuse_another(self, name, value):
+        """Raise where the model depends on the number by more than the attribute."""
+        if not _is_number(value) or (name in self.__dict__ and name not in self.rules):
+            return
+        now = self.__dict__.get(name, self.arguments[name])
+        if _is_number(now) and now != value:
+            raise ValueError(
+                f"{type(self).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
+                f"which the model was made with. Make a new model with {name}={value!r}."
+            )
+
+    @property
+    def variables(self):
+        # Not among the weights, which `set_weights` carries from one model to another.
+        return [*super().variables, *(number.variable for number in self.numbers.values())]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for name, number in self.numbers.items():
+            if number.assigned and _is_number(number.value):
+                store[f"assigned_{name}"] = number.variable
+
+    def load_own_variables(self, store):
+        kept = {key: store[key] for key in store.keys()}
+        assigned = {key: kept.pop(key) for key in list(kept) if key.startswith("assigned_")}
+        super().load_own_variables(kept)
+        for key, value in assigned.items():
+            # What the configuration says has more digits.
+            name, value = key.removeprefix("assigned_"), float(value[()])
+            known = self.numbers[name]
+            if not _is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
+                setattr(self, name, value)
+            known.assigned = True
+
+
+class _Number:
+    """A number, a schedule or None; and the variable of that number in programs."""
+
+    def __init__(self, name, value):
+        self.value, self.assigned = value, False
+        self.variable = keras.Variable(
+            value if _is_number(value) else 0.0,
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+    def read(self):
+        if _is_number(self.value) and backend.tracing():
+            return ops.convert_to_tensor(self.variable)
+        return self.value
+
+    def assign(self, value):
+        """Whether what was compiled holds no longer: a schedule is no number."""
+        before, self.value, self.assigned = self.value, value, True
+        if _is_number(value):
+            self.variable.assign(value)
+        return not (_is_number(before) and _is_number(value))
+
+    def kind(self):
+        """What programs depend on."""
+        return None if _is_number(self.value) else (self.value,)
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,248 @@
+"""Numbers of a model that are assigned after it was made take effect, everywhere."""
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+
+BACKEND = keras.config.backend()
+BATCH = {"batch_size": 16, "verbose": 0}
+
+
+def still(name="VAE", **given):
+    """A model whose training moves no weight."""
+    return zoo.compiled(name, keras.optimizers.SGD(0.0), **given)
+
+
+def weight_shown(logs, name="kl_loss"):
+    return (np.array(logs["loss"]) - logs["reconstruction_loss"]) / np.array(logs[name])
+
+
+def other_values(model):
+    """Another value of every number that may change."""
+    return {
+        name: 1.0 if number.value is None else 0.5 * number.value + 0.3
+        for name, number in model.numbers.items()
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.MODELS if zoo.MODELS[n]().numbers])
+def test_every_number_counts_at_once(name):
+    """As if the model had been made with it, and without anything compiled anew."""
+    if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
+        pytest.skip("the graph reads them on TensorFlow, too, and JAX takes long")
+    given = {"kl_weight": 0.8} if name in zoo.VARIATIONAL else {}
+    model, x = zoo.compiled(name, **given), zoo.data()
+    for _ in range(2):  # At the first time JAX builds the optimizer.
+        before = model.evaluate(x, return_dict=True, **BATCH)
+    programs = model.step_programs.kept
+    values = other_values(model)
+    started = None not in [number.value for number in model.numbers.values()]
+    for argument, value in values.items():
+        setattr(model, argument, value)
+        assert getattr(model, argument) == value
+    found = model.evaluate(x, return_dict=True, **BATCH)
+    assert not started or model.step_programs.kept is programs
+    if name not in zoo.DICTIONARIES:  # Some of whose weigh what an untrained one lacks.
+        assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
+    other = zoo.eager(name, **given | values)
+    other.build((None, 6))
+    other.set_weights(model.get_weights())
+    expected = other.evaluate(x, return_dict=True, **BATCH)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    again = type(model).from_config(model.get_config())
+    for argument, value in values.items():
+        assert getattr(again, argument) == value
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_what_shapes_a_model_is_refused(name):
+    model = zoo.make(name)
+    for built in (False, True):
+        for argument, value in model.arguments.items():
+            if type(value) in (int, float) and argument not in model.numbers:
+                if argument in ("mask_value", "target"):  # Read anew by each program.
+                    continue
+                with pytest.raises(ValueError, match=f"{argument}=.*Make a new model"):
+                    setattr(model, argument, value + 1)
+        if not built:
+            model.build((None, 6))
+
+
+def test_annealing_by_callbacks():
+    """Epoch by epoch and batch by batch, by `self.model` and by the model itself."""
+    wanted = [0.0, 0.25, 1.0, 0.5]
+
+    class Anneal(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.kl_weight = wanted[epoch]
+
+    model = still(kl_weight=0.7)
+    history = model.fit(zoo.data(), epochs=4, callbacks=[Anneal()], **BATCH).history
+    np.testing.assert_allclose(weight_shown(history), wanted, atol=1e-4)
+
+    shown = []
+
+    def begin(batch, logs):
+        model.kl_weight = float(batch)
+
+    def end(batch, logs):
+        shown.append(weight_shown(logs))  # Of the means so far.
+        model.kl_weight = 9.0
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_begin=begin, on_train_batch_end=end)
+    model.fit(zoo.data(48), shuffle=False, callbacks=[callback], **BATCH)
+    np.testing.assert_allclose(shown, [0.0, 0.5, 1.0], atol=0.1)
+
+
+def test_annealing_traces_once():
+    if BACKEND == "torch":
+        pytest.skip("it runs op by op")
+    traces = []
+
+    class Traced(keras_ae.VAE):
+        def loss_terms(self, x, y, training):
+            traces.append(training)
+            return super().loss_terms(x, y, training)
+
+    model = Traced(2, **zoo.OPTIONS)
+    model.compile("sgd")
+
+    def begin(epoch, logs):
+        model.kl_weight = 0.1 * epoch
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
+    model.fit(zoo.data(), epochs=2, callbacks=[callback], **BATCH)
+    model.encode(zoo.data())
+    before = len(traces), model.programs.kept
+    model.fit(zoo.data(), epochs=5, callbacks=[callback], **BATCH)
+    model.encode(zoo.data())
+    assert (len(traces), model.programs.kept) == before
+
+
+def test_between_two_fits_and_between_number_and_schedule():
+    model = still("BetaVAE", beta=4.0)
+    model.fit(zoo.data(), **BATCH)
+    model.beta = 0.5
+    found = [weight_shown(model.fit(zoo.data(), **BATCH).history)[0]]
+    model.kl_weight = keras_ae.schedules.LinearWarmUp(10**9, start=3.0)
+    found.append(weight_shown(model.fit(zoo.data(), **BATCH).history)[0])
+    model.kl_weight.start = 5.0
+    found.append(weight_shown(model.fit(zoo.data(), **BATCH).history)[0])
+    model.kl_weight = 2.0
+
+    def begin(batch, logs):
+        model.kl_weight = keras_ae.schedules.LinearWarmUp(10**9, start=8.0)
+
+    found.append(weight_shown(model.fit(zoo.data(), **BATCH).history)[0])
+    callback = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
+    history = model.fit(zoo.data(), callbacks=[callback], **BATCH).history
+    found.append(weight_shown(history)[0])
+    np.testing.assert_allclose(found, [0.5, 1.5, 2.5, 1.0, 4.0], rtol=1e-3)
+
+
+def test_the_constructors_rules_hold():
+    refused = {
+        "VAE": {"kl_weight": [-1.0, "1", None, float("nan")]},
+        "SparseAE": {"target": [0.0, 1.0], "weight": [-0.1]},
+        "CIWAE": {"beta": [1.5, -0.5]},
+        "InfoVAE": {"alpha": [2.0, "a"], "scale": [0.0]},
+    }
+    for name, arguments in refused.items():
+        model = zoo.make(name)
+        for argument, values in arguments.items():
+            before = getattr(model, argument)
+            for value in values:
+                with pytest.raises(ValueError, match=f"{argument}="):
+                    setattr(model, argument, value)
+                assert getattr(model, argument) == before
+
+
+def test_free_bits_change_where_they_count():
+    model = still(free_bits=0.1)
+    first = model.evaluate(zoo.data(), return_dict=True, **BATCH)["loss"]
+    model.free_bits = 7.0
+    second = model.evaluate(zoo.data(), return_dict=True, **BATCH)
+    assert second["loss"] > first + 10
+    assert second["loss"] == pytest.approx(second["reconstruction_loss"] + 14.0, rel=1e-5)
+    model = still()
+    with pytest.raises(ValueError, match="free_bits=0.5 cannot .* Make a new model"):
+        model.free_bits = 0.5
+
+
+def test_what_was_assigned_is_saved(tmp_path):
+    model = zoo.compiled("BetaVAE", beta=4.0)
+    model.fit(zoo.data(), **BATCH)
+    model.beta = 0.3
+    x, how = zoo.data(), {"return_dict": True, **BATCH}
+    model.save(tmp_path / "a.keras")
+    loaded = keras_ae.load(tmp_path / "a.keras")
+    assert loaded.beta == 0.3 and loaded.evaluate(x, **how) == model.evaluate(x, **how)
+    clone = keras.models.clone_model(model)
+    assert clone.beta == 0.3
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = zoo.make("BetaVAE", beta=4.0, kl_weight=0.5)
+    other.build((None, 6))
+    other.load_weights(tmp_path / "a.weights.h5")
+    # What was assigned goes with the weights; what a constructor was given, does not.
+    assert other.beta == pytest.approx(0.3) and other.kl_weight == 0.5
+    other.beta = 0.9
+    plain = zoo.make("BetaVAE", beta=4.0)
+    plain.build((None, 6))
+    plain.save_weights(tmp_path / "b.weights.h5")
+    other.load_weights(tmp_path / "b.weights.h5")
+    assert other.beta == 0.9
+    before = other.beta
+    other.set_weights(model.get_weights())
+    assert other.beta == before
+
+
+def test_a_resumed_run_goes_on_with_what_was_assigned(tmp_path):
+    def assign(epoch, logs):
+        if epoch == 1:
+            model.kl_weight = 0.25
+        if epoch == 3 and killed:
+            raise KeyboardInterrupt
+
+    def run():
+        callbacks = [
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+            keras.callbacks.LambdaCallback(on_epoch_begin=assign),
+        ]
+        return model.fit(zoo.data(), epochs=4, callbacks=callbacks, **BATCH).history
+
+    killed = True
+    model = still()
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    killed, model = False, still()
+    np.testing.assert_allclose(weight_shown(run()), [0.25], rtol=1e-3)
+
+
+def test_numbers_of_a_users_model():
+    """Which nobody checks: they count, and are saved."""
+
+    class Scaled(keras_ae.AE):
+        def __init__(self, latent_dim=2, factor=1.0, **kwargs):
+            super().__init__(latent_dim, **kwargs)
+            self.factor = factor
+
+        def loss_weights(self):
+            return {"reconstruction_loss": self.factor}
+
+    model = Scaled(2, 2.0, **zoo.OPTIONS)
+    model.compile(keras.optimizers.SGD(0.0))
+    found = [model.fit(zoo.data(), **BATCH).history["loss"][0]]
+    model.factor = 4.0
+    found.append(model.fit(zoo.data(), **BATCH).history["loss"][0])
+    assert found[1] == pytest.approx(2 * found[0], rel=1e-5)
+
+    def begin(batch, logs):
+        model.factor = 8.0
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_begin=begin)
+    found.append(model.fit(zoo.data(), callbacks=[callback], **BATCH).history["loss"][0])
+    assert found[2] == pytest.approx(4 * found[0], rel=1e-5)
+    assert model.get_config()["factor"] == 8.0
