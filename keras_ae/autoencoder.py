@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
-from keras_ae import arguments, backend, networks
+from keras_ae import arguments, backend, memory, networks
 from keras_ae.adjustable import Adjustable
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
@@ -180,6 +180,14 @@ class Autoencoder(Adjustable, Loops):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
+    def step_numbers(self, batch_size):
+        """Numbers in the largest term of a step's losses that are no outputs of layers.
+
+        Such as one for each pair of examples, or of a vector and a code. `fit` and `evaluate`
+        refuse a batch_size for which they and the outputs do not fit into memory.
+        """
+        return 0
+
     def code_width(self):
         """Numbers that the encoder gives for the whole code."""
         return self.code_parameters * self.latent_dim
@@ -232,6 +240,7 @@ class Autoencoder(Adjustable, Loops):
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
         self.require_built("sample")
+        memory.refuse_samples(self, num_samples)
         seed = self.draw_seed(seed)
         self.prepare_sampling()
         codes = self.drawn_codes(int(num_samples), seed, verbose)
@@ -322,7 +331,7 @@ class Autoencoder(Adjustable, Loops):
         state = random.getstate()
         random.seed(self.order_seed())
         try:
-            with backend.building_scope(self):
+            with backend.building_scope(self), memory.checked_weights(self, memory.SMALLER_MODEL):
                 self.build_networks(shape, target_shape)
         finally:
             random.setstate(state)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend
+from keras_ae import backend, memory
 from keras_ae.programs import traced
 from keras_ae.seeds import RunSeed
 
@@ -102,6 +102,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     length = len(values[0])
     largest = 2 ** (length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else length
     size = min(batch_size, largest)
+    memory.refuse_batch(model, size, values)
     program = _program(model, method, names, options, has_seed)
     first_seed = model.seed_numbers(seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)
@@ -121,6 +122,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     part = found(0)
     if length <= size:
         return ops.convert_to_numpy(part)[:length]
+    memory.refuse_results(model, length, part)
     results = np.empty((length, *part.shape[1:]), backend.view(part).dtype)
 
     def write(number, part):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend, inputs
+from keras_ae import backend, inputs, memory
 
 
 class Loops(backend.TrainStep, keras.Model):
@@ -313,6 +313,7 @@ class Loops(backend.TrainStep, keras.Model):
                     f"{devices} devices share a batch of batch_size={size} from {len(arrays[0])} "
                     f"examples of {name}. Pass a multiple of {devices}, and as many examples."
                 )
+            memory.refuse_step(self, min(size, len(arrays[0])))
             order = self.order_seed()
             return inputs.ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
         if y is not None or sample_weight is not None:
@@ -335,7 +336,7 @@ class Loops(backend.TrainStep, keras.Model):
     def _build_optimizer(self):
         # Before training begins, for BackupAndRestore restores into what exists by then.
         if self.built and self.optimizer is not None and not self.optimizer.built:
-            with backend.building_scope(self):
+            with backend.building_scope(self), memory.checked_weights(self, memory.SMALLER_MODEL):
                 self.optimizer.build(self.trainable_variables)
 
 

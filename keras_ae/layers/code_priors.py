@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 from keras_ae.layers.scalar_quantizers import (
     check_num_codes,
     codes_of_digits,
@@ -44,6 +44,11 @@ class CodePrior(keras.layers.Layer):
         self.code_shape = tuple(code_shape)
         self.units = arguments.integer(self, "units", units)
         self.num_layers = arguments.integer(self, "num_layers", num_layers)
+
+    def build(self, codes_shape=None):
+        with memory.checked_weights(self, "Take fewer codes, or less units."):
+            self._make_weights()
+        self.built = True
 
     def log_prob(self, codes):
         """The log-probability of every example's codes in nats.
@@ -296,7 +301,7 @@ class SequencePrior(CodePrior):
         ]
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
 
-    def build(self, codes_shape=None):
+    def _make_weights(self):
         shape = (None, self.code_shape[0], self.units)
         self.positions = self.add_weight(
             shape=shape[1:],
@@ -305,7 +310,6 @@ class SequencePrior(CodePrior):
         )
         for layer in (self.embedding, *self.blocks, self.normalization, self.logits):
             layer.build(shape)
-        self.built = True
 
     def call(self, codes):
         rows = self._rows(codes)
@@ -447,7 +451,7 @@ class GridPrior(CodePrior):
             for i in range(self.num_layers)
         ]
 
-    def build(self, codes_shape=None):
+    def _make_weights(self):
         shape = (None, *self.code_shape, self.units)
         self.positions = self.add_weight(
             shape=shape[1:],
@@ -460,7 +464,6 @@ class GridPrior(CodePrior):
             layer.build((None, None, None, self.units))
         for layer in self.across:
             layer.build((None, None, None, 2 * self.units))
-        self.built = True
 
     def call(self, codes):
         rows = self._rows(codes)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
+
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
 _FIRST = 100  # Batches that count alike before older ones fade, or no more are looked at.
 _FADING = 0.01
@@ -133,6 +135,11 @@ class Dictionary(keras.layers.Layer):
 
     def __init__(self, width, num_features, **kwargs):
         super().__init__(dtype="float32", **kwargs)
+        memory.refuse_beyond(
+            32.0 * num_features * width,
+            f"Dictionary: {num_features} features of {width} numbers",
+            "Take fewer features (latent_dim), or smaller examples.",
+        )
         rng = np.random.default_rng(random.randrange(2**32))
         rows = rng.normal(size=(num_features, width))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)

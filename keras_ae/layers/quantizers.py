@@ -5,7 +5,7 @@ import collections
 import keras
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
 Quantized.__doc__ = """What a quantiser returns.
@@ -285,7 +285,12 @@ class VectorQuantizer(Quantizer):
         self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
 
     def build(self, z_shape):
-        dim, shape = z_shape[-1], (self.num_codes, z_shape[-1])
+        with memory.checked_weights(self, "Take a smaller num_codes."):
+            self._make_weights(z_shape[-1])
+        self.built = True
+
+    def _make_weights(self, dim):
+        shape = (self.num_codes, dim)
         # Where each code was last put down; what it learned since is kept apart, for a step may
         # not assign to what a gradient moves.
         self.anchors = self.add_weight(
@@ -303,7 +308,6 @@ class VectorQuantizer(Quantizer):
             "shares", (self.num_codes,), keras.initializers.Constant(1.0 / self.num_codes)
         )
         self.started = self._state("started", (), "zeros")
-        self.built = True
 
     def _state(self, name, shape, initializer):
         return self.add_weight(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straight_through
 
 
@@ -191,6 +191,12 @@ class LookupFreeQuantizer(_ScalarQuantizer):
         check_num_codes(self, (2,), self.num_bits)
         self.temperature = arguments.number(self, "temperature", temperature, positive=True)
         self.group = arguments.integer(self, "group", group)
+        codes = 2 ** min(self.group, self.num_bits)
+        memory.refuse_beyond(
+            4.0 * codes * (self.num_bits + 2),
+            f"LookupFreeQuantizer: the entropy over group={group} signs at a time, {codes} codes,",
+            "Take a smaller group, such as 8.",
+        )
         self._set_levels([2] * self.num_bits)
 
     def quantized(self, z, training):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, backend, inputs, networks
+from keras_ae import arguments, backend, inputs, memory, networks
 from keras_ae.autoencoder import symbolic_call
 from keras_ae.calls import batched
 from keras_ae.layers import GridPrior, SequencePrior
@@ -85,6 +85,11 @@ class DiscreteAE(DeterministicAE):
     def statistics(self, codes):
         """`keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
         return self.quantizer.statistics(codes)
+
+    def step_numbers(self, batch_size):
+        # Every vector is compared with every code where there is a codebook to search.
+        vectors = batch_size * math.prod(self.places)
+        return vectors * (self.num_codes if self.quantizer.levels is None else 0)
 
     @property
     def num_codes(self):
@@ -332,6 +337,13 @@ class DiscreteAE(DeterministicAE):
         if self.whole_codes and self.quantizer.levels and not self.can_sample():
             self._renew_prior()
         prior = self.code_prior
+        size = min(batch_size, len(codes))
+        memory.refuse_beyond(
+            12.0 * size * math.prod(self.code_shape) * sum(prior.levels),
+            f"{type(self).__name__}.fit_prior: the logits of batch_size={size} examples with codes "
+            f"of shape {self.code_shape}, {sum(prior.levels)} logits each, and their gradients",
+            "Pass a smaller batch_size, or take a model of fewer codes.",
+        )
         codes = prior.digits(codes)
         batches = inputs.ArrayBatches((codes, codes), batch_size, True, self.order_seed())
         if validation_data is not None:

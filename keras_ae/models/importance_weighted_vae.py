@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.models.vae import VAE
 
 INFERENCE_NETWORKS = ("encoder", "features_to_code")
@@ -28,6 +29,10 @@ class ImportanceWeightedVAE(VAE):
     def num_draws(self):
         """Importance samples of each example in a step."""
         raise NotImplementedError
+
+    def step_numbers(self, batch_size):
+        numbers = memory.numbers_of_layers(self.decoder)[1] + math.prod(self.target_shape)
+        return batch_size * self.num_draws() * (numbers + self.latent_dim)
 
     def bound_losses(self, log_likelihood, divergence, weight):
         """The negative bounds by name, shape (batch,).

@@ -1,10 +1,12 @@
 """VAE with a VampPrior: Tomczak and Welling 2017, arXiv:1705.07120."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 from keras_ae.distributions import GaussianMixture
 from keras_ae.models.vae import VAE
 
@@ -50,6 +52,11 @@ class VampVAE(VAE):
             dtype="float32",
             name="pseudo_inputs",
         )
+
+    def step_numbers(self, batch_size):
+        # Of every draw under every component, and the pseudo-inputs' way through the encoder.
+        numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
+        return self.num_components * (batch_size * self.latent_dim + numbers)
 
     def set_pseudo_inputs(self, x):
         """Start the pseudo-inputs at data, which builds the model if it is not built.

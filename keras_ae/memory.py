@@ -1,0 +1,268 @@
+"""What the machine has left, and an error instead of a death for what would take more.
+
+A process that asks for more memory than there is may be killed without a word, or die inside a
+backend. What a call is going to take is compared with what there is before any of it is taken.
+"""
+
+import contextlib
+import contextvars
+import functools
+import math
+import os
+import pathlib
+
+import keras
+
+try:
+    import resource
+except ImportError:  # Windows has no limits of this kind.
+    resource = None
+
+_PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
+# Bytes below which nothing is compared: reading what is left takes longer than to take so little.
+_SMALL = 2**27
+# A weight exists twice or more while its initializer makes it.
+_COPIES_WHILE_MADE = 2
+
+
+def available():
+    """The bytes that this process can still take, infinity where the system does not say.
+
+    The least of the machine's available memory, what the process' control group leaves, and what
+    its limit of address space leaves.
+
+    Example:
+        >>> from keras_ae import memory
+        >>> memory.available() > 0
+        True
+    """
+    return max(0, min(_of_machine(), _of_group(), _of_address_space()))
+
+
+def refuse_beyond(size, what, remedy):
+    """Raise if something takes more memory than there is.
+
+    Args:
+        size: Bytes, or a product of sizes as a float.
+        what: What takes them, with the sizes that matter: the subject of the error.
+        remedy: What to do, a sentence.
+
+    Raises:
+        ValueError: If there are fewer bytes.
+
+    Example:
+        >>> from keras_ae import memory
+        >>> memory.refuse_beyond(10**6, "A megabyte", "Take less.")
+    """
+    if size <= _SMALL:
+        return
+    left = available()
+    if size > left:
+        raise ValueError(
+            f"{what} would take {size / 1e9:,.1f} GB of memory, and {left / 1e9:,.1f} GB are left "
+            f"to this process. {remedy}"
+        )
+
+
+# ------------------------------------------------------------------ weights
+
+_building = contextvars.ContextVar("building", default=None)
+
+
+@contextlib.contextmanager
+def checked_weights(owner, remedy):
+    """A scope in which weights are compared with what is left before they are made.
+
+    Args:
+        owner: The model or layer whose class the error names.
+        remedy: What to do, a sentence.
+
+    Raises:
+        ValueError: If the weights that are made in the scope take more than is left.
+    """
+    if _building.get() is not None:  # The model's own scope is around that of a layer.
+        yield
+        return
+    token = _building.set({"owner": type(owner).__name__, "remedy": remedy, "bytes": 0})
+    try:
+        yield
+    finally:
+        _building.reset(token)
+
+
+def _check_weight(variable):
+    state = _building.get()
+    if state is None:
+        return
+    size = math.prod(variable.shape) * _bytes_of(variable.dtype)
+    state["bytes"] += size
+    if size > _SMALL:
+        refuse_beyond(
+            size * _COPIES_WHILE_MADE,
+            f"{state['owner']}: making the weight {variable.path!r} of shape "
+            f"{tuple(variable.shape)}, after {(state['bytes'] - size) / 1e9:,.1f} GB of others,",
+            state["remedy"],
+        )
+
+
+def _watch_variables():
+    """Have Keras' variables checked when they are made in a scope of `checked_weights`.
+
+    Keras has no hook for it: a layer, of the user's as well, makes its weights by itself.
+    """
+    original = keras.Variable._initialize_with_initializer
+
+    @functools.wraps(original)
+    def initialize(self, initializer):
+        _check_weight(self)
+        return original(self, initializer)
+
+    keras.Variable._initialize_with_initializer = initialize
+
+
+_watch_variables()
+
+
+def _bytes_of(dtype):
+    digits = "".join(c for c in str(dtype) if c.isdigit())
+    return max(1, int(digits or 8) // 8)
+
+
+# ------------------------------------------------------------------ batches and results
+
+SMALLER_MODEL = (
+    "Take a smaller latent_dim, smaller network_options, or less of what else the model's "
+    "arguments count (codes, components, features), or smaller examples."
+)
+_SMALLER_BATCH = "Pass a smaller batch_size."
+
+
+def refuse_samples(model, num_samples):
+    """Raise if so many samples of a built model and their codes do not fit into memory."""
+    numbers = math.prod(model.target_shape) + math.prod(model.code_shape)
+    refuse_beyond(
+        4.0 * num_samples * numbers,
+        f"{type(model).__name__}.sample: num_samples={num_samples} of shape {model.target_shape}",
+        "Draw fewer at a time, each time with another seed.",
+    )
+
+
+def refuse_results(model, length, part):
+    """Raise if an array call's results, of which `part` are some, do not fit into memory."""
+    shape = tuple(part.shape[1:])
+    refuse_beyond(
+        float(length) * math.prod(shape) * _bytes_of(part.dtype),
+        f"{type(model).__name__}: the results for {length} examples, {shape} each,",
+        "Call it with fewer examples at a time.",
+    )
+
+
+def refuse_batch(model, size, arrays):
+    """Raise if a batch of an array call does not fit into memory with its largest layer."""
+    numbers = sum(math.prod(array.shape[1:]) for array in arrays)
+    if size * numbers > _NUMBERS_OF_A_BATCH:
+        largest, _ = numbers_of_layers(model)
+        _refuse_examples(model, size, numbers + largest)
+
+
+def refuse_step(model, size):
+    """Raise if a step of training or evaluation does not fit into memory."""
+    data = math.prod(model.data_shape)
+    if size * data > _NUMBERS_OF_A_BATCH or size > _EXAMPLES_OF_A_BATCH or model.step_numbers(size):
+        _, outputs = numbers_of_layers(model)
+        _refuse_examples(model, size, data + outputs, model.step_numbers(size))
+
+
+# Batches so small are not looked at: no default is larger, and it takes time to look.
+_NUMBERS_OF_A_BATCH, _EXAMPLES_OF_A_BATCH = 2**24, 2**14
+
+
+def _refuse_examples(model, size, numbers, others=0):
+    refuse_beyond(
+        4.0 * (size * numbers + others),
+        f"{type(model).__name__}: a batch of {size} examples, {numbers:,} numbers of layers each"
+        + (f" and {others:,.0f} in the largest term of its losses," if others else ","),
+        _SMALLER_BATCH,
+    )
+
+
+def numbers_of_layers(model):
+    """The largest and the sum of what the layers of a model put out for one example.
+
+    What a layer does not say, such as one with several outputs, counts nothing.
+    """
+    found = [0]
+    for layer in model._flatten_layers(include_self=False):
+        shape = _output_shape(layer)
+        found.append(math.prod(n or 1 for n in shape[1:]))
+    return max(found), sum(found)
+
+
+def _output_shape(layer):
+    try:
+        output = layer.output
+    except (AttributeError, ValueError):  # Keras' own for a layer that was not called by itself.
+        return ()
+    return tuple(output.shape) if hasattr(output, "shape") else ()
+
+
+# ------------------------------------------------------------------ what there is
+
+
+def _of_machine():
+    lines = _read(_PROC / "meminfo").splitlines()
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
+
+
+def _of_group():
+    """What the limits of the process' control groups leave, of version 2 or 1."""
+    left = math.inf
+    for line in _read(_PROC / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        root = _CGROUP / controllers
+        names = {
+            "": ("memory.max", "memory.current", "inactive_file"),
+            "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        }[controllers]
+        group = root / path.lstrip("/")
+        # A container often sees its own group as the root, under another path.
+        for folder in {root, group, *(p for p in group.parents if root in p.parents)}:
+            left = min(left, _of_folder(folder, *names))
+    return left
+
+
+def _of_folder(folder, limit, used, reclaimed):
+    limit, used = _read(folder / limit).strip(), _read(folder / used).strip()
+    if not (limit.isdigit() and used.isdigit()):
+        return math.inf  # No limit is the word "max".
+    cache = 0
+    for line in _read(folder / "memory.stat").splitlines():
+        name, _, value = line.partition(" ")
+        if name == reclaimed:
+            cache = int(value)
+    return int(limit) - int(used) + cache
+
+
+def _of_address_space():
+    if resource is None:
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = _read(_PROC / "self" / "statm").split()
+    if limit == resource.RLIM_INFINITY or not pages:
+        return math.inf
+    return limit - int(pages[0]) * resource.getpagesize()
+
+
+def _read(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
