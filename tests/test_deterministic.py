@@ -301,3 +301,70 @@ def test_any_sampler_is_a_prior():
     drawn = numpy(model.sample_codes(50, 0))
     assert set(np.unique(drawn)) == {-1.0, 1.0}
     np.testing.assert_allclose(model.sample(50, seed=3).shape, (50, 6))
+
+
+# ------------------------------------------------------------------ the density of the codes
+
+WITH_DENSITY = [n for n in zoo.MODELS if issubclass(getattr(keras_ae, n), keras_ae.AE)]
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("name", WITH_DENSITY)
+def test_the_density_is_that_of_what_encode_gives(name, dropout):
+    """Of an encoder that stands still, whatever training does to the data and to its layers."""
+    options = {**zoo.settings(name).get("network_options", {}), "dropout": dropout}
+    model = zoo.eager(name, keras.optimizers.SGD(0.0), network_options=options)
+    x = zoo.data(512)
+    model.fit(x, epochs=4, batch_size=64, verbose=0)
+    codes = model.encode(x).reshape(len(x), -1)
+    density = model.code_density
+    spread = codes.std(axis=0)
+    mean, covariance = numpy(density.mean), numpy(density.covariance)
+    # As near as the followed share of the examples is to all of them.
+    assert np.all(np.abs(mean - codes.mean(axis=0)) < 0.25 * spread)
+    whitened = (covariance - np.cov(codes.T, bias=True)) / np.outer(spread, spread)
+    assert np.abs(whitened).max() < 0.3
+    if not dropout and model.codes_are_of_the_data:  # All of them.
+        np.testing.assert_allclose(mean, codes.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(covariance, np.cov(codes.T, bias=True), atol=1e-4)
+
+
+@pytest.mark.every_backend
+def test_codes_of_low_rank_have_a_density(exports, tmp_path):
+    """In 64 dimensions on a plane, as float32 sees them."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((512, 2)) @ rng.normal(size=(2, 20))).astype("float32")
+    model = keras_ae.AE(64, network_options={"units": ()}, seed=0)
+    model.compile("adam")
+    model.fit(x, epochs=2, verbose=0)
+    assert np.all(np.isfinite(model.sample(5, seed=0)))
+    model.export(tmp_path / "exported")
+    draws = numpy(model.sample_codes(20_000, 0))
+    codes = model.encode(x)
+    np.testing.assert_allclose(np.cov(draws.T), np.cov(codes.T), atol=0.15)
+
+
+def test_an_indefinite_covariance_is_the_nearest_that_is_one():
+    density = keras_ae.models.ae.CodeDensity(3)
+    vectors = scipy.stats.ortho_group.rvs(3, random_state=0)
+    density.covariance.assign((vectors * [2.0, 1.0, -1e-3]) @ vectors.T)
+    density.factorise()
+    factor = numpy(density.factor)
+    np.testing.assert_allclose(
+        factor @ factor.T, (vectors * [2.0, 1.0, 0.0]) @ vectors.T, atol=1e-5
+    )
+    density.covariance.assign(np.zeros((3, 3)))
+    density.factorise()
+    assert np.abs(numpy(density.factor)).max() < 1e-5
+
+
+@pytest.mark.parametrize("sizes", [(32, 1), (1, 32), (7, 32, 32, 3)])
+def test_a_short_batch_weighs_less(sizes):
+    """The mean and covariance of all examples, however they came."""
+    codes = np.random.default_rng(0).normal(size=(sum(sizes), 2)).astype("float32")
+    density = keras_ae.models.ae.CodeDensity(2)
+    for part in np.split(codes, np.cumsum(sizes)[:-1]):
+        density.update(tensor(part))
+    np.testing.assert_allclose(numpy(density.mean), codes.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(numpy(density.covariance), np.cov(codes.T, bias=True), atol=1e-5)

@@ -38,14 +38,41 @@ class AE(DeterministicAE):
     ((64, 2), (3, 8))
     """
 
+    # Where training makes other codes than `encode`, the density follows those of one example in so
+    # many: to encode all of them once more would take long.
+    FOLLOWED = 8
+    codes_are_of_the_data = True  # And not of a corrupted copy, or of a part.
+
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         self.code_density = CodeDensity(self.code_shape, name="code_density")
 
-    def reconstruction_terms(self, y, z, training):
+    def reconstruction_terms(self, y, z, training, x=None):
+        """The reconstruction loss, by its name; while training the density follows the codes.
+
+        Args:
+            y: Targets, shape (batch, ...).
+            z: Codes of the batch.
+            training: Whether weights are being updated.
+            x: Inputs, shape (batch, ...), where z may not be what `encode` gives of them. Defaults
+                to None: z is.
+        """
         if training:
-            self.code_density.update(z)
+            self.follow_codes(z, x)
         return super().reconstruction_terms(y, z, training)
+
+    def follow_codes(self, z, x=None):
+        """Let the density follow a batch, of the same z and x."""
+        if x is not None and not (self.codes_are_of_the_data and self._encodes_alike()):
+            z = self.code(x[:: self.FOLLOWED])
+        self.code_density.update(z)
+
+    def _encodes_alike(self):
+        """Whether the encoder does in training what it does in `encode`."""
+        return not any(_changes_in_training(p) for p in (self.encoder, self.features_to_code))
+
+    def loss_terms(self, x, y, training):
+        return self.reconstruction_terms(y, self.code(x, training), training, x)
 
     def loss_of_parts(self, y, output):
         """The reconstruction loss of every part of an example, such as a patch or a time step.
@@ -84,9 +111,9 @@ class AE(DeterministicAE):
 class CodeDensity(keras.layers.Layer):
     """The mean and covariance of the codes, followed while the encoder moves.
 
-    The first hundred batches are averaged; from then on old codes fade by one percent a batch. Of
-    codes of more than 2,048 numbers the variances alone are kept, for the covariances would be more
-    than all other weights.
+    The first hundred batches are averaged; from then on old codes fade by one percent a batch. A
+    batch smaller than the largest weighs as much less. Of codes of more than 2,048 numbers the
+    variances alone are kept, for the covariances would be more than all other weights.
 
     Args:
         shape: Shape of a code, or the number of its dimensions.
@@ -108,10 +135,17 @@ class CodeDensity(keras.layers.Layer):
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
         self.covariance = self.add_weight(name="covariance", **spread, **options)
         self.factor = self.add_weight(name="factor", **spread, **options)
-        self.num_updates = self.add_weight(
-            shape=(), initializer="zeros", name="num_updates", **options
+        # Counted in batches of the largest size.
+        self.num_updates, self.batch_size = (
+            self.add_weight(shape=(), initializer="zeros", name=name, **options)
+            for name in ("num_updates", "batch_size")
         )
         self.built = True
+
+    def load_own_variables(self, store):
+        values = {key: store[key] for key in store.keys()}
+        values.setdefault("4", np.zeros(()))  # Files of old do not hold the batch size.
+        super().load_own_variables(values)
 
     def has_seen_codes(self):
         """Whether any batch was taken into account."""
@@ -123,7 +157,11 @@ class CodeDensity(keras.layers.Layer):
         # The last batch of an epoch may leave a replica without a single example.
         size = ops.cast(ops.shape(z)[0], "float32")
         known = ops.maximum(size, 1.0)
-        rate = ops.maximum(self.FADING, 1.0 / (self.num_updates + 1.0)) * ops.minimum(size, 1.0)
+        largest = ops.maximum(self.batch_size, known)
+        # A file of old says nothing of its batches: they count as if they were of this size.
+        before = self.num_updates * ops.where(self.batch_size > 0.0, self.batch_size / largest, 1.0)
+        share = size / largest
+        rate = ops.maximum(self.FADING * share, share / ops.maximum(before + share, 1e-9))
         batch_mean = ops.sum(z, axis=0) / known
         centred = z - batch_mean
         if self.whole:
@@ -136,10 +174,11 @@ class CodeDensity(keras.layers.Layer):
         between = rate * (1.0 - rate) * product
         self.covariance.assign((1.0 - rate) * self.covariance + rate * batch_covariance + between)
         self.mean.assign(self.mean + rate * shift)
-        self.num_updates.assign(self.num_updates + 1.0)
+        self.num_updates.assign(before + share)
+        self.batch_size.assign(largest)
 
     def factorise(self):
-        """Bring the Cholesky factor up to date with the covariance.
+        """Bring the factor up to date with the covariance, which is its product with its transpose.
 
         By itself, for a program exported from JAX cannot call the library that factorises.
         """
@@ -147,9 +186,15 @@ class CodeDensity(keras.layers.Layer):
         if not self.whole:
             self.factor.assign(np.sqrt(covariance))
             return
-        # A code that collapsed onto a plane has no factor without a little width.
+        # A code that collapsed onto a plane has no factor of Cholesky without a little width.
         width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
-        self.factor.assign(np.linalg.cholesky(covariance + width * np.eye(len(covariance))))
+        try:
+            factor = np.linalg.cholesky(covariance + width * np.eye(len(covariance)))
+        except np.linalg.LinAlgError:
+            # Rounding in float32 left it negative in some direction by more than that.
+            values, vectors = np.linalg.eigh(covariance)
+            factor = vectors * np.sqrt(np.maximum(values, 0.0))
+        self.factor.assign(factor)
 
     def sample(self, num_samples, seed):
         """Codes, shape (num_samples, ...)."""
@@ -160,6 +205,18 @@ class CodeDensity(keras.layers.Layer):
         else:
             noise = noise * self.factor
         return ops.reshape(self.mean + noise, (-1, *self.code_shape))
+
+
+def _changes_in_training(layer):
+    """Whether a layer may do something else in training than in inference."""
+    if not type(layer).__module__.startswith(("keras.", "keras_ae.")):
+        return True  # Somebody's own.
+    if isinstance(layer, (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)):
+        return bool(layer.dropout or layer.recurrent_dropout)
+    if getattr(layer, "layers", ()):
+        return any(map(_changes_in_training, layer.layers))
+    # A layer that draws has the state of a seed, and one that keeps statistics weights for them.
+    return bool(layer.non_trainable_variables)
 
 
 def _value(variable):

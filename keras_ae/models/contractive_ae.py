@@ -50,7 +50,7 @@ class ContractiveAE(AE):
         return {"contractive_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        terms = self.reconstruction_terms(y, self.code(x, training), training)
+        terms = self.reconstruction_terms(y, self.code(x, training), training, x)
         return {**terms, "contractive_loss": self.squared_jacobian(x, self.step_seed(training))}
 
     def squared_jacobian(self, x, seed=None):

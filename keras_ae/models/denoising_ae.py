@@ -45,8 +45,11 @@ class DenoisingAE(AE):
         )
         self.corruption = corruptions.get(corruption)
 
+    codes_are_of_the_data = False
+
     def check_input(self, x, name, extent):
         pass  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):
-        return super().loss_terms(self.corruption(x, self.step_seed(training)), y, training)
+        noisy = self.corruption(x, self.step_seed(training))
+        return self.reconstruction_terms(y, self.code(noisy, training), training, x)

@@ -58,9 +58,7 @@ class MaskedAE(AE):
     ((16, 4, 4), (16, 8, 8, 1))
     """
 
-    # The density of the codes follows one example in so many: to encode one whole takes longer than
-    # to train on the part that is seen.
-    FOLLOWED = 8
+    codes_are_of_the_data = False
 
     def __init__(
         self,
@@ -205,7 +203,7 @@ class MaskedAE(AE):
         z = ops.take_along_axis(ops.concatenate([seen, hidden], axis=1), rank[:, :, None], axis=1)
         masked = ops.cast(rank >= self.num_visible, "float32")
         if training:
-            self.code_density.update(self.code(x[:: self.FOLLOWED]))
+            self.follow_codes(seen, x)
         losses = self.loss_of_parts(self.targets(y), self.predictions(z, training))
         return {"reconstruction_loss": ops.sum(losses * masked, axis=-1)}
 

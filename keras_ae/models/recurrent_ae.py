@@ -138,11 +138,11 @@ class RecurrentAE(AE):
             return ops.ones_like(steps[:, :, 0])
         return ops.cast(ops.any(ops.not_equal(steps, self.mask_value), axis=-1), "float32")
 
-    def reconstruction_terms(self, y, z, training):
+    def reconstruction_terms(self, y, z, training, x=None):
         steps = ops.reshape(y, (-1, *self.steps))
         counted = self.counted(steps)
         if training:
-            self.code_density.update(z)
+            self.follow_codes(z, x)
         if training and self.teacher_forcing:
             read, known = self.in_order(steps), self.in_order(counted[:, :, None])
             output = self.data_of(self.decoder(z, read, known, training=True))

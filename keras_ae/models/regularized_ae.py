@@ -77,7 +77,7 @@ class RegularizedAE(AE):
     def loss_terms(self, x, y, training):
         z = self.code(x, training)
         return {
-            **self.reconstruction_terms(y, z, training),
+            **self.reconstruction_terms(y, z, training, x),
             "code_loss": 0.5 * ops.sum(ops.square(z), axis=-1),
             "decoder_loss": self.decoder_penalty(z, self.step_seed(training)),
         }

@@ -54,7 +54,7 @@ class SparseAE(AE):
         else:
             sparsity = ops.sum(z, axis=-1)
         return {
-            **self.reconstruction_terms(y, z, training),
+            **self.reconstruction_terms(y, z, training, x),
             "sparsity_loss": sparsity,
             "mean_activation": ops.mean(z, axis=-1),
         }

@@ -81,7 +81,7 @@ class UNetAE(DenoisingAE):
         noisy = self.corruption(x, self.step_seed(training))
         z = self.code(noisy, training)
         if training:
-            self.code_density.update(z)
+            self.follow_codes(z, x)
         decoded = self.decode(z, training=training)
         refined = self.refined(noisy, decoded, training)
         return {
