@@ -115,7 +115,9 @@ class Autoencoder(Adjustable, Loops):
     without = ()  # Arguments of this class that a model has no use for and refuses.
     code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
     support = None  # Lowest and highest value of the data, where the model has limits.
+    takes_classes = False  # Whether the targets' last axis holds the probabilities of classes.
     code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
+    restored = False  # Whether the model was built from a file.
 
     def loss_terms(self, x, y, training):
         """The losses of a batch by name.
@@ -335,6 +337,23 @@ class Autoencoder(Adjustable, Loops):
                 self.build_networks(shape, target_shape)
         finally:
             random.setstate(state)
+        if not self.restored:
+            self.check_given()
+
+    def check_given(self):
+        """Raise where what was given has no effect, or cannot be trained as it is meant.
+
+        Of a model that is built for the first time: files of before such checks still load.
+        """
+
+    def refuse_unused(self, name, reason):
+        """Raise if an argument without effect has another value than its default."""
+        value = self.arguments[name]
+        if value != constructor_parameters(type(self))[name]:
+            raise ValueError(
+                f"{type(self).__name__}: {name}={value!r} has no effect, because {reason}. Leave "
+                "it out."
+            )
 
     def build_networks(self, shape, target_shape):
         """Make the networks that were not given; subclasses add their own.
@@ -399,6 +418,7 @@ class Autoencoder(Adjustable, Loops):
     def build_from_config(self, config):
         # Keras' own swallows what goes wrong here, and the weights would then be left unread.
         if config:
+            self.restored = True
             self.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
 
     def _build_for(self, shape, target_shape=None):

@@ -231,6 +231,27 @@ def extent(array):
     return np.min(lows), np.max(highs)
 
 
+def check_classes(array, name, model):
+    """Raise unless the last axis of targets holds probabilities of classes, or zeros alone.
+
+    Part by part, as `extent` reads them.
+    """
+    width = array.shape[-1]
+    rows, ones = array.reshape(-1, width), np.ones(width, "float32")
+    step = max(1, _NUMBERS_IN_CACHE // width)
+    for start in range(0, len(rows), step):
+        sums = np.asarray(rows[start : start + step], "float32") @ ones
+        wrong = (np.abs(sums - 1.0) > 1e-2) & (sums != 0.0)
+        if np.any(wrong):
+            raise ValueError(
+                f"{name} of shape {array.shape} has a last axis that adds up to "
+                f"{sums[np.argmax(wrong)]:g}, and this {type(model).__name__} reads it as the "
+                "probabilities of classes, which add up to 1. Make labels one-hot with "
+                "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' for "
+                "numbers that each lie between 0 and 1."
+            )
+
+
 def devices_of_a_batch():
     """How many devices share a batch of this process' arrays under `keras.distribution`."""
     distribution = keras.distribution.distribution()

@@ -17,9 +17,15 @@ class Likelihood(keras.layers.Layer):
 
     Attributes:
         support: Lowest and highest value that the data may take, or None.
+        wanted_output: What a decoder of the user's own is checked for, `"logits"` or
+            `"class logits"` as `keras_ae.networks.check_output` has them. Defaults to None, no
+            check.
+        takes_classes: Whether the data's last axis holds the probabilities of classes.
     """
 
     support = None
+    wanted_output = None
+    takes_classes = False
 
     def build(self, input_shape=None):
         """Make the weights, if there are any."""
@@ -51,6 +57,7 @@ class Bernoulli(Likelihood):
     """
 
     support = (0.0, 1.0)
+    wanted_output = "logits"
 
     def distribution(self, parameters):
         return distributions.Bernoulli(parameters)
@@ -66,6 +73,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     support = (0.0, 1.0)
+    wanted_output = "logits"
 
     def distribution(self, parameters):
         return distributions.ContinuousBernoulli(parameters)
@@ -133,7 +141,10 @@ class Laplace(Gaussian):
 
 
 class Categorical(Likelihood):
-    """One-hot data, the last axis the classes; the decoder returns logits.
+    """One-hot data, the last axis the classes, of which there are two or more.
+
+    The decoder returns logits. The last axis may hold probabilities that add up to 1, or zeros
+    alone, which count as nothing observed.
 
     Example:
 
@@ -142,6 +153,8 @@ class Categorical(Likelihood):
     """
 
     support = (0.0, 1.0)
+    wanted_output = "class logits"
+    takes_classes = True
 
     def distribution(self, parameters):
         return distributions.Categorical(parameters)

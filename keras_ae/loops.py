@@ -96,6 +96,8 @@ class Loops(backend.TrainStep, keras.Model):
                 f"{name} lies between {smallest:g} and {largest:g}, but this "
                 f"{type(self).__name__} models values between {low:g} and {high:g}. {remedy}."
             )
+        if self.takes_classes:
+            inputs.check_classes(array, name, self)
 
     def fit(
         self,

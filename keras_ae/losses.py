@@ -26,9 +26,12 @@ _ELEMENTWISE = {
 _FUNCTIONS = _ELEMENTWISE | {
     keras.losses.CategoricalCrossentropy: keras.losses.categorical_crossentropy,
     keras.losses.CategoricalFocalCrossentropy: keras.losses.categorical_focal_crossentropy,
+    keras.losses.KLDivergence: keras.losses.kl_divergence,
+    keras.losses.CosineSimilarity: keras.losses.cosine_similarity,
 }
 _BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
 _CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
+_OF_CLASSES = (*_CATEGORICAL, keras.losses.KLDivergence)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -205,3 +208,31 @@ def output_activation(loss):
     if _is_one_of(loss, _CATEGORICAL):
         return "softmax"
     return "linear"
+
+
+def wanted_output(loss):
+    """What a loss takes of the decoder: see `keras_ae.networks.check_output`; None for anything."""
+    from_logits = getattr(loss, "_fn_kwargs", {}).get("from_logits")
+    if _is_one_of(loss, _BINARY):
+        return "logits" if from_logits else "probabilities"
+    if _is_one_of(loss, _OF_CLASSES):
+        return "class logits" if from_logits else "class probabilities"
+    return "rates" if _is_one_of(loss, (keras.losses.Poisson,)) else None
+
+
+def takes_classes(loss):
+    """Whether the last axis of the targets holds the probabilities of classes."""
+    return _is_one_of(loss, _OF_CLASSES)
+
+
+def takes_shares(loss):
+    """Whether all targets lie between 0 and 1."""
+    return _is_one_of(loss, (*_BINARY, *_OF_CLASSES))
+
+
+def is_constant_for_one(loss):
+    """Whether a last axis of one number leaves nothing to learn.
+
+    A softmax over one number is 1, and two such vectors have the same direction or the opposite.
+    """
+    return _is_one_of(loss, (*_CATEGORICAL, keras.losses.CosineSimilarity))

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.formula
 
 # Class -> arguments that switch off what the paper adds to an autoencoder.
 SWITCHED_OFF = {
-    "SparseAE": {"penalty": "l1", "weight": 0.0},
+    "SparseAE": {"penalty": "l1", "target": 0.05, "weight": 0.0},
     "ContractiveAE": {"weight": 0.0},
     "RegularizedAE": {"code_weight": 0.0, "weight": 0.0},
     "WAE": {"weight": 0.0},
@@ -97,7 +97,7 @@ def test_the_target_activation_is_reached():
 
 
 def test_the_l1_penalty_is_the_sum_of_the_code():
-    model = zoo.make("SparseAE", penalty="l1")
+    model = zoo.make("SparseAE", penalty="l1", target=0.05)
     x = zoo.data(5)
     code = model.encode(x)
     assert code.min() == 0.0 < code.max()

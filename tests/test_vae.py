@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zoo
 from keras import ops
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 from scipy.stats import multivariate_normal
 
 import keras_ae
@@ -406,13 +406,25 @@ LOSSES_OF_VECTORS = {
 SHAPE = (2, 3)
 
 
+# What a decoder ends in for losses that do not take every number, and its inverse.
+ENDS = {
+    "binary_crossentropy": ("sigmoid", logit),
+    "binary_focal_crossentropy": ("sigmoid", logit),
+    "categorical_crossentropy": ("softmax", np.log),
+    "kl_divergence": ("softmax", np.log),
+    "poisson": ("exponential", np.log),
+}
+
+
 def plain_model(loss, x, reconstruction):
     """An AE that answers every input with one and the same reconstruction."""
+    end, inverse = ENDS.get(loss, ("linear", np.array))
     decoder = keras.Sequential(
         [
             keras.Input((2,)),
             keras.layers.Dense(6, kernel_initializer="zeros", name="constant"),
             keras.layers.Reshape(SHAPE),
+            keras.layers.Activation(end),
         ]
     )
     model = keras_ae.AE(
@@ -420,7 +432,7 @@ def plain_model(loss, x, reconstruction):
     )
     model.compile("adam", **zoo.OP_BY_OP)
     model.build(x.shape)
-    decoder.layers[0].bias.assign(reconstruction.ravel())
+    decoder.layers[0].bias.assign(inverse(reconstruction).ravel())
     return model
 
 

@@ -20,7 +20,8 @@ class AE(DeterministicAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
-            returns the reconstruction itself.
+            returns the reconstruction itself: one for a cross-entropy ends in a sigmoid or softmax,
+            unless the loss is given `from_logits=True`.
         reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
             (y_true, y_pred). A default decoder ends in the activation that it expects: a sigmoid
             for the binary cross-entropy, a softmax for the categorical one. Defaults to

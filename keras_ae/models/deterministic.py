@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import losses
+from keras_ae import losses, networks
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.calls import batched
 
@@ -40,8 +40,35 @@ class DeterministicAE(Autoencoder):
             if decoder is None or isinstance(decoder, str)
             else "linear"
         )
-        if self.decoder_activation != "linear":
+        if losses.takes_shares(self.reconstruction_loss):
             self.support = (0.0, 1.0)
+        self.takes_classes = losses.takes_classes(self.reconstruction_loss)
+
+    def check_given(self):
+        super().check_given()
+        given, wanted = self.arguments["decoder"], losses.wanted_output(self.reconstruction_loss)
+        name = self._loss_name()
+        if self.vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
+            raise ValueError(
+                f"{type(self).__name__}: {name} reads the last axis of data of shape "
+                f"{self.target_shape} as one vector, and of one number it learns nothing. Make "
+                "labels one-hot with keras.utils.to_categorical, or choose 'binary_crossentropy' "
+                "for a binary value."
+            )
+        if isinstance(given, keras.layers.Layer):
+            shape = self.decoder_input_shape()
+            networks.check_output(self, self.decoder, shape, wanted, name)
+        elif self.decoder_activation == "linear":
+            networks.refuse_linear(self, wanted, name)
+
+    def _loss_name(self):
+        given = self.arguments["reconstruction_loss"]
+        named = given if isinstance(given, str) else getattr(given, "name", None)
+        return f"reconstruction_loss={named!r}" if named else "reconstruction_loss"
+
+    def vector_width(self):
+        """The length of the last axis of what the loss compares; of a built model."""
+        return self.target_shape[-1]
 
     def code(self, x, training=False):
         """The code of a batch, a float32 tensor.

@@ -158,7 +158,7 @@ class DiscreteAE(DeterministicAE):
         finally:
             random.setstate(state)
         self._tracker.lock()
-        self.compiled_calls.clear()
+        self.programs.forget()
 
     def get_build_config(self):
         config = super().get_build_config()
@@ -169,6 +169,14 @@ class DiscreteAE(DeterministicAE):
         if config:
             self.whole_codes = config.get("prior_of_whole_codes", True)
         super().build_from_config(config)
+
+    def check_given(self):
+        super().check_given()
+        if self.flat:
+            return
+        self.refuse_unused(
+            "code_length", f"the encoder's features have places, {self.places}, each with a code"
+        )
 
     def build_codes(self, features):
         """Make what turns the encoder's features into codes."""

@@ -59,6 +59,11 @@ class FlowVAE(VAE):
     def parameter_shapes(self):
         return PARAMETERS[self.flow](self.latent_dim, self.num_reflections)
 
+    def check_given(self):
+        super().check_given()
+        if self.flow != "sylvester":
+            self.refuse_unused("num_reflections", f"a {self.flow} flow has none")
+
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         if self.num_flows:

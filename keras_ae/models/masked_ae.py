@@ -128,6 +128,24 @@ class MaskedAE(AE):
         self.code_positions = sine_cosine_positions(places, self.latent_dim)
         self.code_density = CodeDensity(self.code_shape, name="code_density")
 
+    def check_given(self):
+        super().check_given()
+        width = self.vector_width()
+        if self.takes_classes and width != self.target_shape[-1]:
+            raise ValueError(
+                f"MaskedAE: {self._loss_name()} would read the {width} numbers of a patch of data "
+                f"of shape {self.target_shape} as the classes of one thing. Set patch_size=1, or "
+                "choose 'binary_crossentropy'."
+            )
+        if isinstance(self.arguments["decoder"], keras.layers.Layer):
+            self.refuse_unused("decoder_blocks", "the decoder was given")
+
+    def vector_width(self):
+        return math.prod(self.target_shape) // self.num_patches
+
+    def decoder_input_shape(self):
+        return self.code_shape
+
     def _check_shapes(self, shape, target_shape):
         if tuple(target_shape) != tuple(shape):
             raise ValueError(

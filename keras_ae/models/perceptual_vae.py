@@ -27,7 +27,8 @@ class PerceptualVAE(VAE):
         weight: Factor of the perceptual loss, a positive number. Defaults to None, the number of
             values in an example, so that the mean counts as the sum in a pixel's likelihood does.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
-            `keras_ae.VAE`. The reconstructions are the likelihood's means.
+            `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
+            scale: nothing that is minimized would train it.
 
     Example:
 
@@ -44,6 +45,7 @@ class PerceptualVAE(VAE):
 
     objective = ("perceptual_loss", "kl_loss")
     diagnostics = ("reconstruction_loss",)
+    trains_likelihood = False
 
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)

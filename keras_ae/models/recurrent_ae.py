@@ -109,6 +109,15 @@ class RecurrentAE(AE):
     def decoder_shape(self, target_shape):
         return self.written_shape
 
+    def check_given(self):
+        super().check_given()
+        given = [self.arguments[name] for name in ("encoder", "decoder")]
+        if all(isinstance(network, keras.layers.Layer) for network in given):
+            self.refuse_unused("cell", "both networks were given")
+
+    def vector_width(self):
+        return self.steps[-1]
+
     def check_support(self, array, name, extent):
         if self.mask_value is not None and self.support is not None:
             steps = array.reshape(-1, _steps_of(array.shape[1:])[1])

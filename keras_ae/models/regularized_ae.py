@@ -53,6 +53,11 @@ class RegularizedAE(AE):
         self.code_weight = arguments.number(self, "code_weight", code_weight)
         self.weight = arguments.number(self, "weight", weight)
 
+    def check_given(self):
+        super().check_given()
+        if self.regularization == "spectral_normalization":
+            self.refuse_unused("weight", "spectral norms take the place of a penalty")
+
     def build_networks(self, shape, target_shape):
         if self.regularization == "spectral_normalization":
             if isinstance(self.decoder, keras.layers.Layer):

@@ -44,6 +44,11 @@ class SparseAE(AE):
         self.weight = arguments.number(self, "weight", weight)
         self.code_activation = "sigmoid" if penalty == "kl" else "relu"
 
+    def check_given(self):
+        super().check_given()
+        if self.penalty == "l1":
+            self.refuse_unused("target", 'penalty="l1" has no target')
+
     def loss_weights(self):
         return {"sparsity_loss": self.weight}
 

@@ -62,6 +62,12 @@ class UNetAE(DenoisingAE):
         both = (*given[:2], given[2] + wanted[2])
         self.unet = networks.unet(both, wanted[2], dtype=self.dtype_policy, **self.unet_options)
 
+    def check_given(self):
+        super().check_given()
+        if self.decoder_activation == "linear":  # Which the U-Net's end is then, too.
+            wanted = losses.wanted_output(self.reconstruction_loss)
+            networks.refuse_linear(self, wanted, self._loss_name())
+
     def refined(self, x, decoded, training):
         """What the U-Net makes of data (batch, ...) and of what its code was decoded to."""
         shapes = self.data_shape, self.target_shape

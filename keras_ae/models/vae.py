@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import arguments, likelihoods
+from keras_ae import arguments, likelihoods, networks
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.calls import batched
 from keras_ae.distributions import DiagonalGaussian
@@ -21,7 +21,8 @@ class VAE(Autoencoder):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
-            returns the parameters of the likelihood: logits for a Bernoulli, means for a Gaussian.
+            returns the parameters of the likelihood: logits, without a sigmoid or softmax, for a
+            Bernoulli or categorical one, means for a Gaussian.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
             `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or an object of
             `keras_ae.likelihoods`. Defaults to "bernoulli".
@@ -61,15 +62,17 @@ class VAE(Autoencoder):
         **kwargs,
     ):
         if free_bits:
-            if "kl_loss" not in self.objective:
+            minimised = [*self.objective, *sum(self.players.values(), ())]
+            if "kl_loss" not in minimised:
                 raise ValueError(
-                    f"{type(self).__name__}: free_bits={free_bits!r} has no effect, for this model "
-                    f"minimises {', '.join(self.objective)}. Leave it out."
+                    f"{type(self).__name__}: free_bits={free_bits!r} has no effect, because this "
+                    f"model minimizes {', '.join(minimised)}. Leave it out."
                 )
             self._minimise_instead({"kl_loss": "free_bits_loss"})
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.likelihood = likelihoods.get(likelihood)
         self.support = self.likelihood.support
+        self.takes_classes = self.likelihood.takes_classes
         self.kl_weight = weight_of(self, "kl_weight", kl_weight)
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
@@ -90,6 +93,33 @@ class VAE(Autoencoder):
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         self.likelihood.build()
+
+    trains_likelihood = True  # Whether log p(x | z) is a part of what is minimized.
+
+    def check_given(self):
+        super().check_given()
+        name = self._likelihood_name()
+        if self.takes_classes and self.target_shape[-1] == 1:
+            raise ValueError(
+                f"{type(self).__name__}: {name} of data of shape {self.target_shape} has one "
+                "class, which is certain whatever the code is. Make labels one-hot with "
+                'keras.utils.to_categorical, or choose "bernoulli" for a binary value.'
+            )
+        if self.likelihood.trainable_variables and not self.trains_likelihood:
+            weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
+            raise ValueError(
+                f"{type(self).__name__}: {name} has weights ({weights}) that nothing trains, "
+                "because the likelihood of the data is no part of what this model minimizes. Set "
+                "the scale, such as keras_ae.likelihoods.Gaussian(0.1)."
+            )
+        if isinstance(self.arguments["decoder"], keras.layers.Layer):
+            networks.check_output(
+                self, self.decoder, self.decoder_input_shape(), self.likelihood.wanted_output, name
+            )
+
+    def _likelihood_name(self):
+        given = self.arguments["likelihood"]
+        return f"likelihood={given!r}" if isinstance(given, str) else type(given).__name__
 
     def decoder_shape(self, target_shape):
         return self.likelihood.parameter_shape(target_shape)

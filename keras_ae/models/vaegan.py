@@ -26,7 +26,8 @@ class VAEGAN(VAE):
             Defaults to None, a network like the default encoder, for pictures and sequences up to
             its map of features: what lies behind tells real from made, and little else.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
-            `keras_ae.VAE`. The reconstructions are the likelihood's means.
+            `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
+            scale: nothing that is minimized would train it.
 
     Example:
 
@@ -46,6 +47,7 @@ class VAEGAN(VAE):
         ("discriminator", "features_to_logit"): ("discriminator_loss",),
     }
     diagnostics = ("reconstruction_loss",)
+    trains_likelihood = False
 
     def __init__(self, latent_dim=16, gamma=0.01, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)

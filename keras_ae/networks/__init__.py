@@ -20,6 +20,8 @@ from keras_ae.networks.options import (
     checked_size,
     checked_sizes,
 )
+from keras_ae.networks.reach import check_output as check_output
+from keras_ae.networks.reach import refuse_linear as refuse_linear
 
 _MODULES = {
     "mlp": dense,

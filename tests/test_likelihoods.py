@@ -1,0 +1,189 @@
+"""Likelihoods and losses that learn nothing of the data, and weights that nothing trains."""
+
+import functools
+import random
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+import keras_ae
+from keras_ae import likelihoods
+
+CLASSES = ["categorical_crossentropy", "categorical_focal_crossentropy"]
+
+
+def vae(likelihood="categorical", cls=keras_ae.VAE):
+    model = cls(
+        2, likelihood=likelihood, encoder="mlp", decoder="mlp", network_options={"units": ()}
+    )
+    model.compile("adam", **zoo.OP_BY_OP)
+    return model
+
+
+def ae(loss, cls=keras_ae.AE, **given):
+    given = {"encoder": "mlp", "decoder": "mlp", "network_options": {"units": ()}} | given
+    model = cls(2, reconstruction_loss=loss, **given)
+    model.compile("adam", **zoo.OP_BY_OP)
+    return model
+
+
+def one_hot(*shape, classes=3):
+    return np.eye(classes, dtype="float32")[np.random.default_rng(0).integers(0, classes, shape)]
+
+
+# ------------------------------------------------------------------ classes
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (8, 4, 1), (8, 4, 4, 1)])
+def test_one_class_is_no_choice(shape):
+    x = np.random.default_rng(0).integers(0, 2, shape).astype("float32")
+    for given in ("categorical", likelihoods.Categorical()):
+        with pytest.raises(ValueError, match="one class.*keras.utils.to_categorical.*bernoulli"):
+            vae(given).fit(x, verbose=0)
+    with pytest.raises(ValueError, match="one class"):
+        vae(cls=functools.partial(keras_ae.PerceptualVAE, features="mse")).fit(x, verbose=0)
+    vae("bernoulli").fit(x, verbose=0)
+
+
+@pytest.mark.parametrize("loss", [*CLASSES, "cosine_similarity"])
+def test_no_loss_of_vectors_learns_of_one_number(loss):
+    x = np.ones((8, 4, 1), "float32")
+    for model in (ae(loss), ae(loss, keras_ae.DenoisingAE), ae(loss, keras_ae.VQVAE)):
+        with pytest.raises(ValueError, match=f"{loss}' reads the last axis.*learns nothing"):
+            model.fit(x, verbose=0)
+    series = {"encoder": None, "decoder": None, "network_options": {"units": (4,)}}
+    with pytest.raises(ValueError, match="learns nothing"):
+        ae(loss, keras_ae.RecurrentAE, **series).fit(x[:, :, 0], verbose=0)
+
+
+def not_classes():
+    """name -> data whose last axis is no distribution over classes."""
+    rng = np.random.default_rng(0)
+    late = one_hot(5000, 4)
+    late[-1, -1] = 1.0
+    return {
+        "pictures": rng.random((8, 4, 4, 3), "float32"),
+        "vectors": rng.integers(0, 2, (8, 6)).astype("float32"),
+        "bytes": np.ones((8, 6), "uint8"),
+        "the last one": late,
+        "two classes at once": np.ones((4, 3), "float32"),
+        "halves": np.full((4, 3), 0.5, "float32"),
+    }
+
+
+@pytest.mark.parametrize("data", not_classes())
+def test_shares_that_do_not_add_up_are_no_classes(data):
+    x = not_classes()[data]
+    for model in (vae(), ae("categorical_crossentropy")):
+        with pytest.raises(ValueError, match="add up to 1. Make labels one-hot"):
+            model.fit(x, verbose=0)
+
+
+def test_classes_may_be_soft_or_absent():
+    soft = np.random.default_rng(0).dirichlet(np.ones(3), (8, 4))
+    padded = one_hot(8, 4)
+    padded[:, 2:] = 0.0
+    for x in (soft, soft.astype("float16"), padded, one_hot(8, 4).astype("uint8")):
+        for model in (vae(), ae("categorical_crossentropy")):
+            model.fit(x, verbose=0)
+    logits = ops.zeros((8, 4, 3))
+    p = likelihoods.Categorical().distribution(logits)
+    found = ops.convert_to_numpy(p.log_prob(padded))
+    np.testing.assert_allclose(found, -2 * np.log(3.0), rtol=1e-5)  # Of two steps.
+
+
+def test_masked_patches_are_no_classes():
+    given = {"encoder": None, "decoder": None, "network_options": {"width": 8, "blocks": 1}}
+    x = one_hot(4, 4, 4)
+    with pytest.raises(ValueError, match="12 numbers of a patch .* Set patch_size=1"):
+        ae("categorical_crossentropy", keras_ae.MaskedAE, patch_size=2, **given).fit(x, verbose=0)
+    ae("categorical_crossentropy", keras_ae.MaskedAE, patch_size=1, **given).fit(x, verbose=0)
+
+
+def test_a_cross_entropy_s_data_lies_between_0_and_1_whatever_the_decoder():
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6, "sigmoid")])
+    for model in (
+        ae("binary_crossentropy", decoder=decoder),
+        ae(keras.losses.BinaryCrossentropy(from_logits=True)),
+    ):
+        with pytest.raises(ValueError, match="models values between 0 and 1"):
+            model.fit(200.0 * zoo.data(), verbose=0)
+
+
+# ------------------------------------------------------------------ what nothing trains
+
+
+def moved(model, steps=3):
+    """The names of the trainable weights that training leaves where they were."""
+    model.compile(keras.optimizers.SGD(0.05), **zoo.OP_BY_OP)
+    model.build((None, 6))
+    before = [v.numpy().copy() for v in model.trainable_variables]
+    # Noise, so that no two columns are alike, and in [0, 1].
+    x = np.random.default_rng(0).random((16 * steps, 6), "float32")
+    model.fit(x, batch_size=16, verbose=0)
+    pairs = zip(model.trainable_variables, before, strict=True)
+    return [v.path for v, old in pairs if np.array_equal(v.numpy(), old)]
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_trainable_weight_is_trained(name):
+    if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
+        pytest.skip("the losses are the same on every backend, and JAX takes long")
+    random.seed(0)
+    assert moved(zoo.MODELS[name]()) == []
+
+
+@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+def test_a_learned_scale_is_trained_or_refused(name):
+    if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
+        pytest.skip("the losses are the same on every backend, and JAX takes long")
+    random.seed(0)
+    for likelihood in ("gaussian_learned_scale", likelihoods.Laplace("learned")):
+        model = zoo.make(name, likelihood=likelihood)
+        if name not in ("PerceptualVAE", "VAEGAN"):
+            assert moved(model) == []
+            continue
+        with pytest.raises(ValueError, match=r"weights \(log_scale\) that nothing trains.*0.1"):
+            model.build((None, 6))
+    zoo.make(name, likelihood=likelihoods.Gaussian(0.1)).build((None, 6))
+
+
+def test_three_players_take_free_bits():
+    model = zoo.make("VAEGAN", free_bits=0.5)
+    model.compile("adam", **zoo.OP_BY_OP)
+    logs = model.fit(zoo.data(), verbose=0).history
+    assert logs["free_bits_loss"][0] >= 1.0 and "kl_loss" in logs
+
+
+# ------------------------------------------------------------------ arguments without effect
+
+UNUSED = {
+    "SparseAE": {"penalty": "l1", "target": 0.3},
+    "RegularizedAE": {"regularization": "spectral_normalization", "weight": 0.5},
+    "FlowVAE": {"flow": "radial", "num_reflections": 2},
+    "MaskedAE": {"decoder_blocks": 2},
+    "RecurrentAE": {"cell": "lstm"},
+}
+
+
+@pytest.mark.parametrize("name", UNUSED)
+def test_an_argument_without_effect_is_refused(name):
+    given = dict(UNUSED[name])
+    if name in ("MaskedAE", "RecurrentAE"):
+        given |= zoo.own_networks(name)
+    argument = list(UNUSED[name])[-1]
+    model = zoo.make(name, **given)
+    with pytest.raises(ValueError, match=f"{name}: {argument}=.* has no effect, because"):
+        model.build((None, 6))
+    default = keras_ae.autoencoder.constructor_parameters(type(model))[argument]
+    zoo.make(name, **given | {argument: default}).build((None, 6))
+
+
+def test_a_picture_s_codes_are_counted_by_its_places():
+    options = {"network_options": {"filters": (4,), "units": ()}}
+    with pytest.raises(ValueError, match="code_length=5 has no effect, because .* places"):
+        keras_ae.VQVAE(2, code_length=5, **options).build((None, 8, 8, 1))
+    keras_ae.VQVAE(2, **options).build((None, 8, 8, 1))
