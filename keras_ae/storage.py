@@ -64,9 +64,10 @@ def exclusive(path):
         _clean(workspace, path)
         yield workspace
     finally:
-        with contextlib.suppress(OSError):
-            _clean(workspace, path)
-        _release(workspace, lock)
+        if lock in _held:  # Not in a process that was forked meanwhile.
+            with contextlib.suppress(OSError):
+                _clean(workspace, path)
+            _release(workspace, lock)
 
 
 @contextlib.contextmanager
@@ -210,17 +211,18 @@ def _acquire(workspace, path):
             lock = os.open(workspace / "owner", flags, 0o666)
         except FileNotFoundError:
             continue  # The one before has just removed its workspace.
+        _held.add(lock)
         held = _lock(lock)
         if held is False or (held is None and not made):
-            os.close(lock)
+            _close(lock)
             raise BlockingIOError(_who(workspace, path, certain=held is False))
         if not _same(lock, workspace / "owner"):
-            os.close(lock)
+            _close(lock)
             continue  # The one before has removed the file: nobody else would see this lock.
         os.lseek(lock, 0, os.SEEK_SET)
         before = os.read(lock, len(_HEADER))
         if before != _HEADER and (before or os.listdir(workspace) != ["owner"]):
-            os.close(lock)
+            _close(lock)
             raise FileExistsError(_in_the_way(workspace))
         text = _HEADER + f"{os.getpid()} {socket.gethostname()}\n".encode()
         try:
@@ -251,17 +253,32 @@ def _lock(lock):
 
 def _release(workspace, lock):
     if not fcntl:
-        os.close(lock)  # Windows removes no open file.
+        _close(lock)  # Windows removes no open file.
     with contextlib.suppress(OSError):
         if os.listdir(workspace) == ["owner"]:
             (workspace / "owner").unlink()
     if fcntl:
-        # Not by closing alone: a process that was forked meanwhile has the descriptor, too.
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_UN)
-        os.close(lock)
+        _close(lock)
     with contextlib.suppress(OSError):  # It is somebody's again, or holds an only copy.
         workspace.rmdir()
+
+
+_held = set()  # Descriptors of this process.
+
+
+def _close(lock):
+    _held.discard(lock)
+    os.close(lock)
+
+
+def _close_inherited():
+    """A forked process, which may outlive the one that holds a path, does not hold it."""
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 def _same(descriptor, path):

@@ -154,6 +154,38 @@ def test_a_killed_one_holds_nothing(holder, tmp_path):
     assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["all"]
 
 
+FORKING = """
+with storage.exclusive(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        sys.stdin.readline()
+        raise SystemExit  # Through the end of the block, which is not the child's.
+    print("held", flush=True)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_forked_process_holds_nothing(killed, tmp_path):
+    process = start(FORKING, tmp_path / "model")
+    assert process.stdout.readline() == "held\n"
+    if killed:
+        process.kill()
+        process.wait()
+        with storage.exclusive(tmp_path / "model"):  # While the child lives.
+            pass
+    else:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ended\n"
+        assert names(tmp_path / ".model.keras_ae") == ["owner"]
+    process.communicate("\n", timeout=60)
+    assert names(tmp_path) == []
+
+
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
     """Who makes the workspace has it; one that was there may be somebody's."""
 
