@@ -317,7 +317,7 @@ def _write(output, array, draw=None):
 
     from keras_ae import storage
 
-    with storage.whole_file(output) as partial:
+    with storage.whole_file(output, storage.refuse_existing) as partial:
         if output.suffix == ".npy":
             np.save(partial, array)
         else:
@@ -332,7 +332,7 @@ def _write_over_all(method, data, output):
     def function(batch):
         return method(batch, verbose=0)
 
-    with storage.whole_file(output) as partial:
+    with storage.whole_file(output, storage.refuse_existing) as partial:
         shape = runs.write_over_all(function, data, partial, verbose=int(sys.stdout.isatty()))
     typer.echo(f"{output}: array of shape {shape}")
 

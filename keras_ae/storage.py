@@ -70,12 +70,21 @@ def exclusive(path):
             _release(workspace, lock)
 
 
+def refuse_existing(path):
+    """Raise FileExistsError if anything is at the path, be it a link that leads nowhere."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists. Choose another path.")
+
+
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path, check=lambda path: None):
     """A place to write a file that appears at `path` when it is whole, or not at all.
 
     Args:
-        path: The file. One that is there is replaced.
+        path: The file.
+        check: Function of the path that raises unless what is there may be replaced, such as
+            `refuse_existing`. It is called before anything is written, and again before anything
+            is replaced. By default any file may be.
 
     Yields:
         `pathlib.Path` of the same name, to write to.
@@ -95,18 +104,14 @@ def whole_file(path):
     """
     path = real(path)
     with exclusive(path) as workspace:
+        check(path)
         partial = workspace / "new" / path.name
         partial.parent.mkdir()
         yield partial
         _sync(partial)
+        check(path)
         os.replace(partial, path)
         _sync_folder(path.parent)
-
-
-def refuse_existing(path):
-    """Raise FileExistsError if anything is at the path, be it a link that leads nowhere."""
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists. Choose another path.")
 
 
 @contextlib.contextmanager

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
-from keras_ae import storage
+import keras_ae_cli
+from keras_ae import runs, storage
 
 pytestmark = pytest.mark.backend_free
 
@@ -329,6 +331,22 @@ def test_what_appears_meanwhile_stays(tmp_path):
             (tmp_path / "model").mkdir()
             (tmp_path / "model" / "mine").write_text("mine")
     assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["mine"]
+
+
+def test_the_command_line_replaces_nothing_that_appears_meanwhile(tmp_path, monkeypatch):
+    output = tmp_path / "codes.npy"
+
+    def write(function, data, partial, verbose):
+        for path in (partial, output):
+            path.write_text("new" if path == partial else "mine")
+        return (1, 2)
+
+    monkeypatch.setattr(runs, "write_over_all", write)
+    with pytest.raises(FileExistsError, match="codes.npy exists"):
+        keras_ae_cli._write_over_all(None, None, output)
+    with pytest.raises(FileExistsError, match="codes.npy exists"):
+        keras_ae_cli._write(output, np.zeros(3))
+    assert names(tmp_path) == ["codes.npy"] and output.read_text() == "mine"
 
 
 # ------------------------------------------------------------------ only what is ours
