@@ -182,13 +182,17 @@ class Autoencoder(Adjustable, Loops):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
+    def batch_numbers(self, batch_size):
+        """Numbers in what an array call of a batch compares its examples with: see below."""
+        return 0
+
     def step_numbers(self, batch_size):
         """Numbers in the largest term of a step's losses that are no outputs of layers.
 
         Such as one for each pair of examples, or of a vector and a code. `fit` and `evaluate`
         refuse a batch_size for which they and the outputs do not fit into memory.
         """
-        return 0
+        return self.batch_numbers(batch_size)
 
     def code_width(self):
         """Numbers that the encoder gives for the whole code."""

@@ -160,28 +160,22 @@ def refuse_results(model, length, part):
 def refuse_batch(model, size, arrays):
     """Raise if a batch of an array call does not fit into memory with its largest layer."""
     numbers = sum(math.prod(array.shape[1:]) for array in arrays)
-    if size * numbers > _NUMBERS_OF_A_BATCH:
-        largest, _ = numbers_of_layers(model)
-        _refuse_examples(model, size, numbers + largest)
+    largest, _ = numbers_of_layers(model)
+    _refuse_examples(model, size, numbers + largest, model.batch_numbers(size))
 
 
 def refuse_step(model, size):
     """Raise if a step of training or evaluation does not fit into memory."""
-    data = math.prod(model.data_shape)
-    if size * data > _NUMBERS_OF_A_BATCH or size > _EXAMPLES_OF_A_BATCH or model.step_numbers(size):
-        _, outputs = numbers_of_layers(model)
-        _refuse_examples(model, size, data + outputs, model.step_numbers(size))
-
-
-# Batches so small are not looked at: no default is larger, and it takes time to look.
-_NUMBERS_OF_A_BATCH, _EXAMPLES_OF_A_BATCH = 2**24, 2**14
+    _, outputs = numbers_of_layers(model)
+    numbers = math.prod(model.data_shape) + outputs
+    _refuse_examples(model, size, numbers, model.step_numbers(size))
 
 
 def _refuse_examples(model, size, numbers, others=0):
     refuse_beyond(
         4.0 * (size * numbers + others),
         f"{type(model).__name__}: a batch of {size} examples, {numbers:,} numbers of layers each"
-        + (f" and {others:,.0f} in the largest term of its losses," if others else ","),
+        + (f" and {others:,.0f} in what compares them with others," if others else ","),
         _SMALLER_BATCH,
     )
 
@@ -189,13 +183,23 @@ def _refuse_examples(model, size, numbers, others=0):
 def numbers_of_layers(model):
     """The largest and the sum of what the layers of a model put out for one example.
 
-    What a layer does not say, such as one with several outputs, counts nothing.
+    Attention also has a number for each pair of positions. What a layer does not say, such as one
+    with several outputs, counts nothing. The layers of a built model stay, so that it is counted
+    once.
     """
+    known = vars(model).get("_numbers_of_layers")
+    if known:
+        return known
     found = [0]
-    for layer in model._flatten_layers(include_self=False):
+    for layer in model._flatten_layers(include_self=False, recursive=True):
         shape = _output_shape(layer)
         found.append(math.prod(n or 1 for n in shape[1:]))
-    return max(found), sum(found)
+        if isinstance(layer, keras.layers.MultiHeadAttention) and len(shape) == 3:
+            found.append(layer.num_heads * (shape[1] or 1) ** 2)
+    known = max(found), sum(found)
+    if model.built:
+        object.__setattr__(model, "_numbers_of_layers", known)
+    return known
 
 
 def _output_shape(layer):

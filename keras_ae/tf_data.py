@@ -15,7 +15,9 @@ def dataset_of_batches(batches):
     The order comes from NumPy, so that it is the same on every backend, for many batches at a time;
     the rows are gathered by TensorFlow's own threads, without a Python call a step.
     """
-    size, length = batches.batch_size, batches.num_examples
+    length = batches.num_examples
+    partial = length % batches.batch_size
+    size = min(batches.batch_size, length)  # Memory follows the data, whatever the batch size.
     in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
     if in_memory:
         with tf.device("CPU:0"):
@@ -23,14 +25,14 @@ def dataset_of_batches(batches):
             tensors = tuple(tf.raw_ops.Identity(input=array) for array in batches.arrays)
 
     def gather(indices, count):
-        if length % size:
+        if partial:
             indices = indices[:count]
         if in_memory:
             rows = tuple(tf.gather(tensor, indices) for tensor in tensors)
         else:
             rows = tf.numpy_function(batches.take, [indices], [tf.float32] * len(batches.arrays))
         for row, array in zip(rows, batches.arrays, strict=True):
-            row.set_shape((None if length % size else size, *array.shape[1:]))
+            row.set_shape((None if partial else size, *array.shape[1:]))
         return tuple(tf.cast(row, tf.float32) for row in rows)
 
     def order_from(number):

@@ -59,6 +59,15 @@ CALLS = {
     "pairs with components": lambda: memory.refuse_step(
         fitted("VampVAE", num_components=10**5), 10**6
     ),
+    "codes to compare with": lambda: fitted("VQVAE", num_codes=10**5).encode(
+        np.zeros((1024, 6), "float32"), batch_size=1024
+    ),
+    "logits of a prior": lambda: fitted("VQVAE", num_codes=10**5, code_length=100).fit_prior(
+        X, verbose=0
+    ),
+    "pairs of positions": lambda: fitted(
+        "AE", np.zeros((1, 20000, 4), "float32"), encoder="transformer", network_options={}
+    ).fit(np.zeros((8, 20000, 4), "float32"), verbose=0),
     "importance samples": lambda: fitted("IWAE", num_samples=10**8).fit(X, verbose=0),
 }
 
@@ -82,6 +91,17 @@ def test_nothing_of_the_zoo_takes_a_look(name, monkeypatch):
     memory.refuse_step(model, 32)
     memory.refuse_batch(model, 32, [zoo.data()])
     memory.refuse_samples(model, 32)
+
+
+@pytest.mark.every_backend
+def test_a_batch_beyond_the_data_costs_what_the_data_costs():
+    """TensorFlow's indices of such a batch alone would take 4 TB."""
+    model = fitted("AE")
+    model.fit(X, batch_size=10**12, verbose=0)
+    whole = model.evaluate(X, batch_size=10**12, verbose=0)
+    assert whole == pytest.approx(model.evaluate(X, batch_size=64, verbose=0), rel=1e-5)
+    assert model.predict(X, batch_size=10**12, verbose=0).shape == X.shape
+    assert model.encode(X, batch_size=10**12).shape == (64, 2)
 
 
 def test_a_weight_is_checked_before_it_is_made(monkeypatch):

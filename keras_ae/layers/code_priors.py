@@ -83,6 +83,12 @@ class CodePrior(keras.layers.Layer):
         )
         return ops.sum(surprises, axis=tuple(range(1, len(surprises.shape))))
 
+    def numbers_of_example(self):
+        """About how many numbers training holds of each example."""
+        places = math.prod(self.code_shape)
+        outputs = self.num_layers * self.units * 4 + len(self.levels) * self.units
+        return places * (3 * sum(self.levels) + outputs)
+
     @property
     def draws_shape(self):
         """The shape of the uniform draws that an example's codes take, without the batch axis."""
@@ -300,6 +306,10 @@ class SequencePrior(CodePrior):
             for i in range(self.num_layers)
         ]
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
+
+    def numbers_of_example(self):
+        pairs = self.code_shape[0] ** 2  # Of positions, in every head: scores and weights.
+        return super().numbers_of_example() + 2 * self.num_layers * self.num_heads * pairs
 
     def _make_weights(self):
         shape = (None, self.code_shape[0], self.units)

@@ -9,9 +9,11 @@ from keras import ops
 
 from keras_ae import arguments, backend, inputs, memory, networks
 from keras_ae.autoencoder import symbolic_call
-from keras_ae.calls import batched
+from keras_ae.calls import batched, default_batch_size
 from keras_ae.layers import GridPrior, SequencePrior
 from keras_ae.models.deterministic import DeterministicAE
+
+_NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
 
 
 class DiscreteAE(DeterministicAE):
@@ -86,7 +88,7 @@ class DiscreteAE(DeterministicAE):
         """`keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
         return self.quantizer.statistics(codes)
 
-    def step_numbers(self, batch_size):
+    def batch_numbers(self, batch_size):
         # Every vector is compared with every code where there is a codebook to search.
         vectors = batch_size * math.prod(self.places)
         return vectors * (self.num_codes if self.quantizer.levels is None else 0)
@@ -347,9 +349,9 @@ class DiscreteAE(DeterministicAE):
         prior = self.code_prior
         size = min(batch_size, len(codes))
         memory.refuse_beyond(
-            12.0 * size * math.prod(self.code_shape) * sum(prior.levels),
-            f"{type(self).__name__}.fit_prior: the logits of batch_size={size} examples with codes "
-            f"of shape {self.code_shape}, {sum(prior.levels)} logits each, and their gradients",
+            4.0 * size * prior.numbers_of_example(),
+            f"{type(self).__name__}.fit_prior: a step of batch_size={size} examples with codes of "
+            f"shape {self.code_shape}, each of {sum(prior.levels)} logits,",
             "Pass a smaller batch_size, or take a model of fewer codes.",
         )
         codes = prior.digits(codes)
@@ -394,6 +396,10 @@ class DiscreteAE(DeterministicAE):
             RuntimeError: If the prior is not fitted.
         """
         self._require_prior("prior_log_likelihood")
+        if batch_size is None:
+            # A prior may take more of an example than the data of which the default is made.
+            most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
+            batch_size = min(most, default_batch_size(self.data_shape))
         return self._log_prob(x, batch_size=batch_size, verbose=verbose)
 
     @batched("data")
