@@ -172,6 +172,22 @@ DIGIT_MAKERS = {
 every_prior_of_digits = pytest.mark.parametrize("kind", DIGIT_MAKERS)
 
 
+@pytest.mark.parametrize("kind", ["grid", "sequence"])
+def test_digits_of_equal_levels_are_the_same_taken_together(kind):
+    """Which is faster; generation takes them one by one."""
+    prior = made_of_digits(kind, (1, 3) if kind == "grid" else (3,), (4, 4))
+    uniforms = np.random.default_rng(2).random((40, *prior.draws_shape)).astype("float32")
+    codes = zoo.compute(prior.generate, uniforms)
+    logits = zoo.compute(prior, codes).reshape(40, 3, 2, 4)
+    digits = np.stack([codes % 4, codes // 4], axis=-1).reshape(40, 3, 2)
+    shares = np.exp(log_softmax(logits))
+    draws = uniforms.reshape(40, 3, 2, 1)
+    np.testing.assert_array_equal(digits, (shares.cumsum(axis=-1) <= draws).sum(axis=-1))
+    taken = np.take_along_axis(shares, digits[..., None], axis=-1)
+    found = zoo.compute(prior.log_prob, codes)
+    np.testing.assert_allclose(found, np.log(taken).sum(axis=(1, 2, 3)), rtol=1e-4)
+
+
 def made_of_digits(kind, *arguments):
     keras.utils.set_random_seed(0)
     prior = DIGIT_MAKERS[kind](*arguments)

@@ -48,6 +48,7 @@ CALLS = {
     "units of a prior": lambda: keras_ae.VQVAE(prior_options={"units": 10**6}).build((None, 6)),
     "a quantizer": lambda: layers.VectorQuantizer(10**10)(X),
     "a prior": lambda: layers.SequencePrior(2**31 - 1, (5,), units=64).build(),
+    "samples of a layer": lambda: layers.SequencePrior(4, (3,), units=8).sample(10**9, seed=0),
     "a group": lambda: layers.LookupFreeQuantizer(30, group=30)(np.zeros((2, 30), "float32")),
     "samples": lambda: fitted("VAE").sample(10**11),
     "samples of codes": lambda: zoo.trained("AE").sample(10**11),

@@ -71,6 +71,8 @@ class CodePrior(keras.layers.Layer):
         digits = self._digits(codes)
         if len(self.levels) == 1:
             pairs = [(digits, logits)]
+        elif len(set(self.levels)) == 1:  # All digits at once.
+            pairs = [(digits, ops.reshape(logits, (*ops.shape(digits), self.levels[0])))]
         else:
             ends = np.cumsum(self.levels)[:-1].tolist()
             pairs = zip(
@@ -105,6 +107,11 @@ class CodePrior(keras.layers.Layer):
             Int32 tensor of shape (num_samples, *code_shape).
         """
         shape = (num_samples, *self.draws_shape)
+        memory.refuse_beyond(
+            8.0 * math.prod(shape),
+            f"{type(self).__name__}.sample: num_samples={num_samples} of shape {self.code_shape}",
+            "Draw fewer at a time, each time with another seed.",
+        )
         return self.generate(keras.random.uniform(shape, dtype="float32", seed=seed))
 
     def generate(self, uniforms):
@@ -217,6 +224,10 @@ class _DigitLogits(layers.Layer):
         before = ops.matmul(lower, ops.take(self.table, rows, axis=0))  # (..., digits, units)
         h = features[..., None, :] + before + self.places
         h = self.hidden(ops.relu(h))
+        if len(set(self.levels)) == 1:  # All digits at once.
+            kernel = ops.reshape(self.kernel, (self.units, len(self.levels), self.levels[0]))
+            logits = ops.einsum("...du,udl->...dl", h, kernel)
+            return ops.reshape(logits, (*ops.shape(h)[:-2], sum(self.levels))) + self.bias
         parts = [self._part(h[..., i, :], i) for i in range(len(self.levels))]
         return ops.concatenate(parts, axis=-1)
 
