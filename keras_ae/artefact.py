@@ -219,7 +219,7 @@ def _served(model):
 
     # The number of samples travels as a batch axis, which JAX leaves unknown.
     def sample_like(rows, seed):
-        return model.decode(model.sample_codes(ops.shape(rows)[0], seed))
+        return model.decode_draws(model.draws(ops.shape(rows)[0], seed))
 
     drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
 

@@ -167,9 +167,17 @@ class Autoencoder(Adjustable, Loops):
         """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
         raise NotImplementedError
 
+    def draws(self, num_samples, seed):
+        """What `sample` decodes: those codes, or what tells draws apart that codes cannot."""
+        return self.sample_codes(num_samples, seed)
+
+    def decode_draws(self, values, **options):
+        """Data of what `draws` gives: `decode`, if that is codes."""
+        return self.decode(values, **options)
+
     def drawn_codes(self, num_samples, seed, verbose):
-        """The same as an array, outside any program; a progress bar where drawing takes long."""
-        return ops.convert_to_numpy(self.sample_codes(num_samples, seed))
+        """`draws` as an array, outside any program; a progress bar where drawing takes long."""
+        return ops.convert_to_numpy(self.draws(num_samples, seed))
 
     def can_sample(self):
         """Whether a built model has something to sample from, so that an export serves it."""
@@ -250,7 +258,7 @@ class Autoencoder(Adjustable, Loops):
         seed = self.draw_seed(seed)
         self.prepare_sampling()
         codes = self.drawn_codes(int(num_samples), seed, verbose)
-        return self.decode(codes, batch_size=batch_size, verbose=verbose)
+        return self.decode_draws(codes, batch_size=batch_size, verbose=verbose)
 
     def gradient(self, function, z):
         """The gradient of a function of codes, one number for each of them, in any backend.

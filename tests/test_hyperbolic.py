@@ -375,6 +375,99 @@ def test_extreme_scales_stay_finite(family, scale, c):
     assert np.isfinite(gradient(lambda s: draws(mean, s), scales)).all()
 
 
+def ways_by_hyperbolic_functions(x, v, c):
+    """The way from the origin to the end of the way v from x, in the hyperboloid's coordinates."""
+    root = math.sqrt(c)
+    x, v = x.astype("float64"), v.astype("float64")
+    near, far = (np.linalg.norm(a, axis=1, keepdims=True) for a in (x, v))
+    u, e, near = x / near, v / far, 2 * np.arctanh(root * near)
+    cosine, far = (u * e).sum(1, keepdims=True), root * far
+    along = np.cosh(far) * np.sinh(near) + np.sinh(far) * np.cosh(near) * cosine
+    y = along * u + np.sinh(far) * (e - cosine * u)
+    size = np.linalg.norm(y, axis=1, keepdims=True)
+    return np.arcsinh(size) / root * y / size
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("c", [1e-8, 0.3, 1.0, 100.0])
+def test_ways_go_beyond_the_rim_and_back(c, d):
+    x, generator = points(c, d=d, reach=7.0), np.random.default_rng(1)
+    v = generator.normal(size=x.shape)
+    v *= generator.uniform(0.1, 40, (len(x), 1)) / np.linalg.norm(v, axis=1, keepdims=True)
+    v = (v / math.sqrt(max(c, 1e-2))).astype("float32")
+    v[:20] = -v[:20] / np.linalg.norm(v[:20], axis=1, keepdims=True)
+    far = hyperbolic.distance(np.zeros_like(x[:20]), x[:20], c)
+    v[:20] = -numpy(far) * 1.01 * x[:20] / np.linalg.norm(x[:20], axis=1, keepdims=True)
+    found = compute(lambda x, v: hyperbolic._way_there(x, v, c), x, v)
+    unit = 1 / math.sqrt(max(c, 1e-2))
+    if c == 1e-8:  # Where the reference itself has no digits.
+        np.testing.assert_allclose(found, 2 * x + v, atol=1e-2)
+        return
+    expected = ways_by_hyperbolic_functions(x, v, c)
+    rest = slice(None) if d == 1 else slice(20, None)  # The others turn with the last digit.
+    np.testing.assert_allclose(found[rest], expected[rest], rtol=2e-3, atol=5e-3 * unit)
+
+
+RIM = math.tanh(0.5 * 11.5)
+
+
+@families
+@pytest.mark.parametrize("at", [0.0, 0.9, RIM])
+@pytest.mark.parametrize("c, scale", [(1.0, 1.0), (1.0, 3.4), (100.0, 0.2), (1e-4, 200.0)])
+@pytest.mark.parametrize("d", [1, 2, 4])
+def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
+    """Their distances from the mean, by the ways there, even where points have no coordinates."""
+    rows, root = 4000, math.sqrt(c)
+    mean = np.tile(np.eye(1, d, dtype="float32") * at / root, (rows, 1))
+    scales = scales_of(family, mean, scale)
+    reach = 9 * scale + (d - 1) * root * scale**2 + math.sqrt(d) * scale
+    grid = np.linspace(1e-6, reach, 20_001)
+    # log(sinh(a)), where sinh overflows.
+    log_volume = (d - 1) * (root * grid + np.log(-np.expm1(-2 * root * grid)) - math.log(2 * root))
+    logs = (d - 1) * np.log(grid) if family is WrappedNormal else log_volume
+    density = np.exp(logs - 0.5 * (grid / scale) ** 2 - np.max(logs - 0.5 * (grid / scale) ** 2))
+    cumulative = integrate.cumulative_trapezoid(density, grid, initial=0)
+    cumulative /= cumulative[-1]
+
+    def draws(mean, scales):
+        q = family(mean, scales, c)
+        way, log_density = q._draw(1)
+        there, again = q.sample_ways(1)
+        return there, log_density, again, ops.norm(way, axis=-1), q.log_prob_of_ways(way)
+
+    there, log_density, again, radius, exact = compute(draws, mean, scales)
+    assert stats.kstest(radius, lambda r: np.interp(r, grid, cumulative)).pvalue > 1e-3
+    np.testing.assert_array_equal(log_density, again)
+    np.testing.assert_allclose(log_density, exact, rtol=1e-3, atol=5e-3)
+    # The density integrates to 1 over the radius.
+    inside = np.interp(radius, grid, density / np.trapezoid(density, grid))
+    area = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
+    volume = np.interp(radius, grid, log_volume) + area
+    thick = inside > 1e-6
+    np.testing.assert_allclose(
+        (log_density + volume)[thick], np.log(inside[thick]), rtol=1e-3, atol=2e-2
+    )
+    # Distances from the origin are at most and at least what the triangle allows.
+    to_mean = 2 * math.atanh(at) / root
+    length = np.linalg.norm(there, axis=1)
+    slack = 0.02 / root + 1e-5 * (radius + to_mean)
+    assert (length <= radius + to_mean + slack).all()
+    assert (length >= np.abs(radius - to_mean) - slack).all()
+
+
+@families
+def test_points_beyond_the_rim_have_densities(family):
+    for c, at in ((1.0, RIM), (100.0, RIM), (1.0, 0.0)):
+        mean = np.tile(np.eye(1, 2, dtype="float32") * at / math.sqrt(c), (500, 1))
+        scales = scales_of(family, mean, 3.0 / math.sqrt(c))
+
+        def density(mean, scales, c=c):
+            q = family(mean, scales, c)
+            return q.log_prob(q.sample(0)), q.sample_with_log_prob(0)[1]
+
+        assert all(np.isfinite(value).all() for value in compute(density, mean, scales))
+
+
 @families
 def test_a_value_that_would_broadcast_is_refused(family):
     with pytest.raises(ValueError, match="x has shape"):
@@ -440,6 +533,20 @@ def test_blank_pictures_and_a_large_rate_give_numbers():
     blank = np.zeros((4, 6), "float32")
     assert np.all(np.isfinite(model.log_likelihood(blank, num_samples=16, seed=0)))
     assert np.all(np.isfinite(model.sample(4, seed=0)))
+
+
+def test_data_is_decoded_from_where_draws_lie():
+    """With a wide prior a third of them have no point of the ball."""
+    model = poincare(prior_scale=8.0)
+    model.build((None, 6))
+    way = numpy(model.draws(500, model.draw_seed(3)))
+    far = np.linalg.norm(way, axis=1) > hyperbolic.MAX_RADIUS
+    assert 0.1 < far.mean() < 0.6
+    found = model.sample(500, seed=3)
+    np.testing.assert_allclose(found, numpy(ops.sigmoid(model.decoder(way))), atol=1e-5)
+    near = model.decode(numpy(model.sample_codes(500, model.draw_seed(3))))
+    np.testing.assert_allclose(found[~far], near[~far], atol=1e-2)
+    assert np.abs(found[far] - near[far]).max() > 1e-2
 
 
 def test_any_code_is_decoded():

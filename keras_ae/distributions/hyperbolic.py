@@ -5,7 +5,8 @@ al., Hyperbolic neural networks, section 2 (arXiv:1805.09112); c = 0 is flat spa
 them tend, with a metric of 4 times the usual one: the distance is twice the usual one.
 
 Float32 cannot tell points near the rim apart. All maps keep to `MAX_RADIUS` / sqrt(c) around the
-origin, in the ball's own distance.
+origin, in the ball's own distance. Ways, tangent vectors at the origin whose norm is the distance
+to go, have no such rim: distributions draw them as well as points.
 """
 
 import dataclasses
@@ -146,6 +147,49 @@ def _way(x, y, c):
     return distance(x, y, c) / _norm(w) * w
 
 
+def _way_there(x, v, c):
+    """The way from the origin to where v, whose norm is the distance to go, leads from x.
+
+    Nothing overflows and no rim cuts it off: exact wherever the point would have no coordinates.
+    """
+    root = math.sqrt(c)
+    to_x = distance(ops.zeros_like(x), x, c)
+    length = _norm(v)
+    u, e = x / _norm(x), v / length
+    # In the hyperboloid's coordinates, of which the way's length is the inverse hyperbolic sine,
+    # divided by exp(root * (to_x + length)) / 4: y = along * u + aside * e.
+    fallen_x, fallen = _fall(2.0 * to_x, root), _fall(2.0 * length, root)
+    shrunk, half = ops.exp(-root * to_x), _fall(to_x, root)
+    cosine = ops.sum(u * e, axis=-1, keepdims=True)
+    aside = 2.0 * shrunk * fallen
+    along = (2.0 - root * fallen) * fallen_x + root**2 * fallen * ops.square(half) * cosine
+    # Back towards the origin the two nearly cancel: their difference and the sum of u and e keep
+    # the digits.
+    both = u + e
+    excess = 0.5 * ops.sum(ops.square(both), axis=-1, keepdims=True)
+    further = to_x - length
+    rest = ops.exp(-2.0 * root * ops.minimum(to_x, length)) * _fall(2.0 * ops.abs(further), root)
+    over = 2.0 * ops.sign(further) * rest + root**2 * fallen * ops.square(half) * excess
+    y = ops.where(cosine < -0.5, over * u + aside * both, along * u + aside * e)
+    size = _norm(y)
+    log_scale = root * (to_x + length) - math.log(4.0)
+    scale = ops.exp(ops.minimum(log_scale, 80.0))
+    near = root * size * scale < 1e3
+    if not c:
+        return scale * y
+    sine = ops.where(near, root * size * scale, 1.0)
+    arc = ops.log1p(sine + ops.square(sine) / (1.0 + ops.sqrt(1.0 + ops.square(sine))))
+    stretch = scale * ops.where(sine > 1e-12, arc / ops.maximum(sine, 1e-12), 1.0)
+    far = ops.where(near, 1.0, root * size)
+    return ops.where(near, stretch, (math.log(2.0) + ops.log(far) + log_scale) / far) * y
+
+
+def _fall(t, root):
+    """(1 - exp(-root * t)) / root, which is t for a root of 0."""
+    x = ops.maximum(root * t, 1e-12)
+    return t * (-ops.expm1(-x) / x)
+
+
 def exponential_map(x, v, curvature):
     """The point at the end of the shortest way that leaves x with velocity v.
 
@@ -261,6 +305,49 @@ class _OnTheBall(Distribution):
         """
         return self.sample_with_log_prob(seed)[0]
 
+    def sample_with_log_prob(self, seed):
+        """Draws, and their log-densities, exact however small the scale.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors: the draws, (batch, d), and their log-densities, (batch,). A draw
+            beyond `MAX_RADIUS` / sqrt(c) is given as the nearest point within, with its own
+            density; `sample_ways` tells all of them apart.
+        """
+        way, log_density = self._draw(seed)
+        return _step(self.mean, way, self.curvature), log_density
+
+    def sample_ways(self, seed):
+        """Draws as tangent vectors at the origin, whose norm is the distance from it.
+
+        Beyond `MAX_RADIUS` / sqrt(c) a point has no float32 coordinates, and a way still has.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors: the ways, (batch, d), and the log-densities of the draws, (batch,).
+        """
+        way, log_density = self._draw(seed)
+        return _way_there(self.mean, way, self.curvature), log_density
+
+    def log_prob_of_ways(self, way):
+        """`log_prob` where a way from the mean leads.
+
+        Args:
+            way: Tensor of the mean's shape: tangent vectors at the mean, whose norm is the
+                distance from it.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+
+        Raises:
+            ValueError: way's shape is not the mean's, the batch axis aside.
+        """
+        return self._log_prob(self._event(way, self.mean))
+
     def log_prob(self, x):
         """Log-density, in nats, with respect to the ball's own volume.
 
@@ -275,7 +362,7 @@ class _OnTheBall(Distribution):
         Raises:
             ValueError: x's shape is not the mean's, the batch axis aside.
         """
-        return self._log_prob(self._event(x, self.mean))
+        return self._log_prob(_way(self.mean, self._event(x, self.mean), self.curvature))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -298,21 +385,12 @@ class WrappedNormal(_OnTheBall):
         True
     """
 
-    def sample_with_log_prob(self, seed):
-        """Draws, and their log-densities, exact however small the scale.
-
-        Args:
-            seed: Integer or `keras.random.SeedGenerator`.
-
-        Returns:
-            Float32 tensors: the draws, (batch, d), and their log-densities, (batch,).
-        """
+    def _draw(self, seed):
         noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
         way = self.scale * noise
-        return _step(self.mean, way, self.curvature), self._density(way, noise)
+        return way, self._density(way, noise)
 
-    def _log_prob(self, x):
-        way = _way(self.mean, x, self.curvature)
+    def _log_prob(self, way):
         return self._density(way, way / self.scale)
 
     def _density(self, way, standardised):
@@ -338,7 +416,7 @@ class RiemannianNormal(_OnTheBall):
         curvature: Float of at least 0, the c of a curvature of -c. Defaults to 1.
 
     Typical draws lie at the distance (d - 1) sqrt(c) scale^2 where that is large, which should
-    stay below `MAX_RADIUS` / sqrt(c).
+    stay below `MAX_RADIUS` / sqrt(c) if they are to have coordinates: see `sample_ways`.
 
     Example:
         >>> import numpy as np
@@ -348,15 +426,7 @@ class RiemannianNormal(_OnTheBall):
         True
     """
 
-    def sample_with_log_prob(self, seed):
-        """Draws, and their log-densities, exact however small the scale.
-
-        Args:
-            seed: Integer or `keras.random.SeedGenerator`.
-
-        Returns:
-            Float32 tensors: the draws, (batch, d), and their log-densities, (batch,).
-        """
+    def _draw(self, seed):
         d = self.mean.shape[-1]
         # One call: an integer for a seed gives every call the same numbers.
         shape = (ops.shape(self.mean)[0], 3 * PROPOSALS + d)
@@ -366,11 +436,10 @@ class RiemannianNormal(_OnTheBall):
         slope = ops.stop_gradient(self._radius_slope(ratio))
         radius = ratio * scale + slope * (self.scale - scale)
         around = noise[:, -d:] / _norm(noise[:, -d:])
-        z = _step(self.mean, radius * around, self.curvature)
-        return z, self._density(radius / self.scale)
+        return radius * around, self._density(radius / self.scale)
 
-    def _log_prob(self, x):
-        return self._density(distance(self.mean, x, self.curvature) / self.scale)
+    def _log_prob(self, way):
+        return self._density(_norm(way) / self.scale)
 
     def _density(self, ratio):
         log_normaliser, _ = self._radial_integral()

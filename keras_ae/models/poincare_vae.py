@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_ae import arguments
+from keras_ae.calls import batched
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
 from keras_ae.models.vae import VAE
 
@@ -15,6 +16,8 @@ class PoincareVAE(VAE):
     The encoder's mean is mapped to the ball at the origin, and a code back before the decoder,
     where the paper may also have a gyroplane layer. `kl_loss` is the divergence from the prior,
     estimated by the step's draw. Without curvature this is a `keras_ae.VAE` with halved codes.
+    A draw so far out that float32 has no coordinates for it is still decoded where it lies, and
+    weighed by its own density: the model computes with tangent vectors at the origin.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
@@ -63,6 +66,14 @@ class PoincareVAE(VAE):
     def code_width(self):
         return self.latent_dim + (self.latent_dim if self.family == "wrapped" else 1)
 
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        # The posterior begins about as wide as the prior: importance weights of a narrower one
+        # would have no finite variance.
+        bias = self.features_to_code.layers[-1].bias
+        start = ops.arange(self.code_width()) >= self.latent_dim
+        bias.assign(ops.where(start, 2.0 * math.log(self.prior_scale), 0.0))
+
     def posterior(self, x, training=False):
         """q(z | x): a `WrappedNormal` or `RiemannianNormal` of `keras_ae.distributions`.
 
@@ -98,11 +109,37 @@ class PoincareVAE(VAE):
             training: Whether layers such as dropout are active. Defaults to False.
         """
         z = hyperbolic.project(z, self.curvature)
-        flat = 2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature)
-        return super().conditional(flat, training)
+        return self._at_end(2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature), training)
+
+    # Within the model a code is the way to it from the origin, for not every draw is a point that
+    # float32 can hold.
+
+    def _at_end(self, way, training=False):
+        return super().conditional(way, training)
+
+    def _divergence(self, way, log_posterior):
+        return log_posterior - self.prior(way).log_prob_of_ways(way)
 
     def sample_codes(self, num_samples, seed):
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
 
+    def draws(self, num_samples, seed):
+        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]
+
+    @batched("code")
+    def decode_draws(self, way):
+        return self._at_end(way).mean
+
     def loss_terms(self, x, y, training):
-        return self.estimated_terms(y, self.posterior(x, training), training)
+        way, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
+        divergence = self._divergence(way, log_posterior)
+        return self.terms_of(self._at_end(way, training).log_prob(y), divergence[:, None])
+
+    def importance_terms(self, q, y, num_samples, seed, training=False):
+        way, log_posterior = q.repeat(num_samples).sample_ways(seed)
+        targets = ops.repeat(y, num_samples, axis=0)
+        terms = (
+            self._at_end(way, training).log_prob(targets),
+            self._divergence(way, log_posterior),
+        )
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
