@@ -20,6 +20,10 @@ class HamiltonianVAE(VAE):
     what remains of it beside log p(x | zK): the divergence of z0 in closed form, and what the path
     adds estimated by the step's draw. `encode` gives the mean of q(z0 | x), before the path.
 
+    A step whose error in energy exceeds 10 nats, because it is too long for the density that it
+    meets, is not taken, and the momentum turns around: that preserves volume as well, so that the
+    bound holds and stays finite whatever the steps' sizes.
+
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         num_steps: Leapfrog steps K, an integer of at least 0. Defaults to 3.
@@ -76,16 +80,17 @@ class HamiltonianVAE(VAE):
         def log_joint(z):
             return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
 
-        def slope(z):
-            return self.gradient(log_joint, z)
+        def density(z):
+            values, pull = self.pullback(log_joint, z)
+            return values, pull(ops.ones_like(values))
 
         if not self.num_steps:
             return z, momentum
         metric, roots = metric or self.metric(training), self.temperatures()
         step = self.max_step_size * ops.sigmoid(self.step_logits)
-        here = metric.surroundings(z, slope)
+        here = metric.surroundings(z, density)
         for k in range(self.num_steps):
-            z, momentum, here = metric.leapfrog(z, momentum, here, slope, step)
+            z, momentum, here = metric.leapfrog(z, momentum, here, density, step)
             momentum = momentum * roots[k] / roots[k + 1]
         return z, momentum
 

@@ -15,9 +15,16 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
     The inverse metric at z, eq. 7, is the sum of L_i L_i' exp(-|z - c_i|^2 / T^2) over the most
     recent training examples, with c_i their codes and L_i lower triangular from a layer on the
     encoder's features, plus a multiple of the identity. Momenta are drawn with the metric for
-    their covariance, and moved by the generalised leapfrog, eq. 5. `sample` walks on the manifold:
-    Hamiltonian Monte Carlo on the density that is proportional to the root of the inverse metric's
-    determinant, section 4, from the codes of those examples.
+    their covariance, and moved by the generalised leapfrog, eq. 5. Its implicit equations are
+    iterated until they hold; where they do not within 30 turns, or where the way back does not
+    lead to the start, the step is not taken: see `keras_ae.HamiltonianVAE`. Steps that are too
+    long for the metric therefore move little, and `max_step_size` keeps them short, as in the
+    paper.
+
+    `sample` walks on the manifold: Hamiltonian Monte Carlo on the density that is proportional to
+    the root of the inverse metric's determinant, section 4, from the codes of those examples.
+    That density is the paper's only on a compact set, for its integral over all codes is infinite:
+    here on the codes within three temperatures of an example's, where walks stay.
 
     Args:
         latent_dim: Dimensions of the code; the steps' time grows with its square. Defaults to 16.
