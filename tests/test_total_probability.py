@@ -1,0 +1,163 @@
+"""A law for every variational model: the probabilities of all data sum to 1.
+
+The mean importance weight is an estimate of p(x) without bias. Summed over all patterns of a few
+bits, or integrated over data of one dimension, it is 1 within its standard error, which the weights
+themselves tell. A density that is not that of what is drawn, or a map that does not preserve the
+volume it claims to, breaks it.
+"""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+from keras_ae import backend
+from keras_ae.seeds import RunSeed
+
+PATTERNS = np.array(list(itertools.product([0, 1], repeat=6)), "float32")
+DRAWS, PARTS = 2000, 4
+
+
+def weights(model, x):
+    """Importance weights of every row of x: shape (rows, DRAWS)."""
+
+    def logarithms(x, pair):
+        q = model.posterior(x)
+        parts = model.importance_terms(q, x, DRAWS // PARTS, RunSeed(pair))
+        return parts[0] - parts[1]
+
+    seeds = [np.array([7919 * part, 0]).astype(backend.SEED_DTYPE) for part in range(PARTS)]
+    found = [zoo.compute(logarithms, x, seed) for seed in seeds]
+    return np.exp(np.concatenate(found, axis=1).astype("float64"))
+
+
+def assert_one(totals):
+    """One, within four standard errors; and these are small, or the test could not fail."""
+    error = totals.std() / np.sqrt(len(totals))
+    assert error < 0.1
+    assert totals.mean() == pytest.approx(1.0, abs=4 * error + 2e-3)
+
+
+def overlap(model):
+    """Let the posteriors begin near the prior: the weights of others have no variance."""
+    shrunk = [*model.encoder.trainable_variables]
+    if isinstance(model, keras_ae.TopDownVAE):
+        shrunk += [block.statistics.kernel for block in model.blocks]
+    for variable in shrunk:
+        variable.assign(0.1 * variable.numpy())
+    head = model.features_to_code.layers[-1]
+    if isinstance(model, keras_ae.HypersphericalVAE):  # Its least concentration is 1.
+        head.bias.assign(np.append(np.zeros(model.latent_dim), -5.0))
+    if isinstance(model, keras_ae.LadderVAE):  # Below the top what the data says is weak.
+        for layer in (head, *model.upper_statistics)[:-1]:
+            size = layer.bias.shape[0] // 2
+            layer.bias.assign(np.repeat([0.0, 4.0], size))
+
+
+def made(name, latent_dim=2, **given):
+    model = getattr(keras_ae, name)(latent_dim, **zoo.settings(name, **given))
+    model.compile(keras.optimizers.Adam(0.1), **zoo.OP_BY_OP)
+    model.build((None, 6))
+    overlap(model)
+    if name == "RiemannianHamiltonianVAE":
+        model.anchors.assign(zoo.data(model.num_anchors, seed=3))
+    return model
+
+
+@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+def test_all_patterns_together(name):
+    model = made(name)
+    assert_one(weights(model, PATTERNS).sum(axis=0))
+    for variable in model.decoder.trainable_variables:
+        variable.assign(10.0 * variable.numpy())
+    assert_one(weights(model, PATTERNS).sum(axis=0))
+
+
+# Whose divergence has another weight, or whose posteriors a weight does not keep wide.
+LEAPS = {
+    "BetaVAE": {"beta": 20.0},
+    "BetaTCVAE": {"beta": 20.0},
+    "AnnealedVAE": {"gamma": 20.0},
+    "InfoVAE": {},
+    "LadderVAE": {"kl_weight": 5.0},
+}
+
+
+@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+def test_all_patterns_together_after_leaps(name):
+    """A rate that is too high. The weight of the divergence keeps the posteriors wide."""
+    model = made(name, **LEAPS.get(name, {"kl_weight": 20.0}))
+    model.fit(zoo.data(), epochs=12, batch_size=16, verbose=0)
+    assert_one(weights(model, PATTERNS).sum(axis=0))
+
+
+def ball(latent_dim, **given):
+    return "PoincareVAE", {"latent_dim": latent_dim, **given}
+
+
+def manifold(**given):
+    return "RiemannianHamiltonianVAE", given
+
+
+EXTREMES = [
+    ("VAE", {"latent_dim": 1}),
+    ("VAE", {"latent_dim": 32}),
+    ("VampVAE", {"num_components": 1}),
+    ("VampVAE", {"num_components": 50}),
+    ("LadderVAE", {"upper_dims": ()}),
+    ("LadderVAE", {"latent_dim": 32, "upper_dims": (1, 1, 8)}),
+    ("TopDownVAE", {"latent_dim": 32, "num_blocks": 8, "layer_weights": None}),
+    ("TopDownVAE", {"num_blocks": 1, "layer_weights": None}),
+    ("HypersphericalVAE", {"latent_dim": 32}),
+    ("IWAE", {"latent_dim": 32}),
+    ball(1, prior_scale=12.0),
+    ball(1, prior_scale=12e4, curvature=1e-8),
+    ball(2, prior_scale=4.0),
+    ball(2, prior_scale=8.6),
+    ball(2, prior_scale=0.86, curvature=100.0),
+    ball(2, prior_scale=50.0, curvature=0.0),
+    ball(2, prior_scale=0.1),
+    ball(32, prior_scale=2.1),
+    ball(32),
+    ball(1, prior_scale=3.4, posterior="riemannian"),
+    ball(2, prior_scale=2.4, posterior="riemannian"),
+    ball(2, prior_scale=0.24, curvature=100.0, posterior="riemannian"),
+    ball(32, prior_scale=0.6, posterior="riemannian"),
+    ("HamiltonianVAE", {"num_steps": 0}),
+    ("HamiltonianVAE", {"num_steps": 20, "step_size": 0.49}),
+    ("HamiltonianVAE", {"num_steps": 3, "step_size": 1.9, "max_step_size": 2.0}),
+    ("HamiltonianVAE", {"num_steps": 3, "step_size": 900.0, "max_step_size": 1e3}),
+    ("HamiltonianVAE", {"num_steps": 5, "tempering": 0.3}),
+    ("HamiltonianVAE", {"latent_dim": 32, "num_steps": 2}),
+    manifold(num_steps=0),
+    manifold(num_steps=4),
+    manifold(num_steps=2, step_size=0.49, temperature=0.5),
+    manifold(num_steps=2, step_size=90.0, max_step_size=100.0),
+    manifold(num_steps=2, temperature=0.1, step_size=0.2),
+    manifold(num_steps=2, temperature=20.0, step_size=0.2),
+    manifold(num_steps=2, regularisation=1e-4, step_size=0.2),
+    manifold(num_steps=2, regularisation=10.0, step_size=0.2),
+    manifold(num_steps=2, num_anchors=1, step_size=0.2),
+]
+
+
+@pytest.mark.parametrize(("kind", "given"), EXTREMES, ids=str)
+def test_all_patterns_together_at_extreme_arguments(kind, given):
+    model = made(kind, **given)
+    assert_one(weights(model, PATTERNS).sum(axis=0))
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "continuous_bernoulli"])
+@pytest.mark.parametrize("name", ["VAE", "PoincareVAE", "RiemannianHamiltonianVAE"])
+def test_all_numbers_together(name, likelihood):
+    model = zoo.eager(name, likelihood=likelihood)
+    model.build((None, 1))
+    overlap(model)
+    low, high = (0.0, 1.0) if likelihood == "continuous_bernoulli" else (-20.0, 20.0)
+    x = np.linspace(low, high, 101, dtype="float32")[:, None]
+    width = np.full(len(x), (high - low) / 100)
+    width[[0, -1]] *= 0.5
+    assert_one(width @ weights(model, x))
