@@ -4,13 +4,19 @@ Pure functions of codes and of the map's parameters, one set of parameters for e
 with weights of its own is a layer: `keras_ae.layers.InverseAutoregressiveFlow`.
 """
 
+import math
+
 from keras import ops
 
 _TINY = 1e-6
+_SHORT = 0.05  # The length of w at which the changes of a planar flow take turns.
 
 
 def planar(z, direction, normal, bias):
     """f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
+
+    The change is the paper's where the length of w is above 0.1. It grows without bound as w
+    vanishes; below, one takes over that vanishes with w, where nothing need be changed.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 10 to 12 and
     appendix A.1, arXiv:1505.05770.
@@ -33,13 +39,17 @@ def planar(z, direction, normal, bias):
     """
     z, direction, normal, bias = _float32(z, direction, normal, bias)
     product = ops.sum(normal * direction, axis=-1, keepdims=True)
-    wanted = ops.softplus(product) - 1.0  # Of at least -1, for which the map is monotone.
+    # w.u as it is to be, plus 1: positive, for which the map is monotone.
+    of_paper = ops.softplus(product)
+    of_small = ops.where(product > 0.0, product + 1.0, ops.exp(ops.minimum(product, 0.0)))
     squared_length = ops.sum(ops.square(normal), axis=-1, keepdims=True)
-    direction = direction + (wanted - product) * normal / (squared_length + _TINY)
+    ratio = ops.power(ops.minimum(squared_length / _SHORT**2, 1e8), 4)
+    share = ratio / (1.0 + ratio)
+    change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
+    direction = direction + change * normal / (squared_length + 1e-30)
     bent = ops.tanh(ops.sum(normal * z, axis=-1, keepdims=True) + bias)  # (batch, 1)
-    product = ops.sum(normal * direction, axis=-1)
-    slope = 1.0 - ops.square(bent[:, 0])
-    return z + direction * bent, ops.log(_positive(1.0 + slope * product))
+    wanted = share * of_paper + (1.0 - share) * of_small
+    return z + direction * bent, _log_bent(bent, wanted)[:, 0]
 
 
 def radial(z, centre, width, strength):
@@ -69,12 +79,16 @@ def radial(z, centre, width, strength):
     beta = ops.softplus(strength) - alpha
     difference = z - centre
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1, keepdims=True) + _TINY**2)
-    factor = beta / (alpha + distance)  # (batch, 1)
-    slope = factor - beta * distance / ops.square(alpha + distance)
+    moved = z + beta / (alpha + distance) * difference
+    # Both kinds of eigenvalues as quotients of sums of positive numbers. The first belongs to the
+    # directions across z - c.
+    sum_of_both = ops.softplus(strength)  # alpha + beta
+    rest = _TINY**2 / distance
+    across = sum_of_both + distance
+    along = ops.square(distance) + alpha * (2.0 * distance - rest) + sum_of_both * (alpha + rest)
     dimensions = z.shape[-1]
-    log_determinant = (dimensions - 1) * ops.log(_positive(1.0 + factor))
-    log_determinant = log_determinant + ops.log(_positive(1.0 + slope))
-    return z + factor * difference, log_determinant[:, 0]
+    log_determinant = (dimensions - 1) * ops.log(across) + ops.log(along)
+    return moved, (log_determinant - (dimensions + 1) * ops.log(alpha + distance))[:, 0]
 
 
 def sylvester(z, reflections, upper, lower, bias):
@@ -106,10 +120,11 @@ def sylvester(z, reflections, upper, lower, bias):
     outer, inner = _triangular(upper), _triangular(lower)
     turned = _reflect(z, reflections, reverse=True)
     bent = ops.tanh(_times(inner, turned) + bias)
-    slope = 1.0 - ops.square(bent)
-    diagonals = ops.diagonal(outer, axis1=1, axis2=2) * ops.diagonal(inner, axis1=1, axis2=2)
+    # 1 + tanh(a) tanh(b) = cosh(a + b) / (cosh(a) cosh(b)), which never falls to zero.
+    a, b = (ops.diagonal(matrices, axis1=1, axis2=2) for matrices in (upper, lower))
+    wanted = ops.exp(_log_cosh(a + b) - _log_cosh(a) - _log_cosh(b))
     moved = z + _reflect(_times(outer, bent), reflections)
-    return moved, ops.sum(ops.log(_positive(1.0 + slope * diagonals)), axis=-1)
+    return moved, ops.sum(_log_bent(bent, wanted), axis=-1)
 
 
 def _float32(*values):
@@ -130,13 +145,29 @@ def _times(matrices, vectors):
 def _reflect(z, reflections, reverse=False):
     """Q z, or its inverse Q'z: the same reflections in the other order."""
     count = reflections.shape[1]
+    units = _unit(reflections)
     for index in range(count) if reverse else reversed(range(count)):
-        normal = reflections[:, index]
-        length = ops.sum(ops.square(normal), axis=-1, keepdims=True) + _TINY
-        z = z - 2.0 * normal * ops.sum(normal * z, axis=-1, keepdims=True) / length
+        unit = units[:, index]
+        z = z - 2.0 * unit * ops.sum(unit * z, axis=-1, keepdims=True)
     return z
 
 
-def _positive(values):
-    # Not below zero but for rounding, and then the logarithm must stay a number.
-    return ops.maximum(values, 1e-7)
+def _unit(vectors):
+    """Vectors of length 1, or 0 where none can be told from 0: a reflection that moves nothing."""
+    largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=-1, keepdims=True))
+    told = largest > 1e-30
+    # The squares of small numbers would be 0. What all are divided by changes no direction.
+    scaled = ops.where(told, vectors / ops.where(told, largest, 1.0), 0.0)
+    squares = ops.sum(ops.square(scaled), axis=-1, keepdims=True)
+    return scaled * ops.rsqrt(ops.where(told, squares, 1.0))
+
+
+def _log_bent(bent, wanted):
+    """log(1 + (1 - t^2) p) of t, a tanh, and of p + 1 > 0, which a sum with p would round to 0."""
+    square = ops.square(bent)
+    return ops.log(ops.maximum(square + (1.0 - square) * wanted, 1e-37))
+
+
+def _log_cosh(x):
+    x = ops.abs(x)
+    return x + ops.log1p(ops.exp(-2.0 * x)) - math.log(2.0)

@@ -192,3 +192,109 @@ def test_the_divergence_is_estimated_with_little_variance():
     found = numpy(q.sample_with_kl(seed=2)[1])
     assert abs(found.mean() - plain.mean()) < 4 * np.hypot(found.std(), plain.std()) / rows**0.5
     assert found.std() < 0.7 * plain.std()
+
+
+# ------------------------------------------------------------------ extreme parameters
+
+# Name of the flow, and the scale of each of its parameters.
+EXTREMES = [
+    *(("planar", (1.0, w, 1.0)) for w in (0.0, 1e-30, 1e-19, 1e-10, 1e-3, 0.03, 0.06, 0.2, 30.0)),
+    *(("planar", (u, 1e-2, 1.0)) for u in (1e3, 1e6)),
+    *(("radial", (1.0, width, 1.0)) for width in (-100.0, -30.0, 30.0)),
+    *(("radial", (1.0, 1.0, strength)) for strength in (-100.0, -30.0, 30.0)),
+    *(("sylvester", (q, 1.0, 1.0, 1.0)) for q in (0.0, 1e-38, 1e-20, 1e-10, 1e-4, 1e-2, 1e18)),
+]
+
+
+def extreme(name, scales):
+    """Its parameters; of a radial flow the widths and strengths are the scales themselves."""
+    found = [
+        draw(seed, *shape, scale=scale)
+        for seed, (shape, scale) in enumerate(zip(PARAMETERS[name], scales, strict=True), 1)
+    ]
+    if name == "radial":
+        found[1:] = [ops.zeros_like(p) + s for p, s in zip(found[1:], scales[1:], strict=True)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "scales"), EXTREMES, ids=str)
+def test_extreme_flows_have_their_determinant_and_gradients(name, scales):
+    parameters, z = extreme(name, scales), draw(0, SIZE)
+
+    def flow(z):
+        return getattr(flows, name)(z, *parameters)
+
+    jacobians, moved, found = zoo.compute(lambda z: (jacobians_of(flow, z), *flow(z)), z)
+    sign, expected = np.linalg.slogdet(jacobians.astype("float64"))
+    # What float32 leaves of a Jacobian that is nearly singular, or has entries in the thousands.
+    told = (np.abs(expected) < 8) & (np.abs(jacobians).max(axis=(1, 2)) < 100)
+    np.testing.assert_allclose(found[told], expected[told], atol=1e-3)
+    assert np.all(sign[told] == 1) and np.all(np.isfinite(found)) and np.all(np.isfinite(moved))
+    for place in range(len(parameters) + 1):
+        given = [z, *parameters]
+
+        def total(value, place=place, given=given):
+            moved, determinant = getattr(flows, name)(*given[:place], value, *given[place + 1 :])
+            return ops.sum(moved) + ops.sum(determinant)
+
+        assert np.all(np.isfinite(zoo.gradient(total, numpy(given[place])))), place
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-20, 1e-8, 1e-4, 1e-2, 0.05])
+def test_a_short_normal_moves_codes_no_farther_than_its_direction(length):
+    z, direction = draw(0, SIZE), draw(1, SIZE)
+    moved, _ = flows.planar(z, direction, draw(2, SIZE, scale=length), draw(3, 1))
+    distance = np.linalg.norm(numpy(moved) - numpy(z), axis=1)
+    assert np.all(distance < np.linalg.norm(numpy(direction), axis=1) + 6)
+
+
+@pytest.mark.parametrize("scale", [5.0, 30.0])
+def test_steep_sylvester_flows_by_numpy(scale):
+    """In float64, for float32 does not tell such Jacobians from singular ones."""
+    z, reflections, bias = draw(0, SIZE), draw(1, 2, SIZE), draw(4, SIZE)
+    upper, lower = draw(2, SIZE, SIZE, scale=scale), draw(3, SIZE, SIZE, scale=scale)
+    found = numpy(flows.sylvester(z, reflections, upper, lower, bias)[1])
+    arrays = (numpy(v).astype("float64") for v in (z, reflections, upper, lower, bias))
+    for row, (point, normals, r, s, b) in enumerate(zip(*arrays, strict=True)):
+        q = np.eye(SIZE)
+        for normal in normals:
+            q = q @ (np.eye(SIZE) - 2 * np.outer(normal, normal) / (normal @ normal))
+        r, s = (np.triu(m, 1) + np.diag(np.tanh(np.diag(m))) for m in (r, s))
+        slope = np.cosh(np.clip(s @ q.T @ point + b, -300, 300)) ** -2.0
+        _, expected = np.linalg.slogdet(np.eye(SIZE) + q @ r @ np.diag(slope) @ s @ q.T)
+        assert found[row] == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("size", "units"), [(1, 1), (2, 1), (7, 1), (7, 3), (7, 6), (7, 20)])
+def test_every_dimension_depends_on_all_before_it(size, units, reverse):
+    flow = InverseAutoregressiveFlow(units, reverse=reverse)
+    z, context = draw(0, size), draw(9, 2)
+    flow(z, context)
+    for seed, weight in enumerate(flow.trainable_variables):
+        weight.assign(weight + 0.5 * np.random.default_rng(seed).normal(size=weight.shape))
+
+    def found_by_rows(z):
+        moved, pull = backend.pullback(lambda z: flow(z, context)[0], z)
+        eye = ops.eye(size, dtype="float32")
+        return ops.stack([pull(ops.ones_like(moved) * eye[i]) for i in range(size)], axis=1)
+
+    jacobians, (moved, found) = zoo.compute(lambda z: (found_by_rows(z), flow(z, context)), z)
+    _, expected = np.linalg.slogdet(jacobians.astype("float64"))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    before = np.tril(np.ones((size, size)), -1) > 0
+    before = before.T if reverse else before
+    depends = np.abs(jacobians).max(axis=0) > 0
+    np.testing.assert_array_equal(depends, before | np.eye(size, dtype=bool))
+    np.testing.assert_allclose(numpy(flow.inverse(moved, context)), numpy(z), atol=1e-2)
+
+
+def test_a_flow_of_few_units_from_an_old_file_computes_as_before(tmp_path):
+    """Which has no direct connections: they are 0 then."""
+    flow = InverseAutoregressiveFlow(2)
+    flow(draw(0, 5))
+    store = {str(i): numpy(v) for i, v in enumerate(flow.weights[:-1])}
+    flow.load_own_variables(store)
+    assert not np.any(numpy(flow.direct))
+    assert np.any(numpy(flow.last))

@@ -16,7 +16,8 @@ class InverseAutoregressiveFlow(keras.layers.Layer):
     and 14, arXiv:1606.04934.
 
     Args:
-        units: Hidden units, a positive integer. Defaults to 128.
+        units: Hidden units, a positive integer. Where they are fewer than the dimensions, a masked
+            layer from z itself makes up for what they leave out. Defaults to 128.
         reverse: Whether the dimensions follow each other from the last to the first. Defaults to
             False.
         **kwargs: `name` and `dtype`. The flow computes in float32.
@@ -53,7 +54,19 @@ class InverseAutoregressiveFlow(keras.layers.Layer):
         self.last_bias = self.add_weight(shape=(2 * size,), initializer="zeros", name="last_bias")
         if context_shape is not None:
             self.context = self._kernel("context", (context_shape[-1], self.units))
+        # Where the units are too few for all dimensions, each also sees those before it directly.
+        self.direct = None
+        if self.units < size:
+            self.direct_mask = np.tile(places[:, None] < places[None], (1, 2)).astype("float32")
+            self.direct = self._kernel("direct", (size, 2 * size), scale=0.1)
         self.built = True
+
+    def load_own_variables(self, store):
+        values = {key: store[key] for key in store.keys()}
+        if self.direct is not None and len(values) == len(self.weights) - 1:
+            # A file from before there were direct connections.
+            values[str(len(values))] = np.zeros(self.direct.shape)
+        super().load_own_variables(values)
 
     def _kernel(self, name, shape, scale=1.0):
         initializer = keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
@@ -64,6 +77,8 @@ class InverseAutoregressiveFlow(keras.layers.Layer):
         if context is not None:
             h = h + ops.matmul(ops.cast(context, "float32"), self.context)
         outputs = ops.matmul(ops.elu(h), self.last * self.last_mask) + self.last_bias
+        if self.direct is not None:
+            outputs = outputs + ops.matmul(z, self.direct * self.direct_mask)
         shift, logit = ops.split(outputs, 2, axis=-1)
         return shift, logit + self.GATE_BIAS
 
