@@ -94,6 +94,8 @@ class Autoencoder(Adjustable, Loops):
                 "such as {'units': (200, 200)}."
             )
         self.network_options = dict(network_options or {})
+        # What all features of a padded step equal, or None where no step is padding.
+        self.mask_value = networks.mask_value(self.encoder, self.network_options)
         if seed is not None:
             _checked_seed(seed)
         self.seed_generator = ReplicaSeedGenerator(seed, name="seed_generator")

@@ -231,6 +231,12 @@ def extent(array):
     return np.min(lows), np.max(highs)
 
 
+def without_padding(array, mask_value):
+    """The steps of sequences that are no padding, whose features do not all equal mask_value."""
+    steps = array.reshape(-1, array.shape[-1])
+    return steps[np.any(steps != np.float32(mask_value), axis=-1)]
+
+
 def check_classes(array, name, model):
     """Raise unless the last axis of targets holds probabilities of classes, or zeros alone.
 

@@ -84,6 +84,11 @@ class Loops(backend.TrainStep, keras.Model):
         """
         if self.support is None:
             return
+        if self.mask_value is not None and array.ndim > 2:
+            array = inputs.without_padding(array, self.mask_value)
+            if not array.size:
+                return
+            extent = inputs.extent(array)
         low, high = self.support
         smallest, largest = extent
         if smallest < low or largest > high:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.distributions import event_sum
+from keras_ae.distributions import event_sum, without_padding
 
 # Keras averages these over the last axis, whose entries are independent; the others read the last
 # axis as one vector, such as the classes of a one-hot code.
@@ -162,7 +162,7 @@ def _by_name(name):
     return found() if isinstance(found, type) else found
 
 
-def per_example(loss, target, output):
+def per_example(loss, target, output, mask_value=None):
     """The loss of every example: the sum over everything but the first axis.
 
     Keras averages "mean" losses over the last axis, so that a picture twice as wide would weigh
@@ -172,6 +172,8 @@ def per_example(loss, target, output):
         loss: A Keras loss, or a function of (y_true, y_pred).
         target: Tensor of shape (batch, ...).
         output: Tensor of the same shape.
+        mask_value: Number that all features of a target's padded step equal, which then has no
+            loss. Of targets of shape (batch, ..., features). Defaults to None, no padding.
 
     Returns:
         Tensor of shape (batch,), float32.
@@ -186,6 +188,10 @@ def per_example(loss, target, output):
     [3.0, 3.0]
     """
     target, output = ops.cast(target, "float32"), ops.cast(output, "float32")
+    if mask_value is not None and len(target.shape) > 2:
+        return without_padding(
+            lambda steps, output: per_example(loss, steps, output), target, output, mask_value
+        )
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
     if _is_one_of(loss, _ELEMENTWISE):
         # A last axis of one element, so that the mean over it is the element itself.

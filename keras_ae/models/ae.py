@@ -21,7 +21,10 @@ class AE(DeterministicAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the reconstruction itself: one for a cross-entropy ends in a sigmoid or softmax,
-            unless the loss is given `from_logits=True`.
+            unless the loss is given `from_logits=True`. With a `mask_value` among the options, or
+            an encoder of your own that begins with a `keras.layers.Masking`, steps of sequences
+            whose features all equal that number are padding: they change neither the code nor the
+            loss, and what is decoded at their places means nothing.
         reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
             (y_true, y_pred). A default decoder ends in the activation that it expects: a sigmoid
             for the binary cross-entropy, a softmax for the categorical one. Defaults to

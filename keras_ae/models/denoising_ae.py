@@ -1,6 +1,9 @@
 """Denoising autoencoders: Vincent et al. 2008, doi:10.1145/1390156.1390294."""
 
+from keras import ops
+
 from keras_ae import corruptions
+from keras_ae.distributions import counted
 from keras_ae.models.ae import AE
 
 
@@ -51,5 +54,12 @@ class DenoisingAE(AE):
         pass  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):
-        noisy = self.corruption(x, self.step_seed(training))
+        noisy = self.corrupted(x, training)
         return self.reconstruction_terms(y, self.code(noisy, training), training, x)
+
+    def corrupted(self, x, training):
+        """Data (batch, ...) with noise, in which padding stays padding."""
+        noisy = self.corruption(x, self.step_seed(training))
+        if self.mask_value is None or len(x.shape) < 3:
+            return noisy
+        return ops.where(counted(x, self.mask_value)[..., None], noisy, x)

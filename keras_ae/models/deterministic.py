@@ -99,7 +99,8 @@ class DeterministicAE(Autoencoder):
             training: Whether weights are being updated.
         """
         output = self.decode(z, training=training)
-        return {"reconstruction_loss": losses.per_example(self.reconstruction_loss, y, output)}
+        loss = losses.per_example(self.reconstruction_loss, y, output, self.mask_value)
+        return {"reconstruction_loss": loss}
 
     def loss_terms(self, x, y, training):
         return self.reconstruction_terms(y, self.code(x, training), training)

@@ -179,6 +179,11 @@ class DiscreteAE(DeterministicAE):
         self.refuse_unused(
             "code_length", f"the encoder's features have places, {self.places}, each with a code"
         )
+        if self.mask_value is not None:
+            raise ValueError(
+                f"{type(self).__name__}: mask_value={self.mask_value!r} marks steps as padding, "
+                "and this model has a code for every step. Leave it out, or use keras_ae.AE."
+            )
 
     def build_codes(self, features):
         """Make what turns the encoder's features into codes."""

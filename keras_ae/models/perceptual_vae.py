@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae import arguments, losses, networks
-from keras_ae.distributions import event_sum
+from keras_ae.distributions import counted, event_sum
 from keras_ae.models.vae import VAE
 
 
@@ -72,9 +72,13 @@ class PerceptualVAE(VAE):
     def perceptual_loss(self, y, reconstruction):
         """The distance of every example from its reconstruction, shape (batch,)."""
         if self.loss_by_name is not None:
-            total = losses.per_example(self.loss_by_name, y, reconstruction)
+            total = losses.per_example(self.loss_by_name, y, reconstruction, self.mask_value)
             one_number = isinstance(self.loss_by_name, losses.MSSSIM)
             return total if one_number else total / math.prod(y.shape[1:])
+        if self.mask_value is not None and len(y.shape) > 2:
+            # Padding is the same in both, so that it makes no difference.
+            given = counted(y, self.mask_value)[..., None]
+            reconstruction = ops.where(given, reconstruction, y)
         pairs = zip(self._layers_of(y), self._layers_of(reconstruction), strict=True)
         return sum(
             0.5

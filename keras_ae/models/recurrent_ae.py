@@ -1,11 +1,11 @@
 """Recurrent autoencoders: Cho et al. 2014, arXiv:1406.1078; Srivastava et al., arXiv:1502.04681."""
 
 import keras
-import numpy as np
 from keras import ops
 
-from keras_ae import arguments, inputs, networks
+from keras_ae import arguments, losses, networks
 from keras_ae.calls import batched
+from keras_ae.distributions import counted
 from keras_ae.models.ae import AE
 
 
@@ -65,7 +65,8 @@ class RecurrentAE(AE):
         super().__init__(latent_dim, **kwargs)
         self.cell = arguments.choice(self, "cell", cell, ("gru", "lstm"))
         self.reverse, self.teacher_forcing = reverse, teacher_forcing
-        self.mask_value = mask_value
+        if mask_value is not None:
+            self.mask_value = mask_value
         for name in ("encoder", "decoder"):
             kind = getattr(self, name)
             if isinstance(kind, str) and kind != "recurrent":
@@ -119,13 +120,7 @@ class RecurrentAE(AE):
         return self.steps[-1]
 
     def check_support(self, array, name, extent):
-        if self.mask_value is not None and self.support is not None:
-            steps = array.reshape(-1, _steps_of(array.shape[1:])[1])
-            array = steps[np.any(steps != np.float32(self.mask_value), axis=-1)]
-            if not array.size:
-                return
-            extent = inputs.extent(array)
-        super().check_support(array, name, extent)
+        super().check_support(array.reshape(-1, *_steps_of(array.shape[1:])), name, extent)
 
     def in_order(self, steps):
         """Steps (batch, steps, features) in the order of the decoder, or back again."""
@@ -141,27 +136,24 @@ class RecurrentAE(AE):
     def decode(self, z, training=False):
         return self.data_of(self.decoder(z, training=training))
 
-    def counted(self, steps):
-        """1 for steps (batch, steps, features) that are no padding: (batch, steps)."""
+    def known(self, steps):
+        """1 for steps (batch, steps, features) that are no padding: (batch, steps, 1)."""
         if self.mask_value is None:
-            return ops.ones_like(steps[:, :, 0])
-        return ops.cast(ops.any(ops.not_equal(steps, self.mask_value), axis=-1), "float32")
+            return ops.ones_like(steps[:, :, :1])
+        return ops.cast(counted(steps, self.mask_value)[:, :, None], "float32")
 
     def reconstruction_terms(self, y, z, training, x=None):
         steps = ops.reshape(y, (-1, *self.steps))
-        counted = self.counted(steps)
         if training:
             self.follow_codes(z, x)
         if training and self.teacher_forcing:
-            read, known = self.in_order(steps), self.in_order(counted[:, :, None])
+            read, known = self.in_order(steps), self.in_order(self.known(steps))
             output = self.data_of(self.decoder(z, read, known, training=True))
         else:
             output = self.decode(z, training=training)
         output = ops.reshape(output, (-1, *self.steps))
-        # Of padding that the loss has no value for, torch would refuse to compute it.
-        steps = ops.where(counted[:, :, None] > 0, steps, ops.stop_gradient(output))
-        losses = self.loss_of_parts(steps, output)
-        return {"reconstruction_loss": ops.sum(losses * counted, axis=-1)}
+        loss = losses.per_example(self.reconstruction_loss, steps, output, self.mask_value)
+        return {"reconstruction_loss": loss}
 
 
 def _steps_of(shape):

@@ -68,6 +68,9 @@ class UNetAE(DenoisingAE):
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())
 
+    def distance(self, y, output):
+        return losses.per_example(self.reconstruction_loss, y, output, self.mask_value)
+
     def refined(self, x, decoded, training):
         """What the U-Net makes of data (batch, ...) and of what its code was decoded to."""
         shapes = self.data_shape, self.target_shape
@@ -84,15 +87,15 @@ class UNetAE(DenoisingAE):
         return self.refined(x, self.decode(self.code(x, training), training=training), training)
 
     def loss_terms(self, x, y, training):
-        noisy = self.corruption(x, self.step_seed(training))
+        noisy = self.corrupted(x, training)
         z = self.code(noisy, training)
         if training:
             self.follow_codes(z, x)
         decoded = self.decode(z, training=training)
         refined = self.refined(noisy, decoded, training)
         return {
-            "reconstruction_loss": losses.per_example(self.reconstruction_loss, y, refined),
-            "code_loss": losses.per_example(self.reconstruction_loss, y, decoded),
+            "reconstruction_loss": self.distance(y, refined),
+            "code_loss": self.distance(y, decoded),
         }
 
 

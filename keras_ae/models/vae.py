@@ -9,7 +9,7 @@ from keras import ops
 from keras_ae import arguments, likelihoods, networks
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.calls import batched
-from keras_ae.distributions import DiagonalGaussian
+from keras_ae.distributions import DiagonalGaussian, WithoutPadding
 from keras_ae.seeds import RunSeed
 
 
@@ -22,7 +22,10 @@ class VAE(Autoencoder):
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the parameters of the likelihood: logits, without a sigmoid or softmax, for a
-            Bernoulli or categorical one, means for a Gaussian.
+            Bernoulli or categorical one, means for a Gaussian. With a `mask_value` among the
+            options, or an encoder of your own that begins with a `keras.layers.Masking`, steps of
+            sequences whose features all equal that number are padding: they change neither the
+            code nor the likelihood, and what is decoded at their places means nothing.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
             `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or an object of
             `keras_ae.likelihoods`. Defaults to "bernoulli".
@@ -146,7 +149,10 @@ class VAE(Autoencoder):
             z: Tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
         """
-        return self.likelihood.distribution(self.decoder(z, training=training))
+        parameters = self.decoder(z, training=training)
+        if self.mask_value is None or len(self.target_shape) < 2:
+            return self.likelihood.distribution(parameters)
+        return WithoutPadding(self.likelihood.distribution, parameters, self.mask_value)
 
     @batched("data")
     def encode(self, x, training=False, sample=False, seed=None):

@@ -27,7 +27,8 @@ class VAEGAN(VAE):
             its map of features: what lies behind tells real from made, and little else.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
-            scale: nothing that is minimized would train it.
+            scale: nothing that is minimized would train it. Nor is there a `mask_value`: the
+            discriminator would tell data by its padding.
 
     Example:
 
@@ -54,6 +55,15 @@ class VAEGAN(VAE):
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
         self.features_to_logit = None
+
+    def check_given(self):
+        super().check_given()
+        if self.mask_value is not None:
+            raise ValueError(
+                f"VAEGAN: mask_value={self.mask_value!r} would let the discriminator tell data "
+                "from what was made by its padding. Train on sequences of one length without it, "
+                "or use keras_ae.VAE."
+            )
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)

@@ -19,6 +19,7 @@ from keras_ae.networks.options import (
     checked_options,
     checked_size,
     checked_sizes,
+    checked_value,
 )
 from keras_ae.networks.reach import check_output as check_output
 from keras_ae.networks.reach import refuse_linear as refuse_linear
@@ -98,7 +99,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               has zeros at its end. Default 64, 4, 4.
             - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
             - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
-              equal this number. Default None: every step counts.
+              equal this number. A model of such an encoder leaves them out of its reconstruction
+              loss and likelihood, too; what it decodes at their places means nothing. Default
+              None: every step counts.
 
     Returns:
         A `keras.Model` from (batch, *shape) to (batch, features), or to the map.
@@ -348,6 +351,29 @@ def has_places(shape, kind=None):
         (True, False)
     """
     return checked_kind("networks.has_places", kind, shape) != "mlp"
+
+
+def mask_value(encoder, options):
+    """What all features of a padded time step equal, as an encoder's networks were told.
+
+    Args:
+        encoder: Keras model of the user's own, whose first layer may be a `keras.layers.Masking`;
+            or None or the name of a kind.
+        options: Dictionary of options as for `encoder`.
+
+    Returns:
+        A number, or None where every step counts.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.mask_value(None, {"mask_value": -1.0})
+        -1.0
+    """
+    if options.get("mask_value") is not None:
+        return checked_value("network_options", options["mask_value"])
+    inner = getattr(encoder, "layers", [])
+    first = next((layer for layer in inner if not isinstance(layer, layers.InputLayer)), None)
+    return first.mask_value if isinstance(first, layers.Masking) else None
 
 
 def given_or_none(model, name, network):

@@ -156,11 +156,16 @@ def _check_recurrent_options(where, options):
             f"{where}: cell={options.cell!r} is unknown{_did_you_mean(options.cell, CELLS)} "
             f"Give one of {', '.join(map(repr, CELLS))}."
         )
-    if options.mask_value is not None and not _is_number(options.mask_value):
+    checked_value(where, options.mask_value)
+
+
+def checked_value(where, mask_value):
+    if mask_value is not None and not _is_number(mask_value):
         raise ValueError(
-            f"{where}: mask_value={options.mask_value!r} must be a finite number, the value of "
+            f"{where}: mask_value={mask_value!r} must be a finite number, the value of "
             "every feature of a padded time step; None for sequences without padding."
         )
+    return mask_value
 
 
 def _named_elastic_net(regularizer):

@@ -1,0 +1,99 @@
+"""Sequences of several lengths in one array: steps that are padding have no density."""
+
+import dataclasses
+
+from keras import ops
+
+
+def counted(values, mask_value):
+    """Which steps are no padding.
+
+    Args:
+        values: Tensor of shape (..., features).
+        mask_value: Number that all features of a padded step equal.
+
+    Returns:
+        Boolean tensor of shape (...,).
+
+    Example:
+        >>> import numpy as np
+        >>> [bool(v) for v in counted(np.array([[0.0, -1.0], [-1.0, -1.0]]), -1.0)]
+        [True, False]
+    """
+    return ops.any(ops.not_equal(values, mask_value), axis=-1)
+
+
+def without_padding(function, target, other, mask_value):
+    """A function of two batches, summed over those steps of the first one that are no padding.
+
+    Args:
+        function: Takes two tensors (steps, ...) and returns a number for each step, (steps,).
+        target: Float32 tensor of shape (batch, ..., features).
+        other: Tensor whose axes before the last one are the target's.
+        mask_value: Number that all features of a padded step equal.
+
+    Returns:
+        Float32 tensor of shape (batch,).
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.array([[[1.0], [2.0], [-1.0]]], "float32")
+        >>> float(without_padding(lambda x, y: x[:, 0] + y[:, 0], x, x + 1.0, -1.0)[0])
+        8.0
+    """
+    number = 1
+    for size in target.shape[1:-1]:
+        number *= size
+    steps = ops.reshape(target, (-1, target.shape[-1]))
+    given = counted(steps, mask_value)
+    # Padding may lie where the function has no value; 0 is data for all likelihoods and losses.
+    steps = ops.where(given[:, None], steps, 0.0)
+    values = function(steps, ops.reshape(other, (-1, other.shape[-1])))
+    values = ops.where(given, ops.cast(values, "float32"), 0.0)
+    return ops.sum(ops.reshape(values, (-1, number)), axis=1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithoutPadding:
+    """A distribution of independent steps, whose log-density counts those that are no padding.
+
+    Its mean and its draws are those of all steps.
+
+    Args:
+        make: Function from parameters (batch, ...) to a distribution.
+        parameters: Tensor of shape (batch, ..., parameters of a step).
+        mask_value: Number that all features of a padded step equal.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae.distributions import Bernoulli
+        >>> p = WithoutPadding(Bernoulli, np.zeros((1, 3, 1), "float32"), -1.0)
+        >>> round(float(p.log_prob(np.array([[[1.0], [0.0], [-1.0]]]))[0]), 4)
+        -1.3863
+    """
+
+    make: object
+    parameters: object
+    mask_value: object
+
+    @property
+    def mean(self):
+        """The mean of every step, those that are padding among them."""
+        return self.make(self.parameters).mean
+
+    def sample(self, seed):
+        """Draws of every step, those that are padding among them."""
+        return self.make(self.parameters).sample(seed)
+
+    def log_prob(self, x):
+        """Log-density of the steps of x that are no padding, in nats: shape (batch,).
+
+        Args:
+            x: Tensor of shape (batch, ..., features).
+        """
+
+        def log_density(steps, parameters):
+            return self.make(parameters).log_prob(steps)
+
+        x = ops.cast(x, "float32")
+        return without_padding(log_density, x, self.parameters, self.mask_value)
