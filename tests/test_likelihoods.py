@@ -116,8 +116,10 @@ def test_a_cross_entropy_s_data_lies_between_0_and_1_whatever_the_decoder():
 # ------------------------------------------------------------------ what nothing trains
 
 
-def moved(model, steps=3):
-    """The names of the trainable weights that training leaves where they were."""
+def left_alone(model):
+    """The paths of the trainable weights that training moves by no more than rounding does."""
+    # Its stream begins at zero, which the first steps change.
+    steps = 16 if isinstance(model, keras_ae.TopDownVAE) else 3
     model.compile(keras.optimizers.SGD(0.05), **zoo.OP_BY_OP)
     model.build((None, 6))
     before = [v.numpy().copy() for v in model.trainable_variables]
@@ -125,7 +127,12 @@ def moved(model, steps=3):
     x = np.random.default_rng(0).random((16 * steps, 6), "float32")
     model.fit(x, batch_size=16, verbose=0)
     pairs = zip(model.trainable_variables, before, strict=True)
-    return [v.path for v, old in pairs if np.array_equal(v.numpy(), old)]
+    # The bias of an attention's keys adds the same to all of its logits.
+    return [
+        v.path
+        for v, old in pairs
+        if np.abs(v.numpy() - old).max() < 1e-7 and not v.path.endswith("/key/bias")
+    ]
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
@@ -133,7 +140,9 @@ def test_every_trainable_weight_is_trained(name):
     if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
         pytest.skip("the losses are the same on every backend, and JAX takes long")
     random.seed(0)
-    assert moved(zoo.MODELS[name]()) == []
+    # One token alone has nothing to attend to.
+    given = {"mask_ratio": 0.3} if name == "MaskedAE" else {}
+    assert left_alone(zoo.make(name, **given)) == []
 
 
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
@@ -144,7 +153,7 @@ def test_a_learned_scale_is_trained_or_refused(name):
     for likelihood in ("gaussian_learned_scale", likelihoods.Laplace("learned")):
         model = zoo.make(name, likelihood=likelihood)
         if name not in ("PerceptualVAE", "VAEGAN"):
-            assert moved(model) == []
+            assert left_alone(model) == []
             continue
         with pytest.raises(ValueError, match=r"weights \(log_scale\) that nothing trains.*0.1"):
             model.build((None, 6))
