@@ -118,20 +118,20 @@ def test_a_cross_entropy_s_data_lies_between_0_and_1_whatever_the_decoder():
 
 def left_alone(model):
     """The paths of the trainable weights that training moves by no more than rounding does."""
-    # Its stream begins at zero, which the first steps change.
-    steps = 16 if isinstance(model, keras_ae.TopDownVAE) else 3
+    # Its stream begins at zero, so that what reads it moves little at first.
+    rounding = 0.0 if isinstance(model, keras_ae.TopDownVAE) else 1e-7
     model.compile(keras.optimizers.SGD(0.05), **zoo.OP_BY_OP)
     model.build((None, 6))
     before = [v.numpy().copy() for v in model.trainable_variables]
     # Noise, so that no two columns are alike, and in [0, 1].
-    x = np.random.default_rng(0).random((16 * steps, 6), "float32")
+    x = np.random.default_rng(0).random((48, 6), "float32")
     model.fit(x, batch_size=16, verbose=0)
     pairs = zip(model.trainable_variables, before, strict=True)
     # The bias of an attention's keys adds the same to all of its logits.
     return [
         v.path
         for v, old in pairs
-        if np.abs(v.numpy() - old).max() < 1e-7 and not v.path.endswith("/key/bias")
+        if np.abs(v.numpy() - old).max() <= rounding and not v.path.endswith("/key/bias")
     ]
 
 
