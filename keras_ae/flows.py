@@ -9,14 +9,13 @@ import math
 from keras import ops
 
 _TINY = 1e-6
-_SHORT = 0.05  # The length of w at which the changes of a planar flow take turns.
 
 
-def planar(z, direction, normal, bias):
+def planar(z, direction, normal, bias, shortest=0.05):
     """f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
 
-    The change is the paper's where the length of w is above 0.1. It grows without bound as w
-    vanishes; below, one takes over that vanishes with w, where nothing need be changed.
+    The change is the paper's where w is long. It grows without bound as w vanishes; where w is
+    short, one takes over that vanishes with w, when nothing need be changed.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 10 to 12 and
     appendix A.1, arXiv:1505.05770.
@@ -26,6 +25,8 @@ def planar(z, direction, normal, bias):
         direction: The paper's u before the change, of z's shape.
         normal: The paper's w, of z's shape.
         bias: The paper's b, of shape (batch, 1).
+        shortest: Length of w around which the other change takes over, a number. Defaults to 0.05;
+            0 for the paper's alone.
 
     Returns:
         Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
@@ -43,12 +44,17 @@ def planar(z, direction, normal, bias):
     of_paper = ops.softplus(product)
     of_small = ops.where(product > 0.0, product + 1.0, ops.exp(ops.minimum(product, 0.0)))
     squared_length = ops.sum(ops.square(normal), axis=-1, keepdims=True)
-    ratio = ops.power(ops.minimum(squared_length / _SHORT**2, 1e8), 4)
-    share = ratio / (1.0 + ratio)
-    change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
-    direction = direction + change * normal / (squared_length + 1e-30)
+    if shortest:
+        ratio = ops.power(ops.minimum(squared_length / shortest**2, 1e8), 4)
+        share = ratio / (1.0 + ratio)
+        change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
+        wanted = share * of_paper + (1.0 - share) * of_small
+        divisor = squared_length + 1e-30
+    else:
+        change, divisor = of_paper - 1.0 - product, squared_length + _TINY
+        wanted = 1.0 + product + change * squared_length / divisor
+    direction = direction + change * normal / divisor
     bent = ops.tanh(ops.sum(normal * z, axis=-1, keepdims=True) + bias)  # (batch, 1)
-    wanted = share * of_paper + (1.0 - share) * of_small
     return z + direction * bent, _log_bent(bent, wanted)[:, 0]
 
 

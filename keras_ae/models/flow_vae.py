@@ -34,6 +34,8 @@ class FlowVAE(VAE):
             Householder reflections). Defaults to "planar".
         num_flows: How many, an integer of at least 0. Defaults to 4.
         num_reflections: Of each Sylvester flow, a positive integer. Defaults to 4.
+        shortest_normal: Of each planar flow, a number of at least 0: see `keras_ae.flows.planar`.
+            Defaults to 0.05; models saved before there was a choice have 0.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are not penalised. Defaults to 0.
 
@@ -49,12 +51,25 @@ class FlowVAE(VAE):
     ((64, 2), (64,))
     """
 
-    def __init__(self, latent_dim=16, flow="planar", num_flows=4, num_reflections=4, **kwargs):
+    def __init__(
+        self,
+        latent_dim=16,
+        flow="planar",
+        num_flows=4,
+        num_reflections=4,
+        shortest_normal=0.05,
+        **kwargs,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.flow = arguments.choice(self, "flow", flow, PARAMETERS)
         self.num_flows = arguments.integer(self, "num_flows", num_flows, least=0)
         self.num_reflections = arguments.integer(self, "num_reflections", num_reflections)
+        self.shortest_normal = arguments.number(self, "shortest_normal", shortest_normal)
         self.features_to_flows = None
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return super().from_config({"shortest_normal": 0.0, **config}, custom_objects)
 
     def parameter_shapes(self):
         return PARAMETERS[self.flow](self.latent_dim, self.num_reflections)
@@ -95,6 +110,8 @@ class FlowVAE(VAE):
                 stop = start + math.prod(shape)
                 pieces.append(ops.reshape(parameters[:, start:stop], (-1, *shape)))
                 start = stop
+            if self.flow == "planar":
+                pieces.append(self.shortest_normal)
             z, log_determinant = getattr(flows, self.flow)(z, *pieces)
             total = total + log_determinant
         return z, total
