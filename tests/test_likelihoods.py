@@ -189,10 +189,3 @@ def test_an_argument_without_effect_is_refused(name):
         model.build((None, 6))
     default = keras_ae.autoencoder.constructor_parameters(type(model))[argument]
     zoo.make(name, **given | {argument: default}).build((None, 6))
-
-
-def test_a_picture_s_codes_are_counted_by_its_places():
-    options = {"network_options": {"filters": (4,), "units": ()}}
-    with pytest.raises(ValueError, match="code_length=5 has no effect, because .* places"):
-        keras_ae.VQVAE(2, code_length=5, **options).build((None, 8, 8, 1))
-    keras_ae.VQVAE(2, **options).build((None, 8, 8, 1))

@@ -174,12 +174,7 @@ class DiscreteAE(DeterministicAE):
 
     def check_given(self):
         super().check_given()
-        if self.flat:
-            return
-        self.refuse_unused(
-            "code_length", f"the encoder's features have places, {self.places}, each with a code"
-        )
-        if self.mask_value is not None:
+        if not self.flat and self.mask_value is not None:
             raise ValueError(
                 f"{type(self).__name__}: mask_value={self.mask_value!r} marks steps as padding, "
                 "and this model has a code for every step. Leave it out, or use keras_ae.AE."
