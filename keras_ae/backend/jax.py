@@ -13,8 +13,83 @@ RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
 
 
+_WEIGHTS = ("trainable_variables", "non_trainable_variables")
+# The parts of a state by their number: those of `predict`, of `evaluate` and of `fit`.
+_KINDS = {
+    2: _WEIGHTS,
+    3: (*_WEIGHTS, "metrics_variables"),
+    4: (*_WEIGHTS, "optimizer_variables", "metrics_variables"),
+}
+
+
 class TrainStep:
-    """One step under JAX: every player descends its own loss, in one apply."""
+    """One step under JAX: every player descends its own loss, in one apply.
+
+    Keras' loops take the state out of the variables and carry it from step to step, and a step uses
+    up the memory of the last one's. Here the latest state is noted down where an exception or an
+    interrupt cannot part it from the model, and put back whatever ends a loop.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        object.__setattr__(model, "latest", [])  # One pair: what a step returned, and the state.
+        return model
+
+    def fit(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().predict(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().test_on_batch(*args, **kwargs)
+
+    def predict_on_batch(self, *args, **kwargs):
+        with self._state_put_back():
+            return super().predict_on_batch(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _state_put_back(self):
+        try:
+            yield
+        finally:
+            self.jax_state_sync()
+            self.latest.clear()
+            self._jax_state = None
+
+    def _get_jax_state(self, purge_model_variables=False, **kinds):
+        # What the variables still hold costs no memory: the first step uses it up.
+        state = super()._get_jax_state(**kinds)
+        self.latest[:] = [(None, state)]
+        self._jax_state_synced = False
+        return state
+
+    def _make_function(self, step_function, concatenate_outputs=False):
+        def noted(state, data):
+            # One call of C runs the step and notes down what becomes of the state: between two of
+            # them Python may raise KeyboardInterrupt.
+            self.latest.extend(map(step_function, (state,), (data,)))
+            del self.latest[:-1]
+            return self.latest[-1]
+
+        return super()._make_function(noted, concatenate_outputs)
+
+    def jax_state_sync(self):
+        if not self._jax_state_synced and self.latest:
+            _, state = self.latest[-1]
+            self._jax_state = dict(zip(_KINDS[len(state)], state, strict=True))
+        super().jax_state_sync()
 
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_state, metrics = state
@@ -65,6 +140,11 @@ def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
 def tracing():
     """Whether what is computed now becomes part of a program."""
     return isinstance(jax.numpy.ones(()), jax.core.Tracer)
+
+
+def mixed(seed):
+    """The two numbers of a seed, which are taken apart as they are."""
+    return seed
 
 
 def settle(model):
