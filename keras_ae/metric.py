@@ -214,7 +214,7 @@ class LearnedMetric:
 
     def _distance(self, way):
         """The length of a way in what the metric changes over."""
-        return ops.sqrt(ops.sum(ops.square(way), axis=-1)) / min(self.temperature, 1.0)
+        return ops.sqrt(ops.sum(ops.square(way), axis=-1)) / ops.minimum(self.temperature, 1.0)
 
     def _force(self, z, momentum, here):
         """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p."""

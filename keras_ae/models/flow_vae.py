@@ -64,7 +64,9 @@ class FlowVAE(VAE):
         self.flow = arguments.choice(self, "flow", flow, PARAMETERS)
         self.num_flows = arguments.integer(self, "num_flows", num_flows, least=0)
         self.num_reflections = arguments.integer(self, "num_reflections", num_reflections)
-        self.shortest_normal = arguments.number(self, "shortest_normal", shortest_normal)
+        self.shortest_normal = arguments.number(
+            self, "shortest_normal", shortest_normal, fixed=True
+        )
         self.features_to_flows = None
 
     @classmethod
