@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 import random
+import threading
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from keras_ae.adjustable import Adjustable
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
 from keras_ae.programs import Programs, traced
-from keras_ae.seeds import ReplicaSeedGenerator, RunSeed
+from keras_ae.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed
 
 
 class _BatchMean(keras.losses.Loss):
@@ -23,6 +24,22 @@ class _BatchMean(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         return y_pred
+
+
+class _CountingMean(keras.metrics.Mean):
+    """A running mean that also counts its examples, whatever they weigh."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen = self.add_variable((), "zeros", dtype="int32", name="seen")
+
+    def update_state(self, values, sample_weight=None):
+        super().update_state(values, sample_weight)
+        self.seen.assign(self.seen + ops.shape(values)[0])
+
+    def reset_state(self):
+        super().reset_state()
+        self.seen.assign(0)
 
 
 class Autoencoder(Adjustable, Loops):
@@ -70,6 +87,7 @@ class Autoencoder(Adjustable, Loops):
         _refuse_unknown(cls, [name for name in given if name in cls.without])
         arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
         object.__setattr__(model, "arguments", arguments)
+        object.__setattr__(model, "in_step", threading.local())
         object.__setattr__(model, "programs", Programs(model))
         object.__setattr__(model, "step_programs", Programs(model, training=True))
         return model
@@ -99,6 +117,10 @@ class Autoencoder(Adjustable, Loops):
         if seed is not None:
             _checked_seed(seed)
         self.seed_generator = ReplicaSeedGenerator(seed, name="seed_generator")
+        # For draws outside of training, which must not move its seeds: where they are not known
+        # before a program of the user's runs, and anywhere else.
+        self.program_seeds = ReplicaSeedGenerator(self.order_seed(), name="program_seeds")
+        self.fresh_seeds = FreshSeeds(self.order_seed())
         self.features_to_code = None
         self.step = self.add_weight(
             shape=(),
@@ -110,6 +132,7 @@ class Autoencoder(Adjustable, Loops):
         )
         names = [*self.objective, *sum(self.players.values(), ()), *self.diagnostics]
         self.trackers = {name: keras.metrics.Mean(name=name) for name in dict.fromkeys(names)}
+        self.trackers[self.objective[0]] = _CountingMean(name=self.objective[0])
         self.batch_mean = _BatchMean(name="batch_mean")
 
     # ------------------------------------------------------------------ what a paper writes
@@ -293,17 +316,24 @@ class Autoencoder(Adjustable, Loops):
         return backend.program(self, method)
 
     def draw_seed(self, seed):
-        """A seed generator of a seed: an integer's, the given one, or the model's own."""
+        """A seed generator of a seed: an integer's, the given one, or if it is None a fresh one.
+
+        Within a step of training that is the training's own, so that a resumed run repeats it.
+        """
         if seed is None:
-            return self.seed_generator
+            if getattr(self.in_step, "seed", None) is not None:
+                return self.in_step.seed
+            if backend.tracing():
+                return self.program_seeds
+            return RunSeed(self.fresh_seeds.next().astype(backend.SEED_DTYPE))
         if isinstance(seed, keras.random.SeedGenerator):
             return seed
         return RunSeed(np.array([_checked_seed(seed), 0]).astype(backend.SEED_DTYPE))
 
     def seed_numbers(self, seed):
-        """The two integers of a seed, drawn from the model's own generator if it is None."""
+        """The two integers of a seed, fresh ones if it is None."""
         if seed is None:
-            return ops.convert_to_numpy(self.seed_generator.next()).astype("int64")
+            return self.fresh_seeds.next()
         if isinstance(seed, keras.random.SeedGenerator):
             return ops.convert_to_numpy(seed.next()).astype("int64")
         return np.array([_checked_seed(seed), 0])
@@ -312,11 +342,14 @@ class Autoencoder(Adjustable, Loops):
         """Noise for one step: fresh while training, and the same in every evaluation.
 
         In evaluation the seed is the number of examples seen since it began, so that batches
-        differ and two evaluations of the same weights agree.
+        differ and two evaluations of the same weights agree. All draws of a step are its one
+        seed's.
         """
         if training:
             return self.seed_generator
-        seen = ops.cast(self.trackers[self.objective[0]].count, backend.SEED_DTYPE)
+        if getattr(self.in_step, "seed", None) is not None:
+            return self.in_step.seed
+        seen = ops.cast(self.trackers[self.objective[0]].seen, backend.SEED_DTYPE)
         index = backend.replica_index()
         zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
         return RunSeed(ops.stack([zero, seen]))
@@ -453,8 +486,12 @@ class Autoencoder(Adjustable, Loops):
             List of scalars, the autoencoder's own first, then those of `players` in order; and a
             dictionary of logs.
         """
-        with traced(self):
-            return self._losses_and_logs(data, training)
+        self.in_step.seed = self.step_seed(training)
+        try:
+            with traced(self):
+                return self._losses_and_logs(data, training)
+        finally:
+            self.in_step.seed = None
 
     def _losses_and_logs(self, data, training):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -526,7 +563,11 @@ class Autoencoder(Adjustable, Loops):
         return _portable(super().get_compile_config())
 
     def _seed_states(self):
-        return [v for v in self.non_trainable_variables if v.name == "seed_generator_state"]
+        return [
+            v
+            for v in self.non_trainable_variables
+            if v.name == "seed_generator_state" and v is not self.program_seeds.state
+        ]
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

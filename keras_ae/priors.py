@@ -8,7 +8,10 @@ import math
 import numbers
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_ae.seeds import RunSeed
 
 
 def gaussian(num_samples, latent_dim, seed=None):
@@ -51,11 +54,11 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
         >>> priors.gaussian_mixture(100, 2, seed=0).shape == (100, 2)
         True
     """
-    shape = (num_samples, _pairs("gaussian_mixture", latent_dim))
+    shape, seed = (num_samples, _pairs("gaussian_mixture", latent_dim)), _generator(seed)
     draw = keras.random.uniform(shape, 0.0, 10.0, dtype="float32", seed=seed)
     angle = ops.floor(draw) * (2.0 * math.pi / 10.0)
-    along = 2.0 + 0.5 * keras.random.normal(shape, dtype="float32", seed=_next(seed, 1))
-    across = 0.1 * keras.random.normal(shape, dtype="float32", seed=_next(seed, 2))
+    along = 2.0 + 0.5 * keras.random.normal(shape, dtype="float32", seed=seed)
+    across = 0.1 * keras.random.normal(shape, dtype="float32", seed=seed)
     cosine, sine = ops.cos(angle), ops.sin(angle)
     return _interleaved(along * cosine - across * sine, along * sine + across * cosine)
 
@@ -81,11 +84,11 @@ def swiss_roll(num_samples, latent_dim, seed=None):
         >>> priors.swiss_roll(100, 2, seed=0).shape == (100, 2)
         True
     """
-    shape = (num_samples, _pairs("swiss_roll", latent_dim))
+    shape, seed = (num_samples, _pairs("swiss_roll", latent_dim)), _generator(seed)
     # The spiral's length grows with the angle squared: equally many draws on equal lengths.
     draw = keras.random.uniform(shape, 1.0, 25.0, dtype="float32", seed=seed)
     angle = math.pi * ops.sqrt(draw)
-    width = 0.05 * keras.random.normal(shape, dtype="float32", seed=_next(seed, 1))
+    width = 0.05 * keras.random.normal(shape, dtype="float32", seed=seed)
     radius = angle / 5.0 + width
     return _interleaved(radius * ops.cos(angle), radius * ops.sin(angle))
 
@@ -130,9 +133,9 @@ def _pairs(name, latent_dim):
     return latent_dim // 2
 
 
-def _next(seed, turn):
-    """A seed of the next draw: an integer alone would repeat the last one's numbers."""
-    return seed + turn if isinstance(seed, numbers.Integral) else seed
+def _generator(seed):
+    """A seed for several draws: an integer alone would repeat the first one's numbers."""
+    return RunSeed(np.array([seed, 0])) if isinstance(seed, numbers.Integral) else seed
 
 
 def _interleaved(first, second):

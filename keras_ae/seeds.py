@@ -6,12 +6,18 @@ from keras import ops
 
 from keras_ae import backend
 
-# Neighbouring draws are this far apart: torch adds the two numbers of a seed, so that a small
-# stride would let one draw meet the next batch's.
+# Successive draws are this far apart in the first number of a seed, which people count up.
 _STRIDE = 7_368_787
 
 
-class ReplicaSeedGenerator(keras.random.SeedGenerator):
+class SeedGenerator(keras.random.SeedGenerator):
+    """A seed generator whose draws meet those of no other seed, on torch neither."""
+
+    def next(self, ordered=True):
+        return backend.mixed(super().next(ordered))
+
+
+class ReplicaSeedGenerator(SeedGenerator):
     """A seed generator whose draws differ between the replicas of a `tf.distribute` strategy.
 
     Keras' own gives every replica the same numbers, so that a batch split over two devices would
@@ -24,6 +30,24 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         if index is None:
             return seed
         return seed + ops.cast(ops.stack([index * _STRIDE, 0]), seed.dtype)
+
+
+class FreshSeeds:
+    """Seeds for draws of which nobody wants to know them, in any thread.
+
+    Those of training have a state that is saved, and that no look at the model may move.
+
+    Args:
+        seed: Integer from which they follow.
+    """
+
+    def __init__(self, seed):
+        # With a second number, so that no order of data follows from the same one.
+        self.generator = np.random.default_rng((abs(seed), 2**31))
+
+    def next(self):
+        """Two integers of 31 bits."""
+        return self.generator.integers(2**31, size=2)  # NumPy's generators lock themselves.
 
 
 class RunSeed(keras.random.SeedGenerator):
@@ -44,7 +68,7 @@ class RunSeed(keras.random.SeedGenerator):
     def next(self, ordered=True):
         offset = np.array([self.draws * _STRIDE % 2**31, 0])
         self.draws += 1
-        return self.pair + ops.cast(offset, self.pair.dtype)
+        return backend.mixed(self.pair + ops.cast(offset, self.pair.dtype))
 
     def at(self, index):
         """The seed of one turn of a loop, whose draws meet no other turn's."""

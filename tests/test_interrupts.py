@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import keras
 import numpy as np
@@ -92,17 +91,13 @@ def test_interrupts_at_any_moment(method):
     x = np.tile(zoo.data(), (40, 1))
     options = {"epochs": 1000} if method == "fit" else {}
 
-    def press():
-        time.sleep(delay)
-        os.kill(os.getpid(), signal.SIGINT)
-
     getattr(model, method)(x, batch_size=16, verbose=0)
     for delay in (0.02, 0.05, 0.09, 0.13):
-        thread = threading.Thread(target=press)
+        press = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-            thread.start()
+            press.start()
             while True:
                 getattr(model, method)(x, batch_size=16, verbose=0, **options)
-        thread.join()
+        press.join()
         assert all(np.all(np.isfinite(w)) for w in model.get_weights())
     assert_usable(model)

@@ -60,6 +60,11 @@ PRIVATE = {
         "backend/tensorflow.py: steps_at_once",
         "tells the compiled functions of one `compile` from those of the next",
     ),
+    "_layers": (
+        lambda: zoo.compiled("AE"),
+        "programs.py: Programs",
+        "the layers within a layer, of which a program depends on each",
+    ),
     "_distribute_strategy": (
         lambda: zoo.compiled("AE"),
         "backend/tensorflow.py: steps_at_once",

@@ -6,13 +6,13 @@ Each module has the same names: `TrainStep` (how a step differentiates and appli
 within a step), `servable` (what an export writes), `steps_at_once` (how many steps one call makes),
 `log_bernoulli` (a loss that each computes fastest in a way of its own), `building_scope` (where
 weights are made), `replica_index` (which copy of the model is running),
-`SEED_DTYPE` (what its draws take), `COMPILES_EACH_SHAPE` (whether a batch of another length is
-another program), `KEEPS_PROGRAMS` (whether what runs was compiled before), `tracing` (whether that
-is being done at the moment), `settle` (what puts the state of a running `fit` into the variables),
-`RUNS_IN_ANY_THREAD` (whether what `compiled` returns may be called in
-another thread than made it), `transposes_slowly` (transposed convolutions), `worker_count`,
-`join_workers` (training in several processes) and `worker_environment` (how one is told that it
-belongs to them).
+`SEED_DTYPE` (what its draws take), `mixed` (a seed whose draws meet no other's),
+`COMPILES_EACH_SHAPE` (whether a batch of another length is another program), `KEEPS_PROGRAMS`
+(whether what runs was compiled before), `tracing` (whether that is being done at the moment),
+`settle` (what puts the state of a running `fit` into the variables), `RUNS_IN_ANY_THREAD` (whether
+what `compiled` returns may be called in another thread than made it), `transposes_slowly`
+(transposed convolutions), `worker_count`, `join_workers` (training in several processes) and
+`worker_environment` (how one is told that it belongs to them).
 """
 
 import importlib
@@ -43,6 +43,7 @@ replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
 tracing = _backend.tracing
 settle = _backend.settle
+mixed = _backend.mixed
 COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE

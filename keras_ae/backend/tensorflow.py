@@ -95,6 +95,11 @@ def tracing():
     return not tf.executing_eagerly()
 
 
+def mixed(seed):
+    """The two numbers of a seed, which are taken apart as they are."""
+    return seed
+
+
 def settle(model):
     """Variables hold the model's state at any time."""
 

@@ -102,6 +102,24 @@ def tracing():
     return False
 
 
+def mixed(seed):
+    """The two numbers of a seed as one.
+
+    Keras adds them and keeps 32 bits, so that a seed's second draw would be the next one's first.
+    Here each number moves by large odd steps, which meet only far from where people count.
+    """
+    if seed.device.type == "meta":  # Nothing is drawn.
+        return seed
+    first, second = (int(number) for number in seed)
+    number = (first * 0x9E3779B1 + second * 0x85EBCA77) & 0xFFFFFFFF
+    # One to one: neighbors get bits that have nothing in common.
+    number = (number ^ number >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    number = (number ^ number >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    number ^= number >> 16
+    signed = number - 2**32 if number >= 2**31 else number
+    return torch.tensor([signed, 0], dtype=seed.dtype, device=seed.device)
+
+
 def settle(model):
     """Variables hold the model's state at any time."""
 

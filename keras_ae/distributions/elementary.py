@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import numbers
 
 import keras
 from keras import ops
 
 from keras_ae import backend
+from keras_ae.seeds import SeedGenerator
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
@@ -200,8 +202,8 @@ class GaussianMixture(Distribution):
             Float32 tensor of shape (num_samples, dimensions).
         """
         count, dimensions = self.mean.shape
-        if isinstance(seed, int):  # Used twice, it would tie the noise to the component.
-            seed = keras.random.SeedGenerator(seed)
+        if isinstance(seed, numbers.Integral):  # Used twice, it would tie noise to the component.
+            seed = SeedGenerator(int(seed))
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
         component = ops.minimum(ops.cast(uniform * count, "int32"), count - 1)
         noise = keras.random.normal((num_samples, dimensions), dtype="float32", seed=seed)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae import arguments, memory
+from keras_ae.seeds import SeedGenerator
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
 Quantized.__doc__ = """What a quantiser returns.
@@ -282,7 +283,7 @@ class VectorQuantizer(Quantizer):
         self.cosine, self.k_means_start = bool(cosine), bool(k_means_start)
         self.restart_below = arguments.number(self, "restart_below", restart_below, below=1)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed, name="seed_generator")
+        self.seed_generator = SeedGenerator(seed, name="seed_generator")
 
     def build(self, z_shape):
         with memory.checked_weights(self, "Take a smaller num_codes."):

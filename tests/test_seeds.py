@@ -1,0 +1,153 @@
+"""Seeds repeat, differ, and are moved by training alone."""
+
+import keras
+import numpy as np
+import pytest
+import zoo
+from keras import ops
+
+import keras_ae
+from keras_ae import backend
+from keras_ae.seeds import RunSeed, SeedGenerator
+
+BACKEND = keras.config.backend()
+BATCH = {"batch_size": 16, "verbose": 0}
+
+
+def numbers_of(draw):
+    """What Keras makes of the two numbers of a seed."""
+    first, second = (int(number) for number in ops.convert_to_numpy(draw))
+    return (first + second) % 2**32 if BACKEND == "torch" else (first, second)
+
+
+def test_no_two_draws_share_a_seed():
+    found = set()
+    seeds, turns, draws = range(24), (*range(12), *(RunSeed.TURNS * n for n in range(1, 6))), 12
+    for seed in seeds:
+        for turn in turns:
+            run = RunSeed(np.array([seed, turn]).astype(backend.SEED_DTYPE))
+            found |= {numbers_of(run.next()) for _ in range(draws)}
+    assert len(found) == len(seeds) * len(turns) * draws
+    for seed in seeds:
+        generator = SeedGenerator(seed)
+        found |= {numbers_of(generator.next()) for _ in range(30)}
+    # A generator's are those of the first draw of its turns.
+    assert len(found) == len(seeds) * (len(turns) * draws + 18)
+
+
+def test_torch_tells_far_more_seeds_apart():
+    if BACKEND != "torch":
+        pytest.skip("the others take a seed's two numbers as they are")
+    seeds, turns, draws = np.meshgrid(np.arange(400), np.arange(200), np.arange(32))
+    first = seeds.astype("uint64") + np.uint64(7_368_787) * draws.astype("uint64")
+    mixed = first * np.uint64(0x9E3779B1) + turns.astype("uint64") * np.uint64(0x85EBCA77)
+    assert len(np.unique(mixed.astype("uint32"))) == mixed.size
+
+
+def test_neighboring_seeds_have_nothing_in_common():
+    def noise(seed, turn):
+        run = RunSeed(np.array([seed, turn]).astype(backend.SEED_DTYPE))
+        return [ops.convert_to_numpy(keras.random.normal((2000,), seed=run)) for _ in range(2)]
+
+    found = np.array([values for s in range(3) for t in range(3) for values in noise(s, t)])
+    correlations = np.corrcoef(found) - np.eye(len(found))
+    assert np.abs(correlations).max() < 0.1
+    np.testing.assert_array_equal(noise(1, 2), noise(1, 2))
+
+
+@pytest.mark.parametrize("prior", ["gaussian_mixture", "swiss_roll"])
+def test_priors_of_neighboring_seeds(prior):
+    draws = [keras_ae.priors.get(prior)(1000, 2, seed=seed) for seed in (0, 1)]
+    values = np.abs([np.ravel(ops.convert_to_numpy(one)) for one in draws])
+    assert abs(np.corrcoef(values)[0, 1]) < 0.15
+
+
+def test_estimates_of_neighboring_seeds_are_independent():
+    """At every sample: 60 samples of seed s are not 52 of seed s + 1, and 8 more."""
+    model = zoo.trained("VAE")
+    x = zoo.data(16)
+    found = np.array([model.log_likelihood(x, num_samples=64, seed=s) for s in range(16)])
+    apart = found - found.mean(axis=0)
+    steps, spread = np.diff(apart, axis=0).var(), apart.var()
+    assert 1.3 < steps / spread < 2.8  # Twice the variance; of draws that are shared, less.
+
+
+def test_light_examples_do_not_repeat_the_noise():
+    """However little examples weigh, each batch of an evaluation has noise of its own."""
+    model = zoo.compiled("VAE", keras.optimizers.SGD(0.0))
+    x = np.tile(zoo.data(16), (3, 1))
+    options = {"return_dict": True, **BATCH}
+    expected = model.evaluate(x, **options)
+    found = model.evaluate(x, sample_weight=np.full(48, 0.01), **options)
+    assert found["reconstruction_loss"] == pytest.approx(expected["reconstruction_loss"], rel=1e-4)
+
+
+# ------------------------------------------------------------------ looking
+
+
+def look(model, tmp_path):
+    """Everything that people do with a model between two fits."""
+    x = zoo.data()
+    code = model.encode(x)
+    model.encode(ops.convert_to_tensor(x))
+    model.decode(code), model.reconstruct(x), model.predict(x, **BATCH)
+    model.evaluate(x, **BATCH), model.test_on_batch(x[:16])
+    if isinstance(model, keras_ae.VAE):
+        model.encode(x, sample=True), model.encode(x, sample=True, seed=3)
+        model.encode(ops.convert_to_tensor(x), sample=True)
+        model.decode(code, sample=True), model.log_likelihood(x, num_samples=4)
+    if type(model).code_dtype != "int32":  # Whose prior is fitted by itself.
+        model.sample(3), model.sample(3, seed=5)
+    model.summary(print_fn=lambda *_, **__: None), model.get_config()
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_looking_changes_no_training(name, tmp_path):
+    if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
+        pytest.skip("the seeds are the same ones, and JAX takes long")
+    found = []
+    for looks in (True, False):
+        given = {"discriminator": None} if name in ("FactorVAE", "AdversarialAE") else {}
+        keras.utils.set_random_seed(4)  # Networks of one's own.
+        model = zoo.eager(name, **given)
+        model.fit(zoo.data(), **BATCH)
+        if looks:
+            look(model, tmp_path)
+        model.fit(zoo.data(), **BATCH)
+        found.append({v.path: v.numpy() for v in model.weights if v.name != "factor"})
+        found[-1] |= {f"{i}": v.numpy() for i, v in enumerate(model._seed_states())}
+    for first, second in zip(found[0].values(), found[1].values(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_fresh_draws_follow_from_the_seed():
+    found = []
+    for seed in (3, 3, 4):
+        model = zoo.make("VAE", seed=seed)
+        model.build((None, 6))
+        model.set_weights([np.full(w.shape, 0.1) for w in model.get_weights()])
+        found.append([model.encode(zoo.data(), sample=True) for _ in range(2)])
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0][0], found[0][1])
+    assert not np.array_equal(found[0], found[2])
+
+
+def test_a_users_own_draws_within_a_step():
+    """In training they are fresh, and a resumed run repeats them; in evaluation they stay."""
+
+    class Drawing(keras_ae.VAE):
+        def loss_terms(self, x, y, training):
+            z = self.encode(x, training=training, sample=True)
+            return self.elbo_terms(y, z, self.posterior(x).kl_per_dimension(), training)
+
+    def model():
+        made = Drawing(2, **zoo.OPTIONS)
+        made.compile(keras.optimizers.SGD(0.0))
+        return made
+
+    models = model(), model()
+    losses = [m.fit(zoo.data(), epochs=2, **BATCH).history["loss"] for m in models]
+    assert losses[0] == losses[1] and losses[0][0] != losses[0][1]
+    assert models[0].evaluate(zoo.data(), **BATCH) == models[0].evaluate(zoo.data(), **BATCH)
