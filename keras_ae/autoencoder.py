@@ -516,6 +516,20 @@ class Autoencoder(Adjustable, Loops):
         y_pred = self(x, training=False) if self._compile_metrics is not None else None
         return losses, self.compute_metrics(x, y, y_pred, sample_weight)
 
+    def unless_alone(self, name, value, x):
+        """A term that compares the examples of a batch, of shape (); of one alone, its mean so far.
+
+        One example says nothing of a distribution. So it moves no weight, and no mean in the logs.
+
+        Args:
+            name: The term's name.
+            value: What was computed from the batch.
+            x: The batch, shape (batch, ...).
+        """
+        return ops.where(
+            ops.shape(x)[0] > 1, value, ops.cast(self.trackers[name].result(), "float32")
+        )
+
     def _regularisers(self):
         """The regularisation losses of the autoencoder's own networks, then of each player's."""
         claimed = self._claimed_networks()

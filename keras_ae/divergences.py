@@ -144,8 +144,8 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     C / (C + |x - y|^2), as in arXiv:1711.01558, or Gaussian exp(-|x - y|^2 / C).
 
     Args:
-        x: Tensor of shape (n, dimensions), n at least 2.
-        y: Tensor of shape (m, dimensions), m at least 2.
+        x: Tensor of shape (n, dimensions). Of one example there is no estimate: the value is 0.
+        y: Tensor of shape (m, dimensions), the same.
         kernel: "imq" or "rbf". Defaults to "imq".
         bandwidths: Positive numbers, each s the variance of a standard normal's scale. Defaults to
             seven from 0.1 to 10.
@@ -179,8 +179,10 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
         others = _in_parts(sums, (x,), (x,), x.shape) - len(bandwidths)
         return ops.sum(others) / ops.maximum(count * (count - 1.0), 1.0)
 
-    between = ops.mean(_in_parts(sums, (x,), (y,), y.shape)) / ops.cast(ops.shape(y)[0], "float32")
-    return mean_of_pairs(x) + mean_of_pairs(y) - 2.0 * between
+    n, m = (ops.cast(ops.shape(v)[0], "float32") for v in (x, y))
+    between = ops.sum(_in_parts(sums, (x,), (y,), y.shape)) / ops.maximum(n * m, 1.0)
+    estimate = mean_of_pairs(x) + mean_of_pairs(y) - 2.0 * between
+    return ops.where(ops.minimum(n, m) > 1.0, estimate, 0.0)
 
 
 # Numbers of one tensor above which the pairs of two samples are not made all at once: 64 MiB.

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import zoo
 from scipy import special, stats
+from zoo import gradient
 
 from keras_ae import backend, divergences
 from keras_ae.distributions import DiagonalGaussian
@@ -135,8 +137,43 @@ def test_the_inverse_multiquadric_kernel_by_hand():
     assert float(divergences.mmd(x, y, "imq", (0.5, 3.0))) == pytest.approx(expected, rel=1e-4)
 
 
-def test_one_example_alone_is_no_division_by_zero():
-    assert np.isfinite(float(divergences.mmd(draws(0, 0, 1), draws(0, 1, 1))))
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 5), (5, 1)])
+def test_one_example_alone_has_no_discrepancy(n, m):
+    x, y = draws(0, 0, n), draws(0, 1, m)
+    assert float(divergences.mmd(x, y)) == 0.0
+    assert not np.any(gradient(lambda x: divergences.mmd(x, keras.ops.convert_to_tensor(y)), x))
+
+
+def test_two_examples_have_one_without_bias():
+    values = [
+        float(divergences.mmd(draws(0, 2 * i, 2), draws(0, 2 * i + 1, 2))) for i in range(600)
+    ]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(600)
+
+
+# What compares the examples of a batch, by model.
+COMPARED = {
+    "WAE": ["mmd_loss"],
+    "InfoVAE": ["mmd_loss"],
+    "SlicedWAE": ["sliced_wasserstein_loss"],
+    "DIPVAE": ["off_diagonal_loss", "diagonal_loss"],
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_last_batch_of_one_example_changes_no_mean(name):
+    x, model = zoo.data(33), zoo.eager(name, keras.optimizers.SGD(0.0))
+    model.build((None, 6))
+    options = {"batch_size": 32, "verbose": 0, "return_dict": True}
+    whole, odd = model.evaluate(x[:32], **options), model.evaluate(x, **options)
+    weighted = model.evaluate(x, sample_weight=np.arange(33) % 7 + 1.0, **options)
+    for term in COMPARED[name]:
+        assert odd[term] == pytest.approx(whole[term], rel=1e-5)
+        assert weighted[term] == pytest.approx(whole[term], rel=1e-5)
+    alone = model.evaluate(x[:1], **options)
+    assert all(alone[term] == 0.0 for term in COMPARED[name])
+    assert np.isfinite(model.fit(x[:1], verbose=0).history["loss"][0])
 
 
 def test_covariance_equals_numpy():

@@ -67,8 +67,11 @@ class DIPVAE(VAE):
         off_diagonal = ops.sum(ops.square(matrix)) - ops.sum(ops.square(variances))
         if self.variant == "ii":  # The law of total covariance: q's own is diagonal.
             variances = variances + ops.mean(ops.exp(q.log_variance), axis=0)
-        return {
-            **self.elbo_terms(y, z, q.kl_per_dimension(), training),
+        distances = {
             "off_diagonal_loss": off_diagonal,
             "diagonal_loss": ops.sum(ops.square(variances - 1.0)),
+        }
+        return {
+            **self.elbo_terms(y, z, q.kl_per_dimension(), training),
+            **{name: self.unless_alone(name, value, z) for name, value in distances.items()},
         }

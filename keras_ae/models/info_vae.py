@@ -56,7 +56,7 @@ class InfoVAE(VAE):
         prior = keras.random.normal(ops.shape(z), dtype="float32", seed=seed)
         return {
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
-            "mmd_loss": mmd(z, prior, self.kernel),
+            "mmd_loss": self.unless_alone("mmd_loss", mmd(z, prior, self.kernel), z),
         }
 
 

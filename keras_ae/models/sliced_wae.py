@@ -51,5 +51,6 @@ class SlicedWAE(DeterministicAE):
         z = self.code(x, training)
         draws = self.sample_codes(ops.shape(z)[0], seed)
         distance = sliced_wasserstein(z, draws, self.num_projections, seed)
+        distance = self.unless_alone("sliced_wasserstein_loss", distance, z)
         terms = self.reconstruction_terms(y, z, training)
         return {**terms, "sliced_wasserstein_loss": distance}

@@ -50,5 +50,5 @@ class WAE(DeterministicAE):
     def loss_terms(self, x, y, training):
         z = self.code(x, training)
         draws = self.sample_codes(ops.shape(z)[0], self.step_seed(training))
-        discrepancy = mmd(z, draws, self.kernel)
+        discrepancy = self.unless_alone("mmd_loss", mmd(z, draws, self.kernel), z)
         return {**self.reconstruction_terms(y, z, training), "mmd_loss": discrepancy}
