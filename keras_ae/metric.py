@@ -177,8 +177,8 @@ class LearnedMetric:
 
         error = self._energy(last, there) - self._energy(momentum, here)
         taken = ops.logical_and(taken, ops.abs(error) < _LARGEST_ERROR)
-        known, *there_again = keras.tree.map_structure(ops.stop_gradient, (there, end, last, half))
-        returns = frozen._returns(start, *there_again, known, size)
+        reached = keras.tree.map_structure(ops.stop_gradient, (end, last, half, there))
+        returns = frozen._returns(start, *reached, size)
         taken = ops.logical_and(taken, returns)
         return _choose(taken, (end, last, there), (z, -momentum, here))
 
