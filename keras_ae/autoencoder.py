@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import random
 import threading
 
 import keras
@@ -16,7 +15,8 @@ from keras_ae.adjustable import Adjustable
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
 from keras_ae.programs import Programs, traced
-from keras_ae.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed
+from keras_ae.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
+from keras_ae.turns import Turns
 
 
 class _BatchMean(keras.losses.Loss):
@@ -88,6 +88,8 @@ class Autoencoder(Adjustable, Loops):
         arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
         object.__setattr__(model, "arguments", arguments)
         object.__setattr__(model, "in_step", threading.local())
+        object.__setattr__(model, "turns", Turns(model))
+        object.__setattr__(model, "making", threading.RLock())  # Weights and programs.
         object.__setattr__(model, "programs", Programs(model))
         object.__setattr__(model, "step_programs", Programs(model, training=True))
         return model
@@ -376,14 +378,9 @@ class Autoencoder(Adjustable, Loops):
                 )
             return
         self.data_shape, self.target_shape = shape, target_shape
-        # Initialisers and dropout draw their seeds from Python's generator when they are made.
-        state = random.getstate()
-        random.seed(self.order_seed())
-        try:
-            with backend.building_scope(self), memory.checked_weights(self, memory.SMALLER_MODEL):
-                self.build_networks(shape, target_shape)
-        finally:
-            random.setstate(state)
+        scope = memory.checked_weights(self, memory.SMALLER_MODEL)
+        with following(self.order_seed()), backend.building_scope(self), scope:
+            self.build_networks(shape, target_shape)
         if not self.restored:
             self.check_given()
 
@@ -469,9 +466,10 @@ class Autoencoder(Adjustable, Loops):
             self.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
 
     def _build_for(self, shape, target_shape=None):
-        """Build if need be, or check that the model was built for these shapes."""
-        if not self.built:
-            self.build((None, *shape), (None, *(target_shape or shape)))
+        """Build if need be, in one thread."""
+        with self.making:
+            if not self.built:
+                self.build((None, *shape), (None, *(target_shape or shape)))
 
     # ------------------------------------------------------------------ losses
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import backend, inputs, memory
+from keras_ae.turns import one_at_a_time
 
 
 class Loops(backend.TrainStep, keras.Model):
@@ -104,6 +105,7 @@ class Loops(backend.TrainStep, keras.Model):
         if self.takes_classes:
             inputs.check_classes(array, name, self)
 
+    @one_at_a_time(training=True)
     def fit(
         self,
         x=None,
@@ -193,6 +195,7 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_freq=validation_freq,
             )
 
+    @one_at_a_time()
     def evaluate(
         self,
         x=None,
@@ -240,6 +243,7 @@ class Loops(backend.TrainStep, keras.Model):
         """A context around an evaluation, of the same arguments; here nothing."""
         return contextlib.nullcontext()
 
+    @one_at_a_time()
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
 
@@ -255,6 +259,7 @@ class Loops(backend.TrainStep, keras.Model):
         self.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
+    @one_at_a_time(training=True)
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step on one batch, as `keras.Model.train_on_batch`."""
         if class_weight is not None:
@@ -265,6 +270,7 @@ class Loops(backend.TrainStep, keras.Model):
         self.step_programs.current()
         return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
+    @one_at_a_time()
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The losses of one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
@@ -272,6 +278,7 @@ class Loops(backend.TrainStep, keras.Model):
         self.step_programs.current()
         return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
+    @one_at_a_time()
     def predict_on_batch(self, x):
         """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
         x = self.check_data(x)

@@ -14,8 +14,8 @@ _NOTES = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
     "_run_eagerly arguments compiled history in_step loss numbers optimizer predict_function "
-    "programs rules step_programs steps_per_execution stop_evaluating stop_predicting "
-    "stop_training test_function train_function".split()
+    "making programs rules step_programs steps_per_execution stop_evaluating stop_predicting "
+    "stop_training test_function train_function turns".split()
 )
 # What begins a computation or names it, but is no part of it.
 _APART = (
@@ -56,10 +56,11 @@ class Programs:
         """The programs that still hold, by key; to be added to."""
         if not backend.KEEPS_PROGRAMS:
             return self.kept
-        if self.stale or not self.hold():
-            self.forget()
-            self.remember()
-        return self.kept
+        with self.model.making:
+            if self.stale or not self.hold():
+                self.forget()
+                self.remember()
+            return self.kept
 
     def forget(self):
         """Let go of all programs, Keras' own functions too where these train."""
@@ -91,13 +92,12 @@ class Programs:
 
     def remember(self):
         """Take the model as it is for what the programs are compiled from."""
-        self.parts = []
-        seen = {id(self.model.__dict__)}
-        self._visit(self.model, seen)
-        self._visit([number.kind() for number in self.model.numbers.values()], seen)
+        parts, seen = [], set()
+        self._visit(self.model, parts, seen)
+        self._visit([number.kind() for number in self.model.numbers.values()], parts, seen)
         if self.training:
-            self._visit(self.model.optimizer, seen)
-        self.flags = self._flags()
+            self._visit(self.model.optimizer, parts, seen)
+        self.parts, self.flags = parts, self._flags()
 
     def _flags(self):
         model = self.model
@@ -108,17 +108,17 @@ class Programs:
         variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
         return [kinds, model.optimizer, model.run_eagerly, *variables]
 
-    def _visit(self, value, seen):
+    def _visit(self, value, parts, seen):
         """Note what the value holds, and what that holds."""
         if id(value) in seen or isinstance(value, _APART):
             return
         seen.add(id(value))
         if isinstance(value, dict):
-            self.parts.append((value, None, list(value.values())))
+            parts.append((value, None, list(value.values())))
             held = value.values()
         elif isinstance(value, _CONTAINERS):
             if not isinstance(value, tuple):
-                self.parts.append((value, None, list(value)))
+                parts.append((value, None, list(value)))
             held = value
         elif isinstance(getattr(value, "__dict__", None), dict) and _is_part(value):
             attributes = value.__dict__
@@ -127,14 +127,14 @@ class Programs:
                 values = [attributes[name] for name in names]
             else:
                 names, values = None, list(attributes.values())
-            self.parts.append((attributes, names, values))
+            parts.append((attributes, names, values))
             held = [attributes[name] for name in attributes if _is_followed(value, name)]
             if isinstance(value, keras.layers.Layer):
                 held += value._layers
         else:
             return
         for each in held:
-            self._visit(each, seen)
+            self._visit(each, parts, seen)
 
 
 @contextlib.contextmanager

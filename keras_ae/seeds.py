@@ -1,13 +1,48 @@
 """Seeds known only while a program runs, and noise that differs between replicas."""
 
+import contextlib
+import random
+import threading
+
 import keras
 import numpy as np
 from keras import ops
+from keras.src.random import seed_generator
 
 from keras_ae import backend
 
 # Successive draws are this far apart in the first number of a seed, which people count up.
 _STRIDE = 7_368_787
+
+
+class _RandomOfTheThread(threading.local):
+    """Python's `random` to Keras, or in a thread that builds a model a generator of its own."""
+
+    own = None
+
+    def __getattr__(self, name):
+        return getattr(self.own or random, name)
+
+
+# Initializers and dropout ask Python's generator for seeds where they have none, and it is shared
+# by all threads: what one of them sets it to, others draw from.
+seed_generator.python_random = _RandomOfTheThread()
+
+
+@contextlib.contextmanager
+def following(seed):
+    """The context in which what Keras makes without a seed follows from this one."""
+    of_the_thread = seed_generator.python_random
+    before, of_the_thread.own = of_the_thread.own, random.Random(seed)
+    try:
+        yield
+    finally:
+        of_the_thread.own = before
+
+
+def default_seed(below=2**31):
+    """An integer where nobody gave a seed, which in a build follows from the model's own."""
+    return seed_generator.python_random.randrange(below)
 
 
 class SeedGenerator(keras.random.SeedGenerator):

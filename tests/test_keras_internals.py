@@ -73,8 +73,9 @@ PRIVATE = {
 }
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {
-    "keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches",
     "keras.src.legacy.saving": "autoencoder.py: _refuse_hdf5",
+    "keras.src.random": "seeds.py: where Keras draws the seeds that nobody gave",
+    "keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches",
 }
 
 

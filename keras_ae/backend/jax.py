@@ -160,7 +160,13 @@ def compiled(model, function):
         with keras.StatelessScope(zip(model.variables, values, strict=True)):
             return function(*tensors)
 
-    return lambda *arrays: program([v.value for v in model.variables], *arrays)
+    def call(*arrays):
+        # Keras' loops take the weights out of the model: they are no other thread's meanwhile.
+        with model.turns.taken("a call with arrays"):
+            model.jax_state_sync()
+            return program([v.value for v in model.variables], *arrays)
+
+    return call
 
 
 def view(tensor):

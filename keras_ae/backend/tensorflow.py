@@ -109,14 +109,18 @@ def compiled(model, function):
     # A leading None in every signature: one trace serves every batch size.
     traced = {}
 
+    def graph_of(arrays):
+        specs = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays]
+        graph = tf.function(function, input_signature=specs, autograph=False)
+        # Called by itself: tf.function would warn of retracing, for it takes all the graphs made
+        # here for traces of one.
+        return graph.get_concrete_function()
+
     def call(*arrays):
         key = tuple((array.shape[1:], array.dtype.name) for array in arrays)
         if key not in traced:
-            specs = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays]
-            graph = tf.function(function, input_signature=specs, autograph=False)
-            # Called by itself: tf.function would warn of retracing, for it takes all the graphs
-            # made here for traces of one.
-            traced[key] = graph.get_concrete_function()
+            with model.making:
+                traced[key] = traced.get(key) or graph_of(arrays)
         # tf.constant would copy once more, into memory never used before.
         return traced[key](*(tf.raw_ops.Identity(input=array) for array in arrays))
 

@@ -1,12 +1,11 @@
 """What sparse dictionaries are made of: their maps, the data's scale, the features' frequencies."""
 
-import random
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae import memory
+from keras_ae.seeds import default_seed
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
 _FIRST = 100  # Batches that count alike before older ones fade, or no more are looked at.
@@ -140,7 +139,7 @@ class Dictionary(keras.layers.Layer):
             f"Dictionary: {num_features} features of {width} numbers",
             "Take fewer features (latent_dim), or smaller examples.",
         )
-        rng = np.random.default_rng(random.randrange(2**32))
+        rng = np.random.default_rng(default_seed(2**32))
         rows = rng.normal(size=(num_features, width))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         options = {"autocast": False}

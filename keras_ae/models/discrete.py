@@ -1,7 +1,6 @@
 """What models of integer codes share: places of codes, quantisers, and a prior over the codes."""
 
 import math
-import random
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from keras_ae.autoencoder import symbolic_call
 from keras_ae.calls import batched, default_batch_size
 from keras_ae.layers import GridPrior, SequencePrior
 from keras_ae.models.deterministic import DeterministicAE
+from keras_ae.seeds import following
 
 _NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
 
@@ -152,13 +152,8 @@ class DiscreteAE(DeterministicAE):
         self._tracker.unlock()
         del self.code_prior
         self.whole_codes = False
-        state = random.getstate()
-        random.seed(self.order_seed())  # Initializers draw their seeds from Python's generator.
-        try:
-            with backend.building_scope(self):
-                self._make_prior()
-        finally:
-            random.setstate(state)
+        with following(self.order_seed()), backend.building_scope(self):
+            self._make_prior()
         self._tracker.lock()
         self.programs.forget()
 

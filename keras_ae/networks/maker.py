@@ -1,12 +1,11 @@
 """The layers of one network, named after it."""
 
-import random
-
 import keras
 from keras import layers
 
 from keras_ae.layers import SpectralNormalization
 from keras_ae.networks.options import CELLS
+from keras_ae.seeds import default_seed
 
 # The shape of an image is (height, width, channels) whatever the user's Keras configuration says.
 IMAGE = {"data_format": "channels_last"}
@@ -72,5 +71,5 @@ class LayerMaker:
         if self.options.dropout == 0:
             return h
         # Without a seed of its own torch draws from its global state, which no checkpoint holds.
-        seed = random.randrange(2**31)
+        seed = default_seed()
         return self.layer(layers.Dropout, f"{role}_dropout", self.options.dropout, seed=seed)(h)

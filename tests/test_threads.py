@@ -1,0 +1,119 @@
+"""What several threads do with models is right, or refused with a word."""
+
+import concurrent.futures
+import random
+import threading
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+
+BACKEND = keras.config.backend()
+BATCH = {"batch_size": 16, "verbose": 0}
+THREADS = 8
+
+
+def at_once(*functions):
+    """What functions return that begin together, each in a thread of its own."""
+    begin = threading.Barrier(len(functions))
+
+    def run(function):
+        begin.wait(timeout=60)
+        return function()
+
+    with concurrent.futures.ThreadPoolExecutor(len(functions)) as pool:
+        under_way = [pool.submit(run, function) for function in functions]
+        return [one.result(timeout=120) for one in under_way]
+
+
+def test_samples_of_threads_differ():
+    model = zoo.trained("VAE")
+    draws = at_once(*[lambda: [model.sample(2).tobytes() for _ in range(10)]] * THREADS)
+    assert len({one for many in draws for one in many}) == 10 * THREADS
+
+
+@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("name", ["AE", "VAE"])
+def test_array_calls_of_threads(name, warm):
+    parts = [zoo.data(20 + 5 * i, seed=i) for i in range(THREADS)]
+    model, alone = zoo.make(name), zoo.make(name)
+    if warm:
+        model.encode(parts[0])
+    expected = [alone.reconstruct(part, batch_size=8) for part in parts]
+    found = at_once(*[lambda x=x: model.reconstruct(x, batch_size=8) for x in parts])
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_evaluations_of_threads():
+    model = zoo.compiled("VAE")
+    parts = [zoo.data(32, seed=i) for i in range(4)]
+    model.build((None, 6))
+    expected = [model.evaluate(x, **BATCH) for x in parts]
+    found = at_once(*[lambda x=x: model.evaluate(x, **BATCH) for x in parts * 2])
+    np.testing.assert_allclose(found, expected * 2, rtol=1e-6)
+    shown = at_once(*[lambda x=x: model.predict(x, **BATCH) for x in parts])
+    for x, y in zip(parts, shown, strict=True):
+        np.testing.assert_allclose(y, model.reconstruct(x), atol=1e-5)
+
+
+def test_another_thread_trains():
+    model, x = zoo.compiled("VAE"), zoo.data()
+    before, middle, go_on = model.encode(x), threading.Event(), threading.Event()
+
+    def wait(epoch, logs):
+        middle.set()
+        assert go_on.wait(timeout=60)
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=wait)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        training = pool.submit(model.fit, x, callbacks=[callback], **BATCH)
+        try:
+            assert middle.wait(timeout=60)
+            for method in (model.fit, model.evaluate, model.predict):
+                with pytest.raises(RuntimeError, match=f"{method.__name__}: another thread trains"):
+                    method(x, **BATCH)
+            if BACKEND == "jax":  # Whose weights are in Keras' loop.
+                with pytest.raises(RuntimeError, match="another thread trains this VAE"):
+                    model.encode(x)
+            else:
+                assert not np.array_equal(model.encode(x), before)
+        finally:
+            go_on.set()
+        training.result(timeout=60)
+    model.fit(x, **BATCH)
+    model.encode(x)
+
+
+def test_a_callback_looks_with_arrays():
+    """In the thread that trains, on every backend."""
+    model, x, seen = zoo.compiled("VAE"), zoo.data(), []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(model.encode(x))
+    )
+    model.fit(x, callbacks=[callback], **BATCH)
+    assert not np.array_equal(seen[0], seen[-1])
+    np.testing.assert_allclose(seen[-1], model.encode(x), atol=1e-6)
+
+
+def test_models_built_in_threads_start_alike():
+    def weights(seed):
+        model = keras_ae.VAE(2, network_options={"units": (8, 8)}, seed=seed)
+        model.build((None, 6))
+        return [v.numpy() for v in model.trainable_variables]
+
+    def others():
+        return [random.random() for _ in range(2000)]
+
+    expected = [weights(seed) for seed in range(THREADS)]
+    random.seed(5)
+    numbers = others()
+    random.seed(5)
+    *found, drawn = at_once(*[lambda s=s: weights(s) for s in range(THREADS)], others)
+    for first, second in zip(found, expected, strict=True):
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert drawn == numbers
