@@ -110,6 +110,7 @@ def _watch_variables():
 
     Keras has no hook for it: a layer, of the user's as well, makes its weights by itself.
     """
+    name = "_initialize_with_initializer"
     original = keras.Variable._initialize_with_initializer
 
     @functools.wraps(original)
@@ -117,7 +118,7 @@ def _watch_variables():
         _check_weight(self)
         return original(self, initializer)
 
-    keras.Variable._initialize_with_initializer = initialize
+    setattr(keras.Variable, name, initialize)
 
 
 _watch_variables()

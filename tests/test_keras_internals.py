@@ -31,6 +31,16 @@ PRIVATE = {
         "loops.py: fit, evaluate, train_on_batch, test_on_batch",
         "raises Keras' own error before the data is looked at",
     ),
+    "_initialize_with_initializer": (
+        lambda: keras.Variable(np.zeros(3, "float32")),
+        "memory.py: _watch_variables",
+        "makes a weight, whose size is compared with the memory that is left before",
+    ),
+    "_flatten_layers": (
+        lambda: zoo.compiled("AE"),
+        "memory.py: numbers_of_layers",
+        "the layers of a model and of its networks",
+    ),
     "_tracker": (
         lambda: zoo.compiled("AE"),
         "models/discrete.py: _renew_prior",
