@@ -269,11 +269,12 @@ def test_steep_sylvester_flows_by_numpy(scale):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("size", "units"), [(1, 1), (2, 1), (7, 1), (7, 3), (7, 6), (7, 20)])
 def test_every_dimension_depends_on_all_before_it(size, units, reverse):
+    keras.utils.set_random_seed(0)
     flow = InverseAutoregressiveFlow(units, reverse=reverse)
     z, context = draw(0, size), draw(9, 2)
     flow(z, context)
     for seed, weight in enumerate(flow.trainable_variables):
-        weight.assign(weight + 0.5 * np.random.default_rng(seed).normal(size=weight.shape))
+        weight.assign(weight + 0.3 * np.random.default_rng(seed).normal(size=weight.shape))
 
     def found_by_rows(z):
         moved, pull = backend.pullback(lambda z: flow(z, context)[0], z)
