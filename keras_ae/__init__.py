@@ -1,5 +1,6 @@
 """Autoencoders for Keras 3: train, sample, serve and fine-tune."""
 
+from keras_ae import callbacks as callbacks
 from keras_ae import corruptions as corruptions
 from keras_ae import distributions as distributions
 from keras_ae import divergences as divergences

@@ -39,7 +39,7 @@ class ArrayBatches(DataAdapter):
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
         # In half of the memory, where the numbers fit: the order is the same one.
         self.index_dtype = "int32" if len(arrays[0]) < 2**31 else "int64"
-        self.kept_order = None  # The number of a pass, and its order.
+        self.kept_order = None  # The seed and the number of a pass, and its order.
 
     num_batches = property(lambda self: self.steps_per_epoch)
     batch_size = property(lambda self: self._batch_size)
@@ -63,8 +63,8 @@ class ArrayBatches(DataAdapter):
         for batch in range(before + first, before + last):
             number = batch // self.batches_per_pass
             kept = self.kept_order  # An iterator of another thread may change it meanwhile.
-            if kept is None or kept[0] != number:
-                kept = self.kept_order = number, self.order_of_pass(number)
+            if kept is None or kept[0] != (self.seed, number):
+                kept = self.kept_order = (self.seed, number), self.order_of_pass(number)
             start = batch % self.batches_per_pass * self._batch_size
             yield kept[1][start : start + self._batch_size]
 
@@ -100,14 +100,22 @@ class ArrayBatches(DataAdapter):
 
 
 class EpochOrder(keras.callbacks.Callback):
-    """Tells the batches which epoch begins, so that a resumed run finds its place."""
+    """Tells the batches which epoch begins, so that a resumed run finds its place.
 
-    def __init__(self, batches):
+    Args:
+        batches: `ArrayBatches`.
+        seed: Function that gives the seed of their order, where a callback may have restored
+            another one since they were made. Defaults to None, for the seed that they have.
+    """
+
+    def __init__(self, batches, seed=None):
         super().__init__()
-        self.batches = batches
+        self.batches, self.seed = batches, seed
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.epoch = epoch
+        if self.seed is not None:
+            self.batches.seed = self.seed()
 
 
 def num_examples(data, steps=None):

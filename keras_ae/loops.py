@@ -180,7 +180,7 @@ class Loops(backend.TrainStep, keras.Model):
         # After the user's own, which may change the model.
         callbacks = _with_callback(callbacks, _Renewal(self.step_programs), last=True)
         if isinstance(batches, inputs.ArrayBatches):
-            callbacks = _with_callback(callbacks, inputs.EpochOrder(batches))
+            callbacks = _with_callback(callbacks, inputs.EpochOrder(batches, self.order_seed))
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
             return super().fit(
                 batches,

@@ -731,7 +731,7 @@ def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
     whole = run([], 0)
 
     def backup():
-        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        return keras_ae.callbacks.BackupAndRestore(tmp_path / "backup")
 
     with pytest.raises(KeyboardInterrupt):
         run([backup(), Killed()], 0)

@@ -93,7 +93,7 @@ def variational_model(strategy, folder):
         return model, history
 
     def backup():
-        return keras.callbacks.BackupAndRestore(folder / "backup")
+        return keras_ae.callbacks.BackupAndRestore(folder / "backup")
 
     whole, history = run()
     try:

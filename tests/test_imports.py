@@ -22,6 +22,7 @@ ARROWS = {
     "runs": {
         "artefact",
         "autoencoder",
+        "callbacks",
         "datasets",
         "models",
         "plots",
@@ -30,6 +31,7 @@ ARROWS = {
         "workers",
     },
     "workers": {"backend"},
+    "callbacks": {"backend", "storage"},
     "models": {
         "arguments",
         "autoencoder",

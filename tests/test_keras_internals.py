@@ -75,6 +75,11 @@ PRIVATE = {
         "programs.py: Programs",
         "the layers within a layer, of which a program depends on each",
     ),
+    "_symbolic_build": (
+        lambda: zoo.compiled("AE"),
+        "callbacks.py: BackupAndRestore",
+        "makes the metrics of `compile` before the first step does",
+    ),
     "_distribute_strategy": (
         lambda: zoo.compiled("AE"),
         "backend/tensorflow.py: steps_at_once",

@@ -254,3 +254,8 @@ def join_workers():
         jax.distributed.shutdown()
 
     return jax.process_index(), scope
+
+
+def writes(model):
+    """Whether this process writes files for all that train the model."""
+    return jax.process_index() == 0

@@ -308,3 +308,8 @@ def join_workers():
     # The chief, where a cluster has one, is the first.
     before = 0 if resolver.task_type == "chief" else "chief" in resolver.cluster_spec().jobs
     return resolver.task_id + before, strategy.scope
+
+
+def writes(model):
+    """Whether this process writes files for all that train the model."""
+    return model.distribute_strategy.extended.should_checkpoint

@@ -206,3 +206,8 @@ def worker_count():
 
 def join_workers():
     return 0, contextlib.nullcontext
+
+
+def writes(model):
+    """Whether this process writes files for all that train the model."""
+    return True

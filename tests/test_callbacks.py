@@ -1,0 +1,327 @@
+"""A training that is killed at any moment goes on to the same bits."""
+
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+from keras_ae import storage
+from keras_ae.callbacks import BackupAndRestore
+
+X = zoo.data(40)
+BATCHES = 3  # Of an epoch.
+
+
+class Stopped(BaseException):
+    """What ends a training here, as a kill does."""
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Stopped
+
+
+def made(seed=0, optimizer="adam", units=4, cls=keras_ae.VAE, **options):
+    networks = {"units": (units,), "dropout": 0.2}
+    model = cls(latent_dim=2, seed=seed, network_options=networks, **options)
+    model.compile(optimizer, metrics=["mse"])
+    return model
+
+
+def trained(*callbacks, model=None, data=X, epochs=3):
+    """All that a training ends with: weights, optimizer's state, and the figures of its epochs."""
+    model = model or made()
+    size = 16 if isinstance(data, np.ndarray) else None
+    history = model.fit(
+        data, batch_size=size, epochs=epochs, validation_data=X, verbose=0, callbacks=callbacks
+    )
+    variables = [*model.variables, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v).tobytes() for v in variables], history.history
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """What a training ends with that nothing interrupts."""
+    return trained()
+
+
+def assert_goes_on(found, whole):
+    """The same bits, and the same figures of the epochs that were left."""
+    assert found[0] == whole[0]
+    for name, values in found[1].items():
+        assert values == whole[1][name][-len(values) :], name
+
+
+def fit_stopped(folder, batches, save_freq="epoch", **options):
+    backup = BackupAndRestore(folder, save_freq, **options)
+    with pytest.raises(Stopped):
+        trained(backup, StopAfter(batches))
+    backup.release()
+
+
+# ------------------------------------------------------------------ killed at any moment
+
+_looking = []  # Functions that are called before each change of a file or folder.
+
+
+def _tell(event, arguments):
+    if _looking and event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"):
+        look = _looking.pop()
+        look()
+        _looking.append(look)
+
+
+sys.addaudithook(_tell)
+
+
+@pytest.mark.parametrize("options", [{}, {"save_freq": 2, "double_checkpoint": True}])
+def test_a_kill_at_any_moment_is_survived(options, tmp_path):
+    """What a kill would leave is copied before each change of a file, and trained on."""
+    place, left, numbers = tmp_path / "place", {}, itertools.count()
+    place.mkdir()
+
+    def look():
+        files = {path.relative_to(place): path for path in place.rglob("*") if path.is_file()}
+        # Of those with the same backups, the one with the most beside them is tried.
+        backups = tuple(
+            (name, files[name].read_bytes()) for name in sorted(files) if is_whole(name)
+        )
+        if backups not in left or left[backups][0] < len(files):
+            folder = tmp_path / f"left_{next(numbers)}"
+            shutil.copytree(place, folder)
+            left[backups] = len(files), folder
+
+    def is_whole(name):
+        return name.parts[:-1] == ("backup",)
+
+    whole = trained(epochs=2)
+    _looking.append(look)
+    try:
+        assert_goes_on(trained(BackupAndRestore(place / "backup", **options), epochs=2), whole)
+    finally:
+        _looking.clear()
+    assert len(left) >= 3
+    for files, folder in left.values():
+        assert files > 1
+        backup = BackupAndRestore(folder / "backup", **options)
+        assert_goes_on(trained(backup, epochs=2), whole)
+        assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("save_freq", "batches"),
+    [
+        ("epoch", BATCHES - 1),
+        ("epoch", BATCHES + 2),
+        (1, BATCHES),
+        (2, BATCHES + 2),
+        (4, BATCHES + 2),
+    ],
+)
+def test_it_goes_on_within_an_epoch(save_freq, batches, whole, tmp_path):
+    fit_stopped(tmp_path / "backup", batches, save_freq)
+    assert_goes_on(trained(BackupAndRestore(tmp_path / "backup", save_freq)), whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_is_not_an_array_is_passed_over_as_well(tmp_path):
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return BATCHES
+
+        def __getitem__(self, index):
+            return (X[index * 13 : (index + 1) * 13],)
+
+    whole = trained(data=Batches())
+    backup = BackupAndRestore(tmp_path / "backup", 1)
+    with pytest.raises(Stopped):
+        trained(backup, StopAfter(BATCHES + 2), data=Batches())
+    assert_goes_on(trained(BackupAndRestore(tmp_path / "backup", 1), data=Batches()), whole)
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1])
+def test_a_model_without_a_seed_goes_on_with_that_of_the_first(save_freq, whole, tmp_path):
+    fit_stopped(tmp_path / "backup", BATCHES + 1, save_freq)
+    backup = BackupAndRestore(tmp_path / "backup", save_freq)
+    assert_goes_on(trained(backup, model=made(seed=None)), whole)
+
+
+def test_models_of_half_precision_keep_their_bits(tmp_path):
+    def half():
+        return made(dtype="bfloat16")
+
+    whole = trained(model=half())
+    with pytest.raises(Stopped):
+        trained(BackupAndRestore(tmp_path / "b"), StopAfter(BATCHES + 1), model=half())
+    assert_goes_on(trained(BackupAndRestore(tmp_path / "b"), model=half()), whole)
+
+
+def test_optimizers_of_several_players_go_on(tmp_path):
+    def players():
+        model = made(cls=keras_ae.FactorVAE)
+        model.build((None, X.shape[1]))
+        model.compile(keras_ae.optimizers_for(model, "adam", discriminator="sgd"))
+        return model
+
+    whole = trained(model=players())
+    with pytest.raises(Stopped):
+        trained(BackupAndRestore(tmp_path / "b"), StopAfter(BATCHES + 1), model=players())
+    assert_goes_on(trained(BackupAndRestore(tmp_path / "b"), model=players()), whole)
+
+
+# ------------------------------------------------------------------ before and after
+
+
+def test_a_finished_training_is_not_trained_again_where_its_backup_is_kept(whole, tmp_path):
+    for epochs in (3, 0):
+        backup = BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
+        weights, history = trained(backup)
+        assert weights == whole[0] and len(history.get("loss", [])) == epochs
+    assert [path.name for path in tmp_path.rglob("*")] == ["backup", "latest.npz"]
+
+
+def test_the_next_fit_begins_where_it_is_told(tmp_path):
+    fit_stopped(tmp_path / "backup", BATCHES + 1)
+    model = made()
+    trained(BackupAndRestore(tmp_path / "backup"), model=model)
+    assert len(trained(model=model, epochs=2)[1]["loss"]) == 2
+
+
+def test_an_interrupted_fit_goes_on_in_the_same_process(whole, tmp_path):
+    """As in a notebook, whose variables keep the first callback."""
+    first = BackupAndRestore(tmp_path / "backup", 1)
+    with pytest.raises(Stopped):
+        trained(first, StopAfter(BATCHES + 1))
+    second = BackupAndRestore(tmp_path / "backup", 1)
+    with pytest.raises(Stopped):
+        trained(second, StopAfter(BATCHES + 2))
+    assert_goes_on(trained(first), whole)
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    trained(BackupAndRestore(tmp_path), epochs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_model_of_keras_alone_goes_on(tmp_path):
+    def plain():
+        keras.utils.set_random_seed(0)
+        layers = [keras.Input((6,)), keras.layers.Dropout(0.2), keras.layers.Dense(6)]
+        model = keras.Sequential(layers)
+        model.compile("adam", "mse")
+        return model
+
+    def run(*callbacks):
+        model = plain()
+        options = {"batch_size": 16, "epochs": 3, "shuffle": False, "verbose": 0}
+        model.fit(X, X, callbacks=callbacks, **options)
+        return [weights.tobytes() for weights in model.get_weights()]
+
+    whole = run()
+    with pytest.raises(Stopped):
+        run(BackupAndRestore(tmp_path / "backup", 1), StopAfter(BATCHES + 2))
+    assert run(BackupAndRestore(tmp_path / "backup", 1)) == whole
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed", "text"])
+def test_a_damaged_backup_is_named_and_the_one_before_is_used_if_there_is(damage, whole, tmp_path):
+    for double in (False, True):
+        folder = tmp_path / str(double)
+        fit_stopped(folder, 2 * BATCHES + 1, double_checkpoint=double)
+        latest = folder / "latest.npz"
+        content = latest.read_bytes()
+        middle = len(content) // 2
+        changed = content[:middle] + bytes(256) + content[middle + 256 :]
+        new = {"cut": content[:-100], "empty": b"", "changed": changed, "text": b"PK junk"}
+        latest.write_bytes(new[damage])
+        if double:
+            assert_goes_on(trained(BackupAndRestore(folder, double_checkpoint=True)), whole)
+        else:
+            with pytest.raises(ValueError, match="latest.npz is no whole backup") as caught:
+                trained(BackupAndRestore(folder))
+            assert str(latest) in str(caught.value) and "remove it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"units": 5}, "its weights differ"),
+        ({"cls": keras_ae.BetaVAE}, "its model is VAE, not BetaVAE"),
+        ({"optimizer": "sgd"}, "its optimizer is Adam, not SGD"),
+    ],
+)
+def test_a_backup_of_another_model_is_refused(other, message, tmp_path):
+    fit_stopped(tmp_path / "backup", BATCHES + 1)
+    before = (tmp_path / "backup" / "latest.npz").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        trained(BackupAndRestore(tmp_path / "backup"), model=made(**other))
+    assert (tmp_path / "backup" / "latest.npz").read_bytes() == before
+
+
+def test_an_epoch_of_other_batches_is_not_gone_on_with(tmp_path):
+    fit_stopped(tmp_path / "backup", 3, 2)
+    with pytest.raises(ValueError, match="after 2 of 3 batches"):
+        trained(BackupAndRestore(tmp_path / "backup"))
+    with pytest.raises(ValueError, match="an epoch has 5 batches"):
+        trained(BackupAndRestore(tmp_path / "backup", 1), data=zoo.data(80))
+
+
+def test_a_backup_of_keras_own_is_refused(tmp_path):
+    (tmp_path / "training_metadata.json").write_text(json.dumps({"epoch": 3, "batch": 0}))
+    with pytest.raises(ValueError, match=r"holds a backup of keras\.callbacks\.BackupAndRestore"):
+        trained(BackupAndRestore(tmp_path))
+
+
+def test_a_model_without_weights_is_refused(tmp_path):
+    backup = BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(ValueError, match="VAE has no weights yet"):
+        backup.restore(made())
+
+
+@pytest.mark.parametrize("save_freq", [0, -1, True, False, 1.5, "batch", None])
+def test_save_freq_is_checked(save_freq, tmp_path):
+    with pytest.raises(ValueError, match="save_freq="):
+        BackupAndRestore(tmp_path, save_freq)
+
+
+def test_a_folder_is_needed():
+    with pytest.raises(ValueError, match="backup_dir=''"):
+        BackupAndRestore("")
+
+
+def test_a_folder_of_another_process_is_refused(tmp_path):
+    code = f"""
+import sys
+from keras_ae import storage
+with storage.exclusive({str(tmp_path / "backup")!r}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(storage.__file__).parents[1])}
+    words = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, env=environment, **pipes) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError, match=f"process {other.pid}"):
+            trained(BackupAndRestore(tmp_path / "backup"))
+        other.stdin.close()
+    trained(BackupAndRestore(tmp_path / "backup"), epochs=1)
