@@ -313,13 +313,11 @@ def _check_output(output, *suffixes):
 
 def _write(output, array, draw=None):
     """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
-    import numpy as np
-
-    from keras_ae import storage
+    from keras_ae import runs, storage
 
     with storage.whole_file(output, storage.refuse_existing) as partial:
         if output.suffix == ".npy":
-            np.save(partial, array)
+            runs.write_npy(partial, [array], len(array))
         else:
             draw(array).savefig(partial)
     typer.echo(f"{output}: array of shape {array.shape}")

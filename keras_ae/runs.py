@@ -13,12 +13,11 @@ import re
 import shlex
 import shutil
 import sys
-import tempfile
 
 import keras
 import numpy as np
 
-from keras_ae import autoencoder, datasets, models, plots, workers
+from keras_ae import autoencoder, callbacks, datasets, models, plots, storage, workers
 from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
 from keras_ae.storage import whole_file
 
@@ -215,17 +214,37 @@ def write_over_all(function, data, path, verbose=0):
         datasets.as_array(data, "all")  # Whose error says what to do with pictures of many sizes.
     count, size = int(dataset.cardinality()), 1024
     bar = keras.utils.Progbar(-(-count // size), verbose=verbose)
-    written, start = None, 0
-    for number, batch in enumerate(dataset.batch(size).prefetch(1).as_numpy_iterator(), 1):
-        values = function(batch)
-        if written is None:
-            shape = (count, *values.shape[1:])
-            written = np.lib.format.open_memmap(path, "w+", values.dtype, shape)
-        written[start : start + len(values)] = values
-        start += len(values)
-        bar.update(number)
-    written.flush()
-    return written.shape
+    batches = dataset.batch(size).prefetch(1).as_numpy_iterator()
+
+    def parts():
+        for number, batch in enumerate(batches, 1):
+            yield function(batch)
+            bar.update(number)
+
+    return write_npy(path, parts(), count)
+
+
+def write_npy(path, parts, count):
+    """An .npy file of the arrays of an iterable, one behind the other.
+
+    Args:
+        path: The file.
+        parts: Arrays of shape (examples, ...).
+        count: The examples of all of them.
+
+    Returns:
+        The shape of the array in the file.
+    """
+    shape = None
+    # Bytes in order, not a memory map: where the disk is full, that would end the process.
+    with open(path, "wb") as file:
+        for values in map(np.ascontiguousarray, parts):
+            if shape is None:
+                shape = (count, *values.shape[1:])
+                header = np.lib.format.header_data_from_array_1_0(values)
+                np.lib.format.write_array_header_1_0(file, {**header, "shape": shape})
+            file.write(values.data)
+    return shape
 
 
 def first_labels(data, split, count):
@@ -265,12 +284,13 @@ def launch(settings, folder=None, resume=False):
         settings, folder, resume: As of `train`.
 
     Raises:
-        FileExistsError, FileNotFoundError, ValueError: As of `train`.
+        BlockingIOError, FileExistsError, FileNotFoundError, ValueError: As of `train`.
         RuntimeError: If one of them was killed or failed. The run can be resumed.
     """
     folder = pathlib.Path(folder or settings.folder())
     make_model(settings)
-    _check_folder(folder, settings, resume)
+    with _owned(folder, settings, resume):
+        pass  # Each could be sure of it only for itself; this one says it before they start.
     words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
     try:
         workers.launch([sys.executable, "-m", "keras_ae_cli", *words], settings.workers)
@@ -296,6 +316,7 @@ def train(settings, folder=None, resume=False, verbose=1):
         `pathlib.Path` of the folder; None in all workers but the first, which alone writes to it.
 
     Raises:
+        BlockingIOError: If another process trains into the folder; the message says which.
         FileExistsError: If there is something in the folder, and resume is False.
         FileNotFoundError: If there is no run to resume.
         ValueError: If the settings are not those of the run to resume, or out of range.
@@ -316,27 +337,29 @@ def train(settings, folder=None, resume=False, verbose=1):
             f"{workers.count()}. Pass --workers {workers.count()}."
         )
     worker, scope = workers.join()
-    with scope():
-        model = make_model(settings)
-        if worker == 0:
-            _check_folder(folder, settings, resume)
-        if not is_complete(folder):
-            data = _Data(settings, model)
-            if worker == 0 and not resume:
-                folder.mkdir(parents=True, exist_ok=True)
-                _write_json(folder / "run.json", _stored(settings))
-            _fit(model, data, settings, folder, worker, 0 if worker else verbose)
-    if worker:
-        return None
-    if not is_complete(folder):
-        if settings.workers > 1:  # From here on alone, with a model that nobody shares.
+    with contextlib.ExitStack() as stack:
+        data = None
+        with scope():
             model = make_model(settings)
-            data.check(model)
-            _Checkpoint(folder, folder).restore(model)
-        if hasattr(model, "fit_prior"):
-            model.fit_prior(first_of(data.x, PRIOR_EXAMPLES), verbose=verbose)
-        _finish(model, data, settings, folder)
-    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+            if worker == 0:
+                stack.enter_context(_owned(folder, settings, resume))
+            if not is_complete(folder):
+                data = _Data(settings, model)
+                if worker == 0 and not resume:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    _write_json(folder / "run.json", _stored(settings))
+                _fit(model, data, settings, folder, worker, 0 if worker else verbose)
+        if worker:
+            return None
+        if data:
+            if settings.workers > 1:  # From here on alone, with a model that nobody shares.
+                model = make_model(settings)
+                data.check(model)
+                _restore(model, folder)
+            if hasattr(model, "fit_prior"):
+                model.fit_prior(first_of(data.x, PRIOR_EXAMPLES), verbose=verbose)
+            _finish(model, data, settings, folder)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return folder
 
 
@@ -358,6 +381,19 @@ class _Data:
         """Raise for whatever is wrong with the data, before anything is written."""
         x = self.x if isinstance(self.x, np.ndarray) else first_of(self.x, 1)
         model.check_batch(x, None, None)
+
+
+@contextlib.contextmanager
+def _owned(folder, settings, resume):
+    """Hold the checked folder of a run, into which no other process trains as long."""
+    if resume:
+        _check_folder(folder, settings, resume)
+    with storage.exclusive(folder):
+        if resume:
+            storage.remove_leftovers(folder)
+        else:
+            _check_folder(folder, settings, resume)
+        yield
 
 
 def _check_folder(folder, settings, resume):
@@ -402,55 +438,58 @@ def _stored(settings):
 
 def _fit(model, data, settings, folder, worker, verbose):
     x, x_test = data.x, data.x_test
-    with contextlib.ExitStack() as stack:
-        # All workers save, for some weights are summed over them when they are read.
-        own = stack.enter_context(tempfile.TemporaryDirectory()) if worker else folder
-        checkpoint = _Checkpoint(folder, pathlib.Path(own))
-        first_epoch = checkpoint.restore(model)
-        if first_epoch == settings.epochs:
-            return
-        if isinstance(x, np.ndarray):
-            options = {"x": x, "batch_size": settings.batch_size}
-        else:
-            steps = math.ceil(int(x.cardinality()) / settings.batch_size)
-            options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
-        if not isinstance(x_test, np.ndarray):
-            x_test = x_test.batch(settings.batch_size)
+    backup, first_epoch = _backup(folder), _restore(model, folder)
+    if first_epoch == settings.epochs:
+        return
+    if isinstance(x, np.ndarray):
+        options = {"x": x, "batch_size": settings.batch_size}
+    else:
+        steps = math.ceil(int(x.cardinality()) / settings.batch_size)
+        options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
+    if not isinstance(x_test, np.ndarray):
+        x_test = x_test.batch(settings.batch_size)
+    try:
         model.fit(
             **options,
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=x_test,
-            callbacks=[checkpoint],
+            # A row is written before its backup: one without it is of an epoch to come.
+            callbacks=[_History(folder, first_epoch, worker == 0), backup],
             verbose=verbose,
         )
+    finally:
+        backup.release()
 
 
-class _Checkpoint(keras.callbacks.Callback):
-    """After every epoch a row of history.csv, then the weights, in files that appear whole.
+def _backup(folder):
+    return callbacks.BackupAndRestore(folder / "checkpoint", delete_checkpoint=False)
 
-    `keras.callbacks.BackupAndRestore` writes weights and epoch number in place and one after the
-    other: a kill between the two would resume with an epoch trained twice.
-    """
 
-    def __init__(self, folder, own):
+def _restore(model, folder):
+    """Bring a built model to the last whole epoch of a run, and return how many are done."""
+    found = _backup(folder).restore(model)
+    if found:
+        return found["epoch"]
+    # Runs that were begun when a checkpoint was a model.
+    saved = sorted((folder / "checkpoint").glob("epoch_*.keras"))
+    if not saved:
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(saved[-1])
+    return int(re.search(r"\d+", saved[-1].name).group())
+
+
+class _History(keras.callbacks.Callback):
+    """After every epoch a row of history.csv."""
+
+    def __init__(self, folder, first_epoch, writes):
         super().__init__()
-        self.folder = folder  # That of the run, to read from.
-        self.own = own  # Where this process writes.
+        self.path, self.writes = folder / "history.csv", writes
         self.rows = []
-
-    def restore(self, model):
-        """Bring a built model to its last whole epoch, and return how many are done."""
-        saved = sorted((self.folder / "checkpoint").glob("epoch_*.keras"))
-        if not saved:
-            return 0
-        epochs = int(re.search(r"\d+", saved[-1].name).group())
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(saved[-1])
-        # A row is written before its weights: one without weights is of an epoch to come.
-        with (self.folder / "history.csv").open(newline="") as file:
-            self.rows = list(csv.DictReader(file))[:epochs]
-        return epochs
+        if first_epoch:
+            with self.path.open(newline="") as file:
+                self.rows = list(csv.DictReader(file))[:first_epoch]
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
@@ -459,18 +498,11 @@ class _Checkpoint(keras.callbacks.Callback):
                 "--learning-rate, in another --output."
             )
         self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
-        with whole_file(self.own / "history.csv") as path, path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.rows[-1])
-            writer.writeheader()
-            writer.writerows(self.rows)
-        path = self.own / "checkpoint" / f"epoch_{epoch + 1:06}.keras"
-        path.parent.mkdir(exist_ok=True)
-        with whole_file(path) as partial:
-            # Not save_weights: HDF5 crashes the process when it meets a full disk.
-            self.model.save(partial)
-        for older in path.parent.glob("epoch_*.keras"):
-            if older.name < path.name:
-                older.unlink()
+        if self.writes:
+            with whole_file(self.path) as path, path.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.rows[-1])
+                writer.writeheader()
+                writer.writerows(self.rows)
 
 
 def read_history(folder):

@@ -70,6 +70,20 @@ def exclusive(path):
             _release(workspace, lock)
 
 
+@contextlib.contextmanager
+def _naming(path, workspace):
+    """Let errors of the system name the path, and not where it is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise OSError(f"{path} could not be written: {error}") from error
+        # A full disk says no name, and other errors one that users have not given.
+        if error.filename is None or str(workspace) in os.fsdecode(error.filename):
+            error.filename = str(path)
+        raise
+
+
 def refuse_existing(path):
     """Raise FileExistsError if anything is at the path, be it a link that leads nowhere."""
     if os.path.lexists(path):
@@ -91,6 +105,7 @@ def whole_file(path, check=lambda path: None):
 
     Raises:
         BlockingIOError: If another thread or process is writing this file.
+        OSError: Whatever the system raises while it is written, with the name of this file.
 
     Example:
 
@@ -107,10 +122,12 @@ def whole_file(path, check=lambda path: None):
         check(path)
         partial = workspace / "new" / path.name
         partial.parent.mkdir()
-        yield partial
-        _sync(partial)
+        with _naming(path, workspace):
+            yield partial
+            _sync(partial)
         check(path)
-        os.replace(partial, path)
+        with _naming(path, workspace):
+            os.replace(partial, path)
         _sync_folder(path.parent)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def _end_with_launcher():
     """End this process when the one that launched it has ended, in whatever way that did."""
     while os.read(0, 1):  # Nothing is ever written: it returns when the other end is closed.
         pass
-    os._exit(1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def launch(command, number):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import keras_ae
 import keras_ae_cli
-from keras_ae import runs
+from keras_ae import callbacks, runs
 
 SMALL = ("--latent-dim", "2", "--epochs", "3", "--batch-size", "16")
 NETWORK = ("--set", 'network_options={"units": [8], "activation": "tanh"}')
@@ -173,8 +174,11 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
         env=environment,
         stdout=subprocess.DEVNULL,
     )
-    checkpoint = place / "killed" / "checkpoint" / "epoch_000002.keras"
-    while process.poll() is None and not checkpoint.exists():
+    history = place / "killed" / "history.csv"
+    while process.poll() is None and not (
+        (place / "killed" / "checkpoint" / "latest.npz").exists()
+        and len(history.read_text().splitlines()) == 3
+    ):
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -189,9 +193,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
 # Time for the signal to arrive: an epoch takes a few milliseconds.
 _WAIT_AFTER_TWO_EPOCHS = """
 import time
-from keras_ae import runs
-on_epoch_end = runs._Checkpoint.on_epoch_end
-runs._Checkpoint.on_epoch_end = lambda self, epoch, logs: (
+from keras_ae import callbacks, runs
+on_epoch_end = callbacks.BackupAndRestore.on_epoch_end
+callbacks.BackupAndRestore.on_epoch_end = lambda self, epoch, logs: (
     on_epoch_end(self, epoch, logs), time.sleep(60 * epoch))
 """
 
@@ -202,14 +206,14 @@ class Stopped(BaseException):
 
 def stop_after(monkeypatch, epochs, before_weights=False):
     """Stop the next run when so many epochs have ended, or just before the last was kept."""
-    whole_file = runs.whole_file
+    save = callbacks.BackupAndRestore._save
 
-    def stopping(path):
-        if path.name == f"epoch_{epochs + (not before_weights):06}.keras":
+    def stopping(backup, epoch, batch):
+        if epoch == epochs + (not before_weights):
             raise Stopped
-        return whole_file(path)
+        save(backup, epoch, batch)
 
-    monkeypatch.setattr(runs, "whole_file", stopping)
+    monkeypatch.setattr(callbacks.BackupAndRestore, "_save", stopping)
 
 
 def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
@@ -444,12 +448,56 @@ def test_a_run_without_a_model_says_how_to_go_on(place, monkeypatch, capsys):
     assert f"--output {place / 'half'} --resume" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_part(place, tmp_path, capsys, monkeypatch):
-    def full(path, array):
-        pathlib.Path(path).write_bytes(b"part")
-        raise OSError(28, "No space left on device")
+@pytest.fixture
+def full(place):
+    """As if the disk were full: no file grows beyond 1,000 bytes."""
+    if not (place / "many.npy").exists():
+        np.save(place / "many.npy", np.zeros((500, 6), "uint8"))
+    resource = pytest.importorskip("resource", reason="no such limits on Windows")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(np, "save", full)
-    assert command("sample", place / "run", "--output", tmp_path / "s.npy") == 2
-    assert capsys.readouterr().err == "keras-ae: error: [Errno 28] No space left on device\n"
-    assert list(tmp_path.iterdir()) == []
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sample", RUN, "--num-samples", "200", "--output", "{}/full.npy"),
+        ("sample", RUN, "--num-samples", "200", "--output", "{}/full.png"),
+        ("encode", RUN, "--data", "{}/many.npy", "--output", "{}/full.npy"),
+        ("reconstruct", RUN, "--data", "{}/many.npy", "--output", "{}/full.npy"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_no_part(words, place, full, capsys):
+    before = sorted(place.rglob("*"))
+    words = [word.replace("{}", str(place)) for word in words]
+    assert command(*words) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("keras-ae: error: ")
+    assert words[-1] in error
+    assert sorted(place.rglob("*")) == before
+
+
+def test_a_full_disk_ends_no_process(place):
+    """A memory map of a file in a file system that is full ends it, without a word."""
+    disk = place / "disk"
+    disk.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("only the superuser mounts a small file system")
+    try:
+        np.save(place / "rows.npy", np.zeros((20000, 6), "uint8"))
+        words = ("encode", str(place / "run"), "--data", str(place / "rows.npy"))
+        code = f"import keras_ae_cli; keras_ae_cli.main({[*words, '--output', f'{disk}/c.npy']!r})"
+        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+        ended = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == 2
+        assert f"No space left on device: '{disk}/c.npy'" in ended.stderr
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+        disk.rmdir()
+        (place / "rows.npy").unlink()

@@ -193,7 +193,7 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
         patch.setattr(workers.subprocess, "Popen", Recorded)
         thread = threading.Thread(target=run)
         thread.start()
-        while thread.is_alive() and not list(killed.glob("checkpoint/epoch_*.keras")):
+        while thread.is_alive() and not list(killed.glob("checkpoint/latest.npz")):
             time.sleep(0.01)
         processes[1].kill()
         thread.join(30)

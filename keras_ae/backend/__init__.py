@@ -11,8 +11,9 @@ weights are made), `replica_index` (which copy of the model is running),
 (whether what runs was compiled before), `tracing` (whether that is being done at the moment),
 `settle` (what puts the state of a running `fit` into the variables), `RUNS_IN_ANY_THREAD` (whether
 what `compiled` returns may be called in another thread than made it), `transposes_slowly`
-(transposed convolutions), `worker_count`, `join_workers` (training in several processes), `writes` (whether this one writes files for all of
-them) and `worker_environment` (how one is told that it belongs to them).
+(transposed convolutions), `worker_count`, `join_workers` (training in several processes), `writes`
+(whether this one writes files for all of them) and `worker_environment` (how one is told that it
+belongs to them).
 """
 
 import importlib
