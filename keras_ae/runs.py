@@ -389,9 +389,8 @@ def _owned(folder, settings, resume):
     if resume:
         _check_folder(folder, settings, resume)
     with storage.exclusive(folder):
-        if resume:
-            storage.remove_leftovers(folder)
-        else:
+        storage.remove_leftovers(folder)
+        if not resume:
             _check_folder(folder, settings, resume)
         yield
 

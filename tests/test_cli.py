@@ -270,6 +270,60 @@ def test_a_run_killed_while_it_tidied_up_is_not_trained_again(place):
     assert (place / "run" / "metrics.json").stat().st_mtime_ns == before
 
 
+def test_a_run_killed_before_it_was_one_can_be_started_again(place):
+    leftover = place / "early" / ".run.json.keras_ae"
+    (leftover / "new").mkdir(parents=True)
+    (leftover / "owner").write_text("keras_ae 1 nowhere\n")
+    assert train(place, "early") == 0
+    assert not [path for path in (place / "early").glob(".*")]
+
+
+def test_a_run_begun_by_the_version_before_goes_on(place, monkeypatch):
+    """Whose checkpoint is a model, and its epoch in the name of the file."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(Stopped):
+            train(place, "older")
+    checkpoint = place / "older" / "checkpoint"
+    stored = json.loads((place / "older" / "run.json").read_text())
+    settings = runs.Settings(**{k: v for k, v in stored.items() if k != "backend"})
+    model = runs.make_model(settings)
+    runs._Data(settings, model)
+    assert runs._restore(model, place / "older") == 2
+    (checkpoint / "latest.npz").unlink()
+    model.save(checkpoint / "epoch_000002.keras")
+    assert train(place, "older", "--resume") == 0
+    assert_same_state(place / "run", place / "older")
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_training_into_a_folder_is_told_of_the_first(resume, place, capsys, monkeypatch):
+    """In a process of its own, while the first one is at its third epoch."""
+    output = place / f"shared{resume}"
+    words = ["train", "VAE", "--data", place / "pairs.npz", "--output", output, *SMALL, *NETWORK]
+    code = f"import keras_ae_cli; keras_ae_cli.main({[str(word) for word in words]!r})"
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+    save, refused = callbacks.BackupAndRestore._save, []
+
+    def second(backup, epoch, batch):
+        save(backup, epoch, batch)
+        if epoch == 2:
+            more = code[:-2] + ", '--resume'])" if resume else code
+            refused.append(
+                subprocess.run(
+                    [sys.executable, "-c", more], env=environment, capture_output=True, text=True
+                )
+            )
+
+    monkeypatch.setattr(callbacks.BackupAndRestore, "_save", second)
+    assert train(place, f"shared{resume}") == 0
+    assert refused[0].returncode == 2 and refused[0].stderr.count("\n") == 1
+    assert f"is being written by process {os.getpid()}" in refused[0].stderr
+    assert_same_state(place / "run", output)
+    assert not [path for path in place.rglob(".*")]
+
+
 def test_other_arguments_are_not_resumed(place, capsys):
     assert train(place, "run", "--resume", "--seed", "4", "--set", "free_bits=0.5") == 2
     error = capsys.readouterr().err
