@@ -90,7 +90,9 @@ LEAPS = {
 def test_all_patterns_together_after_leaps(name):
     """A rate that is too high. The weight of the divergence keeps the posteriors wide."""
     model = made(name, **LEAPS.get(name, {"kl_weight": 20.0}))
-    model.fit(zoo.data(), epochs=12, batch_size=16, verbose=0)
+    if name == "LadderVAE":  # Its layers would leap so far apart that the weights have no variance.
+        model.optimizer.learning_rate = 0.02
+    model.fit(zoo.data(), epochs=4, batch_size=16, verbose=0)
     assert_one(weights(model, PATTERNS).sum(axis=0))
 
 
