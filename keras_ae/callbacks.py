@@ -30,6 +30,8 @@ class BackupAndRestore(keras.callbacks.Callback):
     before: arrays do in all models of this package, and so does any data that is not shuffled, or
     by a seed of its own. What other callbacks hold, such as the patience of `EarlyStopping`, is
     not in a backup, as it is not in Keras'. Put this callback behind those that change the model.
+    On torch, `keras.layers.Dropout` without a seed draws from torch's own generator, which is not
+    in a backup: give a seed to those of your networks.
 
     Several processes that train one model share a folder: one of them writes it.
 

@@ -1,5 +1,6 @@
 """One model trained by two processes, started here as `keras-ae train --workers 2` starts them."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -170,12 +171,28 @@ def settings(tmp_path_factory):
     return runs.Settings("VAE", str(data), 3, 16, arguments=arguments, workers=2)
 
 
+@pytest.fixture(scope="module")
+def whole(settings, tmp_path_factory):
+    """The folder of a run that nobody killed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    runs.launch(settings, folder)
+    return folder
+
+
+def assert_same_run(folder, whole):
+    for name in ("history.csv", "metrics.json"):
+        assert (folder / name).read_text() == (whole / name).read_text()
+    first, second = (zoo.weights(keras_ae.load(f / "model")) for f in (whole, folder))
+    for here, there in zip(first, second, strict=True):
+        np.testing.assert_array_equal(here, there)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
 @several
 def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
-    settings, tmp_path, monkeypatch
+    settings, whole, tmp_path, monkeypatch
 ):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    runs.launch(settings, whole)
+    killed = tmp_path / "killed"
     processes, raised = [], []
 
     class Recorded(subprocess.Popen):
@@ -204,12 +221,55 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
     assert all(process.poll() is not None for process in processes)
     assert not runs.is_complete(killed)
     runs.launch(settings, killed, resume=True)
-    for name in ("history.csv", "metrics.json"):
-        assert (killed / name).read_text() == (whole / name).read_text()
-    first, second = (zoo.weights(keras_ae.load(folder / "model")) for folder in (whole, killed))
-    for here, there in zip(first, second, strict=True):
-        np.testing.assert_array_equal(here, there)
-    assert not list(killed.glob("checkpoint"))
+    assert_same_run(killed, whole)
+
+
+@several
+@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="needs the numbers of processes")
+def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole, tmp_path):
+    killed = tmp_path / "killed"
+    code = "from keras_ae import runs; " + (
+        f"runs.launch(runs.Settings(**{dataclasses.asdict(settings)!r}), {str(killed)!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    # Once with a signal that no process can act on, as soon as there are workers.
+    for done in (lambda: True, lambda: list(killed.glob("checkpoint/latest.npz"))):
+        more = code[:-1] + ", True)" if (killed / "run.json").exists() else code
+        launcher = subprocess.Popen([sys.executable, "-c", more], env=environment)
+        children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+        while launcher.poll() is None and not (len(children.read_text().split()) == 2 and done()):
+            time.sleep(0.01)
+        numbers = children.read_text().split()
+        launcher.kill()
+        launcher.wait()
+        assert len(numbers) == 2
+        deadline = time.monotonic() + 10
+        while any(map(runs_still, numbers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(runs_still, numbers))
+    assert not runs.is_complete(killed)
+    runs.launch(settings, killed, resume=True)
+    assert_same_run(killed, whole)
+
+
+def runs_still(number):
+    try:
+        status = pathlib.Path(f"/proc/{number}/status").read_text()
+    except FileNotFoundError:
+        return False
+    return "State:\tZ" not in status  # One that waits for nobody to ask how it ended.
+
+
+@several
+def test_workers_end_with_a_pipe_where_the_kernel_does_not_end_them(tmp_path):
+    code = "from keras_ae import workers; import time; workers.join(); print(1, flush=True); "
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), workers._LAUNCHED: "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [sys.executable, "-c", code + "time.sleep(60)"]
+    with subprocess.Popen(words, env=environment, **pipes) as worker:
+        assert worker.stdout.readline() == b"1\n"
+        worker.stdin.close()
+        assert worker.wait(10) != 0
 
 
 @several
