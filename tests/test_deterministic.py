@@ -139,7 +139,7 @@ def test_the_closed_form_of_one_layer_is_what_products_give(monkeypatch):
 
 def test_random_probes_have_the_norm_for_their_mean():
     x = zoo.data(2)
-    exact, probed = contractive(), contractive(num_probes=2000)
+    exact, probed = contractive(), contractive(num_probes=1)
     probed.set_weights(exact.get_weights())
     # As many codes of one example as there are probes: one product serves all.
     estimate = zoo.compute(
@@ -152,7 +152,6 @@ def test_random_probes_have_the_norm_for_their_mean():
 
 
 def contractive_mean(model, x):
-    model.num_probes = 1
     return model.squared_jacobian(x, keras.random.SeedGenerator(0))
 
 

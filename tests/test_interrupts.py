@@ -84,20 +84,24 @@ def test_a_fit_that_ends_early_keeps_its_steps():
     assert_usable(model)
 
 
+# Python drops an interrupt that falls into a destructor, such as one of TensorFlow's graphs.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_interrupts_at_any_moment(method):
     """As by Ctrl-C, in the midst of steps."""
     model, _ = model_and_weights()
     x = np.tile(zoo.data(), (40, 1))
-    options = {"epochs": 1000} if method == "fit" else {}
 
     getattr(model, method)(x, batch_size=16, verbose=0)
     for delay in (0.02, 0.05, 0.09, 0.13):
-        press = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-            press.start()
-            while True:
-                getattr(model, method)(x, batch_size=16, verbose=0, **options)
-        press.join()
+            for _ in range(5):
+                press = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+                press.start()
+                try:
+                    while press.is_alive():
+                        getattr(model, method)(x, batch_size=16, verbose=0)
+                finally:
+                    press.join()
         assert all(np.all(np.isfinite(w)) for w in model.get_weights())
     assert_usable(model)

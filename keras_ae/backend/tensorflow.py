@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import threading
 
 import keras
 import numpy as np
@@ -104,6 +105,9 @@ def settle(model):
     """Variables hold the model's state at any time."""
 
 
+_tracing = threading.RLock()  # A layer that two graphs call at once would mix their tensors.
+
+
 def compiled(model, function):
     """`function` of tensors as one graph, whatever the length of the first axis."""
     # A leading None in every signature: one trace serves every batch size.
@@ -119,7 +123,7 @@ def compiled(model, function):
     def call(*arrays):
         key = tuple((array.shape[1:], array.dtype.name) for array in arrays)
         if key not in traced:
-            with model.making:
+            with _tracing:
                 traced[key] = traced.get(key) or graph_of(arrays)
         # tf.constant would copy once more, into memory never used before.
         return traced[key](*(tf.raw_ops.Identity(input=array) for array in arrays))
