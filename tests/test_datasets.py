@@ -386,6 +386,11 @@ BAD_TABLES = {
     "first row with an empty cell": ("1,\n2,3\n", ["line 1, column 2 is empty", HEADER_OR_NOT]),
     "first row with a missing value": ("1,NA\n2,3\n", ["line 1, column 2 holds 'NA'"]),
     "first row of missing values": ("NA,?\n2,3\n", ["line 1, column 1 holds 'NA'"]),
+    **{
+        f"first row of {cell}": (f"{cell},{cell}\n1,2\n", [f"line 1, column 1 holds {cell!r}"])
+        for cell in "n/a #N/A <NA> NaT *** $1 (1) '1' >1 =1+1 ٣ True".split()
+    },
+    "numerals of another script": ("1,2\n٣,4\n", ["line 2, column 1 holds '٣'"]),
     "first row of nan": ("nan,nan\n2,3\n", ["line 1, column 1 holds 'nan'"]),
     "first row with a unit": ("1.5x,2\n2,3\n", ["line 1, column 1 holds '1.5x'"]),
     "first row of units": ("1.5x,2x\n2,3\n", ["line 1, column 1 holds '1.5x'"]),

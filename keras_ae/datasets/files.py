@@ -20,8 +20,8 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ZIP_SIGNATURE = b"PK"
 _LARGEST = float(np.finfo("float32").max)
-_MISSING = ("NA", "N/A", "NULL", "null", "None", "?", "-", "--", ".")
-_STARTS_WITH_A_NUMBER = re.compile(r"[+-]?[.,]?\d")
+_NO_NAMES = ("", "na", "nan", "nat", "null", "nil", "none", "missing", "true", "false")
+_NUMBER_WITH_SIGNS = re.compile(r"[\W_]*\d")
 
 
 def path_dataset(path, split, labels, binarize):
@@ -147,9 +147,9 @@ def _read_csv(path):
 def _header(path):
     """The names of the columns in lower case, and how many lines they take; () and 0 without any.
 
-    A first row is a header if none of its cells is empty, a number or the mark of a missing one.
-    One that starts with a number in every cell is none, either: those are numbers with a unit or
-    with separators that are not read here.
+    A first row is a header if none of its cells is empty or a number. A row in which every cell has
+    a digit before any letter is none, either, because those are numbers with a unit, quotes or
+    separators that are not read here; nor is one of nothing but marks of missing numbers.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
@@ -157,8 +157,8 @@ def _header(path):
         cells = [cell.strip() for cell in first]
         if (
             any(not cell or _number(cell) is not None for cell in cells)
-            or all(cell in _MISSING for cell in cells)
-            or all(_STARTS_WITH_A_NUMBER.match(cell) for cell in cells)
+            or all(re.sub(r"[\W_]", "", cell).lower() in _NO_NAMES for cell in cells)
+            or all(_NUMBER_WITH_SIGNS.match(cell) for cell in cells)
         ):
             names, skipped = (), 0
         else:
@@ -206,14 +206,14 @@ def _remedy(row, cell, first):
             "by a number"
         )
     if first:
-        return "write a plain number, such as 1234.5; or, if it is a name, begin it with a letter"
+        return "write a plain number, such as 1234.5; or, if it is a name, choose a word"
     return "write a plain number, such as 1234.5, or remove the line"
 
 
 def _number(cell):
-    """The number in a cell, or None. Unlike a file's reader, Python takes 1_000 for one."""
+    """The number in a cell, or None. Unlike a file's reader, Python takes 1_000 and ٣ for one."""
     try:
-        return None if "_" in cell else float(cell)
+        return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
         return None
 
