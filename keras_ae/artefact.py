@@ -18,6 +18,7 @@ import stat
 import warnings
 import zipfile
 
+import h5py
 import keras
 from keras import ops
 
@@ -117,7 +118,7 @@ def _as_os_error(path):
 _FOLDERS = {"variables", "assets", "assets.extra"}
 _FILES = re.compile(
     r"card\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
-    r"variables/variables\.(index|data-\d{5}-of-\d{5})"
+    r"variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
 )
 _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha256"}
 
@@ -360,14 +361,21 @@ def load(path, custom_objects=None):
 
     found = find(path)
     file = _trainable_file(found)
-    _check_archive(file, custom_objects or {})
+    config = _check_archive(file, custom_objects or {})
     with _explained(found):
-        model = keras.saving.load_model(file, custom_objects=custom_objects, safe_mode=True)
+        trained = _was_trained(file)
+        model = keras.saving.load_model(
+            file, custom_objects=custom_objects, safe_mode=True, compile=trained
+        )
     if not isinstance(model, Autoencoder):
         raise ValueError(
             f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. "
             "keras.saving.load_model reads it."
         )
+    # Keras would miss the state of an optimizer that had none when the file was written.
+    if not trained and config.get("compile_config"):
+        with _explained(found), keras.saving.custom_object_scope(custom_objects or {}):
+            model.compile_from_config(config["compile_config"])
     return model
 
 
@@ -463,7 +471,7 @@ def _trainable_file(found):
 
 
 def _check_archive(file, custom_objects):
-    """Raise unless the file is a whole Keras archive whose classes are known here."""
+    """The configuration of a whole Keras archive whose classes are known here; else it raises."""
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -488,6 +496,22 @@ def _check_archive(file, custom_objects):
                 "registered here. Import the module that defines it first, or pass it in "
                 "custom_objects; nothing is imported on an artefact's word."
             )
+    return config
+
+
+def _was_trained(file):
+    """Whether an archive holds the state of an optimizer, which is more than single numbers."""
+    shapes = []
+    with (
+        zipfile.ZipFile(file) as archive,
+        archive.open("model.weights.h5") as opened,
+        h5py.File(opened) as weights,
+    ):
+        if "optimizer" in weights:
+            weights["optimizer"].visititems(
+                lambda _, item: shapes.append(getattr(item, "shape", ()))
+            )
+    return any(shapes)
 
 
 @contextlib.contextmanager

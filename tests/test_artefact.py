@@ -414,6 +414,51 @@ def test_roots_and_home_signs_are_refused(tmp_path, monkeypatch):
     assert list((tmp_path / "folder").iterdir()) == []
 
 
+def scaled_adam():
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
+
+
+def before_training(*methods):
+    """Of the things that are done with a new model, those named in this order."""
+
+    def make(optimizer):
+        model = zoo.make("VAE")
+        methods_of_all = {
+            "build": lambda: model.build((None, 6)),
+            "compile": lambda: model.compile(optimizer(), metrics=["mse"], **zoo.OP_BY_OP),
+            "encode": lambda: model.encode(zoo.data()),
+            "fit": lambda: model.fit(zoo.data(), verbose=0),
+        }
+        for method in methods:
+            methods_of_all[method]()
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "optimizer"),
+    [
+        (before_training("build", "compile"), keras.optimizers.Adam),
+        (before_training("compile", "encode"), scaled_adam),
+        (before_training("compile", "fit", "compile"), keras.optimizers.Adam),
+        (before_training("build"), None),
+    ],
+)
+def test_a_model_that_is_saved_before_it_is_trained_loads(make, optimizer, tmp_path):
+    """Keras writes no state of an optimizer that has not taken a step."""
+    model = make(optimizer)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_ae.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.encode(zoo.data()), model.encode(zoo.data()))
+    assert loaded.compiled == model.compiled
+    if model.compiled:
+        for each in (model, loaded):
+            each.fit(zoo.data(), epochs=1, verbose=0)
+        for variable, expected in zip(loaded.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(variable, expected)
+
+
 def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeypatch):
     """At a path that leads through a link, and relative to a folder that came later."""
     model = zoo.trained("VAE")
