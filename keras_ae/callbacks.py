@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import json
 import pathlib
+import threading
 import zipfile
 import zlib
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from keras_ae import backend, storage
 
-_held = {}  # Folders that this process trains into -> what releases their locks.
+_held = {}  # Folders that this process trains into -> the thread, and what releases the lock.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -47,7 +48,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     Raises:
         ValueError: If an argument is out of range; in `fit`, if the backup that is found is
             damaged, or of another model, optimizer or backend.
-        BlockingIOError: In `fit`, if another process trains into the folder.
+        BlockingIOError: In `fit`, if another process or thread trains into the folder.
 
     Example:
 
@@ -79,11 +80,16 @@ class BackupAndRestore(keras.callbacks.Callback):
     # ------------------------------------------------------------------ what Keras calls
 
     def on_train_begin(self, logs=None):
-        if backend.writes(self.model):
-            self._hold()
-        self._found, self._since_saved = None, 0
-        found = self.restore(self.model)
-        self.model._initial_epoch = found and found["epoch"]
+        with contextlib.ExitStack() as refused:
+            if backend.writes(self.model):
+                self._hold()
+                refused.callback(self.release)
+            self._found, self._since_saved = None, 0
+            self._begin_where(self.restore(self.model))
+            refused.pop_all()
+
+    def _begin_where(self, found):
+        """Have `fit` begin at the epoch and batch of a backup, if there is one."""
         if found and found["batch"]:
             if (
                 self.save_freq == "epoch"
@@ -97,6 +103,7 @@ class BackupAndRestore(keras.callbacks.Callback):
                     f"and an epoch has {self.params['steps']} batches. Pass what it was made with."
                 )
             self._found = found
+        self.model._initial_epoch = found and found["epoch"]
 
     def on_epoch_begin(self, epoch, logs=None):
         # Keras has read it, and would begin every later `fit` of this model there, too.
@@ -132,9 +139,10 @@ class BackupAndRestore(keras.callbacks.Callback):
             # The latest goes last: after a kill in between, the training is found to be done.
             for path in (self.previous, self.latest):
                 path.unlink(missing_ok=True)
+        self.release()
+        if self.delete_checkpoint and backend.writes(self.model):
             with contextlib.suppress(OSError):  # If there is something else in it.
                 self.backup_dir.rmdir()
-        self.release()
 
     # ------------------------------------------------------------------ writing and reading
 
@@ -143,7 +151,6 @@ class BackupAndRestore(keras.callbacks.Callback):
         arrays = [keras.ops.convert_to_numpy(v) for v in _state(model) + _means(model)]
         if not backend.writes(model):
             return  # But it has read: some weights are summed over all processes by that.
-        self.backup_dir.mkdir(parents=True, exist_ok=True)
         if self.double_checkpoint and self.latest.exists():
             self.latest.replace(self.previous)
         position = {"epoch": epoch, "batch": batch, "steps": self.params["steps"]}
@@ -170,11 +177,12 @@ class BackupAndRestore(keras.callbacks.Callback):
                 f"BackupAndRestore: this {type(model).__name__} has no weights yet. Call it on a "
                 "batch of data, or its `build`, before `fit`."
             )
-        if (self.backup_dir / "training_metadata.json").exists():
-            raise ValueError(
-                f"{self.backup_dir} holds a backup of keras.callbacks.BackupAndRestore. Go on with "
-                "that one, or pass another backup_dir."
-            )
+        for name in ("latest.weights.h5", "training_metadata.json"):
+            if any(self.backup_dir.glob(f"{name}*")):
+                raise ValueError(
+                    f"{self.backup_dir} holds {name} of keras.callbacks.BackupAndRestore. Go on "
+                    "with that one, or pass another backup_dir."
+                )
         paths = [path for path in (self.latest, self.previous) if path.exists()]
         if not paths:
             return None
@@ -241,20 +249,27 @@ class BackupAndRestore(keras.callbacks.Callback):
     # ------------------------------------------------------------------ the lock
 
     def _hold(self):
-        self.release()  # By a `fit` that was interrupted, with this callback or another.
-        _held[storage.real(self.backup_dir)] = stack = contextlib.ExitStack()
-        stack.enter_context(storage.exclusive(self.backup_dir))
-        storage.remove_leftovers(self.backup_dir)
+        folder, here = storage.real(self.backup_dir), threading.current_thread()
+        thread, _ = _held.get(folder, (here, None))
+        if thread is here or not thread.is_alive():
+            self.release()  # A `fit` that was interrupted holds it, with this callback or another.
+        with contextlib.ExitStack() as stack:
+            # In the folder, because the one above may be closed to the user.
+            stack.enter_context(storage.exclusive(folder / "training"))
+            storage.remove_leftovers(folder)
+            _held[folder] = here, stack.pop_all()
 
     def release(self):
         """Let other processes use the folder, as the end of a training does."""
-        _held.pop(storage.real(self.backup_dir), contextlib.ExitStack()).close()
+        _, stack = _held.pop(storage.real(self.backup_dir), (None, contextlib.ExitStack()))
+        stack.close()
 
 
 @atexit.register
 def _release_all():
     while _held:
-        _held.popitem()[1].close()
+        _, (_, stack) = _held.popitem()
+        stack.close()
 
 
 def _state(model):

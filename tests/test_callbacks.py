@@ -1,12 +1,13 @@
 """A training that is killed at any moment goes on to the same bits."""
 
 import itertools
-import json
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -285,10 +286,15 @@ def test_an_epoch_of_other_batches_is_not_gone_on_with(tmp_path):
         trained(BackupAndRestore(tmp_path / "backup", 1), data=zoo.data(80))
 
 
-def test_a_backup_of_keras_own_is_refused(tmp_path):
-    (tmp_path / "training_metadata.json").write_text(json.dumps({"epoch": 3, "batch": 0}))
-    with pytest.raises(ValueError, match=r"holds a backup of keras\.callbacks\.BackupAndRestore"):
+@pytest.mark.parametrize(
+    "name", ["latest.weights.h5", "latest.weights.h5.bkp", "training_metadata.json"]
+)
+def test_a_backup_of_keras_own_is_refused(name, tmp_path):
+    """Also what a kill between its two files leaves."""
+    (tmp_path / name).write_text("anything")
+    with pytest.raises(ValueError, match=r"holds .* of keras\.callbacks\.BackupAndRestore"):
         trained(BackupAndRestore(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_model_without_weights_is_refused(tmp_path):
@@ -312,7 +318,7 @@ def test_a_folder_of_another_process_is_refused(tmp_path):
     code = f"""
 import sys
 from keras_ae import storage
-with storage.exclusive({str(tmp_path / "backup")!r}):
+with storage.exclusive({str(tmp_path / "backup" / "training")!r}):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -325,3 +331,44 @@ with storage.exclusive({str(tmp_path / "backup")!r}):
             trained(BackupAndRestore(tmp_path / "backup"))
         other.stdin.close()
     trained(BackupAndRestore(tmp_path / "backup"), epochs=1)
+
+
+def test_a_folder_of_another_thread_is_refused(tmp_path):
+    in_training, other_was_tried = threading.Event(), threading.Event()
+
+    def wait(epoch, logs):
+        in_training.set()
+        assert other_was_tried.wait(60)
+
+    waiting = keras.callbacks.LambdaCallback(on_epoch_begin=wait)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(trained, BackupAndRestore(tmp_path / "backup"), waiting, epochs=1)
+        assert in_training.wait(60)
+        try:
+            with pytest.raises(BlockingIOError, match="another thread"):
+                trained(BackupAndRestore(tmp_path / "backup"), epochs=1)
+        finally:
+            other_was_tried.set()
+        first.result()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_needs_no_more_than_its_own_folder(tmp_path):
+    """The folder above may be one that the user cannot write into."""
+
+    class Folders(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+
+    trained(BackupAndRestore(tmp_path / "backup"), Folders(), epochs=1)
+
+
+def test_what_is_no_folder_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "backup").write_text("a user's")
+    model = made()
+    model.build((None, *X.shape[1:]))
+    before = zoo.weights(model)
+    with pytest.raises(OSError, match="backup"):
+        trained(BackupAndRestore(tmp_path / "backup"), model=model)
+    for values, expected in zip(zoo.weights(model), before, strict=True):
+        np.testing.assert_array_equal(values, expected)
