@@ -49,7 +49,8 @@ def planar(z, direction, normal, bias, shortest=0.05):
         share = ratio / (1.0 + ratio)
         change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
         wanted = share * of_paper + (1.0 - share) * of_small
-        divisor = squared_length + 1e-30
+        # The square of its reciprocal, which derivatives take, must not overflow.
+        divisor = squared_length + 1e-18
     else:
         change, divisor = of_paper - 1.0 - product, squared_length + _TINY
         wanted = 1.0 + product + change * squared_length / divisor

@@ -240,6 +240,23 @@ def test_extreme_flows_have_their_determinant_and_gradients(name, scales):
         assert np.all(np.isfinite(zoo.gradient(total, numpy(given[place])))), place
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-15, 1e-10, 1e-8, 1e-4])
+def test_a_short_normal_has_a_gradient_where_all_parameters_are_variables(length):
+    """No program folds what is constant: the reciprocal's square must not overflow by itself."""
+    shapes = (SIZE, SIZE, SIZE, 1)
+    ends = np.cumsum(shapes)[:-1].tolist()
+
+    def total(packed):
+        moved, determinant = flows.planar(*ops.split(packed, ends, axis=1))
+        return ops.sum(moved, axis=1) + determinant
+
+    scales = (1.0, 1.0, length, 1.0)
+    pairs = enumerate(zip(shapes, scales, strict=True))
+    pieces = [numpy(draw(seed, size, scale=scale)) for seed, (size, scale) in pairs]
+    assert np.all(np.isfinite(zoo.gradient(total, np.concatenate(pieces, axis=1))))
+
+
 @pytest.mark.parametrize("length", [0.0, 1e-20, 1e-8, 1e-4, 1e-2, 0.05])
 def test_a_short_normal_moves_codes_no_farther_than_its_direction(length):
     z, direction = draw(0, SIZE), draw(1, SIZE)
