@@ -20,7 +20,7 @@ _WALK_STEP = 1.0 / 15.0  # In temperatures.
 _WALK_REACH = 3.0  # In temperatures.
 # A step is not taken if its error in energy is larger, in nats, or if it leads further out.
 _LARGEST_ERROR, _FURTHEST = 10.0, 1e4
-_MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 6, 1e-5
+_MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 4, 1e-5
 
 
 class FlatMetric:
@@ -112,23 +112,27 @@ class LearnedMetric:
         Returns:
             Float32 tensor of shape (batch, dimensions, dimensions), positive definite.
         """
+        return self._inverse(self._nearness(z))
+
+    def _inverse(self, nearness):
         size = self.codes.shape[1]
-        flat = ops.matmul(self._nearness(z), self._flat())
+        flat = ops.matmul(nearness, self._flat())
         identity = self.regularisation * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
-    def slope(self, z, squares):
+    def slope(self, z, squares, nearness):
         """The gradient in z of tr(S G^-1(z)), for matrices S that do not depend on z.
 
         Args:
             z: Tensor of shape (batch, dimensions).
             squares: The symmetric S, of shape (batch, dimensions, dimensions).
+            nearness: What `_nearness` gives of z.
 
         Returns:
             Float32 tensor of z's shape.
         """
         flat = ops.reshape(squares, (-1, self.codes.shape[1] ** 2))
-        shares = ops.matmul(flat, ops.transpose(self._flat())) * self._nearness(z)
+        shares = ops.matmul(flat, ops.transpose(self._flat())) * nearness
         away = z * ops.sum(shares, axis=-1, keepdims=True) - ops.matmul(shares, self.codes)
         return -2.0 / self.temperature**2 * away
 
@@ -145,10 +149,11 @@ class LearnedMetric:
         return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
     def surroundings(self, z, density):
-        """The density at z, the inverse metric, the metric, and the log-volume."""
-        inverse = self.inverse(z)
+        """The density at z, the inverse metric, the metric, the log-volume, and the nearness."""
+        nearness = self._nearness(z)  # Once for all turns: it takes the most time.
+        inverse = self._inverse(nearness)
         root = inverse_root(inverse)
-        return *density(z), inverse, squared(root), -log_root_determinant(root)
+        return *density(z), inverse, squared(root), -log_root_determinant(root), nearness
 
     def leapfrog(self, z, momentum, here, density, step):
         """One step of the generalised leapfrog, eq. 5, as `FlatMetric.leapfrog` has it.
@@ -219,7 +224,7 @@ class LearnedMetric:
     def _force(self, z, momentum, here):
         """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p."""
         squares = momentum[:, :, None] * momentum[:, None, :] - here[3]
-        return 0.5 * self.slope(z, squares) - here[1]
+        return 0.5 * self.slope(z, squares, here[5]) - here[1]
 
     def _energy(self, momentum, here):
         kinetic = 0.5 * ops.sum(momentum * times(here[2], momentum), axis=-1)
@@ -268,8 +273,9 @@ class LearnedMetric:
         Returns:
             Float32 tensors of shape (batch,) and of z's shape.
         """
-        root = inverse_root(self.inverse(z))
-        return -log_root_determinant(root), 0.5 * self.slope(z, squared(root))
+        nearness = self._nearness(z)
+        root = inverse_root(self._inverse(nearness))
+        return -log_root_determinant(root), 0.5 * self.slope(z, squared(root), nearness)
 
     def _nearness(self, z):
         """exp(-|z - c_i|^2 / T^2) of every code and point, shape (batch, points)."""
