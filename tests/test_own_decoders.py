@@ -110,6 +110,7 @@ def right_ends():
     """name -> a decoder of logits, among them such as may look like none."""
     dense = layers.Dense
     constant, small = keras.initializers.Constant(5.0), keras.initializers.RandomNormal(0, 0.01)
+    tiny = keras.initializers.RandomNormal(0, 1e-6)
     frozen = ending_in("linear")
     frozen.trainable = False
     return {
@@ -126,6 +127,7 @@ def right_ends():
             dense(6, kernel_initializer="zeros", use_bias=False), hidden="tanh"
         ),
         "small": ending_in(dense(6, kernel_initializer=small, use_bias=False), hidden="tanh"),
+        "tiny": ending_in(dense(6, kernel_initializer=tiny, use_bias=False), hidden="tanh"),
         "a bias that is positive": ending_in(dense(6, bias_initializer=constant)),
         "of a class": Opaque(lambda x: x),
         "frozen": frozen,

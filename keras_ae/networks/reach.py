@@ -94,7 +94,7 @@ def reached(network, shape):
         z = rng.normal(size=(4, *shape), scale=10.0 ** (number % 3))
         noise = [10.0 * rng.normal(size=v.shape) if len(v.shape) < 2 else None for v in variables]
         # Small kernels after a bounded layer give small numbers, which says nothing of the end.
-        factor = 100.0 if number % 2 else 1.0
+        factor = (1.0, 1e2, 1.0, 1e6)[number % 4]
         for sign in (1.0, -1.0):
             values = [
                 factor * v.value if n is None else ops.convert_to_tensor(sign * n, dtype=v.dtype)
