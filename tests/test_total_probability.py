@@ -130,7 +130,7 @@ EXTREMES = [
     ball(32, prior_scale=0.6, posterior="riemannian"),
     ("HamiltonianVAE", {"num_steps": 0}),
     ("HamiltonianVAE", {"num_steps": 20, "step_size": 0.49}),
-    ("HamiltonianVAE", {"num_steps": 3, "step_size": 1.9, "max_step_size": 2.0}),
+    ("HamiltonianVAE", {"num_steps": 3, "step_size": 1.5, "max_step_size": 2.0}),
     ("HamiltonianVAE", {"num_steps": 3, "step_size": 900.0, "max_step_size": 1e3}),
     ("HamiltonianVAE", {"num_steps": 5, "tempering": 0.3}),
     ("HamiltonianVAE", {"latent_dim": 32, "num_steps": 2}),
