@@ -56,7 +56,8 @@ def batched(kind):
             if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
                 if has_seed:
                     arguments["seed"] = self.draw_seed(arguments["seed"])
-                return method(self, **arguments)
+                with traced(self):
+                    return method(self, **arguments)
             data = [name for name in ("y",) if arguments.get(name) is not None]
             arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
             seed = arguments.pop("seed", None)

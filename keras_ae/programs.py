@@ -139,17 +139,14 @@ class Programs:
 
 @contextlib.contextmanager
 def traced(model):
-    """The context in which a program is made from the model."""
+    """The context in which the model computes, be it for a program that is made from it."""
     kinds = [kind for kind in (model.programs, model.step_programs) if kind.parts is not None]
-    if not kinds or not backend.tracing():
-        yield
-        return
     for kind in kinds:
         if not kind.hold():
-            kind.stale = True  # What was made before this one is.
+            kind.stale = True  # Programs were made from what the model was before.
     yield
     for kind in kinds:
-        kind.remember()  # A layer may note things down while it is traced, which are no change.
+        kind.remember()  # What layers note down in a call is no change of the model.
 
 
 def _is_part(value):

@@ -201,3 +201,7 @@ def test_layers_that_take_notes_are_compiled_once():
     for _ in range(3):
         model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
     assert counting.calls - before <= 3
+    before, tensor = counting.calls, ops.convert_to_tensor(x)
+    for _ in range(3):  # Tensors go through the layer each time, and no program with them.
+        model.encode(tensor), model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
+    assert counting.calls - before == 3
