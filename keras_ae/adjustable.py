@@ -1,11 +1,10 @@
 """Numbers of a model that may be assigned at any time, such as weights of its losses."""
 
-import numbers
-
 import keras
 from keras import ops
 
 from keras_ae import backend
+from keras_ae.arguments import is_number
 
 
 class Adjustable:
@@ -37,18 +36,25 @@ class Adjustable:
     def __setattr__(self, name, value):
         given = self.__dict__.get("arguments", {})
         if name not in given:
-            super().__setattr__(name, value)
+            self._set_plain(name, value)
         elif name in self.numbers:
             self._adjust(name, self.rules[name](value))
         elif self.rules.get(name) is not None and self._is_first(name, value):
             self.numbers[name] = _Number(name, value)
         else:
             self._refuse_another(name, value)
-            changes = self.built or (name in self.__dict__ and _is_number(value))
+            changes = self.built or (name in self.__dict__ and is_number(value))
             super().__setattr__(name, value)
             if changes:
                 given[name] = value
                 self._renew()
+
+    def _set_plain(self, name, value):
+        """Set what is no argument of the constructor."""
+        before = self.__dict__.get(name)
+        super().__setattr__(name, value)
+        if is_number(before) and is_number(value) and before != value:
+            self._renew()
 
     def _adjust(self, name, value):
         backend.settle(self)
@@ -59,7 +65,7 @@ class Adjustable:
 
     def _renew(self):
         """Have Keras' loop go on with a step of the model as it is."""
-        if self.step_programs.parts is not None:
+        if self.step_programs.parts is not None and not backend.tracing():
             self.step_programs.current()
 
     def _is_first(self, name, value):
@@ -68,11 +74,12 @@ class Adjustable:
         return given is None or callable(given) or given == value
 
     def _refuse_another(self, name, value):
-        """Raise where the model depends on the number by more than the attribute."""
-        if not _is_number(value) or (name in self.__dict__ and name not in self.rules):
-            return
+        """Raise where the model depends on the argument by more than the attribute."""
         now = self.__dict__.get(name, self.arguments[name])
-        if _is_number(now) and now != value:
+        # What has no attribute is held by others; but a user's constructor may compute its own.
+        made = self.built or type(self).__module__.startswith("keras_ae.")
+        elsewhere = name not in self.__dict__ and is_number(now) and is_number(value) and made
+        if (elsewhere or name in self.rules) and now != value:
             raise ValueError(
                 f"{type(self).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
                 f"which the model was made with. Make a new model with {name}={value!r}."
@@ -86,7 +93,7 @@ class Adjustable:
     def save_own_variables(self, store):
         super().save_own_variables(store)
         for name, number in self.numbers.items():
-            if number.assigned and _is_number(number.value):
+            if number.assigned and is_number(number.value):
                 store[f"assigned_{name}"] = number.variable
 
     def load_own_variables(self, store):
@@ -97,7 +104,7 @@ class Adjustable:
             # What the configuration says has more digits.
             name, value = key.removeprefix("assigned_"), float(value[()])
             known = self.numbers[name]
-            if not _is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
+            if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
                 setattr(self, name, value)
             known.assigned = True
 
@@ -108,7 +115,7 @@ class _Number:
     def __init__(self, name, value):
         self.value, self.assigned = value, False
         self.variable = keras.Variable(
-            value if _is_number(value) else 0.0,
+            value if is_number(value) else 0.0,
             dtype="float32",
             trainable=False,
             aggregation="only_first_replica",
@@ -116,21 +123,17 @@ class _Number:
         )
 
     def read(self):
-        if _is_number(self.value) and backend.tracing():
+        if is_number(self.value) and backend.tracing():
             return ops.convert_to_tensor(self.variable)
         return self.value
 
     def assign(self, value):
         """Whether what was compiled holds no longer: a schedule is no number."""
-        before, self.value, self.assigned = self.value, value, True
-        if _is_number(value):
+        if is_number(value):
             self.variable.assign(value)
-        return not (_is_number(before) and _is_number(value))
+        before, self.value, self.assigned = self.value, value, True
+        return not (is_number(before) and is_number(value))
 
     def kind(self):
         """What programs depend on."""
-        return None if _is_number(self.value) else (self.value,)
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return None if is_number(self.value) else (self.value,)

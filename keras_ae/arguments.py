@@ -5,8 +5,17 @@ applies it to what is assigned later, or refuses that where the argument shapes 
 """
 
 import functools
-import math
 import numbers
+
+import numpy as np
+
+# Numbers reach programs as float32.
+LARGEST = float(np.finfo("float32").max)
+
+
+def is_number(value):
+    """Whether the value is a number, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def record(model, name, value, rule):
@@ -26,9 +35,7 @@ def integer(model, name, value, least=1):
     raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
 
 
-def number(
-    model, name, value, positive=False, below=math.inf, most=math.inf, optional=False, fixed=False
-):
+def number(model, name, value, positive=False, below=None, most=None, optional=False, fixed=False):
     """The value, once it is known to be a number of at least 0, or a positive one, and below.
 
     It may also be None if it is optional. A fixed one shapes the model, and is never changed.
@@ -39,13 +46,13 @@ def number(
     if optional and value is None:
         record(model, name, value, rule)
         return None
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        if (0 < value if positive else 0 <= value) and value < below and value <= most:
+    if is_number(value) and (0 < value if positive else 0 <= value) and value <= LARGEST:
+        if (below is None or value < below) and (most is None or value <= most):
             record(model, name, value, None if fixed else rule)
             return value if isinstance(value, int) else float(value)
     wanted = "a positive number" if positive else "a number of at least 0"
-    wanted += f" below {below}" if below < math.inf else ""
-    wanted += f" and at most {most}" if most < math.inf else ""
+    wanted += "" if below is None else f" below {below}"
+    wanted += "" if most is None else f" and at most {most}"
     raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
 
 

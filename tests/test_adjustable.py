@@ -145,10 +145,11 @@ def test_between_two_fits_and_between_number_and_schedule():
 
 def test_the_constructors_rules_hold():
     refused = {
-        "VAE": {"kl_weight": [-1.0, "1", None, float("nan")]},
+        "VAE": {"kl_weight": [-1.0, "1", None, True, float("nan"), 10**400, np.array(0.5)]},
         "SparseAE": {"target": [0.0, 1.0], "weight": [-0.1]},
         "CIWAE": {"beta": [1.5, -0.5]},
-        "InfoVAE": {"alpha": [2.0, "a"], "scale": [0.0]},
+        "InfoVAE": {"alpha": [2.0, "a", True], "scale": [0.0, float("inf")]},
+        "BetaVAE": {"beta": [10**400, float("inf"), False]},
     }
     for name, arguments in refused.items():
         model = zoo.make(name)
@@ -158,6 +159,20 @@ def test_the_constructors_rules_hold():
                 with pytest.raises(ValueError, match=f"{argument}="):
                     setattr(model, argument, value)
                 assert getattr(model, argument) == before
+    model = zoo.make("VAE")
+    model.kl_weight = np.float32(0.5)
+    assert type(model.kl_weight) is float and zoo.make("VAE", kl_weight=np.int64(2)).kl_weight == 2
+    model.latent_dim = 2  # As it is.
+    for value in (None, "2", 3):
+        with pytest.raises(ValueError, match="latent_dim=.*Make a new model"):
+            model.latent_dim = value
+
+
+def test_what_is_learned_is_refused():
+    model = zoo.make("HamiltonianVAE")
+    model.step_size = 0.05  # As it is.
+    with pytest.raises(ValueError, match="step_size=0.09.*Make a new model"):
+        model.step_size = 0.09
 
 
 def test_free_bits_change_where_they_count():
@@ -246,3 +261,39 @@ def test_numbers_of_a_users_model():
     found.append(model.fit(zoo.data(), callbacks=[callback], **BATCH).history["loss"][0])
     assert found[2] == pytest.approx(4 * found[0], rel=1e-5)
     assert model.get_config()["factor"] == 8.0
+
+
+def test_a_constructor_may_compute_its_number():
+    class Halved(keras_ae.VAE):
+        def __init__(self, latent_dim=2, factor=1.0, **kwargs):
+            super().__init__(latent_dim, **kwargs)
+            self.factor = factor / 2
+
+    model = Halved(2, 3.0, **zoo.OPTIONS)
+    assert model.factor == 1.5 and Halved.from_config(model.get_config()).factor == 1.5
+
+
+@pytest.mark.parametrize("moment", ["on_epoch_begin", "on_train_batch_begin"])
+def test_a_users_own_number_counts_at_once(moment):
+    """What is no argument of the constructor."""
+
+    class Scaled(keras_ae.AE):
+        factor = 1.0
+
+        def loss_weights(self):
+            return {"reconstruction_loss": self.factor}
+
+    model = Scaled(2, **zoo.OPTIONS)
+    model.factor = 2.0
+    model.compile(keras.optimizers.SGD(0.0))
+    x, losses = zoo.data(), []
+    losses.append(model.fit(x, **BATCH).history["loss"][0])
+    model.factor = 4.0
+    losses.append(model.fit(x, **BATCH).history["loss"][0])
+
+    def assign(number, logs):
+        model.factor = 8.0
+
+    callback = keras.callbacks.LambdaCallback(**{moment: assign})
+    losses.append(model.fit(x, callbacks=[callback], **BATCH).history["loss"][0])
+    np.testing.assert_allclose(losses, np.array([1, 2, 4]) * losses[0], rtol=1e-5)

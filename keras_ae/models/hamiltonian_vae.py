@@ -54,9 +54,11 @@ class HamiltonianVAE(VAE):
         self.max_step_size = arguments.number(
             self, "max_step_size", max_step_size, positive=True, fixed=True
         )
-        share = arguments.number(self, "step_size", step_size, positive=True) / max_step_size
+        # Both are where learning starts.
+        share = arguments.number(self, "step_size", step_size, positive=True, fixed=True)
+        share /= max_step_size
         arguments.number(self, "step_size / max_step_size", share, positive=True, below=1)
-        arguments.number(self, "tempering", tempering, positive=True, below=1)
+        arguments.number(self, "tempering", tempering, positive=True, below=1, fixed=True)
         if not num_steps:  # Weights without a gradient would be warned of.
             return
         self.step_logits = self._start("step_logits", (self.latent_dim,), share)

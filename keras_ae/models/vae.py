@@ -314,13 +314,15 @@ class VAE(Autoencoder):
 
 def weight_of(model, name, weight):
     """The weight, a number or a schedule, once it is known to be one."""
-    if callable(weight) or (isinstance(weight, (int, float)) and 0 <= weight < math.inf):
-        arguments.record(model, name, weight, functools.partial(weight_of, model, name))
-        return weight
-    raise ValueError(
-        f"{type(model).__name__}: {name}={weight!r} must be a number of at least 0, or a schedule "
-        "of the training step such as keras_ae.schedules.LinearWarmUp(5000)."
-    )
+    try:
+        checked = weight if callable(weight) else arguments.number(model, name, weight)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(error)[:-1]}, or a schedule of the training step such as "
+            "keras_ae.schedules.LinearWarmUp(5000)."
+        ) from None
+    arguments.record(model, name, weight, functools.partial(weight_of, model, name))
+    return checked
 
 
 def _samples_at_once(x, num_samples, batch_size):
