@@ -161,8 +161,10 @@ def compiled(model, function):
             return function(*tensors)
 
     def call(*arrays):
-        # Keras' loops take the weights out of the model: they are no other thread's meanwhile.
-        with model.turns.taken("a call with arrays"):
+        # Keras' loops take the weights out of the model: they are no other thread's meanwhile. A
+        # model of the user's own, whose activations are read, has no turns.
+        turns = getattr(model, "turns", None)
+        with turns.taken("a call with arrays") if turns else contextlib.nullcontext():
             model.jax_state_sync()
             return program([v.value for v in model.variables], *arrays)
 
