@@ -9,6 +9,8 @@ import numbers
 
 import numpy as np
 
+from keras_ae import memory
+
 # Numbers reach programs as float32.
 LARGEST = float(np.finfo("float32").max)
 
@@ -33,6 +35,16 @@ def integer(model, name, value, least=1):
         return int(value)
     wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
     raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
+
+
+def layers(model, name, value, least=1):
+    """The value, once it is known to be an integer, and not of more layers than can be made.
+
+    Also where turns of a loop are written out in the program of a step.
+    """
+    value = integer(model, name, value, least)
+    memory.refuse_layers(type(model).__name__, name, value)
+    return value
 
 
 def number(model, name, value, positive=False, below=None, most=None, optional=False, fixed=False):
@@ -61,6 +73,7 @@ def sizes(model, name, value, example):
     if isinstance(value, (list, tuple)) and all(
         isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in value
     ):
+        memory.refuse_layers(type(model).__name__, f"the length of {name}", len(value))
         return value
     raise ValueError(
         f"{type(model).__name__}: {name}={value!r} must be a tuple of positive integers, such as "

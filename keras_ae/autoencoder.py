@@ -283,9 +283,11 @@ class Autoencoder(Adjustable, Loops):
         self.require_built("sample")
         memory.refuse_samples(self, num_samples)
         seed = self.draw_seed(seed)
-        self.prepare_sampling()
-        codes = self.drawn_codes(int(num_samples), seed, verbose)
-        return self.decode_draws(codes, batch_size=batch_size, verbose=verbose)
+        name, sizes = f"{type(self).__name__}.sample", {"num_samples": num_samples}
+        with memory.explained(name, lambda: sizes, memory.FEWER_DRAWS):
+            self.prepare_sampling()
+            codes = self.drawn_codes(int(num_samples), seed, verbose)
+            return self.decode_draws(codes, batch_size=batch_size, verbose=verbose)
 
     def gradient(self, function, z):
         """The gradient of a function of codes, one number for each of them, in any backend.
@@ -379,7 +381,12 @@ class Autoencoder(Adjustable, Loops):
             return
         self.data_shape, self.target_shape = shape, target_shape
         scope = memory.checked_weights(self, memory.SMALLER_MODEL)
-        with following(self.order_seed()), backend.building_scope(self), scope:
+        explained = memory.explained(
+            f"{type(self).__name__}.build",
+            lambda: {"input_shape": input_shape},
+            memory.SMALLER_MODEL,
+        )
+        with following(self.order_seed()), backend.building_scope(self), scope, explained:
             self.build_networks(shape, target_shape)
         if not self.restored:
             self.check_given()

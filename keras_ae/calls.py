@@ -65,7 +65,12 @@ def batched(kind):
             if batch_size is None:
                 shapes = [array.shape[1:] for array in arrays.values()]
                 batch_size = default_batch_size(*shapes, self.data_shape)
-            return _run(self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose)
+            name = f"{type(self).__name__}.{method.__name__.removeprefix('_')}"
+            sizes = {**arrays, "batch_size": batch_size, **arguments}
+            with memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
+                return _run(
+                    self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose
+                )
 
         call.__signature__ = signature.replace(parameters=parameters)
         return call
@@ -103,7 +108,8 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     length = len(values[0])
     largest = 2 ** (length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else length
     size = min(batch_size, largest)
-    memory.refuse_batch(model, size, values)
+    at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, -(-length // size))
+    memory.refuse_batch(model, size, values, at_once)
     program = _program(model, method, names, options, has_seed)
     first_seed = model.seed_numbers(seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)

@@ -12,6 +12,8 @@ import numbers
 import keras
 from keras import ops
 
+from keras_ae import memory
+
 
 class _Corruption:
     """Keras' configuration of a frozen dataclass."""
@@ -226,6 +228,12 @@ class Blocks(_Corruption):
         x = ops.convert_to_tensor(x)
         self._check_shape(tuple(x.shape))
         batch, height, width, _ = ops.shape(x)
+        places = math.prod(n or 1 for n in x.shape[1:3])
+        memory.refuse_beyond(
+            4.0 * (x.shape[0] or 1) * self.num_blocks * places,
+            f"Blocks: num_blocks={self.num_blocks} in x of shape {tuple(x.shape)}",
+            "Take fewer blocks, or pass fewer pictures.",
+        )
         # One draw for both coordinates: two from the same integer seed would be equal.
         uniform = keras.random.uniform((2, batch, self.num_blocks, 1), dtype="float32", seed=seed)
         rows = self._covered(height, uniform[0])[:, :, :, None]  # (batch, blocks, height, 1)

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.distributions import pairwise_log_prob
 
 
@@ -231,6 +232,11 @@ def covariance(z):
         1.0
     """
     z = ops.cast(z, "float32")
+    memory.refuse_beyond(
+        4.0 * z.shape[-1] ** 2,
+        f"covariance: that of {z.shape[-1]} columns",
+        "Pass fewer columns.",
+    )
     centred = z - ops.mean(z, axis=0, keepdims=True)
     count = ops.cast(ops.shape(z)[0], "float32")
     return ops.matmul(ops.transpose(centred), centred) / count
@@ -260,6 +266,11 @@ def sliced_wasserstein(x, y, num_projections=50, seed=None):
         9.0
     """
     x, y = ops.cast(x, "float32"), ops.cast(y, "float32")
+    memory.refuse_beyond(
+        4.0 * num_projections * (2 * x.shape[-1] + 4 * (x.shape[0] or 1)),
+        f"sliced_wasserstein: num_projections={num_projections} of x of shape {tuple(x.shape)}",
+        "Take fewer projections, or pass fewer examples.",
+    )
     directions = keras.random.normal((x.shape[-1], num_projections), dtype="float32", seed=seed)
     directions = directions / ops.norm(directions, axis=0, keepdims=True)
     sorted_x, sorted_y = (ops.sort(ops.matmul(v, directions), axis=0) for v in (x, y))

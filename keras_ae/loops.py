@@ -266,6 +266,7 @@ class Loops(backend.TrainStep, keras.Model):
             raise ValueError("class_weight weighs labels, and this model has none.")
         self._assert_compile_called("train_on_batch")
         arrays = self.check_batch(x, y, sample_weight)
+        memory.refuse_step(self, len(arrays[0]))
         self._build_optimizer()
         self.step_programs.current()
         return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
@@ -275,6 +276,7 @@ class Loops(backend.TrainStep, keras.Model):
         """The losses of one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
         arrays = self.check_batch(x, y, sample_weight)
+        memory.refuse_step(self, len(arrays[0]))
         self.step_programs.current()
         return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
@@ -282,6 +284,7 @@ class Loops(backend.TrainStep, keras.Model):
     def predict_on_batch(self, x):
         """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
         x = self.check_data(x)
+        memory.refuse_batch(self, len(x), (x,))
         self.step_programs.current()
         return super().predict_on_batch(x)
 
@@ -350,7 +353,10 @@ class Loops(backend.TrainStep, keras.Model):
     def _build_optimizer(self):
         # Before training begins, for BackupAndRestore restores into what exists by then.
         if self.built and self.optimizer is not None and not self.optimizer.built:
-            with backend.building_scope(self), memory.checked_weights(self, memory.SMALLER_MODEL):
+            # A step makes a gradient of every weight beside what the optimizer keeps of it.
+            gradients = memory.size_of(self.trainable_variables)
+            remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, keep less."
+            with backend.building_scope(self), memory.checked_weights(self, remedy, gradients):
                 self.optimizer.build(self.trainable_variables)
 
 

@@ -7,11 +7,15 @@ backend. What a call is going to take is compared with what there is before any 
 import contextlib
 import contextvars
 import functools
+import inspect
 import math
 import os
 import pathlib
+import re
 
 import keras
+
+from keras_ae import backend
 
 try:
     import resource
@@ -23,6 +27,8 @@ _PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
 _SMALL = 2**27
 # A weight exists twice or more while its initializer makes it.
 _COPIES_WHILE_MADE = 2
+# Layers, or turns of a loop that is written out, above which it takes hours to compile them.
+_MOST_LAYERS = 1000
 
 
 def available():
@@ -39,13 +45,14 @@ def available():
     return max(0, min(_of_machine(), _of_group(), _of_address_space()))
 
 
-def refuse_beyond(size, what, remedy):
+def refuse_beyond(size, what, remedy, left=None):
     """Raise if something takes more memory than there is.
 
     Args:
         size: Bytes, or a product of sizes as a float.
         what: What takes them, with the sizes that matter: the subject of the error.
         remedy: What to do, a sentence.
+        left: Bytes that there are. Defaults to None, those that `available` gives.
 
     Raises:
         ValueError: If there are fewer bytes.
@@ -56,12 +63,116 @@ def refuse_beyond(size, what, remedy):
     """
     if size <= _SMALL:
         return
-    left = available()
+    left = available() if left is None else left
     if size > left:
         raise ValueError(
             f"{what} would take {size / 1e9:,.1f} GB of memory, and {left / 1e9:,.1f} GB are left "
             f"to this process. {remedy}"
         )
+
+
+def refuse_layers(owner, name, number):
+    """Raise if an argument asks for more layers than can be made and compiled.
+
+    A program in which each of so many layers is written out takes hours to make, and its text
+    alone gigabytes.
+
+    Args:
+        owner: Name of the model, layer or function that was called.
+        name: The argument, with what it counts.
+        number: How many layers it asks for.
+
+    Raises:
+        ValueError: If they are more than 1,000.
+
+    Example:
+        >>> from keras_ae import memory
+        >>> memory.refuse_layers("AE", "blocks", 12)
+    """
+    if number > _MOST_LAYERS:
+        raise ValueError(
+            f"{owner}: {name}={number} asks for {number:,} layers or turns one after the other, "
+            f"and more than {_MOST_LAYERS:,} would take hours and gigabytes to compile. Take fewer."
+        )
+
+
+# ------------------------------------------------------------------ what was not foreseen
+
+
+class _Explained(MemoryError):
+    """The error of a backend, with the call that it came from and what to do."""
+
+
+# What the errors of backends that have no type of their own for it say.
+_SAYS_SO = re.compile(r"RESOURCE_EXHAUSTED|OOM|out of memory|can't allocate|bad_alloc", re.I)
+
+
+@contextlib.contextmanager
+def explained(name, arguments, remedy):
+    """A scope in which an allocation that fails becomes one error, whatever the backend.
+
+    Args:
+        name: The call, such as "VAE.fit".
+        arguments: Function that gives a dictionary of what the call was given. The error names
+            the numbers and shapes in it.
+        remedy: What to do, a sentence.
+
+    Raises:
+        MemoryError: If memory did not suffice. The error of the innermost scope goes through.
+    """
+    try:
+        yield
+    except _Explained:
+        raise
+    except backend.MEMORY_ERRORS as error:
+        if not (isinstance(error, MemoryError) or _SAYS_SO.search(str(error))):
+            raise  # An error of another kind that shares the type.
+        sizes = "".join(f", {key}{size}" for key, size in _sizes(arguments()))
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = next(filter(_SAYS_SO.search, lines), lines[0])
+        raise _Explained(
+            f"{name}{sizes}: there was not enough memory; {available() / 1e9:,.1f} GB are left to "
+            f"this process. {remedy} What failed: {reason[:200]}"
+        ) from error
+
+
+def _sizes(arguments):
+    for key, value in arguments.items():
+        shape = getattr(value, "shape", None)
+        if shape is not None:
+            yield key, f" of shape {tuple(shape)}"
+        elif isinstance(value, int) and value > 1:  # No switch.
+            yield key, f"={value}"
+
+
+def explains(remedy):
+    """A decorator: a call of the function is a scope of `explained`.
+
+    Args:
+        remedy: What to do, a sentence.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae import memory
+        >>> @memory.explains("Take fewer.")
+        ... def zeros(number):
+        ...     return np.zeros(number)
+        >>> zeros(2).tolist()
+        [0.0, 0.0]
+    """
+
+    def decorate(function):
+        signature = inspect.signature(function)
+        name = function.__qualname__.removesuffix(".__call__")
+
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            with explained(name, lambda: signature.bind(*args, **kwargs).arguments, remedy):
+                return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 # ------------------------------------------------------------------ weights
@@ -70,12 +181,16 @@ _building = contextvars.ContextVar("building", default=None)
 
 
 @contextlib.contextmanager
-def checked_weights(owner, remedy):
+def checked_weights(owner, remedy, others=0):
     """A scope in which weights are compared with what is left before they are made.
+
+    All of the scope's together are compared with what was left when it began: pages that nobody
+    has written to, such as an optimizer's zeros, are taken only later.
 
     Args:
         owner: The model or layer whose class the error names.
         remedy: What to do, a sentence.
+        others: Bytes that will be taken together with the weights. Defaults to 0.
 
     Raises:
         ValueError: If the weights that are made in the scope take more than is left.
@@ -83,7 +198,8 @@ def checked_weights(owner, remedy):
     if _building.get() is not None:  # The model's own scope is around that of a layer.
         yield
         return
-    token = _building.set({"owner": type(owner).__name__, "remedy": remedy, "bytes": 0})
+    name = type(owner).__name__
+    token = _building.set({"owner": name, "remedy": remedy, "bytes": others, "left": None})
     try:
         yield
     finally:
@@ -94,15 +210,20 @@ def _check_weight(variable):
     state = _building.get()
     if state is None:
         return
-    size = math.prod(variable.shape) * _bytes_of(variable.dtype)
+    size = size_of([variable])
+    before = state["bytes"]
     state["bytes"] += size
-    if size > _SMALL:
-        refuse_beyond(
-            size * _COPIES_WHILE_MADE,
-            f"{state['owner']}: making the weight {variable.path!r} of shape "
-            f"{tuple(variable.shape)}, after {(state['bytes'] - size) / 1e9:,.1f} GB of others,",
-            state["remedy"],
-        )
+    while_made = size * _COPIES_WHILE_MADE
+    if before + while_made <= _SMALL:
+        return
+    if state["left"] is None:
+        state["left"] = available()
+    what = (
+        f"{state['owner']}: making the weight {variable.path!r} of shape {tuple(variable.shape)}, "
+        f"with the {before / 1e9:,.1f} GB of others,"
+    )
+    refuse_beyond(before + while_made, what, state["remedy"], state["left"])
+    refuse_beyond(while_made, what, state["remedy"])  # Others may have taken some meanwhile.
 
 
 def _watch_variables():
@@ -124,6 +245,11 @@ def _watch_variables():
 _watch_variables()
 
 
+def size_of(variables):
+    """The bytes of variables."""
+    return sum(math.prod(v.shape) * _bytes_of(v.dtype) for v in variables)
+
+
 def _bytes_of(dtype):
     digits = "".join(c for c in str(dtype) if c.isdigit())
     return max(1, int(digits or 8) // 8)
@@ -135,7 +261,8 @@ SMALLER_MODEL = (
     "Take a smaller latent_dim, smaller network_options, or less of what else the model's "
     "arguments count (codes, components, features), or smaller examples."
 )
-_SMALLER_BATCH = "Pass a smaller batch_size."
+SMALLER_BATCH = "Pass a smaller batch_size."
+FEWER_DRAWS = "Draw fewer at a time, each time with another seed."
 
 
 def refuse_samples(model, num_samples):
@@ -144,7 +271,7 @@ def refuse_samples(model, num_samples):
     refuse_beyond(
         4.0 * num_samples * numbers,
         f"{type(model).__name__}.sample: num_samples={num_samples} of shape {model.target_shape}",
-        "Draw fewer at a time, each time with another seed.",
+        FEWER_DRAWS,
     )
 
 
@@ -158,11 +285,18 @@ def refuse_results(model, length, part):
     )
 
 
-def refuse_batch(model, size, arrays):
-    """Raise if a batch of an array call does not fit into memory with its largest layer."""
+def refuse_batch(model, size, arrays, at_once=1):
+    """Raise if a batch of an array call does not fit into memory with its largest layer.
+
+    Args:
+        model: The model.
+        size: Examples of a batch.
+        arrays: What batches are cut from.
+        at_once: How many batches are computed at the same time. Defaults to 1.
+    """
     numbers = sum(math.prod(array.shape[1:]) for array in arrays)
     largest, _ = numbers_of_layers(model)
-    _refuse_examples(model, size, numbers + largest, model.batch_numbers(size))
+    _refuse_examples(model, size, numbers + largest, model.batch_numbers(size), at_once)
 
 
 def refuse_step(model, size):
@@ -172,12 +306,13 @@ def refuse_step(model, size):
     _refuse_examples(model, size, numbers, model.step_numbers(size))
 
 
-def _refuse_examples(model, size, numbers, others=0):
+def _refuse_examples(model, size, numbers, others=0, at_once=1):
     refuse_beyond(
-        4.0 * (size * numbers + others),
+        4.0 * at_once * (size * numbers + others),
         f"{type(model).__name__}: a batch of {size} examples, {numbers:,} numbers of layers each"
-        + (f" and {others:,.0f} in what compares them with others," if others else ","),
-        _SMALLER_BATCH,
+        + (f" and {others:,.0f} in what compares them with others," if others else ",")
+        + (f" {at_once} such batches at a time," if at_once > 1 else ""),
+        SMALLER_BATCH,
     )
 
 

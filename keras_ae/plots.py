@@ -12,8 +12,11 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_ae import memory
+
 _DPI = 120
 _INCHES = 0.7  # Height of one example in a grid.
+_FEWER = "Pass fewer examples."
 
 
 def image_grid(examples, path=None, columns=None):
@@ -121,6 +124,7 @@ def latent_plane(codes, labels=None, path=None):
     >>> [text.get_text() for text in figure.legends[0].get_texts()]
     ['0', '1', '2', '3', '4']
     """
+    _refuse_points(np.size(codes))
     codes = np.asarray(codes, "float64")
     if codes.ndim != 2 or len(codes) == 0:
         raise ValueError(
@@ -211,10 +215,29 @@ class _ShownFigure(Figure):
         return buffer.getvalue()
 
 
+# Pixels of a side above which Matplotlib draws nothing.
+_MOST_PIXELS = 2**16
+
+
 def _figure(width, height):
+    pixels = math.ceil(_DPI * width), math.ceil(_DPI * height)
+    if max(pixels) >= _MOST_PIXELS:
+        raise ValueError(
+            f"The figure would have {pixels[0]:,} x {pixels[1]:,} pixels, and at most "
+            f"{_MOST_PIXELS:,} a side can be drawn. Pass fewer examples, or choose columns that "
+            "make it a square."
+        )
+    memory.refuse_beyond(
+        8.0 * math.prod(pixels), f"A figure of {pixels[0]:,} x {pixels[1]:,} pixels", _FEWER
+    )
     figure = _ShownFigure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _refuse_points(number):
+    """Raise if Matplotlib's copies of so many points do not fit into memory."""
+    memory.refuse_beyond(200.0 * number, f"Drawing {number:,} points", _FEWER)
 
 
 def _saved(figure, path):
@@ -246,6 +269,9 @@ def _picture_rows(rows, limits, extra_width=0.0):
     columns = max(map(len, rows))
     gap = max(1, round(max(height, width) / 16))
     shape = (len(rows) * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    inches = _INCHES / height
+    figure = _figure(shape[1] * inches + extra_width, shape[0] * inches)
+    memory.refuse_beyond(16.0 * math.prod(shape), f"A picture of {shape} numbers", _FEWER)
     canvas = np.full(shape, np.nan, "float32")
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
@@ -254,8 +280,6 @@ def _picture_rows(rows, limits, extra_width=0.0):
     low, high = limits
     canvas = np.clip((canvas - low) / max(high - low, 1e-12), 0, 1)
     canvas = np.where(np.isnan(canvas), 1.0, canvas)  # The gaps are white.
-    inches = _INCHES / height
-    figure = _figure(shape[1] * inches + extra_width, shape[0] * inches)
     axes = figure.add_subplot()
     picture = canvas[..., 0] if channels == 1 else canvas
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -268,12 +292,13 @@ def _curves(series, columns, names=(None,)):
     count, features = series[0].shape
     columns = min(columns, count)
     rows = math.ceil(count / columns)
+    figure = _figure(1.6 * columns, 1.1 * rows + 0.3)
+    _refuse_points(len(series) * count * features)
     low, high = _limits(np.concatenate(series))
     # One line runs through all frames, broken between them: a hundred axes take many seconds.
     column, row = np.arange(count) % columns, np.arange(count) // columns
     left, bottom = 1.1 * column[:, None], -1.2 * row[:, None]
     x = np.pad(left + np.linspace(0, 1, features), ((0, 0), (0, 1)), constant_values=np.nan)
-    figure = _figure(1.6 * columns, 1.1 * rows + 0.3)
     axes = figure.add_subplot(title=f"each frame from {low:.3g} to {high:.3g}")
     axes.title.set_size("small")
     axes.set_axis_off()

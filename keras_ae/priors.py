@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.seeds import RunSeed
 
 
@@ -30,6 +31,7 @@ def gaussian(num_samples, latent_dim, seed=None):
         >>> priors.gaussian(100, 3, seed=0).shape == (100, 3)
         True
     """
+    _refuse_draws(num_samples, latent_dim)
     return keras.random.normal((num_samples, latent_dim), dtype="float32", seed=seed)
 
 
@@ -54,6 +56,7 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
         >>> priors.gaussian_mixture(100, 2, seed=0).shape == (100, 2)
         True
     """
+    _refuse_draws(num_samples, latent_dim, 4)
     shape, seed = (num_samples, _pairs("gaussian_mixture", latent_dim)), _generator(seed)
     draw = keras.random.uniform(shape, 0.0, 10.0, dtype="float32", seed=seed)
     angle = ops.floor(draw) * (2.0 * math.pi / 10.0)
@@ -84,6 +87,7 @@ def swiss_roll(num_samples, latent_dim, seed=None):
         >>> priors.swiss_roll(100, 2, seed=0).shape == (100, 2)
         True
     """
+    _refuse_draws(num_samples, latent_dim, 4)
     shape, seed = (num_samples, _pairs("swiss_roll", latent_dim)), _generator(seed)
     # The spiral's length grows with the angle squared: equally many draws on equal lengths.
     draw = keras.random.uniform(shape, 1.0, 25.0, dtype="float32", seed=seed)
@@ -122,6 +126,16 @@ def get(identifier):
         f"prior={identifier!r} is neither {', '.join(map(repr, _BY_NAME))} nor a function of "
         f"(num_samples, latent_dim, seed).{hint}"
     )
+
+
+def _refuse_draws(num_samples, latent_dim, copies=1):
+    """Raise if draws, of which so many copies are made, do not fit into memory."""
+    if isinstance(num_samples, numbers.Integral):
+        memory.refuse_beyond(
+            4.0 * copies * num_samples * latent_dim,
+            f"num_samples={num_samples} draws of latent_dim={latent_dim} dimensions",
+            memory.FEWER_DRAWS,
+        )
 
 
 def _pairs(name, latent_dim):

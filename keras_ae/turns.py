@@ -2,7 +2,10 @@
 
 import contextlib
 import functools
+import inspect
 import threading
+
+from keras_ae import memory
 
 
 class Turns:
@@ -49,9 +52,18 @@ def one_at_a_time(training=False):
     """A decorator of methods of a model that are loops."""
 
     def decorate(method):
+        signature = inspect.signature(method)
+
         @functools.wraps(method)
         def call(self, *args, **kwargs):
-            with self.turns.taken(method.__name__, training):
+            with (
+                self.turns.taken(method.__name__, training),
+                memory.explained(
+                    f"{type(self).__name__}.{method.__name__}",
+                    lambda: signature.bind(self, *args, **kwargs).arguments,
+                    memory.SMALLER_BATCH,
+                ),
+            ):
                 return method(self, *args, **kwargs)
 
         return call

@@ -5,7 +5,8 @@ Each module has the same names: `TrainStep` (how a step differentiates and appli
 (a method as one, where weights are at hand), `pullback` (products with the Jacobian of a function
 within a step), `servable` (what an export writes), `steps_at_once` (how many steps one call makes),
 `log_bernoulli` (a loss that each computes fastest in a way of its own), `building_scope` (where
-weights are made), `replica_index` (which copy of the model is running),
+weights are made), `MEMORY_ERRORS` (the types of errors of an allocation that fails, among
+others), `replica_index` (which copy of the model is running),
 `SEED_DTYPE` (what its draws take), `mixed` (a seed whose draws meet no other's),
 `COMPILES_EACH_SHAPE` (whether a batch of another length is another program), `KEEPS_PROGRAMS`
 (whether what runs was compiled before), `tracing` (whether that is being done at the moment),
@@ -40,6 +41,7 @@ log_bernoulli = _backend.log_bernoulli
 servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
+MEMORY_ERRORS = _backend.MEMORY_ERRORS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
 tracing = _backend.tracing

@@ -11,6 +11,7 @@ COMPILES_EACH_SHAPE = True
 KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
+MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError)
 
 
 _WEIGHTS = ("trainable_variables", "non_trainable_variables")

@@ -15,6 +15,7 @@ COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = True
 SEED_DTYPE = "int64"
+MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 
 
 class TrainStep:

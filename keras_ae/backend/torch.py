@@ -12,6 +12,7 @@ COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = False
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "int32"
+MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for it.
 
 
 class TrainStep:

@@ -1,11 +1,13 @@
 """`load` and `as_array`: which source a name means."""
 
 import difflib
+import math
 import os
 
 import numpy as np
 
-from keras_ae.datasets.files import ARRAY_SUFFIXES, as_path, path_dataset
+from keras_ae import memory
+from keras_ae.datasets.files import ARRAY_SUFFIXES, IN_PARTS, as_path, path_dataset
 from keras_ae.datasets.prepared import is_tfds_name, tfds_dataset, tfds_names
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images
 from keras_ae.datasets.streams import check_seed, dynamic_binarization, split_rows, stream_rows
@@ -98,7 +100,9 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
         >>> datasets.as_array("digits", "test").shape
         (360, 8, 8, 1)
     """
-    dataset = load(name, split, labels=labels, binarize=binarize, seed=seed, data_dir=data_dir)
+    check_seed("datasets.as_array", seed)
+    dataset = _source(name, split, labels, binarize, seed, data_dir, whole=True)
+    dataset = dataset.apply(dynamic_binarization(seed)) if binarize else dataset
     specs = dataset.element_spec if labels else (dataset.element_spec,)
     if not all(spec.shape.is_fully_defined() for spec in specs):
         raise ValueError(
@@ -106,6 +110,11 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
             f"{specs[0].shape}); use load(...).map(lambda x: tf.image.resize(x, (64, 64)))."
         )
     count = int(dataset.cardinality())
+    memory.refuse_beyond(
+        float(count) * sum(math.prod(spec.shape) * spec.dtype.size for spec in specs),
+        f"datasets.as_array: {count} examples of name={str(name)!r}, {specs[0].shape} each,",
+        IN_PARTS,
+    )
     arrays = tuple(np.empty((count, *spec.shape), spec.dtype.as_numpy_dtype) for spec in specs)
     start = 0
     for batch in dataset.batch(1024).prefetch(1).as_numpy_iterator():
@@ -117,7 +126,8 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
     return arrays if labels else arrays[0]
 
 
-def _source(name, split, labels, binarize, seed, data_dir):
+def _source(name, split, labels, binarize, seed, data_dir, whole=False):
+    """The dataset of a name; `whole` if all of it is wanted in memory."""
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"datasets.load: name must be a string or a path; received {name!r}.")
     if not isinstance(split, str):
@@ -127,11 +137,11 @@ def _source(name, split, labels, binarize, seed, data_dir):
     if name in _EMBEDDED:
         return _EMBEDDED[name](split, labels, seed)
     if _is_surely_path(name):
-        return path_dataset(as_path(name), split, labels, binarize)
+        return path_dataset(as_path(name), split, labels, binarize, whole)
     if is_tfds_name(name, data_dir):
         return tfds_dataset(name, split, labels, data_dir)
     if name and as_path(name).exists():
-        return path_dataset(as_path(name), split, labels, binarize)
+        return path_dataset(as_path(name), split, labels, binarize, whole)
     raise ValueError(_unknown_name(name))
 
 

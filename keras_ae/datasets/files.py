@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import math
 import os
 import re
 import struct
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_ae import memory
 from keras_ae.datasets.streams import check_split, split_rows, stream_rows
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".csv")
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+IN_PARTS = "Pass what `datasets.load` gives to `fit`, which reads it in parts."
 _TEST_SHARE = 10  # One row in so many, and at least one of two.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -24,8 +27,12 @@ _NO_NAMES = ("", "na", "nan", "nat", "null", "nil", "none", "missing", "true", "
 _NUMBER_WITH_SIGNS = re.compile(r"[\W_]*\d")
 
 
-def path_dataset(path, split, labels, binarize):
-    """The dataset of a folder or file; see `load` for what it does with each."""
+def path_dataset(path, split, labels, binarize, whole=False):
+    """The dataset of a folder or file; see `load` for what it does with each.
+
+    If the `whole` of an array's split is wanted in memory, one that does not fit is refused before
+    it is read.
+    """
     if path.is_dir():
         return _picture_dataset(path, split, labels)
     if not path.exists():
@@ -37,18 +44,27 @@ def path_dataset(path, split, labels, binarize):
             f"datasets.load: name={str(path)!r} cannot be read; give a folder of PNG or JPEG "
             f"pictures or a file that ends in {', '.join(ARRAY_SUFFIXES)}."
         )
-    return _array_dataset(path, split, labels, binarize)
+    return _array_dataset(path, split, labels, binarize, whole)
 
 
 # Arrays
 
 
-def _array_dataset(path, split, labels, binarize):
+def _array_dataset(path, split, labels, binarize, whole):
     import tensorflow as tf
 
     argument = f"name={str(path)!r}"
     x, y = _read_arrays(path, argument)
     _check_examples(x, argument)
+    num_test = _num_test(len(x))
+    if whole:
+        rows = {"train": len(x) - num_test, "test": num_test}.get(split, len(x))
+        memory.refuse_beyond(
+            4.0 * rows * math.prod(x.shape[1:]),
+            f"datasets.as_array: {rows} examples of {argument}, {x.shape[1:]} each,",
+            IN_PARTS,
+        )
+    rows = split_rows(len(x), num_test, split, argument)
     low, high = _finite_range(x, argument)
     if binarize and x.dtype != np.uint8 and not 0 <= low <= high <= 1:
         raise ValueError(
@@ -60,7 +76,6 @@ def _array_dataset(path, split, labels, binarize):
     # Only pictures come in these types, and a picture has channels.
     add_channel = x.dtype in (np.uint8, np.bool_) and x.ndim == 3
     shape = (*x.shape[1:], 1) if add_channel else x.shape[1:]
-    rows = split_rows(len(x), _num_test(len(x)), split, argument)
     specs = [tf.TensorSpec(shape, tf.float32)]
     if labels:
         y = _check_labels(y, len(x), path, argument)
@@ -104,6 +119,14 @@ def _read_npz(path):
                 f"it has the keys {', '.join(archive.files) or '(none)'}; save the examples as 'x' "
                 "(and labels as 'y'): numpy.savez(path, x=x, y=y)"
             )
+        sizes = {
+            info.filename.removesuffix(".npy"): info.file_size for info in archive.zip.infolist()
+        }
+        memory.refuse_beyond(
+            float(sizes[key]),
+            f"its array {key!r}, which is compressed or one of several,",
+            "Save it by itself as an .npy file, which is read in parts.",
+        )
         return archive[key], archive["y"] if "y" in archive.files else None
 
 

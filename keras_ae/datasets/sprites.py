@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from keras_ae import memory
+
 SPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 """Name of every factor and how many values it takes, in the order of an index's digits."""
 
@@ -47,6 +49,11 @@ def sprites_images(indices):
         >>> datasets.sprites_images([0, 737_279]).shape
         (2, 64, 64, 1)
     """
+    memory.refuse_beyond(
+        5.0 * np.size(indices) * _WIDTH**2,
+        f"sprites_images: {np.size(indices)} pictures",
+        "Pass fewer indices at a time.",
+    )
     shape, scale, orientation, x, y = np.moveaxis(sprites_factors(indices), -1, 0)
     windows = np.lib.stride_tricks.sliding_window_view(_poses(), (_WIDTH, _WIDTH), axis=(3, 4))
     pictures = windows[shape, scale, orientation, _LARGEST_SHIFT - y, _LARGEST_SHIFT - x]
@@ -73,6 +80,9 @@ def sprites_factors(indices):
         [2, 5, 39, 31, 31]
     """
     indices = _integers("sprites_factors", "indices", indices)
+    memory.refuse_beyond(
+        100.0 * indices.size, f"sprites_factors: {indices.size} indices", "Pass fewer at a time."
+    )
     _check_range("sprites_factors", "indices", indices, SPRITES_COUNT)
     return np.stack(np.unravel_index(indices, _SIZES), axis=-1).astype("int32")
 
@@ -96,6 +106,9 @@ def sprites_index(factors):
         737279
     """
     factors = _integers("sprites_index", "factors", factors)
+    memory.refuse_beyond(
+        10.0 * factors.size, f"sprites_index: {factors.size} factors", "Pass fewer at a time."
+    )
     if factors.ndim == 0 or factors.shape[-1] != len(_SIZES):
         raise ValueError(
             f"sprites_index: factors has shape {factors.shape}; its last axis must hold the 5 "

@@ -6,6 +6,8 @@ import random
 
 import numpy as np
 
+from keras_ae import memory
+
 _BLOCK_BYTES = 2**22
 
 
@@ -30,6 +32,11 @@ def split_rows(count, num_test, split, argument):
     check_split(split, ("train", "test", "all"), argument)
     rows = range(count)
     if split != "all":
+        memory.refuse_beyond(
+            48.0 * count,
+            f"datasets.load: dividing the {count} rows of {argument}",
+            'Take split="all", or divide them into files of their own.',
+        )
         in_test = np.zeros(count, bool)
         in_test[np.argsort(_hash(np.arange(count)), kind="stable")[:num_test]] = True
         rows = np.flatnonzero(in_test == (split == "test"))

@@ -7,7 +7,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_ae import backend
+from keras_ae import backend, memory
 from keras_ae.seeds import SeedGenerator
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -242,6 +242,11 @@ def pairwise_log_prob(x, mean, log_variance):
         True
     """
     x, mean, log_variance = (ops.cast(v, "float32") for v in (x, mean, log_variance))
+    memory.refuse_beyond(
+        8.0 * (x.shape[0] or 1) * math.prod(n or 1 for n in mean.shape),
+        f"pairwise_log_prob: x of shape {tuple(x.shape)} with mean of {tuple(mean.shape)}",
+        "Pass fewer rows at a time.",
+    )
     # Not beyond float32: at x = mean, 0 times infinity would be NaN.
     scale = ops.exp(-0.5 * ops.where(log_variance > -174.0, log_variance, -174.0))
     # Where no sum over the dimensions overflows: a component whose share of a mixture's density is

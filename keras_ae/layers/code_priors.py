@@ -43,7 +43,7 @@ class CodePrior(keras.layers.Layer):
         self.num_codes = math.prod(self.levels)
         self.code_shape = tuple(code_shape)
         self.units = arguments.integer(self, "units", units)
-        self.num_layers = arguments.integer(self, "num_layers", num_layers)
+        self.num_layers = arguments.layers(self, "num_layers", num_layers)
 
     def build(self, codes_shape=None):
         with memory.checked_weights(self, "Take fewer codes, or less units."):
@@ -108,9 +108,9 @@ class CodePrior(keras.layers.Layer):
         """
         shape = (num_samples, *self.draws_shape)
         memory.refuse_beyond(
-            8.0 * math.prod(shape),
+            4.0 * num_samples * max(2 * math.prod(self.draws_shape), self.numbers_of_example()),
             f"{type(self).__name__}.sample: num_samples={num_samples} of shape {self.code_shape}",
-            "Draw fewer at a time, each time with another seed.",
+            memory.FEWER_DRAWS,
         )
         return self.generate(keras.random.uniform(shape, dtype="float32", seed=seed))
 

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
+
 
 def patch_places(shape, size):
     """The row and column of every patch of a picture, or the number of every piece.
@@ -21,6 +23,11 @@ def patch_places(shape, size):
         [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
     """
     sides = shape[:2] if len(shape) == 3 else shape[:1]
+    memory.refuse_beyond(
+        32.0 * math.prod(side // size for side in sides),
+        f"patch_places: the places of patches of size={size} in shape={tuple(shape)}",
+        "Take larger patches, or smaller examples.",
+    )
     grid = np.meshgrid(*(np.arange(side // size) for side in sides), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, len(sides))
 

@@ -441,7 +441,7 @@ class ResidualQuantizer(Quantizer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.depth = arguments.integer(self, "depth", depth)
+        self.depth = arguments.layers(self, "depth", depth)
         self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
         self.options = {
             "num_codes": num_codes,

@@ -1,9 +1,11 @@
 """Contractive autoencoders: Rifai et al. 2011, https://icml.cc/2011/papers/455_icmlpaper.pdf."""
 
+import math
+
 import keras
 from keras import layers, ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 from keras_ae.models.ae import AE
 
 
@@ -43,8 +45,21 @@ class ContractiveAE(AE):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight)
         if num_probes is not None:
-            num_probes = arguments.integer(self, "num_probes", num_probes)
+            num_probes = arguments.layers(self, "num_probes", num_probes)
         self.num_probes = num_probes
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        if self.num_probes is None and not self._has_one_layer():
+            name = "ContractiveAE, whose num_probes=None takes a gradient of each dimension"
+            memory.refuse_layers(name, "latent_dim", self.latent_dim)
+
+    def step_numbers(self, batch_size):
+        if self.num_probes is None and self._has_one_layer():
+            return 0
+        _, outputs = memory.numbers_of_layers(self.encoder)
+        numbers = self.latent_dim + math.prod(self.data_shape) + outputs
+        return batch_size * (self.num_probes or self.latent_dim) * numbers
 
     def loss_weights(self):
         return {"contractive_loss": self.weight}

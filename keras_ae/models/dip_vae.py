@@ -49,6 +49,9 @@ class DIPVAE(VAE):
             self, "diagonal_weight", diagonal_weight, optional=True
         )
 
+    def step_numbers(self, batch_size):
+        return 3 * self.latent_dim**2  # The covariance, its square and the gradient.
+
     def loss_weights(self):
         weight, diagonal = self.off_diagonal_weight, self.diagonal_weight
         if diagonal is None:

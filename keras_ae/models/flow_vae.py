@@ -62,8 +62,8 @@ class FlowVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.flow = arguments.choice(self, "flow", flow, PARAMETERS)
-        self.num_flows = arguments.integer(self, "num_flows", num_flows, least=0)
-        self.num_reflections = arguments.integer(self, "num_reflections", num_reflections)
+        self.num_flows = arguments.layers(self, "num_flows", num_flows, least=0)
+        self.num_reflections = arguments.layers(self, "num_reflections", num_reflections)
         self.shortest_normal = arguments.number(
             self, "shortest_normal", shortest_normal, fixed=True
         )

@@ -50,7 +50,7 @@ class HamiltonianVAE(VAE):
         self, latent_dim=16, num_steps=3, step_size=0.05, max_step_size=0.5, tempering=0.9, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        self.num_steps = arguments.integer(self, "num_steps", num_steps, least=0)
+        self.num_steps = arguments.layers(self, "num_steps", num_steps, least=0)
         self.max_step_size = arguments.number(
             self, "max_step_size", max_step_size, positive=True, fixed=True
         )

@@ -40,7 +40,7 @@ class IAFVAE(VAE):
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        arguments.integer(self, "num_flows", num_flows, least=0)
+        arguments.layers(self, "num_flows", num_flows, least=0)
         self.flows = [
             InverseAutoregressiveFlow(flow_units, reverse=number % 2 == 0, name=f"flow_{number}")
             for number in range(num_flows)

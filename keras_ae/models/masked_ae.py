@@ -81,7 +81,7 @@ class MaskedAE(AE):
         self.mask_ratio = arguments.number(
             self, "mask_ratio", mask_ratio, positive=True, below=1, fixed=True
         )
-        self.decoder_blocks = arguments.integer(self, "decoder_blocks", decoder_blocks)
+        self.decoder_blocks = arguments.layers(self, "decoder_blocks", decoder_blocks)
         self.normalised_targets = normalised_targets
         if normalised_targets and self.decoder_activation != "linear":
             raise ValueError(

@@ -60,7 +60,7 @@ class ResidualVQVAE(DiscreteAE):
             # Not an attribute as Keras tracks them: the model is not initialised yet.
             object.__setattr__(self, "objective", (*self.objective, "codebook_loss"))
         super().__init__(latent_dim, **kwargs)
-        self.depth = arguments.integer(self, "depth", depth)
+        self.depth = arguments.layers(self, "depth", depth)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self.quantizer_options = {
             "num_codes": num_codes,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae import arguments, memory
 from keras_ae.metric import LearnedMetric
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE
 from keras_ae.seeds import RunSeed
@@ -66,6 +66,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         self.anchors = self.features_to_metric = None
 
     def build_networks(self, shape, target_shape):
+        memory.refuse_layers("RiemannianHamiltonianVAE", "latent_dim", self.latent_dim)
         super().build_networks(shape, target_shape)
         dtype, size = self.dtype_policy, self.latent_dim
         self.features_to_metric = keras.Sequential(
@@ -84,6 +85,10 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             aggregation="only_first_replica",
             name="anchors",
         )
+
+    def step_numbers(self, batch_size):
+        # A matrix for each anchor and its lower triangle, and several for each example.
+        return (3 * self.num_anchors + 4 * batch_size) * self.latent_dim**2
 
     def metric(self, training=False):
         """The manifold that the anchors span."""

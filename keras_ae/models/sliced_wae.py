@@ -43,6 +43,10 @@ class SlicedWAE(DeterministicAE):
     def sample_codes(self, num_samples, seed):
         return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
 
+    def step_numbers(self, batch_size):
+        # The directions, and for codes and draws their projections, in order and not.
+        return self.num_projections * (2 * self.latent_dim + 4 * batch_size)
+
     def loss_weights(self):
         return {"sliced_wasserstein_loss": self.weight}
 

@@ -50,7 +50,7 @@ class TopDownVAE(HierarchicalVAE):
     def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
         latent_dim = arguments.integer(self, "latent_dim", latent_dim)
         number = min(4, latent_dim) if num_blocks is None else num_blocks
-        arguments.integer(self, "num_blocks", number)
+        arguments.layers(self, "num_blocks", number)
         object.__setattr__(self, "num_layers", number)
         super().__init__(latent_dim, layer_weights, **kwargs)
         if number > self.latent_dim:

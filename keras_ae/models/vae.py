@@ -278,6 +278,12 @@ class VAE(Autoencoder):
                 f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
             )
         at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
+        if num_samples // at_once > RunSeed.TURNS:
+            raise ValueError(
+                f"log_likelihood: num_samples={num_samples} would take hours in one call, and "
+                f"repeat noise. Take a multiple of 8 of at most {8 * RunSeed.TURNS}, and average "
+                "the likelihoods of several calls with other seeds."
+            )
         return self._importance_estimate(
             x, y, num_samples, at_once, seed, batch_size=batch_size, verbose=verbose
         )

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import keras
 from keras import layers
 
+from keras_ae import memory
+
 _COMMON = {
     "activation": "relu",
     "kernel_initializer": "glorot_uniform",
@@ -129,6 +131,7 @@ def checked_options(where, kind, options, without=()):
         checked.filters = checked_sizes(where, "filters", checked.filters, "(32, 64)")
     for name in {"blocks", "width", "heads", "patch_size"} & set(known):
         setattr(checked, name, checked_size(where, name, getattr(checked, name)))
+    memory.refuse_layers(where, "blocks", getattr(checked, "blocks", 0))
     if kind == "recurrent":
         _check_recurrent_options(where, checked)
     return checked
@@ -199,6 +202,7 @@ def checked_sizes(where, name, values, example, may_be_empty=False):
         raise ValueError(
             f"{where}: {name}={values!r} must be a tuple of positive integers, such as {example}."
         )
+    memory.refuse_layers(where, f"the length of {name}", len(sizes))
     return tuple(map(int, sizes))
 
 
