@@ -67,7 +67,7 @@ ARROWS = {
         "turns",
     },
     "turns": {"memory"},
-    "adjustable": {"backend"},
+    "adjustable": {"arguments", "backend"},
     "programs": {"backend"},
     "loops": {"backend", "inputs", "memory", "turns"},
     "artefact": {"autoencoder", "backend", "seeds", "storage"},
