@@ -5,7 +5,7 @@ import functools
 import inspect
 import threading
 
-from keras_ae import memory
+from keras_ae import backend, memory
 
 
 class Turns:
@@ -64,6 +64,7 @@ def one_at_a_time(training=False):
                     memory.SMALLER_BATCH,
                 ),
             ):
+                backend.settle(self)  # A callback may begin this loop within another one.
                 return method(self, *args, **kwargs)
 
         return call

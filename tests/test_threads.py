@@ -99,6 +99,24 @@ def test_a_callback_looks_with_arrays():
     np.testing.assert_allclose(seen[-1], model.encode(x), atol=1e-6)
 
 
+@pytest.mark.parametrize("look", ["evaluate", "predict"])
+def test_a_callback_runs_a_loop_between_batches(look):
+    """Which changes no step."""
+    x, found = zoo.data(), []
+    for looks in (False, True):
+        model = zoo.compiled("VAE")
+
+        def end(batch, logs, model=model, looks=looks):
+            if looks:
+                getattr(model, look)(x, **BATCH)
+
+        callback = keras.callbacks.LambdaCallback(on_train_batch_end=end)
+        model.fit(x, callbacks=[callback], **BATCH)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 def test_models_built_in_threads_start_alike():
     def weights(seed):
         model = keras_ae.VAE(2, network_options={"units": (8, 8)}, seed=seed)
