@@ -66,7 +66,7 @@ ARROWS = {
         "seeds",
         "turns",
     },
-    "turns": {"memory"},
+    "turns": {"backend", "memory"},
     "adjustable": {"arguments", "backend"},
     "programs": {"backend"},
     "loops": {"backend", "inputs", "memory", "turns"},
