@@ -9,6 +9,7 @@ import contextvars
 import functools
 import inspect
 import math
+import numbers
 import os
 import pathlib
 import re
@@ -61,7 +62,8 @@ def refuse_beyond(size, what, remedy, left=None):
         >>> from keras_ae import memory
         >>> memory.refuse_beyond(10**6, "A megabyte", "Take less.")
     """
-    if size <= _SMALL:
+    # A size of a program that is exported for any number of examples is no number yet.
+    if not isinstance(size, numbers.Real) or size <= _SMALL:
         return
     left = available() if left is None else left
     if size > left:
