@@ -13,9 +13,9 @@ from keras_ae import backend
 _NOTES = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
-    "_run_eagerly arguments compiled history in_step latest loss numbers optimizer predict_function "
-    "making programs rules step_programs steps_per_execution stop_evaluating stop_predicting "
-    "stop_training test_function train_function turns".split()
+    "_run_eagerly arguments compiled history in_step latest loss making numbers optimizer "
+    "predict_function programs rules step_programs steps_per_execution stop_evaluating "
+    "stop_predicting stop_training test_function train_function turns".split()
 )
 # What begins a computation or names it, but is no part of it.
 _APART = (

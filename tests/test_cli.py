@@ -514,6 +514,8 @@ def full(place):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+# JAX keeps its programs in files, too.
+@pytest.mark.filterwarnings("ignore:Error writing persistent compilation cache:UserWarning")
 @pytest.mark.parametrize(
     "words",
     [
