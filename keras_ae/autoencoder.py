@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
-from keras_ae import arguments, backend, memory, networks
+from keras_ae import arguments, backend, memory, networks, storage
 from keras_ae.adjustable import Adjustable
 from keras_ae.calls import batched
 from keras_ae.loops import Loops, check_suffix
@@ -605,6 +605,8 @@ class Autoencoder(Adjustable, Loops):
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Write the model to a `.keras` file, as every Keras model, for `keras_ae.load`.
 
+        The file appears whole or not at all, unless Keras has to ask whether to replace one.
+
         Args:
             filepath: Path of the file; its name ends in `.keras`. With `zipped=False` that of a
                 new or empty folder, which `keras.saving.load_model` reads.
@@ -615,6 +617,7 @@ class Autoencoder(Adjustable, Loops):
         Raises:
             ValueError: If the name does not end in `.keras`. Nothing is written then.
             FileExistsError: If filepath is a folder that is not empty, or where a file is to be.
+            OSError: If the file cannot be written, such as on a full disk.
         """
         zipped = not str(filepath).startswith("hf://") if zipped is None else zipped
         if zipped:
@@ -626,10 +629,15 @@ class Autoencoder(Adjustable, Loops):
                 f"save: {filepath} is a folder{f' that holds {held[0]}' if held else ''}. Choose "
                 "another path."
             )
-        return super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+        if not zipped or not _is_ours_to_write(filepath, overwrite):
+            return super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+        with storage.whole_file(os.path.realpath(filepath)) as partial:
+            return super().save(partial, zipped=True, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Write the weights alone to a `.weights.h5` file, as every Keras model.
+
+        The file appears whole or not at all, unless Keras has to ask whether to replace one.
 
         Args:
             filepath: Path of the file; its name ends in `.weights.h5`, and that of several files
@@ -640,6 +648,7 @@ class Autoencoder(Adjustable, Loops):
 
         Raises:
             ValueError: If the name has another end. Nothing is written then.
+            OSError: If the file cannot be written, such as on a full disk.
         """
         # With shards Keras takes names without the first dot, and reads none of them.
         if not str(filepath).endswith((".weights.h5", ".weights.json")):
@@ -647,7 +656,13 @@ class Autoencoder(Adjustable, Loops):
                 f"save_weights: the name of {str(filepath)!r} must end in .weights.h5, or with "
                 "max_shard_size in .weights.json. `save` takes a .keras file for the whole model."
             )
-        return super().save_weights(filepath, overwrite, max_shard_size)
+        if max_shard_size is not None or not _is_ours_to_write(filepath, overwrite):
+            return super().save_weights(filepath, overwrite, max_shard_size)
+        with storage.whole_file(os.path.realpath(filepath)) as partial:
+            variables = [*self.variables, *(self.optimizer.variables if self.optimizer else ())]
+            # HDF5 ends the process where a disk turns out to be full.
+            storage.reserve(partial, 2**20 + memory.size_of(variables))
+            return super().save_weights(partial)
 
     def endpoints(self):
         """What an exported model serves: name -> (function, {argument: shape})."""
@@ -693,6 +708,11 @@ class Autoencoder(Adjustable, Loops):
         if kwargs:
             raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
         artefact.write(self, filepath, card or {}, overwrite)
+
+
+def _is_ours_to_write(path, overwrite):
+    """Whether a file is on a disk, and replaced without a question, which Keras asks."""
+    return "://" not in str(path) and (overwrite or not os.path.lexists(path))
 
 
 _save_hdf5 = legacy_h5_format.save_model_to_hdf5

@@ -13,6 +13,7 @@ that holds the lock is therefore nobody's any more, and is removed.
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
 import pathlib
@@ -68,6 +69,20 @@ def exclusive(path):
             with contextlib.suppress(OSError):
                 _clean(workspace, path)
             _release(workspace, lock)
+
+
+def reserve(path, size):
+    """Raise OSError unless a file of so many bytes fits where the path is; none is left there."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # Some file systems cannot.
+            raise
+    finally:
+        pathlib.Path(path).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ ARROWS = {
         "networks",
         "programs",
         "seeds",
+        "storage",
         "turns",
     },
     "turns": {"backend", "memory"},

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+import zoo
 
 import keras_ae_cli
 from keras_ae import runs, storage
@@ -421,3 +422,26 @@ def test_paths_of_every_form(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="root of the file system"):
         with storage.exclusive("/"):
             pass
+
+
+@pytest.mark.parametrize("method", ["save", "save_weights"])
+def test_a_model_is_saved_whole_or_not_at_all(method, tmp_path):
+    """As on a full disk: no file grows beyond 1,000 bytes. HDF5 would end the process."""
+    resource = pytest.importorskip("resource", reason="no such limits on Windows")
+    model = zoo.fitted("AE")
+    path = tmp_path / {"save": "a.keras", "save_weights": "a.weights.h5"}[method]
+    getattr(model, method)(path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=path.name):
+            getattr(model, method)(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == [path.name]
+    link = tmp_path / f"link_{path.name}"
+    link.symlink_to(path)
+    getattr(model, method)(str(link))
+    assert link.is_symlink() and len(os.listdir(tmp_path)) == 2
