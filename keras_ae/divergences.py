@@ -122,9 +122,9 @@ def stratified_from_weighted(weighted, own, batch_size, dataset_size):
 
     Example:
         >>> import numpy as np
-        >>> own, other = np.log(0.2), np.log(0.1)
+        >>> own = np.log(0.2)
         >>> found = stratified_from_weighted(np.log(0.3 / 2), own, 2.0, 10.0)
-        >>> round(float(np.exp(found)), 4)  # (0.2 + 9 * 0.1) / 10
+        >>> round(float(np.exp(float(found))), 4)  # (0.2 + 9 * 0.1) / 10
         0.11
     """
     size = ops.maximum(ops.cast(dataset_size, "float32"), batch_size)

@@ -29,8 +29,8 @@ class FlatMetric:
     Source: Neal, MCMC using Hamiltonian dynamics, eq. 2.28 to 2.30, arXiv:1206.1901.
 
     Example:
-        >>> import numpy as np
-        >>> flat, z = FlatMetric(), np.ones((1, 1), "float32")
+        >>> from keras import ops
+        >>> flat, z = FlatMetric(), ops.ones((1, 1))
         >>> density = lambda z: (-0.5 * z[:, 0] ** 2, -z)  # A standard normal's, and its slope.
         >>> here = flat.surroundings(z, density)
         >>> z, momentum, _ = flat.leapfrog(z, 0.0 * z, here, density, 0.2)
