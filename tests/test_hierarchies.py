@@ -411,6 +411,22 @@ def test_weights_of_one_change_nothing():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_layer_weights_may_be_assigned():
+    model = zoo.compiled("LadderVAE", keras.optimizers.SGD(0.0), layer_weights=[1.0, 1.0])
+    model.fit(zoo.data(), verbose=0)
+    model.layer_weights = [0.5, 2.0]
+    logs = model.evaluate(zoo.data(), return_dict=True, verbose=0)
+    wanted = 0.5 * logs["kl_loss_1"] + 2.0 * logs["kl_loss_2"]
+    assert logs["weighted_kl_loss"] == pytest.approx(wanted, rel=1e-4)
+    for weights in ([1.0], [1.0, -1.0], 2.0):
+        with pytest.raises(ValueError, match="layer_weights"):
+            model.layer_weights = weights
+    assert list(model.layer_weights) == [0.5, 2.0]
+    without = zoo.compiled("LadderVAE")
+    with pytest.raises(ValueError, match="no effect"):
+        without.layer_weights = [0.5, 2.0]
+
+
 @hierarchical
 @pytest.mark.parametrize("layer_weights", [None, [0.5, 2.0]])
 def test_free_bits_are_counted_by_layer(name, layer_weights):

@@ -55,14 +55,25 @@ class HierarchicalVAE(VAE):
         if layer_weights is not None and not kwargs.get("free_bits"):
             self._minimise_instead({"kl_loss": "weighted_kl_loss"})
         super().__init__(latent_dim, **kwargs)
-        if layer_weights is not None:
-            if not isinstance(layer_weights, (list, tuple)) or len(layer_weights) != len(names):
-                raise ValueError(
-                    f"{type(self).__name__}: layer_weights={layer_weights!r} must be a list of "
-                    f"{len(names)} numbers or schedules, one for each layer."
-                )
-            layer_weights = [weight_of(self, "layer_weights", w) for w in layer_weights]
         self.layer_weights = layer_weights
+
+    def __setattr__(self, name, value):
+        if name == "layer_weights" and value is not None:
+            value = self._check_layer_weights(value)
+        super().__setattr__(name, value)
+
+    def _check_layer_weights(self, weights):
+        if not isinstance(weights, (list, tuple)) or len(weights) != self.num_layers:
+            raise ValueError(
+                f"{type(self).__name__}: layer_weights={weights!r} must be a list of "
+                f"{self.num_layers} numbers or schedules, one for each layer."
+            )
+        if not {"weighted_kl_loss", "free_bits_loss"} & {*self.objective}:
+            raise ValueError(
+                f"{type(self).__name__}: layer_weights={weights!r} would have no effect, because "
+                "the model was made without. Make a new model with layer_weights, such as ones."
+            )
+        return [weight_of(self, "layer_weights", weight) for weight in weights]
 
     def posterior(self, x, training=False):
         """q(z | x): its `mean` and its draws are codes of shape (batch, latent_dim).
