@@ -1,6 +1,7 @@
 """Numbers of a model that may be assigned at any time, such as weights of its losses."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import backend
@@ -107,6 +108,13 @@ class Adjustable:
             if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
                 setattr(self, name, value)
             known.assigned = True
+
+    def adopt_numbers(self):
+        """Take over the numbers whose variables hold others, as after a backup was restored."""
+        for name, number in self.numbers.items():
+            value = ops.convert_to_numpy(number.variable)
+            if is_number(number.value) and np.float32(number.value) != value:
+                setattr(self, name, float(value))
 
 
 class _Number:

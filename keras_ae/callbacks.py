@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_ae import backend, storage
+from keras_ae.adjustable import Adjustable
 
 _held = {}  # Folders that this process trains into -> the thread, and what releases the lock.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -213,6 +214,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         variables = _state(model)
         for variable, array in zip(variables, arrays, strict=False):
             _assign(variable, array)
+        if isinstance(model, Adjustable):
+            model.adopt_numbers()
         return {**facts, "means": arrays[len(variables) :]}
 
     # ------------------------------------------------------------------ within an epoch

@@ -140,6 +140,23 @@ def test_it_goes_on_within_an_epoch(save_freq, batches, whole, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_number_that_was_assigned_once_is_restored(tmp_path):
+    class AssignOnce(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.kl_weight = 0.3
+
+    whole = trained(AssignOnce())
+    backup = BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(Stopped):
+        trained(AssignOnce(), backup, StopAfter(2 * BATCHES + 1))
+    backup.release()
+    model = made()
+    assert_goes_on(trained(AssignOnce(), backup, model=model), whole)
+    assert model.kl_weight == pytest.approx(0.3)
+    assert model.get_config()["kl_weight"] == model.kl_weight
+
+
 def test_data_that_is_not_an_array_is_passed_over_as_well(tmp_path):
     class Batches(keras.utils.PyDataset):
         def __len__(self):

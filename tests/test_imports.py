@@ -31,7 +31,7 @@ ARROWS = {
         "workers",
     },
     "workers": {"backend"},
-    "callbacks": {"backend", "storage"},
+    "callbacks": {"adjustable", "backend", "storage"},
     "models": {
         "arguments",
         "autoencoder",
