@@ -48,6 +48,7 @@ class AdditiveGaussian(_Corruption):
     def __post_init__(self):
         _check_scale(self)
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 
@@ -87,6 +88,7 @@ class Masking(_Corruption):
     def __post_init__(self):
         _check_rate(self)
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 
@@ -124,6 +126,7 @@ class SaltAndPepper(_Corruption):
     def __post_init__(self):
         _check_rate(self)
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 
@@ -163,6 +166,7 @@ class Speckle(_Corruption):
     def __post_init__(self):
         _check_scale(self)
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 
@@ -211,6 +215,7 @@ class Blocks(_Corruption):
         _check_positive_integer(self, "size")
         _check_positive_integer(self, "num_blocks")
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 
@@ -301,6 +306,7 @@ class Affine(_Corruption):
                 )
             object.__setattr__(self, field.name, float(value))
 
+    @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
         """Corrupt a batch.
 

@@ -9,6 +9,7 @@ from keras_ae import memory
 from keras_ae.distributions import pairwise_log_prob
 
 
+@memory.explains("Pass fewer examples.")
 def permute_dims(z, seed):
     """Shuffle every latent dimension across the batch, independently of the others.
 
@@ -56,6 +57,7 @@ def softmax_loss(logits, label):
     return -ops.log_softmax(ops.cast(logits, "float32"), axis=-1)[:, label]
 
 
+@memory.explains("Pass fewer examples.")
 def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted"):
     """Estimates of log q(z) and of log q(z_j), with q(z) the average posterior over a data set.
 
@@ -136,6 +138,7 @@ def stratified_from_weighted(weighted, own, batch_size, dataset_size):
     return total + ops.log(share + others) - ops.log(size)
 
 
+@memory.explains("Pass fewer examples.")
 def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     """Unbiased estimate of the squared maximum mean discrepancy between two samples.
 
@@ -217,6 +220,7 @@ def _in_parts(function, rows, others, shape):
     return ops.reshape(found, (parts * size, *found.shape[2:]))[:count]
 
 
+@memory.explains("Pass fewer examples.")
 def covariance(z):
     """Covariance of the columns over the batch, divided by the batch size.
 
@@ -242,6 +246,7 @@ def covariance(z):
     return ops.matmul(ops.transpose(centred), centred) / count
 
 
+@memory.explains("Pass fewer examples.")
 def sliced_wasserstein(x, y, num_projections=50, seed=None):
     """The squared sliced 2-Wasserstein distance between two samples of one size, estimated.
 

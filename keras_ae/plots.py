@@ -19,6 +19,7 @@ _INCHES = 0.7  # Height of one example in a grid.
 _FEWER = "Pass fewer examples."
 
 
+@memory.explains(_FEWER)
 def image_grid(examples, path=None, columns=None):
     """Examples in a grid: pictures, or curves where an example is a vector.
 
@@ -51,6 +52,7 @@ def image_grid(examples, path=None, columns=None):
     return _saved(_picture_rows(rows, _limits(examples))[0], path)
 
 
+@memory.explains(_FEWER)
 def reconstructions(originals, outputs, path=None, columns=10):
     """Originals above their reconstructions, in pairs of rows; curves where examples are vectors.
 
@@ -100,6 +102,7 @@ def reconstructions(originals, outputs, path=None, columns=10):
     return _saved(figure, path)
 
 
+@memory.explains(_FEWER)
 def latent_plane(codes, labels=None, path=None):
     """Codes as points: their two dimensions, or their first two principal components.
 
@@ -152,6 +155,7 @@ def latent_plane(codes, labels=None, path=None):
     return _saved(figure, path)
 
 
+@memory.explains(_FEWER)
 def loss_curves(history, path=None):
     """Every loss over the epochs, in training and, where there is one, in validation.
 

@@ -93,9 +93,6 @@ CALLS = {
     "matrices of anchors": lambda: fitted("RiemannianHamiltonianVAE", num_anchors=10**8).fit(
         X, verbose=0
     ),
-    "all weights together": lambda: keras_ae.AE(2, network_options={"units": (5000,) * 30}).build(
-        (None, 6)
-    ),
     "a step on one batch": lambda: fitted("VAE").train_on_batch(many(10**8, 6)),
     "an evaluation of one batch": lambda: fitted("VAE").test_on_batch(many(10**8, 6)),
     "a prediction of one batch": lambda: fitted("VAE").predict_on_batch(many(10**8, 6)),
@@ -237,6 +234,21 @@ def test_errors_of_another_kind_go_through():
         with memory.explained("D.e", dict, "F."):
             with memory.explained("A.b", lambda: {"n": 3, "name": "x"}, "C."):
                 raise MemoryError("no")
+
+    @memory.explains("Take fewer.")
+    def function(x, n):
+        raise MemoryError
+
+    with pytest.raises(MemoryError, match=r"function, x of shape \(64, 6\), n=3: .* Take fewer."):
+        function(X, n=3)
+
+
+def test_weights_count_together(monkeypatch):
+    """Each takes 50 MB, which alone is not looked at, of 0.3 GB."""
+    monkeypatch.setattr(memory, "available", lambda: 3 * 10**8)
+    options = {"units": (3500,) * 8, "kernel_initializer": "zeros"}
+    with pytest.raises(ValueError, match="AE: making the weight .* GB of others.* 0.3 GB are left"):
+        keras_ae.AE(2, network_options=options).build((None, 6))
 
 
 def test_what_an_optimizer_keeps_counts_before_any_of_it_is_made(monkeypatch):
