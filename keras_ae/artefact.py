@@ -104,7 +104,7 @@ def _as_os_error(path):
         yield
     except (OSError, tf.errors.OpError) as error:
         if isinstance(error, OSError) and error.errno is None:
-            raise  # From here or `storage`, with all that there is to say.
+            raise  # It is our own, and says all that there is to say.
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
         raise OSError(
             f"export: {path} could not be written ({reason}); what was there before is unharmed. "

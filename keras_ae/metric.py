@@ -168,7 +168,7 @@ class LearnedMetric:
         )
         half, end, taken = frozen._solve(start, first, known, size)
         taken = ops.logical_and(taken, ops.logical_and(_within(z, half), _within(end, half)))
-        # From here on a step that is not taken has no length, so that all numbers are finite.
+        # A step that is not taken gets no length, so that all its numbers are finite.
         half, end = _choose(taken, (half, end), (first, start))
         step = step * ops.cast(taken, "float32")[:, None]
         # Gradients go through these turns: each multiplies their error by what one turn leaves.

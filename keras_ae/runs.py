@@ -352,7 +352,7 @@ def train(settings, folder=None, resume=False, verbose=1):
         if worker:
             return None
         if data:
-            if settings.workers > 1:  # From here on alone, with a model that nobody shares.
+            if settings.workers > 1:  # This one goes on alone, and shares no model.
                 model = make_model(settings)
                 data.check(model)
                 _restore(model, folder)

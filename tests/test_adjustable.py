@@ -89,7 +89,7 @@ def test_annealing_by_callbacks():
         model.kl_weight = float(batch)
 
     def end(batch, logs):
-        shown.append(weight_shown(logs))  # Of the means so far.
+        shown.append(weight_shown(logs))  # The logs hold means so far.
         model.kl_weight = 9.0
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_begin=begin, on_train_batch_end=end)
@@ -162,7 +162,7 @@ def test_the_constructors_rules_hold():
     model = zoo.make("VAE")
     model.kl_weight = np.float32(0.5)
     assert type(model.kl_weight) is float and zoo.make("VAE", kl_weight=np.int64(2)).kl_weight == 2
-    model.latent_dim = 2  # As it is.
+    model.latent_dim = 2  # It is the same value.
     for value in (None, "2", 3):
         with pytest.raises(ValueError, match="latent_dim=.*Make a new model"):
             model.latent_dim = value
@@ -170,7 +170,7 @@ def test_the_constructors_rules_hold():
 
 def test_what_is_learned_is_refused():
     model = zoo.make("HamiltonianVAE")
-    model.step_size = 0.05  # As it is.
+    model.step_size = 0.05  # It is the same value.
     with pytest.raises(ValueError, match="step_size=0.09.*Make a new model"):
         model.step_size = 0.09
 

@@ -319,7 +319,7 @@ class SequencePrior(CodePrior):
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
 
     def numbers_of_example(self):
-        pairs = self.code_shape[0] ** 2  # Of positions, in every head: scores and weights.
+        pairs = self.code_shape[0] ** 2  # Each head has scores and weights of them.
         return super().numbers_of_example() + 2 * self.num_layers * self.num_heads * pairs
 
     def _make_weights(self):

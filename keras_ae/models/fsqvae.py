@@ -45,7 +45,7 @@ class FSQVAE(DiscreteAE):
                     f"FSQVAE: levels={levels!r} must hold one integer for each of the "
                     f"latent_dim={latent_dim} dimensions."
                 )
-            FiniteScalarQuantizer(levels)  # Which checks them.
+            FiniteScalarQuantizer(levels)  # It checks the levels.
         else:
             arguments.integer(self, "levels", levels, least=2)
             levels = int(levels)

@@ -64,7 +64,7 @@ class UNetAE(DenoisingAE):
 
     def check_given(self):
         super().check_given()
-        if self.decoder_activation == "linear":  # Which the U-Net's end is then, too.
+        if self.decoder_activation == "linear":  # The U-Net ends in the same one.
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())
 

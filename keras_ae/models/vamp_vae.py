@@ -54,7 +54,7 @@ class VampVAE(VAE):
         )
 
     def step_numbers(self, batch_size):
-        # Of every draw under every component, and the pseudo-inputs' way through the encoder.
+        # Each draw meets each component, and the encoder reads the pseudo-inputs.
         numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
         return self.num_components * (batch_size * self.latent_dim + numbers)
 

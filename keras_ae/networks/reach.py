@@ -108,7 +108,7 @@ def reached(network, shape):
 
 
 def _fits(values, wanted):
-    if not values.size or np.ptp(values) == 0:  # Of kernels of zeros, say: nothing is known.
+    if not values.size or np.ptp(values) == 0:  # Kernels of zeros tell nothing.
         return True
     low, high = values.min(), values.max()
     if wanted == "logits":
