@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import functools
 import inspect
 import time
@@ -67,7 +68,8 @@ def batched(kind):
                 batch_size = default_batch_size(*shapes, self.data_shape)
             name = f"{type(self).__name__}.{method.__name__.removeprefix('_')}"
             sizes = {**arrays, "batch_size": batch_size, **arguments}
-            with memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
+            kept = _put_back(self) if arguments.get("training") else contextlib.nullcontext()
+            with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
                 return _run(
                     self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose
                 )
@@ -76,6 +78,17 @@ def batched(kind):
         return call
 
     return decorate
+
+
+@contextlib.contextmanager
+def _put_back(model):
+    """The context of a call that acts as training does, and moves no state of it for all that."""
+    before = [(v, ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)
 
 
 def _checked(model, kind, arrays):

@@ -122,6 +122,18 @@ def test_looking_changes_no_training(name, tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
+def test_calls_as_in_training_move_none_of_its_state():
+    """The seeds of dropout, and the running means of batch normalization."""
+    options = {"units": (8,), "dropout": 0.3, "batch_normalization": True}
+    model, x = zoo.compiled("VAE", network_options=options), zoo.data()
+    model.fit(x, **BATCH)
+    before = zoo.weights(model)
+    code = model.encode(x, training=True, batch_size=16)
+    model.decode(code, training=True), model.reconstruct(x, training=True)
+    for first, second in zip(before, zoo.weights(model), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_fresh_draws_follow_from_the_seed():
     found = []
     for seed in (3, 3, 4):
