@@ -659,7 +659,8 @@ class Autoencoder(Adjustable, Loops):
         if max_shard_size is not None or not _is_ours_to_write(filepath, overwrite):
             return super().save_weights(filepath, overwrite, max_shard_size)
         with storage.whole_file(os.path.realpath(filepath)) as partial:
-            variables = [*self.variables, *(self.optimizer.variables if self.optimizer else ())]
+            optimizer = getattr(self, "optimizer", None)  # It has none before `compile`.
+            variables = [*self.variables, *(optimizer.variables if optimizer else ())]
             # HDF5 ends the process where a disk turns out to be full.
             storage.reserve(partial, 2**20 + memory.size_of(variables))
             return super().save_weights(partial)
