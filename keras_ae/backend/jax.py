@@ -77,7 +77,17 @@ class TrainStep:
         return state
 
     def _make_function(self, step_function, concatenate_outputs=False):
+        proven = False
+
         def noted(state, data):
+            nonlocal proven
+            if not proven:
+                # A program that does not fit into memory fails at its first step, which has used
+                # up the state by then, and not before its results are waited for.
+                self.latest[:] = [(None, jax.tree.map(jax.numpy.copy, state))]
+                self.latest[:] = [jax.block_until_ready(step_function(state, data))]
+                proven = True
+                return self.latest[-1]
             # One call of C runs the step and notes down what becomes of the state: between two of
             # them Python may raise KeyboardInterrupt.
             self.latest.extend(map(step_function, (state,), (data,)))
