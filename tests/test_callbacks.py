@@ -19,7 +19,7 @@ from keras_ae import storage
 from keras_ae.callbacks import BackupAndRestore
 
 X = zoo.data(40)
-BATCHES = 3  # Of an epoch.
+BATCHES = 3  # An epoch has so many.
 
 
 class Stopped(BaseException):
@@ -98,7 +98,7 @@ def test_a_kill_at_any_moment_is_survived(options, tmp_path):
 
     def look():
         files = {path.relative_to(place): path for path in place.rglob("*") if path.is_file()}
-        # Of those with the same backups, the one with the most beside them is tried.
+        # Several moments leave the same backups: the one with the most other files is tried.
         backups = tuple(
             (name, files[name].read_bytes()) for name in sorted(files) if is_whole(name)
         )

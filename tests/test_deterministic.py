@@ -320,7 +320,7 @@ def test_the_density_is_that_of_what_encode_gives(name, dropout):
     density = model.code_density
     spread = codes.std(axis=0)
     mean, covariance = numpy(density.mean), numpy(density.covariance)
-    # As near as the followed share of the examples is to all of them.
+    # The density follows a share of the examples, whose mean is near that of all.
     assert np.all(np.abs(mean - codes.mean(axis=0)) < 0.25 * spread)
     whitened = (covariance - np.cov(codes.T, bias=True)) / np.outer(spread, spread)
     assert np.abs(whitened).max() < 0.3

@@ -92,7 +92,7 @@ def test_classes_may_be_soft_or_absent():
     logits = ops.zeros((8, 4, 3))
     p = likelihoods.Categorical().distribution(logits)
     found = ops.convert_to_numpy(p.log_prob(padded))
-    np.testing.assert_allclose(found, -2 * np.log(3.0), rtol=1e-5)  # Of two steps.
+    np.testing.assert_allclose(found, -2 * np.log(3.0), rtol=1e-5)  # Two steps count.
 
 
 def test_masked_patches_are_no_classes():

@@ -21,7 +21,7 @@ LIKELIHOODS = {
     "laplace": None,
     "categorical": None,
 }
-# Which have a code for every step, or players that would see the padding; or are no sequences'.
+# These have a code for every step, or players that would see the padding.
 WITHOUT_PADDING = ["VQVAE", "VQVAE2", "ResidualVQVAE", "FSQVAE", "LFQVAE", "VAEGAN"]
 NO_SEQUENCES = ["MaskedAE", *zoo.DICTIONARIES]
 PADDED = [name for name in zoo.MODELS if name not in (*WITHOUT_PADDING, *NO_SEQUENCES)]
