@@ -263,7 +263,7 @@ def _import_runs():
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        importlib.import_module("keras_ae.tf_data")  # Loads TensorFlow, whatever the backend.
+        importlib.import_module("keras_ae.core.tf_data")  # Loads TensorFlow, whatever the backend.
         return importlib.import_module("keras_ae.runs")
     finally:
         os.dup2(standard_error, 2)
@@ -313,7 +313,8 @@ def _check_output(output, *suffixes):
 
 def _write(output, array, draw=None):
     """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
-    from keras_ae import runs, storage
+    from keras_ae import runs
+    from keras_ae.core import storage
 
     with storage.whole_file(output, storage.refuse_existing) as partial:
         if output.suffix == ".npy":
@@ -325,7 +326,8 @@ def _write(output, array, draw=None):
 
 def _write_over_all(method, data, output):
     """What a model's method gives for all examples, as an .npy file that appears whole."""
-    from keras_ae import runs, storage
+    from keras_ae import runs
+    from keras_ae.core import storage
 
     def function(batch):
         return method(batch, verbose=0)

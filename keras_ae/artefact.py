@@ -22,8 +22,8 @@ import h5py
 import keras
 from keras import ops
 
-from keras_ae import backend, storage
-from keras_ae.seeds import RunSeed
+from keras_ae.core import backend, storage
+from keras_ae.core.seeds import RunSeed
 
 LICENCE = "Apache-2.0"
 DIRECTORY_VARIABLE = "KERAS_AE_SAVED_MODELS"

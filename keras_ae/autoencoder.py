@@ -10,13 +10,14 @@ import numpy as np
 from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
-from keras_ae import arguments, backend, memory, networks, storage
-from keras_ae.adjustable import Adjustable
-from keras_ae.calls import batched
-from keras_ae.loops import Loops, check_suffix
-from keras_ae.programs import Programs, traced
-from keras_ae.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
-from keras_ae.turns import Turns
+from keras_ae import networks
+from keras_ae.core import arguments, backend, memory, storage
+from keras_ae.core.adjustable import Adjustable
+from keras_ae.core.batching import batched
+from keras_ae.core.programs import Programs, traced
+from keras_ae.core.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
+from keras_ae.core.training import Loops, check_suffix
+from keras_ae.core.turns import Turns
 
 
 class _BatchMean(keras.losses.Loss):

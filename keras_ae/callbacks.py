@@ -11,8 +11,8 @@ import zlib
 import keras
 import numpy as np
 
-from keras_ae import backend, storage
-from keras_ae.adjustable import Adjustable
+from keras_ae.core import backend, storage
+from keras_ae.core.adjustable import Adjustable
 
 _held = {}  # Folders that this process trains into -> the thread, and what releases the lock.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)

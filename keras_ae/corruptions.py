@@ -12,7 +12,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 
 class _Corruption:

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.distributions import pairwise_log_prob
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend, inputs
+from keras_ae.core import backend, inputs
 
 
 def activations(model, layer, data, batch_size=32):

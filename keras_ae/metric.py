@@ -242,7 +242,7 @@ class LearnedMetric:
             start: The codes where the walks begin, a tensor of shape (batch, dimensions), within
                 that set.
             num_steps: Steps of each walk, every one a path of five leaps and its acceptance.
-            seed: A `keras_ae.seeds.RunSeed`.
+            seed: A `keras_ae.core.seeds.RunSeed`.
 
         Returns:
             The codes where the walks end, a float32 tensor of start's shape.

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _DPI = 120
 _INCHES = 0.7  # Height of one example in a grid.

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
-from keras_ae.seeds import RunSeed
+from keras_ae.core import memory
+from keras_ae.core.seeds import RunSeed
 
 
 def gaussian(num_samples, latent_dim, seed=None):

@@ -17,9 +17,10 @@ import sys
 import keras
 import numpy as np
 
-from keras_ae import autoencoder, callbacks, datasets, models, plots, storage, workers
+from keras_ae import autoencoder, callbacks, datasets, models, plots
 from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
-from keras_ae.storage import whole_file
+from keras_ae.core import storage, workers
+from keras_ae.core.storage import whole_file
 
 CONTENTS = {
     "model": "the SavedModel, for keras_ae.load and TensorFlow Serving",

@@ -16,7 +16,8 @@ import zoo
 from keras import layers
 
 import keras_ae
-from keras_ae import artefact, runs, storage
+from keras_ae import artefact, runs
+from keras_ae.core import storage
 
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
 

@@ -15,8 +15,8 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import storage
 from keras_ae.callbacks import BackupAndRestore
+from keras_ae.core import storage
 
 X = zoo.data(40)
 BATCHES = 3  # An epoch has so many.

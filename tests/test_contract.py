@@ -214,7 +214,7 @@ def test_every_epoch_has_an_order_of_its_own():
     x = np.arange(100, dtype="float32")[:, None]
 
     def order(seed, epoch, **options):
-        batches = keras_ae.inputs.ArrayBatches((x,), 16, shuffle=True, seed=seed, **options)
+        batches = keras_ae.core.inputs.ArrayBatches((x,), 16, shuffle=True, seed=seed, **options)
         batches.epoch = epoch
         streams = [[b[0] for b in batches.get_numpy_iterator()]]
         streams.append([b[0].numpy() for b in batches.get_tf_dataset()])
@@ -235,7 +235,7 @@ def test_every_epoch_has_an_order_of_its_own():
 @pytest.mark.parametrize("steps_per_epoch", [None, 4])
 def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
     if BACKEND == "tensorflow":
-        monkeypatch.setattr("keras_ae.tf_data._BATCHES_AT_ONCE", 2)  # Of the three of a pass.
+        monkeypatch.setattr("keras_ae.core.tf_data._BATCHES_AT_ONCE", 2)  # Of the three of a pass.
     x = np.arange(10, dtype="float32")[:, None] * np.ones(6, "float32")
     model = zoo.compiled("AE", None, {"run_eagerly": True}, seed=5)
     model.build(x.shape)
@@ -248,7 +248,7 @@ def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
 
     monkeypatch.setattr(model, "losses_and_logs", recorded)
     model.fit(x, batch_size=4, epochs=3, steps_per_epoch=steps_per_epoch, verbose=0)
-    batches = keras_ae.inputs.ArrayBatches(
+    batches = keras_ae.core.inputs.ArrayBatches(
         (x,), 4, True, model.order_seed(), steps_per_epoch=steps_per_epoch
     )
     expected = []
@@ -599,7 +599,7 @@ def test_draws_on_demand(name):
 
 def test_large_examples_make_small_batches():
     shapes = [(784,), (64, 64, 3), (2**21,)]
-    sizes = [keras_ae.calls.default_batch_size(shape, (16,)) for shape in shapes]
+    sizes = [keras_ae.core.batching.default_batch_size(shape, (16,)) for shape in shapes]
     assert sizes == [1024, 85, 1]
 
 

@@ -10,7 +10,7 @@ import zoo
 from keras import ops
 
 import keras_ae
-from keras_ae import calls
+from keras_ae.core import batching as calls
 
 pytestmark = [pytest.mark.formula, pytest.mark.xdist_group("discrete")]
 every_discrete = pytest.mark.parametrize("kind", zoo.DISCRETE)

@@ -7,7 +7,8 @@ import zoo
 from scipy import special, stats
 from zoo import gradient
 
-from keras_ae import backend, divergences
+from keras_ae import divergences
+from keras_ae.core import backend
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.divergences import permute_dims, softmax_loss
 

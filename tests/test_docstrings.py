@@ -12,7 +12,7 @@ import keras_ae
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(keras_ae.__path__, "keras_ae.")
-    if not name.startswith("keras_ae.backend.")
+    if not name.startswith("keras_ae.core.backend.")
 ]
 EXPORTING = ("keras_ae.artefact", "keras_ae.runs")
 

@@ -8,7 +8,8 @@ from keras import ops
 from scipy import optimize
 from scipy.stats import norm
 
-from keras_ae import backend, flows
+from keras_ae import flows
+from keras_ae.core import backend
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.layers import InverseAutoregressiveFlow
 

@@ -8,9 +8,10 @@ from keras import ops
 from scipy.stats import kstest, multivariate_normal, norm
 
 import keras_ae
-from keras_ae import backend, likelihoods
+from keras_ae import likelihoods
+from keras_ae.core import backend
+from keras_ae.core.seeds import RunSeed
 from keras_ae.metric import LearnedMetric, inverse_root
-from keras_ae.seeds import RunSeed
 
 pytestmark = pytest.mark.formula
 

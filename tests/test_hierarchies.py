@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal, norm
 
 import keras_ae
 from keras_ae import layers, likelihoods, schedules
+from keras_ae.core.seeds import RunSeed
 from keras_ae.distributions import DiagonalGaussian
-from keras_ae.seeds import RunSeed
 
 pytestmark = pytest.mark.formula
 

@@ -11,16 +11,8 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import (
-    corruptions,
-    datasets,
-    distributions,
-    divergences,
-    layers,
-    memory,
-    plots,
-    priors,
-)
+from keras_ae import corruptions, datasets, distributions, divergences, layers, plots, priors
+from keras_ae.core import memory
 
 X = np.zeros((64, 6), "float32")
 

@@ -7,8 +7,8 @@ import zoo
 from keras import ops
 
 import keras_ae
-from keras_ae import backend
-from keras_ae.seeds import RunSeed, SeedGenerator
+from keras_ae.core import backend
+from keras_ae.core.seeds import RunSeed, SeedGenerator
 
 BACKEND = keras.config.backend()
 BATCH = {"batch_size": 16, "verbose": 0}

@@ -9,8 +9,8 @@ from scipy import optimize, stats
 
 import keras_ae
 from keras_ae import sparsity
+from keras_ae.core.seeds import RunSeed
 from keras_ae.layers.dictionary import DataScale, FeatureDensity
-from keras_ae.seeds import RunSeed
 
 pytestmark = pytest.mark.formula
 

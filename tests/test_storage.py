@@ -13,7 +13,8 @@ import pytest
 import zoo
 
 import keras_ae_cli
-from keras_ae import runs, storage
+from keras_ae import runs
+from keras_ae.core import storage
 
 pytestmark = pytest.mark.backend_free
 

@@ -14,8 +14,8 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import backend
-from keras_ae.seeds import RunSeed
+from keras_ae.core import backend
+from keras_ae.core.seeds import RunSeed
 
 PATTERNS = np.array(list(itertools.product([0, 1], repeat=6)), "float32")
 PARTS = 4

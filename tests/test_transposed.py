@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ae import backend
+from keras_ae.core import backend
 from keras_ae.layers import Conv2DTranspose
 
 pytestmark = pytest.mark.formula

@@ -47,7 +47,7 @@ class Fixed(keras.random.SeedGenerator):
         super().__init__(0)
 
     def next(self, ordered=True):
-        return np.array([3, 5]).astype(keras_ae.backend.SEED_DTYPE)
+        return np.array([3, 5]).astype(keras_ae.core.backend.SEED_DTYPE)
 
 
 def one_draw(model, x):

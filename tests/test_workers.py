@@ -16,7 +16,8 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import inputs, runs, workers
+from keras_ae import runs
+from keras_ae.core import inputs, workers
 
 BACKEND = keras.config.backend()
 HERE = pathlib.Path(__file__).resolve().parent

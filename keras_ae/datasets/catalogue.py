@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.datasets.files import ARRAY_SUFFIXES, IN_PARTS, as_path, path_dataset
 from keras_ae.datasets.prepared import is_tfds_name, tfds_dataset, tfds_names
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images

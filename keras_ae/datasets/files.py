@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.datasets.streams import check_split, split_rows, stream_rows
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".csv")

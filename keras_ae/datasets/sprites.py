@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 SPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 """Name of every factor and how many values it takes, in the order of an index's digits."""

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _BLOCK_BYTES = 2**22
 

@@ -7,8 +7,8 @@ import numbers
 import keras
 from keras import ops
 
-from keras_ae import backend, memory
-from keras_ae.seeds import SeedGenerator
+from keras_ae.core import backend, memory
+from keras_ae.core.seeds import SeedGenerator
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 

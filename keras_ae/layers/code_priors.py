@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_ae import arguments, memory
+from keras_ae.core import arguments, memory
 from keras_ae.layers.scalar_quantizers import (
     check_num_codes,
     codes_of_digits,

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
-from keras_ae.seeds import default_seed
+from keras_ae.core import memory
+from keras_ae.core.seeds import default_seed
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
 _FIRST = 100  # Batches that count alike before older ones fade, or no more are looked at.

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 
 def patch_places(shape, size):

@@ -5,8 +5,8 @@ import collections
 import keras
 from keras import ops
 
-from keras_ae import arguments, memory
-from keras_ae.seeds import SeedGenerator
+from keras_ae.core import arguments, memory
+from keras_ae.core.seeds import SeedGenerator
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
 Quantized.__doc__ = """What a quantiser returns.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, memory
+from keras_ae.core import arguments, memory
 from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straight_through
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import backend
+from keras_ae.core import backend
 
 
 @keras.saving.register_keras_serializable("keras_ae")

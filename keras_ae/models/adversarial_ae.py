@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments, networks, priors
+from keras_ae import networks, priors
+from keras_ae.core import arguments
 from keras_ae.models.deterministic import DeterministicAE
 
 

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ae import arguments, schedules
+from keras_ae import schedules
+from keras_ae.core import arguments
 from keras_ae.models.vae import VAE, weight_of
 
 

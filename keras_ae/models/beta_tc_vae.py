@@ -7,8 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, backend, inputs
-from keras_ae.calls import batched
+from keras_ae.core import arguments, backend, inputs
+from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
 from keras_ae.divergences import aggregate_log_densities, stratified_from_weighted
 from keras_ae.models.vae import VAE

@@ -1,6 +1,6 @@
 """beta-VAE: Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl."""
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.models.vae import VAE
 
 

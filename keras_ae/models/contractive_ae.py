@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_ae import arguments, memory
+from keras_ae.core import arguments, memory
 from keras_ae.models.ae import AE
 
 

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ae import losses, networks
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.calls import batched
+from keras_ae.core.batching import batched
 
 
 class DeterministicAE(Autoencoder):

@@ -5,9 +5,10 @@ import math
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, sparsity
+from keras_ae import sparsity
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.calls import batched, default_batch_size
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.layers.dictionary import DataScale, Dictionary, FeatureDensity
 
 

@@ -6,12 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, backend, inputs, memory, networks
+from keras_ae import networks
 from keras_ae.autoencoder import symbolic_call
-from keras_ae.calls import batched, default_batch_size
+from keras_ae.core import arguments, backend, inputs, memory
+from keras_ae.core.batching import batched, default_batch_size
+from keras_ae.core.seeds import following
 from keras_ae.layers import GridPrior, SequencePrior
 from keras_ae.models.deterministic import DeterministicAE
-from keras_ae.seeds import following
 
 _NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
 

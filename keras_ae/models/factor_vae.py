@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments, networks
+from keras_ae import networks
+from keras_ae.core import arguments
 from keras_ae.divergences import permute_dims, softmax_loss
 from keras_ae.models.vae import VAE
 

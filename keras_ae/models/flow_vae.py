@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import arguments, flows
+from keras_ae import flows
+from keras_ae.core import arguments
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.models.vae import VAE
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers import FiniteScalarQuantizer
 from keras_ae.layers.scalar_quantizers import check_num_codes
 from keras_ae.models.discrete import DiscreteAE

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.metric import FlatMetric
 from keras_ae.models.vae import VAE
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.layers import InverseAutoregressiveFlow
 from keras_ae.models.vae import VAE

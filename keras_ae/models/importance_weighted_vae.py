@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.models.vae import VAE
 
 INFERENCE_NETWORKS = ("encoder", "features_to_code")

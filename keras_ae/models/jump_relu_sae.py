@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, sparsity
+from keras_ae import sparsity
+from keras_ae.core import arguments
 from keras_ae.models.dictionary_ae import DictionaryAE, set_entries, value_at
 from keras_ae.models.vae import weight_of
 

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments
-from keras_ae.calls import batched
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import LadderLayer, draw_with_divergence, gaussian
 from keras_ae.models.hierarchical_vae import HierarchicalVAE

@@ -1,6 +1,6 @@
 """Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantisation."""
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers import LookupFreeQuantizer
 from keras_ae.layers.scalar_quantizers import check_num_codes
 from keras_ae.models.discrete import DiscreteAE

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, networks
+from keras_ae import networks
 from keras_ae.autoencoder import symbolic_call
-from keras_ae.calls import batched
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
 from keras_ae.models.ae import AE, CodeDensity
 

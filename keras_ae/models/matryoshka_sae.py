@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.models.batch_top_k_sae import BatchTopKSAE
 
 

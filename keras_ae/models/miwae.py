@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.models.importance_weighted_vae import ImportanceWeightedVAE, log_mean_exp
 
 

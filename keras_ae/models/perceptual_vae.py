@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import arguments, losses, networks
+from keras_ae import losses, networks
+from keras_ae.core import arguments
 from keras_ae.distributions import counted, event_sum
 from keras_ae.models.vae import VAE
 

@@ -4,8 +4,8 @@ import math
 
 from keras import ops
 
-from keras_ae import arguments
-from keras_ae.calls import batched
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
 from keras_ae.models.vae import VAE
 

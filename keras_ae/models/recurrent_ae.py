@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments, losses, networks
-from keras_ae.calls import batched
+from keras_ae import losses, networks
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
 from keras_ae.distributions import counted
 from keras_ae.models.ae import AE
 

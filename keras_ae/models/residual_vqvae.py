@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers import Quantized, ResidualQuantizer
 from keras_ae.models.discrete import DiscreteAE
 

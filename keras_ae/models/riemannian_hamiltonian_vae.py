@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments, memory
+from keras_ae.core import arguments, memory
+from keras_ae.core.seeds import RunSeed
 from keras_ae.metric import LearnedMetric
 from keras_ae.models.hamiltonian_vae import HamiltonianVAE
-from keras_ae.seeds import RunSeed
 
 
 class RiemannianHamiltonianVAE(HamiltonianVAE):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.divergences import sliced_wasserstein
 from keras_ae.models.deterministic import DeterministicAE
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
 from keras_ae.models.hierarchical_vae import HierarchicalVAE
 

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ae import arguments, sparsity
+from keras_ae import sparsity
+from keras_ae.core import arguments
 from keras_ae.models.dictionary_ae import DictionaryAE
 
 

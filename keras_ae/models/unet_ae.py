@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import losses, networks
-from keras_ae.calls import batched
+from keras_ae.core.batching import batched
 from keras_ae.models.denoising_ae import DenoisingAE
 
 

@@ -6,11 +6,12 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import arguments, likelihoods, networks
+from keras_ae import likelihoods, networks
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.calls import batched
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.core.seeds import RunSeed
 from keras_ae.distributions import DiagonalGaussian, WithoutPadding
-from keras_ae.seeds import RunSeed
 
 
 class VAE(Autoencoder):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments, memory
+from keras_ae.core import arguments, memory
 from keras_ae.distributions import GaussianMixture
 from keras_ae.models.vae import VAE
 

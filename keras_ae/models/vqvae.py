@@ -1,6 +1,6 @@
 """Neural Discrete Representation Learning: van den Oord et al. 2017, arXiv:1711.00937."""
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers import VectorQuantizer
 from keras_ae.models.discrete import DiscreteAE
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import arguments
+from keras_ae.core import arguments
 from keras_ae.layers import Conv2DTranspose, Quantized, VectorQuantizer, code_statistics
 from keras_ae.models.discrete import DiscreteAE
 

@@ -3,9 +3,9 @@
 import keras
 from keras import layers
 
+from keras_ae.core.seeds import default_seed
 from keras_ae.layers import SpectralNormalization
 from keras_ae.networks.options import CELLS
-from keras_ae.seeds import default_seed
 
 # The shape of an image is (height, width, channels) whatever the user's Keras configuration says.
 IMAGE = {"data_format": "channels_last"}

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import keras
 from keras import layers
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _COMMON = {
     "activation": "relu",

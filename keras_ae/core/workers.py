@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 
-from keras_ae import backend
+from keras_ae.core import backend
 
 LOOPBACK = "127.0.0.1"
 _LAUNCHED = "KERAS_AE_LAUNCHED"

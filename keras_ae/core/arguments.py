@@ -1,7 +1,8 @@
 """Checks of what models are given, each with one wording: argument, value, remedy.
 
-A check of an argument of a model's constructor is recorded with the model: `keras_ae.adjustable`
-applies it to what is assigned later, or refuses that where the argument shapes the model.
+A check of an argument of a model's constructor is recorded with the model:
+`keras_ae.core.adjustable` applies it to what is assigned later, or refuses that where the argument
+shapes the model.
 """
 
 import functools
@@ -9,7 +10,7 @@ import numbers
 
 import numpy as np
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 # Numbers reach programs as float32.
 LARGEST = float(np.finfo("float32").max)

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend, inputs, memory
-from keras_ae.turns import one_at_a_time
+from keras_ae.core import backend, inputs, memory
+from keras_ae.core.turns import one_at_a_time
 
 
 class Loops(backend.TrainStep, keras.Model):

@@ -94,7 +94,7 @@ class ArrayBatches(DataAdapter):
         )
 
     def get_tf_dataset(self):
-        from keras_ae.tf_data import dataset_of_batches
+        from keras_ae.core.tf_data import dataset_of_batches
 
         return dataset_of_batches(self)
 
@@ -374,7 +374,7 @@ def streamed(data, model, batch_size, name):
         ValueError: If it yields nothing, or its first batch is not what the model takes.
     """
     if is_tf_dataset(data):
-        from keras_ae.tf_data import canonical
+        from keras_ae.core.tf_data import canonical
 
         data = canonical(data, batch_size, len(model.data_shape) if model.built else None)
         _check_first(next(iter(data.as_numpy_iterator()), None), model, name)
@@ -419,7 +419,7 @@ def _check_first(batch, model, name):
 
 def dataset_to_array(dataset, rank=None):
     """The inputs of a `tf.data.Dataset` as one array."""
-    from keras_ae.tf_data import canonical
+    from keras_ae.core.tf_data import canonical
 
     parts = [batch[0] for batch in canonical(dataset, None, rank).as_numpy_iterator()]
     if not parts:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from keras.src.random import seed_generator
 
-from keras_ae import backend
+from keras_ae.core import backend
 
 # Successive draws are this far apart in the first number of a seed, which people count up.
 _STRIDE = 7_368_787

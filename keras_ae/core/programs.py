@@ -7,7 +7,7 @@ import sys
 
 import keras
 
-from keras_ae import backend
+from keras_ae.core import backend
 
 # What is noted down on a model while it is used, and what `compile` replaces.
 _NOTES = frozenset(

@@ -5,7 +5,7 @@ import functools
 import inspect
 import threading
 
-from keras_ae import backend, memory
+from keras_ae.core import backend, memory
 
 
 class Turns:

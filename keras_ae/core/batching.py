@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend, memory
-from keras_ae.programs import traced
-from keras_ae.seeds import RunSeed
+from keras_ae.core import backend, memory
+from keras_ae.core.programs import traced
+from keras_ae.core.seeds import RunSeed
 
 _EXTRA = [
     inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=None),

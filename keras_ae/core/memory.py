@@ -16,7 +16,7 @@ import re
 
 import keras
 
-from keras_ae import backend
+from keras_ae.core import backend
 
 try:
     import resource

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import backend
-from keras_ae.arguments import is_number
+from keras_ae.core import backend
+from keras_ae.core.arguments import is_number
 
 
 class Adjustable:

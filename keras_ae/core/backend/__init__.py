@@ -30,7 +30,7 @@ if keras.config.backend() not in BACKENDS:
         "before Keras is imported."
     )
 
-_backend = importlib.import_module(f"keras_ae.backend.{keras.config.backend()}")
+_backend = importlib.import_module(f"keras_ae.core.backend.{keras.config.backend()}")
 
 TrainStep = _backend.TrainStep
 compiled = _backend.compiled

@@ -1,0 +1,1 @@
+"""How any model runs: private, and free of every paper."""
