@@ -345,7 +345,7 @@ def test_codes_of_low_rank_have_a_density(exports, tmp_path):
 
 
 def test_an_indefinite_covariance_is_the_nearest_that_is_one():
-    density = keras_ae.models.ae.CodeDensity(3)
+    density = keras_ae.models.deterministic.ae.CodeDensity(3)
     vectors = scipy.stats.ortho_group.rvs(3, random_state=0)
     density.covariance.assign((vectors * [2.0, 1.0, -1e-3]) @ vectors.T)
     density.factorise()
@@ -362,7 +362,7 @@ def test_an_indefinite_covariance_is_the_nearest_that_is_one():
 def test_a_short_batch_weighs_less(sizes):
     """The mean and covariance of all examples, however they came."""
     codes = np.random.default_rng(0).normal(size=(sum(sizes), 2)).astype("float32")
-    density = keras_ae.models.ae.CodeDensity(2)
+    density = keras_ae.models.deterministic.ae.CodeDensity(2)
     for part in np.split(codes, np.cumsum(sizes)[:-1]):
         density.update(tensor(part))
     np.testing.assert_allclose(numpy(density.mean), codes.mean(axis=0), atol=1e-5)

@@ -23,27 +23,27 @@ def built_adam():
     return optimizer
 
 
-FUSED_ADAM = "backend: _adam_step", "an operation of TensorFlow's, or torch's, updates it in place"
+FUSED_ADAM = "core/backend: _adam_step", "an operation of TensorFlow's, or torch's, updates it in place"
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
         lambda: zoo.compiled("AE"),
-        "loops.py: fit, evaluate, train_on_batch, test_on_batch",
+        "core/training.py: fit, evaluate, train_on_batch, test_on_batch",
         "raises Keras' own error before the data is looked at",
     ),
     "_initialize_with_initializer": (
         lambda: keras.Variable(np.zeros(3, "float32")),
-        "memory.py: _watch_variables",
+        "core/memory.py: _watch_variables",
         "makes a weight, whose size is compared with the memory that is left before",
     ),
     "_flatten_layers": (
         lambda: zoo.compiled("AE"),
-        "memory.py: numbers_of_layers",
+        "core/memory.py: numbers_of_layers",
         "the layers of a model and of its networks",
     ),
     "_tracker": (
         lambda: zoo.compiled("AE"),
-        "models/discrete.py: _renew_prior",
+        "models/discrete/base.py: _renew_prior",
         "lets a built model have another prior over its codes",
     ),
     "_loss_tracker": (
@@ -67,12 +67,12 @@ PRIVATE = {
     "_velocities": (built_adam, *FUSED_ADAM),
     "_compile_config": (
         lambda: zoo.compiled("AE"),
-        "backend/tensorflow.py: steps_at_once",
+        "core/backend/tensorflow.py: steps_at_once",
         "tells the compiled functions of one `compile` from those of the next",
     ),
     "_layers": (
         lambda: zoo.compiled("AE"),
-        "programs.py: Programs",
+        "core/programs.py: Programs",
         "the layers within a layer, of which a program depends on each",
     ),
     "_symbolic_build": (
@@ -82,15 +82,15 @@ PRIVATE = {
     ),
     "_distribute_strategy": (
         lambda: zoo.compiled("AE"),
-        "backend/tensorflow.py: steps_at_once",
+        "core/backend/tensorflow.py: steps_at_once",
         "several steps in one call do not work under a strategy",
     ),
 }
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {
     "keras.src.legacy.saving": "autoencoder.py: _refuse_hdf5",
-    "keras.src.random": "seeds.py: where Keras draws the seeds that nobody gave",
-    "keras.src.trainers.data_adapters.data_adapter": "inputs.py: ArrayBatches",
+    "keras.src.random": "core/seeds.py: where Keras draws the seeds that nobody gave",
+    "keras.src.trainers.data_adapters.data_adapter": "core/inputs.py: ArrayBatches",
 }
 
 
@@ -142,7 +142,7 @@ def test_no_other_private_module_is_imported():
 
 
 def test_a_data_adapter_of_our_own_passes_through():
-    """inputs.py: `fit` hands `ArrayBatches` to Keras, which must take it as it is."""
+    """core/inputs.py: `fit` hands `ArrayBatches` to Keras, which must take it as it is."""
     batches = keras_ae.core.inputs.ArrayBatches((zoo.data(),), 16)
     assert isinstance(batches, DataAdapter)
     assert data_adapters.get_data_adapter(batches) is batches, (
@@ -162,13 +162,13 @@ def test_a_data_adapter_of_our_own_passes_through():
 
 
 def test_generators_are_told_by_their_exact_type():
-    """inputs.py: `_with_first` is a generator function, for Keras would refuse an iterator."""
+    """core/inputs.py: `_with_first` is a generator function, for Keras would refuse an iterator."""
     source = inspect.getsource(data_adapters.get_data_adapter)
     assert "types.GeneratorType" in source
 
 
 def test_compile_assigns_the_loss():
-    """loops.py: the `loss` property sees what `compile` was given."""
+    """core/training.py: the `loss` property sees what `compile` was given."""
     model = zoo.MODELS["AE"]()
     with pytest.raises(ValueError, match="defines its own losses"):
         model.compile("adam", loss="mse")
@@ -186,7 +186,7 @@ def test_seed_generators_are_found_by_the_name_of_their_state():
 
 
 def test_seeds_need_no_state():
-    """seeds.py: RunSeed has no variable; the random functions only call `next`."""
+    """core/seeds.py: RunSeed has no variable; the random functions only call `next`."""
 
     pair = np.array([5, 7]).astype(keras_ae.core.backend.SEED_DTYPE)
     seed, again = (keras_ae.core.seeds.RunSeed(pair) for _ in range(2))
@@ -200,26 +200,26 @@ def test_seeds_need_no_state():
 
 
 def test_the_step_s_hooks():
-    """backend/*.py: the names that a step calls on the optimizer and in stateless code."""
+    """core/backend/*.py: the names that a step calls on the optimizer and in stateless code."""
     optimizer = keras.optimizers.Adam()
     for name in ("scale_loss", "apply", "stateless_apply", "build"):
-        assert callable(getattr(optimizer, name)), f"backend/{BACKEND}.py calls optimizer.{name}"
+        assert callable(getattr(optimizer, name)), f"core/backend/{BACKEND}.py calls optimizer.{name}"
     assert "collect_losses" in inspect.signature(keras.StatelessScope.__init__).parameters, (
-        "backend/jax.py opens StatelessScope(..., collect_losses=True)"
+        "core/backend/jax.py opens StatelessScope(..., collect_losses=True)"
     )
     for name in ("MultiOptimizer", "OptimizerMap"):
         assert hasattr(keras.optimizers, name), f"optimizers.py makes a keras.optimizers.{name}"
 
 
 def test_models_on_tensorflow_know_their_strategy(on_tensorflow):
-    """backend/tensorflow.py: `building_scope` makes weights where the model was made."""
+    """core/backend/tensorflow.py: `building_scope` makes weights where the model was made."""
     import tensorflow as tf
 
     assert zoo.compiled("AE").distribute_strategy is tf.distribute.get_strategy()
 
 
 def test_keras_builds_before_it_trains_under_a_strategy(on_tensorflow):
-    """backend/tensorflow.py: TrainStep overrides what fails for several workers."""
+    """core/backend/tensorflow.py: TrainStep overrides what fails for several workers."""
     parameters = inspect.signature(keras.Model._maybe_symbolic_build).parameters
     assert list(parameters) == ["self", "iterator", "data_batch"]
 
@@ -239,7 +239,7 @@ def on_torch():
 
 
 def test_torch_updates_all_weights_at_once(monkeypatch, on_torch):
-    """backend/torch.py: `_fused_updates` replaces what Keras calls."""
+    """core/backend/torch.py: `_fused_updates` replaces what Keras calls."""
     from keras_ae.core.backend import torch
 
     calls, adam = [], torch.adam

@@ -8,7 +8,7 @@ from keras import ops
 
 import keras_ae
 from keras_ae import layers
-from keras_ae.models.masked_ae import _groups
+from keras_ae.models.deterministic.masked_ae import _groups
 
 pytestmark = pytest.mark.formula
 
@@ -238,7 +238,7 @@ def test_samples_have_the_mean_and_covariance_of_the_codes():
 
 
 def test_of_long_codes_the_variances_alone_are_kept(monkeypatch):
-    monkeypatch.setattr("keras_ae.models.ae.CodeDensity.MOST", 5)
+    monkeypatch.setattr("keras_ae.models.deterministic.ae.CodeDensity.MOST", 5)
     model, x = made(shape=(4,), mask_ratio=0.5), pictures(64, (4,))
     model.fit(x, batch_size=64, verbose=0, shuffle=False)
     codes = model.encode(x[::8]).reshape(8, -1)

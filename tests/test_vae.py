@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 import keras_ae
 from keras_ae import corruptions, likelihoods, losses, schedules
-from keras_ae.models.ae import CodeDensity
+from keras_ae.models.deterministic.ae import CodeDensity
 
 BACKEND = keras.config.backend()
 WIDTH, LATENT = 5, 2

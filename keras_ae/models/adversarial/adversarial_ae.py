@@ -1,0 +1,81 @@
+"""Adversarial autoencoders: Makhzani et al. 2015, arXiv:1511.05644."""
+
+import keras
+from keras import ops
+
+from keras_ae import networks, priors
+from keras_ae.core import arguments
+from keras_ae.models.deterministic.base import DeterministicAE
+
+
+class AdversarialAE(DeterministicAE):
+    """Codes that a discriminator cannot tell from draws of a prior, whatever it is.
+
+    Two players, section 2, with a deterministic encoder: the autoencoder minimises the
+    reconstruction loss + weight times `generator_loss`, the cross-entropy of its codes being taken
+    for draws of the prior; the discriminator `discriminator_loss`, that of telling them apart.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        prior: "gaussian", "gaussian_mixture", "swiss_roll" or a function, see
+            `keras_ae.priors.get`. Defaults to "gaussian".
+        weight: Factor of the generator's loss, a number of at least 0. Defaults to 10.
+        discriminator: Keras model from a code (batch, latent_dim) to one logit. Defaults to None,
+            `keras_ae.networks.discriminator(latent_dim)`.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Raises:
+        ValueError: If an argument is out of range, or latent_dim does not suit the prior.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import AdversarialAE
+    >>> model = AdversarialAE(latent_dim=2, prior="swiss_roll", seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['discriminator_loss', 'generator_loss', 'loss', 'reconstruction_loss']
+    """
+
+    objective = (*DeterministicAE.objective, "generator_loss")
+    players = {"discriminator": ("discriminator_loss",)}
+
+    def __init__(self, latent_dim=16, prior="gaussian", weight=10.0, discriminator=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.prior = priors.get(prior)
+        drawn = self.prior(2, self.latent_dim, 0)
+        if tuple(drawn.shape) != (2, self.latent_dim):
+            raise ValueError(
+                f"AdversarialAE: prior={prior!r} draws a shape of {tuple(drawn.shape)} for "
+                f"num_samples=2, and {(2, self.latent_dim)} is needed."
+            )
+        self.weight = arguments.number(self, "weight", weight)
+        self.discriminator = discriminator
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        if self.discriminator is None:
+            self.discriminator = networks.discriminator(self.latent_dim, dtype=self.dtype_policy)
+        self.discriminator(keras.KerasTensor((None, self.latent_dim)))
+
+    def sample_codes(self, num_samples, seed):
+        return self.prior(num_samples, self.latent_dim, seed)
+
+    def loss_weights(self):
+        return {"generator_loss": self.weight}
+
+    def loss_terms(self, x, y, training):
+        z = self.code(x, training)
+        draws = self.sample_codes(ops.shape(z)[0], self.step_seed(training))
+        made, drawn = self._logit(z, training), self._logit(draws, training)
+        return {
+            **self.reconstruction_terms(y, z, training),
+            "generator_loss": ops.softplus(-made),
+            "discriminator_loss": ops.softplus(-drawn) + ops.softplus(made),
+        }
+
+    def _logit(self, z, training):
+        """The log odds of codes being draws of the prior, shape (batch,)."""
+        return ops.cast(self.discriminator(z, training=training)[:, 0], "float32")

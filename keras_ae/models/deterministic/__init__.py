@@ -1,0 +1,1 @@
+"""Models of one code for every example."""

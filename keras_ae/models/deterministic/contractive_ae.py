@@ -1,0 +1,103 @@
+"""Contractive autoencoders: Rifai et al. 2011, https://icml.cc/2011/papers/455_icmlpaper.pdf."""
+
+import math
+
+import keras
+from keras import layers, ops
+
+from keras_ae.core import arguments, memory
+from keras_ae.models.deterministic.ae import AE
+
+
+class ContractiveAE(AE):
+    """Codes that move little where the data does.
+
+    Minimises the reconstruction loss + weight times the squared Frobenius norm of the Jacobian of
+    the code, a sigmoid's, with respect to the data. Where no layer lies between the data and the
+    code (`encoder="mlp", network_options={"units": ()}`) the norm has a closed form, section 5.3;
+    else it takes one product of a vector with the Jacobian for each dimension of the code. With
+    `num_probes` it is estimated from so many vectors of random signs (Hutchinson 1990,
+    doi:10.1080/03610919008812866).
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        weight: Factor of the norm, a number of at least 0. Defaults to 0.1.
+        num_probes: Random vectors that estimate the norm, a positive integer. Defaults to None,
+            the norm itself.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import ContractiveAE
+    >>> model = ContractiveAE(latent_dim=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['contractive_loss', 'loss', 'reconstruction_loss']
+    """
+
+    objective = (*AE.objective, "contractive_loss")
+    code_activation = "sigmoid"
+
+    def __init__(self, latent_dim=16, weight=0.1, num_probes=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.weight = arguments.number(self, "weight", weight)
+        if num_probes is not None:
+            num_probes = arguments.layers(self, "num_probes", num_probes)
+        self.num_probes = num_probes
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        if self.num_probes is None and not self._has_one_layer():
+            name = "ContractiveAE, whose num_probes=None takes a gradient of each dimension"
+            memory.refuse_layers(name, "latent_dim", self.latent_dim)
+
+    def step_numbers(self, batch_size):
+        if self.num_probes is None and self._has_one_layer():
+            return 0
+        _, outputs = memory.numbers_of_layers(self.encoder)
+        numbers = self.latent_dim + math.prod(self.data_shape) + outputs
+        return batch_size * (self.num_probes or self.latent_dim) * numbers
+
+    def loss_weights(self):
+        return {"contractive_loss": self.weight}
+
+    def loss_terms(self, x, y, training):
+        terms = self.reconstruction_terms(y, self.code(x, training), training, x)
+        return {**terms, "contractive_loss": self.squared_jacobian(x, self.step_seed(training))}
+
+    def squared_jacobian(self, x, seed=None):
+        """The squared Frobenius norm of the Jacobian of `encode`, or its estimate.
+
+        Args:
+            x: Float32 tensor of shape (batch, ...).
+            seed: Seed of the random signs, where there are any.
+
+        Returns:
+            Float32 tensor of shape (batch,), non-negative.
+        """
+        if self.num_probes is None and self._has_one_layer():
+            z = self.code(x)
+            slope = ops.square(z * (1.0 - z))  # The sigmoid's, squared.
+            kernel = ops.cast(self.features_to_code.layers[-1].kernel, "float32")
+            return ops.matmul(slope, ops.sum(ops.square(kernel), axis=0))
+        # As `encode` computes it: what layers do in training alone, such as dropout, is left out.
+        z, pull = self.pullback(self.code, x)
+        if self.num_probes is None:
+            units = ops.eye(self.latent_dim, dtype="float32")
+            vectors = [ops.zeros_like(z) + units[i] for i in range(self.latent_dim)]
+        else:
+            shape = (self.num_probes, ops.shape(z)[0], self.latent_dim)
+            noise = keras.random.uniform(shape, -1.0, 1.0, dtype="float32", seed=seed)
+            signs = ops.where(noise < 0, -1.0, 1.0)
+            vectors = [signs[i] for i in range(self.num_probes)]
+        axes = tuple(range(1, len(x.shape)))
+        total = sum(ops.sum(ops.square(pull(vector)), axis=axes) for vector in vectors)
+        return total / (self.num_probes or 1)
+
+    def _has_one_layer(self):
+        """Whether the encoder only reshapes, so that the code's own layer is all there is."""
+        kinds = (layers.InputLayer, layers.Flatten, layers.Reshape)
+        return all(isinstance(layer, kinds) for layer in getattr(self.encoder, "layers", [None]))

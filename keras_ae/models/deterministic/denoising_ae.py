@@ -1,0 +1,65 @@
+"""Denoising autoencoders: Vincent et al. 2008, doi:10.1145/1390156.1390294."""
+
+from keras import ops
+
+from keras_ae import corruptions
+from keras_ae.distributions import counted
+from keras_ae.models.deterministic.ae import AE
+
+
+class DenoisingAE(AE):
+    """Reconstructs the clean data from a corrupted copy: the criterion of section 2.3.
+
+    The corruption is fresh at every training step and the same in every evaluation. `encode` and
+    `reconstruct` take the data as it is, clean or noisy.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"`, `"speckle"`, `"blocks"`,
+            `"affine"`, an object of `keras_ae.corruptions`, or any function of (x, seed). Defaults
+            to "gaussian".
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import DenoisingAE, corruptions
+    >>> model = DenoisingAE(latent_dim=2, corruption=corruptions.Masking(rate=0.5), seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.reconstruct(x).shape
+    (64, 8)
+    """
+
+    def __init__(
+        self,
+        latent_dim=16,
+        corruption="gaussian",
+        encoder=None,
+        decoder=None,
+        reconstruction_loss="mean_squared_error",
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            latent_dim, encoder, decoder, reconstruction_loss, network_options, seed, **kwargs
+        )
+        self.corruption = corruptions.get(corruption)
+
+    codes_are_of_the_data = False
+
+    def check_input(self, x, name, extent):
+        pass  # Noise leaves the range in which clean data lies.
+
+    def loss_terms(self, x, y, training):
+        noisy = self.corrupted(x, training)
+        return self.reconstruction_terms(y, self.code(noisy, training), training, x)
+
+    def corrupted(self, x, training):
+        """Data (batch, ...) with noise, in which padding stays padding."""
+        noisy = self.corruption(x, self.step_seed(training))
+        if self.mask_value is None or len(x.shape) < 3:
+            return noisy
+        return ops.where(counted(x, self.mask_value)[..., None], noisy, x)

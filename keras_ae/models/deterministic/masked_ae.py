@@ -1,0 +1,239 @@
+"""Masked autoencoders: He et al. 2021, arXiv:2111.06377."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import networks
+from keras_ae.autoencoder import symbolic_call
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
+from keras_ae.models.deterministic.ae import AE, CodeDensity
+
+
+class MaskedAE(AE):
+    """A small vision transformer that predicts patches which its encoder did not see.
+
+    At every step the encoder reads a random share of each example's patches, at their positions;
+    the decoder gets their codes, and one learned token in place of every other patch.
+    `reconstruction_loss` is summed over the patches that were masked, and over them alone.
+
+    `encode` masks nothing: a code is one token for each patch. `decode` predicts every patch from
+    codes of others, for that is what was trained: the patches fall into fixed groups of the share
+    that is seen in training, each group is shown alone (or hidden alone, where most are seen), and
+    the predictions of a patch are averaged.
+
+    Args:
+        latent_dim: Numbers of each token that the decoder reads. Defaults to 32.
+        patch_size: Side of a patch in pixels; of vectors and sequences, how many numbers or steps
+            are a patch. It divides the data's sides. Defaults to 4.
+        mask_ratio: Share of the patches that are masked, a number between 0 and 1; at least one is
+            masked, and one seen. Defaults to 0.75.
+        normalised_targets: Whether the target is each patch less its mean, divided by its standard
+            deviation, the paper's choice for features. Decoded data is of that kind then. Defaults
+            to False.
+        decoder_blocks: Blocks of the decoder, a positive integer. Defaults to 1.
+        encoder: Keras model from tokens (batch, any number, width) to as many vectors of features.
+            Defaults to None, a transformer.
+        decoder: Keras model from tokens (batch, patches, latent_dim) to the numbers of each patch.
+            Defaults to None, a transformer with a linear layer.
+        network_options: Dictionary of options of `keras_ae.networks.transformer_blocks`, such as
+            `{"width": 128, "blocks": 4}`.
+        reconstruction_loss, seed: See `keras_ae.AE`; the loss is applied to each patch.
+
+    Raises:
+        ValueError: If an argument is out of range, or patches do not fill the data.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import MaskedAE
+    >>> model = MaskedAE(latent_dim=4, network_options={"width": 8, "blocks": 1}, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((16, 8, 8, 1), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    ((16, 4, 4), (16, 8, 8, 1))
+    """
+
+    codes_are_of_the_data = False
+
+    def __init__(
+        self,
+        latent_dim=32,
+        patch_size=4,
+        mask_ratio=0.75,
+        normalised_targets=False,
+        decoder_blocks=1,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        for name in ("encoder", "decoder"):
+            kind = getattr(self, name)
+            if isinstance(kind, str) and kind != "transformer":
+                raise ValueError(
+                    f"MaskedAE: {name}={kind!r} cannot leave patches out. Give 'transformer', or a "
+                    "Keras model of tokens."
+                )
+        self.patch_size = arguments.integer(self, "patch_size", patch_size)
+        self.mask_ratio = arguments.number(
+            self, "mask_ratio", mask_ratio, positive=True, below=1, fixed=True
+        )
+        self.decoder_blocks = arguments.layers(self, "decoder_blocks", decoder_blocks)
+        self.normalised_targets = normalised_targets
+        if normalised_targets and self.decoder_activation != "linear":
+            raise ValueError(
+                f"MaskedAE: normalised_targets={normalised_targets!r} are of any sign, and this "
+                f"reconstruction_loss needs a {self.decoder_activation}. Choose "
+                "'mean_squared_error'."
+            )
+
+    @property
+    def code_shape(self):
+        return (self.num_patches, self.latent_dim)
+
+    def build_networks(self, shape, target_shape):
+        self._check_shapes(shape, target_shape)
+        places = patch_places(shape, self.patch_size)
+        self.num_patches = len(places)
+        masked = round(self.mask_ratio * self.num_patches)
+        self.num_visible = self.num_patches - min(max(masked, 1), self.num_patches - 1)
+        self.shown = _groups(self.num_patches, self.num_visible)
+        dtype, options = self.dtype_policy, {"dtype": self.dtype_policy, **self.network_options}
+        values = math.prod(shape) // self.num_patches
+        if self.encoder is None or isinstance(self.encoder, str):
+            self.encoder = networks.transformer_blocks(name="encoder", **options)
+        if self.decoder is None or isinstance(self.decoder, str):
+            own = {"width": self.latent_dim, "blocks": self.decoder_blocks, "outputs": values}
+            self.decoder = networks.transformer_blocks(name="decoder", **{**options, **own})
+        width = getattr(self.encoder, "input_shape", (None,))[-1]
+        if width is None:
+            raise ValueError(
+                "MaskedAE: the encoder does not say how wide its tokens are. Let it begin with "
+                "keras.Input((None, width))."
+            )
+        self.patch_to_token = keras.layers.Dense(width, dtype=dtype, name="patch_to_token")
+        self.patch_to_token.build((None, self.num_patches, values))
+        self.features_to_code = keras.layers.Dense(self.latent_dim, dtype=dtype, name="code")
+        self.mask_token = self.add_weight(
+            shape=(self.latent_dim,),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            dtype="float32",
+            name="mask_token",
+        )
+        self._fit_networks(shape, target_shape)
+        self.positions = sine_cosine_positions(places, width)
+        self.code_positions = sine_cosine_positions(places, self.latent_dim)
+        self.code_density = CodeDensity(self.code_shape, name="code_density")
+
+    def check_given(self):
+        super().check_given()
+        width = self.vector_width()
+        if self.takes_classes and width != self.target_shape[-1]:
+            raise ValueError(
+                f"MaskedAE: {self._loss_name()} would read the {width} numbers of a patch of data "
+                f"of shape {self.target_shape} as the classes of one thing. Set patch_size=1, or "
+                "choose 'binary_crossentropy'."
+            )
+        if isinstance(self.arguments["decoder"], keras.layers.Layer):
+            self.refuse_unused("decoder_blocks", "the decoder was given")
+
+    def vector_width(self):
+        return math.prod(self.target_shape) // self.num_patches
+
+    def decoder_input_shape(self):
+        return self.code_shape
+
+    def _check_shapes(self, shape, target_shape):
+        if tuple(target_shape) != tuple(shape):
+            raise ValueError(
+                f"MaskedAE predicts patches of the data, of shape {shape}, and the target has "
+                f"shape {target_shape}. Call fit(x) without a target, or with one of x's shape."
+            )
+        sides = shape[:2] if len(shape) == 3 else shape[:1]
+        filled = len(shape) <= 3 and all(side % self.patch_size == 0 for side in sides)
+        if not filled or math.prod(sides) == self.patch_size ** len(sides):
+            raise ValueError(
+                f"MaskedAE: patch_size={self.patch_size} must divide the sides {sides} of data of "
+                f"shape {shape} into at least two patches. Choose another, or pad the data."
+            )
+
+    def _fit_networks(self, shape, target_shape):
+        tokens = (None, self.num_patches, self.encoder.input_shape[-1])
+        self.features_to_code(symbolic_call(self, "encoder", self.encoder, tokens))
+        output = symbolic_call(self, "decoder", self.decoder, (None, *self.code_shape))
+        expected = (self.num_patches, math.prod(shape) // self.num_patches)
+        if tuple(output.shape[1:]) != expected:
+            raise ValueError(
+                f"MaskedAE: the decoder returns {tuple(output.shape[1:])} for tokens of shape "
+                f"{self.code_shape}, and {expected} is needed. Give it an output of that shape."
+            )
+
+    def targets(self, y):
+        """What is predicted of every patch, (batch, patches, values)."""
+        patches = to_patches(y, self.patch_size)
+        if not self.normalised_targets:
+            return patches
+        centred = patches - ops.mean(patches, axis=-1, keepdims=True)
+        return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-6)
+
+    def draw_order(self, num_examples, seed):
+        """A random order of each example's patches, (num_examples, patches): those seen first."""
+        shape = (num_examples, self.num_patches)
+        return ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=-1)
+
+    def tokens(self, x):
+        """The patches of data at their positions, (batch, patches, width)."""
+        return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self.positions)
+
+    def code_of(self, tokens, training):
+        """The codes of tokens (batch, any number, width): (batch, that number, latent_dim)."""
+        features = self.encoder(tokens, training=training)
+        return ops.cast(self.features_to_code(features), "float32")
+
+    def code(self, x, training=False):
+        return self.code_of(self.tokens(x), training)
+
+    def predictions(self, z, training):
+        """What the decoder makes of codes and mask tokens, (batch, patches, latent_dim)."""
+        output = self.decoder(ops.add(z, self.code_positions), training=training)
+        return keras.activations.get(self.decoder_activation)(ops.cast(output, "float32"))
+
+    @batched("code")
+    def decode(self, z, training=False):
+        shown = self.shown[:, :, None]  # (groups, patches, 1)
+        tokens = ops.where(shown, z[:, None], ops.cast(self.mask_token, "float32"))
+        output = self.predictions(ops.reshape(tokens, (-1, *self.code_shape)), training)
+        output = ops.reshape(output, (-1, len(shown), self.num_patches, output.shape[-1]))
+        weights = (~shown / np.sum(~shown, axis=0)).astype("float32")
+        patches = ops.sum(ops.multiply(output, weights), axis=1)
+        return from_patches(patches, self.data_shape, self.patch_size)
+
+    def loss_terms(self, x, y, training):
+        order = self.draw_order(ops.shape(x)[0], self.step_seed(training))
+        rank = ops.argsort(order, axis=-1)  # The place of each patch in the order.
+        visible = order[:, : self.num_visible, None]
+        seen = self.code_of(ops.take_along_axis(self.tokens(x), visible, axis=1), training)
+        token = ops.cast(self.mask_token, "float32")
+        hidden = ops.zeros_like(order[:, self.num_visible :, None], dtype="float32") + token
+        z = ops.take_along_axis(ops.concatenate([seen, hidden], axis=1), rank[:, :, None], axis=1)
+        masked = ops.cast(rank >= self.num_visible, "float32")
+        if training:
+            self.follow_codes(seen, x)
+        losses = self.loss_of_parts(self.targets(y), self.predictions(z, training))
+        return {"reconstruction_loss": ops.sum(losses * masked, axis=-1)}
+
+
+def _groups(num_patches, num_visible):
+    """Which patches each pass of `decode` shows, (passes, patches): every one is hidden in one."""
+    alone = 2 * num_visible <= num_patches
+    share = num_visible if alone else num_patches - num_visible
+    # The old generator, whose numbers no version of NumPy changes: an exported model keeps them.
+    order = np.random.RandomState(0).permutation(num_patches)
+    groups = np.zeros((max(2, round(num_patches / share)), num_patches), bool)
+    for group, members in zip(groups, np.array_split(order, len(groups)), strict=True):
+        group[members] = True
+    return groups if alone else ~groups

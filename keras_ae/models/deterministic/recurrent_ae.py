@@ -1,0 +1,167 @@
+"""Recurrent autoencoders: Cho et al. 2014, arXiv:1406.1078; Srivastava et al., arXiv:1502.04681."""
+
+import keras
+from keras import ops
+
+from keras_ae import losses, networks
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.distributions import counted
+from keras_ae.models.deterministic.ae import AE
+
+
+class RecurrentAE(AE):
+    """A recurrent network reads a sequence into one code, and another writes it from the code.
+
+    `reconstruction_loss` is summed over the steps that are no padding. Padding changes no code: the
+    encoder skips it, wherever it stands. Sequences of several lengths are padded to one number of
+    steps, as `keras.utils.pad_sequences` does it; `decode` writes that number of steps, and needs
+    no mask.
+
+    The decoder reads the code at every step. With teacher forcing it reads the step before, too:
+    the target's while it trains, its own output in every evaluation, in `decode` and where the
+    target's step is padding. Then padding should come last in the order in which it writes.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        cell: "gru" or "lstm". Defaults to "gru".
+        reverse: Whether the decoder writes the last step first, as in arXiv:1502.04681, so that its
+            first steps are those that the encoder read last. Defaults to False.
+        teacher_forcing: Whether the decoder reads the step before. Defaults to False.
+        mask_value: Number that all features of a padded step equal. Defaults to None, no padding.
+        encoder: Keras model from the data to features; one of your own skips padding itself.
+            Defaults to None, a stack of recurrent layers.
+        decoder: Keras model from a code to the data, its steps in the order in which it writes.
+            Defaults to None, a stack of recurrent layers.
+        network_options: Dictionary of options of the `"recurrent"` networks of `keras_ae.networks`
+            but for cell and mask_value, such as `{"units": (128, 64)}`.
+        reconstruction_loss, seed: See `keras_ae.AE`; the loss is applied to each step. Data of
+            shape (steps,) is taken for steps of one feature.
+
+    Raises:
+        ValueError: If an argument is out of range, or the data is no sequence.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import RecurrentAE
+    >>> model = RecurrentAE(latent_dim=2, mask_value=-1.0, network_options={"units": (8,)}, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((16, 5, 3), "float32")
+    >>> x[:8, 3:] = -1  # Of three steps.
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.reconstruct(x).shape
+    ((16, 2), (16, 5, 3))
+    """
+
+    def __init__(
+        self,
+        latent_dim=16,
+        cell="gru",
+        reverse=False,
+        teacher_forcing=False,
+        mask_value=None,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.cell = arguments.choice(self, "cell", cell, ("gru", "lstm"))
+        self.reverse, self.teacher_forcing = reverse, teacher_forcing
+        if mask_value is not None:
+            self.mask_value = mask_value
+        for name in ("encoder", "decoder"):
+            kind = getattr(self, name)
+            if isinstance(kind, str) and kind != "recurrent":
+                raise ValueError(
+                    f"RecurrentAE: {name}={kind!r} is not recurrent. keras_ae.AE takes networks of "
+                    "every kind."
+                )
+        for name in {"cell", "mask_value"} & set(self.network_options):
+            raise ValueError(
+                f"RecurrentAE: network_options has {name}={self.network_options[name]!r}. Pass "
+                f"{name} itself: the model needs it, too."
+            )
+        if teacher_forcing and self.decoder not in (None, "recurrent"):
+            raise ValueError(
+                "RecurrentAE: teacher_forcing=True needs a decoder that reads the step before, and "
+                "one of your own reads codes. Leave one of the two out."
+            )
+
+    def build_networks(self, shape, target_shape):
+        dtype = self.dtype_policy
+        options = {"cell": self.cell, "mask_value": self.mask_value, **self.network_options}
+        self.steps = _steps_of(target_shape)  # (steps, features)
+        if self.encoder is None or isinstance(self.encoder, str):
+            steps = _steps_of(shape)
+            self.encoder = networks.encoder(steps, "recurrent", dtype=dtype, **options)
+            if len(shape) == 1:
+                x = keras.Input(shape, name="encoder_series", dtype="float32")
+                reshape = keras.layers.Reshape(steps, dtype="float32", name="encoder_steps")
+                self.encoder = keras.Model(x, self.encoder(reshape(x)), name="encoder_of_series")
+        if self.decoder is None or isinstance(self.decoder, str):
+            make = networks.decoder
+            if self.teacher_forcing:
+                make = networks.feedback_decoder
+                options["output_activation"] = self.decoder_activation
+            self.decoder = make(self.latent_dim, self.steps, "recurrent", dtype=dtype, **options)
+            self.written_shape = self.steps
+        else:
+            self.written_shape = tuple(target_shape)
+        super().build_networks(shape, target_shape)
+
+    def decoder_shape(self, target_shape):
+        return self.written_shape
+
+    def check_given(self):
+        super().check_given()
+        given = [self.arguments[name] for name in ("encoder", "decoder")]
+        if all(isinstance(network, keras.layers.Layer) for network in given):
+            self.refuse_unused("cell", "both networks were given")
+
+    def vector_width(self):
+        return self.steps[-1]
+
+    def check_support(self, array, name, extent):
+        super().check_support(array.reshape(-1, *_steps_of(array.shape[1:])), name, extent)
+
+    def in_order(self, steps):
+        """Steps (batch, steps, features) in the order of the decoder, or back again."""
+        return ops.flip(steps, axis=1) if self.reverse else steps
+
+    def data_of(self, written):
+        """The data that the decoder's output is."""
+        steps = ops.reshape(ops.cast(written, "float32"), (-1, *self.steps))
+        data = ops.reshape(self.in_order(steps), (-1, *self.target_shape))
+        return keras.activations.get(self.decoder_activation)(data)
+
+    @batched("code")
+    def decode(self, z, training=False):
+        return self.data_of(self.decoder(z, training=training))
+
+    def known(self, steps):
+        """1 for steps (batch, steps, features) that are no padding: (batch, steps, 1)."""
+        if self.mask_value is None:
+            return ops.ones_like(steps[:, :, :1])
+        return ops.cast(counted(steps, self.mask_value)[:, :, None], "float32")
+
+    def reconstruction_terms(self, y, z, training, x=None):
+        steps = ops.reshape(y, (-1, *self.steps))
+        if training:
+            self.follow_codes(z, x)
+        if training and self.teacher_forcing:
+            read, known = self.in_order(steps), self.in_order(self.known(steps))
+            output = self.data_of(self.decoder(z, read, known, training=True))
+        else:
+            output = self.decode(z, training=training)
+        output = ops.reshape(output, (-1, *self.steps))
+        loss = losses.per_example(self.reconstruction_loss, steps, output, self.mask_value)
+        return {"reconstruction_loss": loss}
+
+
+def _steps_of(shape):
+    """(steps, features) of data of this shape."""
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            f"RecurrentAE: data of shape {tuple(shape)} is no sequence. Reshape it to (steps, "
+            "features), or use keras_ae.AE."
+        )
+    return (*shape, 1)[:2]

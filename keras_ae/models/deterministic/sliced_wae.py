@@ -1,0 +1,60 @@
+"""Sliced-Wasserstein autoencoders: Kolouri et al. 2018, arXiv:1804.01947."""
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.divergences import sliced_wasserstein
+from keras_ae.models.deterministic.base import DeterministicAE
+
+
+class SlicedWAE(DeterministicAE):
+    """Codes that follow the prior in every direction: reconstruction + weight times a distance.
+
+    The distance is the squared sliced 2-Wasserstein distance between the codes of a batch and as
+    many draws of a standard normal, from which `sample` draws: the mean over random directions of
+    the distance in one dimension, which sorting gives.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        weight: Factor of the distance, a number of at least 0. Defaults to 100.
+        num_projections: Random directions of a step, a positive integer. Defaults to 50.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import SlicedWAE
+    >>> model = SlicedWAE(latent_dim=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'reconstruction_loss', 'sliced_wasserstein_loss']
+    """
+
+    objective = (*DeterministicAE.objective, "sliced_wasserstein_loss")
+
+    def __init__(self, latent_dim=16, weight=100.0, num_projections=50, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.weight = arguments.number(self, "weight", weight)
+        self.num_projections = arguments.integer(self, "num_projections", num_projections)
+
+    def sample_codes(self, num_samples, seed):
+        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
+
+    def step_numbers(self, batch_size):
+        # The directions, and for codes and draws their projections, in order and not.
+        return self.num_projections * (2 * self.latent_dim + 4 * batch_size)
+
+    def loss_weights(self):
+        return {"sliced_wasserstein_loss": self.weight}
+
+    def loss_terms(self, x, y, training):
+        seed = self.step_seed(training)
+        z = self.code(x, training)
+        draws = self.sample_codes(ops.shape(z)[0], seed)
+        distance = sliced_wasserstein(z, draws, self.num_projections, seed)
+        distance = self.unless_alone("sliced_wasserstein_loss", distance, z)
+        terms = self.reconstruction_terms(y, z, training)
+        return {**terms, "sliced_wasserstein_loss": distance}

@@ -1,0 +1,65 @@
+"""Sparse autoencoders: Ng 2011, https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf."""
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.divergences import bernoulli_kl
+from keras_ae.models.deterministic.ae import AE
+
+
+class SparseAE(AE):
+    """Codes of which few units are active: reconstruction + weight times a penalty on activity.
+
+    With "kl" the code is a sigmoid's, and the penalty that of section 3: the sum over its units of
+    the divergence between the target and the unit's mean activation, here over the batch. With "l1"
+    the code is a rectifier's, and the penalty its sum.
+
+    Args:
+        latent_dim: Units of the code. Defaults to 16.
+        penalty: "kl" or "l1". Defaults to "kl".
+        target: Mean activation that "kl" asks of every unit, a number above 0 and below 1. Defaults
+            to 0.05.
+        weight: Factor of the penalty, a number of at least 0. Defaults to 3.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import SparseAE
+    >>> model = SparseAE(latent_dim=8, target=0.1, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['loss', 'mean_activation', 'reconstruction_loss', 'sparsity_loss']
+    """
+
+    objective = (*AE.objective, "sparsity_loss")
+    diagnostics = ("mean_activation",)
+
+    def __init__(self, latent_dim=16, penalty="kl", target=0.05, weight=3.0, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.penalty = arguments.choice(self, "penalty", penalty, ("kl", "l1"))
+        self.target = arguments.number(self, "target", target, positive=True, below=1.0)
+        self.weight = arguments.number(self, "weight", weight)
+        self.code_activation = "sigmoid" if penalty == "kl" else "relu"
+
+    def check_given(self):
+        super().check_given()
+        if self.penalty == "l1":
+            self.refuse_unused("target", 'penalty="l1" has no target')
+
+    def loss_weights(self):
+        return {"sparsity_loss": self.weight}
+
+    def loss_terms(self, x, y, training):
+        z = self.code(x, training)
+        if self.penalty == "kl":
+            sparsity = ops.sum(bernoulli_kl(self.target, ops.mean(z, axis=0)))
+        else:
+            sparsity = ops.sum(z, axis=-1)
+        return {
+            **self.reconstruction_terms(y, z, training, x),
+            "sparsity_loss": sparsity,
+            "mean_activation": ops.mean(z, axis=-1),
+        }

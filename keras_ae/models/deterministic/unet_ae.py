@@ -1,0 +1,109 @@
+"""A denoiser with a code and a U-Net: Ronneberger et al. 2015, arXiv:1505.04597."""
+
+import keras
+from keras import ops
+
+from keras_ae import losses, networks
+from keras_ae.core.batching import batched
+from keras_ae.models.deterministic.denoising_ae import DenoisingAE
+
+
+class UNetAE(DenoisingAE):
+    """A denoising autoencoder whose reconstructions see the data as well as its code.
+
+    A U-Net reads the corrupted data beside what is decoded from its code, and its connections carry
+    the details that no code of a few numbers holds. Two losses add up: `reconstruction_loss` of the
+    U-Net's output, which `reconstruct` gives, and `code_loss` of what `decode` gives of the code
+    alone. So `encode`, `decode` and `sample` are those of a `keras_ae.DenoisingAE`, and
+    `reconstruct` is not `decode` of `encode`: it keeps what the code has forgotten.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        unet_options: Dictionary of options of `keras_ae.networks.unet`, such as
+            `{"filters": (16, 32)}`. Defaults to None.
+        corruption, encoder, decoder, reconstruction_loss, network_options, seed: See
+            `keras_ae.DenoisingAE`. Data of shape (width,) or (steps, features) is for the U-Net a
+            picture of one column.
+
+    Raises:
+        ValueError: If an argument is out of range, or targets have another height or width.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import UNetAE
+    >>> model = UNetAE(latent_dim=2, unet_options={"filters": (4, 8)}, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((8, 8, 8, 1), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history), model.reconstruct(x).shape
+    (['code_loss', 'loss', 'reconstruction_loss'], (8, 8, 8, 1))
+    """
+
+    objective = (*DenoisingAE.objective, "code_loss")
+
+    def __init__(self, latent_dim=16, unet_options=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        if not isinstance(unet_options, (dict, type(None))):
+            raise ValueError(
+                f"UNetAE: unet_options={unet_options!r} must be a dictionary, such as "
+                "{'filters': (16, 32)}."
+            )
+        self.unet_options = dict(unet_options or {})
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        given, wanted = _picture(shape), _picture(target_shape)
+        if given[:2] != wanted[:2]:
+            raise ValueError(
+                f"UNetAE: inputs of shape {shape} and targets of shape {target_shape} differ in "
+                "height or width. Resize them, or use keras_ae.DenoisingAE."
+            )
+        both = (*given[:2], given[2] + wanted[2])
+        self.unet = networks.unet(both, wanted[2], dtype=self.dtype_policy, **self.unet_options)
+
+    def check_given(self):
+        super().check_given()
+        if self.decoder_activation == "linear":  # The U-Net ends in the same one.
+            wanted = losses.wanted_output(self.reconstruction_loss)
+            networks.refuse_linear(self, wanted, self._loss_name())
+
+    def distance(self, y, output):
+        return losses.per_example(self.reconstruction_loss, y, output, self.mask_value)
+
+    def refined(self, x, decoded, training):
+        """What the U-Net makes of data (batch, ...) and of what its code was decoded to."""
+        shapes = self.data_shape, self.target_shape
+        pictures = [
+            ops.reshape(values, (-1, *_picture(shape)))
+            for values, shape in zip((x, decoded), shapes, strict=True)
+        ]
+        output = self.unet(ops.concatenate(pictures, axis=-1), training=training)
+        output = ops.reshape(ops.cast(output, "float32"), (-1, *self.target_shape))
+        return keras.activations.get(self.decoder_activation)(output)
+
+    @batched("data")
+    def reconstruct(self, x, training=False):
+        return self.refined(x, self.decode(self.code(x, training), training=training), training)
+
+    def loss_terms(self, x, y, training):
+        noisy = self.corrupted(x, training)
+        z = self.code(noisy, training)
+        if training:
+            self.follow_codes(z, x)
+        decoded = self.decode(z, training=training)
+        refined = self.refined(noisy, decoded, training)
+        return {
+            "reconstruction_loss": self.distance(y, refined),
+            "code_loss": self.distance(y, decoded),
+        }
+
+
+def _picture(shape):
+    """The shape as (height, width, channels)."""
+    if len(shape) > 3:
+        raise ValueError(
+            f"UNetAE: data of shape {tuple(shape)} is no picture. Reshape it to (height, width, "
+            "channels), or use keras_ae.DenoisingAE."
+        )
+    return {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1]), 3: tuple(shape)}[len(shape)]

@@ -1,0 +1,54 @@
+"""Wasserstein autoencoders: Tolstikhin et al. 2017, arXiv:1711.01558."""
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.divergences import mmd
+from keras_ae.models.deterministic.base import DeterministicAE
+
+
+class WAE(DeterministicAE):
+    """Codes that together follow the prior: reconstruction + weight times a discrepancy.
+
+    Eq. 4 with the penalty of algorithm 2, WAE-MMD: the unbiased maximum mean discrepancy between
+    the codes of a batch and as many draws of a standard normal, from which `sample` draws. A single
+    estimate of it may be negative.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        weight: The paper's lambda, a number of at least 0. Defaults to 10.
+        kernel: "imq", the paper's, or "rbf", each at several scales: see
+            `keras_ae.divergences.mmd`. Defaults to "imq".
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import WAE
+    >>> model = WAE(latent_dim=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history), model.sample(3, seed=0).shape
+    (['loss', 'mmd_loss', 'reconstruction_loss'], (3, 8))
+    """
+
+    objective = (*DeterministicAE.objective, "mmd_loss")
+
+    def __init__(self, latent_dim=16, weight=10.0, kernel="imq", **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.weight = arguments.number(self, "weight", weight)
+        self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
+
+    def sample_codes(self, num_samples, seed):
+        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
+
+    def loss_weights(self):
+        return {"mmd_loss": self.weight}
+
+    def loss_terms(self, x, y, training):
+        z = self.code(x, training)
+        draws = self.sample_codes(ops.shape(z)[0], self.step_seed(training))
+        discrepancy = self.unless_alone("mmd_loss", mmd(z, draws, self.kernel), z)
+        return {**self.reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

@@ -1,0 +1,439 @@
+"""What models of integer codes share: places of codes, quantisers, and a prior over the codes."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import networks
+from keras_ae.autoencoder import symbolic_call
+from keras_ae.core import arguments, backend, inputs, memory
+from keras_ae.core.batching import batched, default_batch_size
+from keras_ae.core.seeds import following
+from keras_ae.layers import GridPrior, SequencePrior
+from keras_ae.models.deterministic.base import DeterministicAE
+
+_NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
+
+
+class DiscreteAE(DeterministicAE):
+    """The base of autoencoders whose codes are integers.
+
+    An encoder that ends in a map of features, as the default ones of pictures and of sequences do,
+    has a code at every place of the map. The features of any other become `code_length` codes, and
+    the decoder gets their vectors side by side.
+
+    Args:
+        latent_dim: Numbers of each vector that is quantised. Defaults to 16.
+        code_length: Codes of an example whose features have no places. Defaults to 8.
+        prior_options: Dictionary of options of the prior over the codes: see
+            `keras_ae.layers.GridPrior` for a grid of codes, `SequencePrior` for any other. Defaults
+            to None.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. An encoder
+            of your own ends in features (batch, features) or in a map (batch, ..., features), and a
+            decoder takes (batch, code_length * latent_dim) or (batch, ..., latent_dim).
+    """
+
+    diagnostics = ("codebook_usage", "perplexity")
+    code_dtype = "int32"
+
+    def __init__(self, latent_dim=16, code_length=8, prior_options=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.code_length = arguments.integer(self, "code_length", code_length)
+        if not isinstance(prior_options, (dict, type(None))):
+            raise TypeError(
+                f"{type(self).__name__}: prior_options={prior_options!r} must be a dictionary, "
+                "such as {'units': 64}."
+            )
+        self.prior_options = dict(prior_options or {})
+        self.prior_fitted = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="prior_fitted",
+        )
+        self.quantizer = self.code_prior = None
+        self.whole_codes = False  # Whether the prior predicts whole codes that have digits.
+
+    # ------------------------------------------------------------------ what a paper writes
+
+    def make_quantizer(self):
+        """The layer that quantises vectors of latent_dim numbers."""
+        raise NotImplementedError
+
+    def quantized(self, x, training=False, follow=False):
+        """The quantised vectors of a batch, their codes and losses.
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+            follow: Whether codebooks follow the vectors. Defaults to False.
+
+        Returns:
+            `keras_ae.layers.Quantized`; the codes have shape (batch, *code_shape).
+        """
+        return self.quantizer(self.code(x, training), training=follow)
+
+    def vectors(self, codes):
+        """The vectors of codes: a tensor (batch, ..., latent_dim).
+
+        Args:
+            codes: Integer tensor of shape (batch, *code_shape).
+        """
+        return self.quantizer.vectors(codes)
+
+    def statistics(self, codes):
+        """`keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
+        return self.quantizer.statistics(codes)
+
+    def batch_numbers(self, batch_size):
+        # Every vector is compared with every code where there is a codebook to search.
+        vectors = batch_size * math.prod(self.places)
+        return vectors * (self.num_codes if self.quantizer.levels is None else 0)
+
+    @property
+    def num_codes(self):
+        """How many values a code has; of a built model."""
+        return self.quantizer.num_codes
+
+    @property
+    def code_shape(self):
+        return self.places
+
+    @property
+    def vector_shape(self):
+        """The shape of an example's vectors, without the batch axis; of a built model."""
+        return (*self.places, self.latent_dim)
+
+    # ------------------------------------------------------------------ building
+
+    def build_networks(self, shape, target_shape):
+        dtype, options = self.dtype_policy, self.network_options
+        if self.encoder is None or isinstance(self.encoder, str):
+            grid = networks.has_places(shape, self.encoder)
+            self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)
+        features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        self.flat = len(features.shape) == 2
+        self.places = (self.code_length,) if self.flat else tuple(features.shape[1:-1])
+        if None in self.places:
+            raise ValueError(
+                f"{type(self).__name__}: the encoder ends in features of shape "
+                f"{tuple(features.shape[1:])}, and the number of codes must be known. Give its "
+                "input a size."
+            )
+        self.build_codes(features)
+        if self.decoder is None or isinstance(self.decoder, str):
+            *grid, width = self.decoder_input_shape()
+            self.decoder = networks.decoder(
+                width,
+                self.decoder_shape(target_shape),
+                self.decoder,
+                dtype=dtype,
+                grid=tuple(grid) or None,
+                **options,
+            )
+        self._fit_decoder(target_shape)
+        self._make_prior(self.whole_codes)
+
+    def _make_prior(self, whole_codes=False):
+        """Make the prior, over the digits of codes that have some unless whole_codes is True."""
+        prior = GridPrior if len(self.code_shape) == 2 else SequencePrior
+        levels = None if whole_codes else self.quantizer.levels
+        self.code_prior = prior(
+            levels or self.num_codes, self.code_shape, name="code_prior", **self.prior_options
+        )
+        self.code_prior.build()
+        self.code_prior.trainable = False  # Not by `fit`.
+
+    def _renew_prior(self):
+        """A prior over digits instead of one over whole codes, which was never fitted."""
+        self._tracker.unlock()
+        del self.code_prior
+        self.whole_codes = False
+        with following(self.order_seed()), backend.building_scope(self):
+            self._make_prior()
+        self._tracker.lock()
+        self.programs.forget()
+
+    def get_build_config(self):
+        config = super().get_build_config()
+        return config and {**config, "prior_of_whole_codes": self.whole_codes}
+
+    def build_from_config(self, config):
+        # Files of before priors over digits do not say, and hold the weights of the other kind.
+        if config:
+            self.whole_codes = config.get("prior_of_whole_codes", True)
+        super().build_from_config(config)
+
+    def check_given(self):
+        super().check_given()
+        if not self.flat and self.mask_value is not None:
+            raise ValueError(
+                f"{type(self).__name__}: mask_value={self.mask_value!r} marks steps as padding, "
+                "and this model has a code for every step. Leave it out, or use keras_ae.AE."
+            )
+
+    def build_codes(self, features):
+        """Make what turns the encoder's features into codes."""
+        self.features_to_code = self.head("code")
+        self.features_to_code(features)
+        self.quantizer = self.make_quantizer()
+        self.quantizer.build((None, *self.vector_shape))
+
+    def head(self, name):
+        """A network from features to the vectors of all places: the same layer at every place."""
+        dtype = self.dtype_policy
+        if not self.flat:
+            return keras.Sequential(
+                [keras.layers.Dense(self.latent_dim, dtype=dtype, name=name)],
+                name=f"features_to_{name}",
+            )
+        width = self.code_length * self.latent_dim
+        return keras.Sequential(
+            [
+                keras.layers.Dense(width, dtype=dtype, name=name),
+                keras.layers.Reshape(
+                    (self.code_length, self.latent_dim), dtype=dtype, name=f"{name}_places"
+                ),
+            ],
+            name=f"features_to_{name}",
+        )
+
+    def decoder_input_shape(self):
+        shape = (*self.places, self.latent_dim)
+        return (math.prod(shape),) if self.flat else shape
+
+    # ------------------------------------------------------------------ codes
+
+    @batched("data")
+    def encode(self, x, training=False):
+        """The codes of every example.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of shape (batch, *code_shape), int32.
+        """
+        return self.quantized(x, training).codes
+
+    @batched("code")
+    def decode(self, z, training=False):
+        """The data that belongs to codes, or to the vectors that a quantiser gave.
+
+        Args:
+            z: Codes of shape (batch, *code_shape), or vectors (batch, *vector_shape).
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of shape (batch, ...), float32.
+        """
+        vectors = self.vectors(z) if len(z.shape) == 1 + len(self.code_shape) else z
+        vectors = self.to_decoder(vectors, training)
+        output = ops.cast(self.decoder(vectors, training=training), "float32")
+        return keras.activations.get(self.decoder_activation)(output)
+
+    def to_decoder(self, vectors, training=False):
+        """What the decoder takes of vectors (batch, *vector_shape)."""
+        return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
+
+    @batched("data")
+    def reconstruct(self, x, training=False):
+        """Every example encoded and decoded again; the gradient is the quantiser's.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+
+        Returns:
+            Array or tensor of the target's shape, float32.
+        """
+        return self.decode(self.quantized(x, training).vectors, training=training)
+
+    def check_code(self, z, name="z"):
+        """A checked array of codes, int32, or of vectors, float32."""
+        self.require_built("decode")
+        given, z = z, inputs.as_array(z, name)
+        if z.shape[1:] == self.vector_shape:
+            return np.asarray(z, "float32")
+        if z.shape[1:] != self.code_shape:
+            shapes = [", ".join(map(str, s)) for s in (self.code_shape, self.vector_shape)]
+            raise ValueError(
+                f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
+                f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
+            )
+        z = np.asarray(given)  # A float32 counts to 2 ** 24, and there may be more codes.
+        if np.any(z != np.floor(z)) or z.min() < 0 or z.max() >= self.num_codes:
+            raise ValueError(
+                f"decode: {name} of shape {z.shape} holds codes, which are integers from 0 to "
+                f"{self.num_codes - 1}; its smallest is {z.min()}, its largest {z.max()}."
+            )
+        return np.asarray(z, "int32")
+
+    def codebook_statistics(self, x, *, batch_size=None, verbose="auto"):
+        """How much of the codebook data of any size makes use of.
+
+        The logs have the same of each batch, which may be too small to use every code.
+
+        Args:
+            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            batch_size, verbose: As in `encode`.
+
+        Returns:
+            Dictionary: "usage", the share of the codes that occur, and "perplexity". Of several
+            codebooks, their averages.
+        """
+        codes = self.encode(x, batch_size=batch_size, verbose=verbose)
+        found = self.statistics(ops.convert_to_tensor(codes))
+        return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
+
+    # ------------------------------------------------------------------ losses
+
+    def loss_terms(self, x, y, training):
+        found = self.quantized(x, training, follow=training)
+        statistics = self.statistics(found.codes)
+        if training:
+            # What a prior learned of the codes, it learned of other ones.
+            self.prior_fitted.assign(ops.zeros(()))
+        return {
+            **self.reconstruction_terms(y, found.vectors, training),
+            **found.losses,
+            "codebook_usage": statistics["usage"],
+            "perplexity": statistics["perplexity"],
+        }
+
+    # ------------------------------------------------------------------ the prior
+
+    def fit_prior(
+        self,
+        x,
+        epochs=20,
+        batch_size=128,
+        optimizer="adam",
+        validation_data=None,
+        callbacks=None,
+        verbose="auto",
+    ):
+        """Train the autoregressive prior over the codes of data; `sample` draws from it then.
+
+        To be called when `fit` is done: further training changes the codes, and `sample` then asks
+        for the prior to be fitted again. It goes on from the prior's weights.
+
+        Args:
+            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            epochs: Passes over the codes. Defaults to 20.
+            batch_size: Examples of a step. Defaults to 128.
+            optimizer: A Keras optimiser or its name. Defaults to "adam".
+            validation_data: Data like x, whose codes are held out. Defaults to None.
+            callbacks, verbose: As in `fit`.
+
+        Returns:
+            `keras.callbacks.History`: "loss" is the codes' negative log-likelihood in nats per
+            example.
+
+        Raises:
+            ValueError: If the data is not the model's, or batch_size not a positive integer.
+        """
+        batch_size = arguments.integer(self, "batch_size", batch_size)
+        codes = self.encode(x, verbose=0)
+        if self.whole_codes and self.quantizer.levels and not self.can_sample():
+            self._renew_prior()
+        prior = self.code_prior
+        size = min(batch_size, len(codes))
+        memory.refuse_beyond(
+            4.0 * size * prior.numbers_of_example(),
+            f"{type(self).__name__}.fit_prior: a step of batch_size={size} examples with codes of "
+            f"shape {self.code_shape}, each of {sum(prior.levels)} logits,",
+            "Pass a smaller batch_size, or take a model of fewer codes.",
+        )
+        codes = prior.digits(codes)
+        batches = inputs.ArrayBatches((codes, codes), batch_size, True, self.order_seed())
+        if validation_data is not None:
+            held_out = prior.digits(self.encode(validation_data, verbose=0))
+            held_out = inputs.ArrayBatches((held_out, held_out), batch_size)
+            validation_data = (held_out,)
+        prior.trainable = True
+        try:
+            with backend.building_scope(self):
+                symbolic = keras.Input(prior.draws_shape, name="codes")
+                network = keras.Model(symbolic, prior(symbolic), name="prior")
+                network.compile(optimizer, loss=prior.nats, run_eagerly=self.run_eagerly)
+            callbacks = [inputs.EpochOrder(batches), *(callbacks or [])]
+            history = network.fit(
+                batches,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                shuffle=False,
+            )
+        finally:
+            prior.trainable = False
+        self.prior_fitted.assign(1.0)
+        return history
+
+    def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):
+        """The log-probability of every example's codes under the fitted prior, in nats.
+
+        Divided by -log(2) it is the number of bits that the codes take, coded by the prior.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            batch_size, verbose: As in `encode`.
+
+        Returns:
+            Array or tensor of shape (batch,), float32.
+
+        Raises:
+            RuntimeError: If the prior is not fitted.
+        """
+        self._require_prior("prior_log_likelihood")
+        if batch_size is None:
+            # A prior may take more of an example than the data of which the default is made.
+            most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
+            batch_size = min(most, default_batch_size(self.data_shape))
+        return self._log_prob(x, batch_size=batch_size, verbose=verbose)
+
+    @batched("data")
+    def _log_prob(self, x):
+        return self.code_prior.log_prob(self.encode(x))
+
+    def can_sample(self):
+        return bool(ops.convert_to_numpy(ops.convert_to_tensor(self.prior_fitted)) > 0)
+
+    def _require_prior(self, wanted):
+        if not self.built or not self.can_sample():
+            raise RuntimeError(
+                f"{type(self).__name__}.{wanted} needs the prior over the codes, which has not "
+                "been fitted to what `fit` left. Call fit_prior(x) first."
+            )
+
+    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
+        """New data: codes from the prior that `fit_prior` trained, decoded.
+
+        Args and Returns: As of `keras_ae.Autoencoder.sample`.
+
+        Raises:
+            RuntimeError: If the prior is not fitted.
+        """
+        self._require_prior("sample")
+        return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
+
+    def sample_codes(self, num_samples, seed):
+        return self._generated(self._draws(num_samples, seed))
+
+    def drawn_codes(self, num_samples, seed, verbose):
+        draws = ops.convert_to_numpy(self._draws(num_samples, seed))
+        return self._generated(draws, verbose=verbose)
+
+    def _draws(self, num_samples, seed):
+        shape = (num_samples, *self.code_prior.draws_shape)
+        return keras.random.uniform(shape, dtype="float32", seed=seed)
+
+    @batched("draws")
+    def _generated(self, draws):
+        return self.code_prior.generate(draws)

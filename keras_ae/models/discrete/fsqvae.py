@@ -1,0 +1,65 @@
+"""Finite Scalar Quantization: VQ-VAE Made Simple: Mentzer et al. 2023, arXiv:2309.15505."""
+
+import keras
+
+from keras_ae.core import arguments
+from keras_ae.layers import FiniteScalarQuantizer
+from keras_ae.layers.scalar_quantizers import check_num_codes
+from keras_ae.models.discrete.base import DiscreteAE
+
+
+class FSQVAE(DiscreteAE):
+    """Every number of the encoder's vectors bounded and rounded: the codebook is a fixed grid.
+
+    Minimises the reconstruction loss alone. `encode` gives integers. `sample` decodes codes from a
+    prior that `fit_prior(x)` trains when `fit` is done.
+
+    Args:
+        latent_dim: Numbers of each vector. Defaults to 4.
+        levels: How many values a number takes, an integer of at least 2, or a tuple of latent_dim
+            of them, such as (8, 6, 5); their product is the number of codes. Defaults to 5.
+        code_length, prior_options: See `keras_ae.VQVAE`.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
+
+    Raises:
+        ValueError: If there is not one level for each dimension.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import FSQVAE
+    >>> model = FSQVAE(latent_dim=2, levels=(4, 3), code_length=3, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.num_codes, sorted(history.history)
+    ((64, 3), 12, ['codebook_usage', 'loss', 'perplexity', 'reconstruction_loss'])
+    """
+
+    def __init__(self, latent_dim=4, levels=5, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        if isinstance(levels, (list, tuple)):
+            arguments.sizes(self, "levels", levels, "(8, 6, 5)")
+            if len(levels) != self.latent_dim:
+                raise ValueError(
+                    f"FSQVAE: levels={levels!r} must hold one integer for each of the "
+                    f"latent_dim={latent_dim} dimensions."
+                )
+            FiniteScalarQuantizer(levels)  # It checks the levels.
+        else:
+            arguments.integer(self, "levels", levels, least=2)
+            levels = int(levels)
+            check_num_codes(self, (levels,), self.latent_dim)
+        self.levels = levels
+
+    def head(self, name):
+        network = super().head(name)
+        # Small features would all be rounded to zero, of which ReLUs without a bias give no sign.
+        network.layers[0].bias_initializer = keras.initializers.RandomUniform(-1.0, 1.0)
+        return network
+
+    def make_quantizer(self):
+        levels = self.levels
+        if not isinstance(levels, (list, tuple)):
+            levels = [levels] * self.latent_dim
+        return FiniteScalarQuantizer(tuple(levels), name="quantizer")

@@ -1,0 +1,55 @@
+"""Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantisation."""
+
+from keras_ae.core import arguments
+from keras_ae.layers import LookupFreeQuantizer
+from keras_ae.layers.scalar_quantizers import check_num_codes
+from keras_ae.models.discrete.base import DiscreteAE
+
+
+class LFQVAE(DiscreteAE):
+    """The sign of every number of the encoder's vectors: 2 ** latent_dim codes, and no codebook.
+
+    The quantiser of section 3.1 between the zoo's networks. Minimises the reconstruction loss plus
+    `entropy_weight` times the entropy penalty, under which codes are sure and used alike, plus
+    `commitment_weight` times the commitment loss. `encode` gives integers. `sample` decodes codes
+    from a prior that `fit_prior(x)` trains when `fit` is done.
+
+    Args:
+        latent_dim: Signs of each vector. Defaults to 8, which is 256 codes.
+        entropy_weight: A number of at least 0. Defaults to 0.1.
+        commitment_weight: A number of at least 0. Defaults to 0.25.
+        temperature: Of the soft assignment whose entropy is penalised, a positive number. Defaults
+            to 1.
+        code_length, prior_options: See `keras_ae.VQVAE`.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import LFQVAE
+    >>> model = LFQVAE(latent_dim=3, code_length=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.num_codes, sorted(history.history)[1:3]
+    ((64, 2), 8, ['commitment_loss', 'entropy_loss'])
+    """
+
+    objective = (*DiscreteAE.objective, "commitment_loss", "entropy_loss")
+
+    def __init__(
+        self, latent_dim=8, entropy_weight=0.1, commitment_weight=0.25, temperature=1.0, **kwargs
+    ):
+        super().__init__(latent_dim, **kwargs)
+        check_num_codes(self, (2,), self.latent_dim)
+        self.entropy_weight = arguments.number(self, "entropy_weight", entropy_weight)
+        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
+        self.temperature = arguments.number(
+            self, "temperature", temperature, positive=True, fixed=True
+        )
+
+    def make_quantizer(self):
+        return LookupFreeQuantizer(self.latent_dim, self.temperature, name="quantizer")
+
+    def loss_weights(self):
+        return {"commitment_loss": self.commitment_weight, "entropy_loss": self.entropy_weight}

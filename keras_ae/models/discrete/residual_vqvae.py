@@ -1,0 +1,98 @@
+"""SoundStream: Zeghidour et al. 2021, arXiv:2107.03312: residual vector quantisation."""
+
+import math
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.layers import Quantized, ResidualQuantizer
+from keras_ae.models.discrete.base import DiscreteAE
+
+
+class ResidualVQVAE(DiscreteAE):
+    """Every vector replaced by a sum of codes, each of which quantises what the last left over.
+
+    The quantiser of the paper between the zoo's networks. Minimises the reconstruction loss plus
+    `commitment_weight` times the sum of the codebooks' commitment losses. `encode` gives the
+    integers of all places side by side, those of one place next to each other, coarsest first.
+    `sample` decodes codes from a prior that `fit_prior(x)` trains when `fit` is done.
+
+    Args:
+        latent_dim: Numbers of each vector. Defaults to 16.
+        num_codes: Vectors of each codebook. Defaults to 256.
+        depth: Codebooks, a positive integer. Defaults to 4.
+        commitment_weight: A number of at least 0. Defaults to 0.25.
+        learning, decay, estimator, k_means_start, restart_below: See
+            `keras_ae.layers.ResidualQuantizer`.
+        code_length: Places of data whose features have none; each has `depth` codes. Defaults to 8.
+        prior_options: Options of `keras_ae.layers.SequencePrior`. Defaults to None.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import ResidualVQVAE
+    >>> model = ResidualVQVAE(latent_dim=4, num_codes=8, depth=2, code_length=3, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> codes = model.encode(x)
+    >>> codes.shape, model.decode(codes).shape
+    ((64, 6), (64, 8))
+    """
+
+    objective = (*DiscreteAE.objective, "commitment_loss")
+
+    def __init__(
+        self,
+        latent_dim=16,
+        num_codes=256,
+        depth=4,
+        commitment_weight=0.25,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        k_means_start=True,
+        restart_below=0.05,
+        **kwargs,
+    ):
+        if learning == "gradient":
+            # Not an attribute as Keras tracks them: the model is not initialised yet.
+            object.__setattr__(self, "objective", (*self.objective, "codebook_loss"))
+        super().__init__(latent_dim, **kwargs)
+        self.depth = arguments.layers(self, "depth", depth)
+        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
+        self.quantizer_options = {
+            "num_codes": num_codes,
+            "depth": depth,
+            "learning": learning,
+            "decay": decay,
+            "estimator": estimator,
+            "k_means_start": k_means_start,
+            "restart_below": restart_below,
+        }
+        ResidualQuantizer(**self.quantizer_options)  # Which checks them.
+
+    def make_quantizer(self):
+        return ResidualQuantizer(**self.quantizer_options, name="quantizer")
+
+    @property
+    def code_shape(self):
+        return (math.prod(self.places) * self.depth,)
+
+    def quantized(self, x, training=False, follow=False):
+        found = super().quantized(x, training, follow)
+        codes = ops.reshape(found.codes, (-1, *self.code_shape))
+        return Quantized(found.vectors, codes, found.losses)
+
+    def vectors(self, codes):
+        return super().vectors(self._by_place(codes))
+
+    def statistics(self, codes):
+        return super().statistics(self._by_place(codes))
+
+    def _by_place(self, codes):
+        return ops.reshape(codes, (-1, *self.places, self.depth))
+
+    def loss_weights(self):
+        return {"commitment_loss": self.commitment_weight}

@@ -1,0 +1,182 @@
+"""Generating Diverse High-Fidelity Images with VQ-VAE-2: Razavi et al. 2019, arXiv:1906.00446."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.layers import Conv2DTranspose, Quantized, VectorQuantizer, code_statistics
+from keras_ae.models.discrete.base import DiscreteAE
+
+# Of a sequence and of a map: what halves the places, what doubles them, and what cuts the surplus.
+_OF_PLACES = {
+    1: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
+    2: (keras.layers.Conv2D, Conv2DTranspose, keras.layers.Cropping2D),
+}
+
+
+class VQVAE2(DiscreteAE):
+    """Two levels of codes: the lower one is quantised, and the data decoded, given the upper one.
+
+    Algorithm 1. Of a picture the upper level has half the rows and columns, by a convolution of
+    stride 2; of a sequence half the steps; of other data it is as long as the lower. Minimises the
+    reconstruction loss plus `commitment_weight` times the commitment losses of both; the codebooks
+    are running means. `encode` gives the integers of the upper level and then those of the lower,
+    side by side; `split_codes` takes them apart. `sample` decodes codes from one prior over both, a
+    causal transformer, that `fit_prior(x)` trains when `fit` is done.
+
+    Args:
+        latent_dim: Numbers of each vector. Defaults to 16.
+        num_codes: Vectors of each codebook. Defaults to 256.
+        commitment_weight: The paper's beta, a number of at least 0. Defaults to 0.25.
+        hidden_units: Channels between the features and the upper level. Defaults to 64.
+        decay, estimator, k_means_start, restart_below: See `keras_ae.layers.VectorQuantizer`.
+        code_length: Codes of each level of data whose features have no places. Defaults to 8.
+        prior_options: Options of `keras_ae.layers.SequencePrior`. Defaults to None.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`; a
+            decoder gets twice as many numbers at every place.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import VQVAE2
+    >>> model = VQVAE2(latent_dim=4, num_codes=8, code_length=3, hidden_units=8, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).random((64, 8), "float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> codes = model.encode(x)
+    >>> upper, lower = model.split_codes(codes)
+    >>> codes.shape, upper.shape, lower.shape, model.decode(codes).shape
+    ((64, 6), (64, 3), (64, 3), (64, 8))
+    """
+
+    objective = (*DiscreteAE.objective, "commitment_loss")
+
+    def __init__(
+        self,
+        latent_dim=16,
+        num_codes=256,
+        commitment_weight=0.25,
+        hidden_units=64,
+        decay=0.99,
+        estimator="straight_through",
+        k_means_start=True,
+        restart_below=0.05,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
+        self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
+        self.quantizer_options = {
+            "num_codes": num_codes,
+            "decay": decay,
+            "estimator": estimator,
+            "k_means_start": k_means_start,
+            "restart_below": restart_below,
+        }
+        VectorQuantizer(**self.quantizer_options)  # Which checks them.
+        self.upper_quantizer = self.features_to_upper = self.downward = None
+
+    def make_quantizer(self, name="quantizer"):
+        return VectorQuantizer(**self.quantizer_options, name=name)
+
+    def build_codes(self, features):
+        dtype, width = self.dtype_policy, self.latent_dim
+        if self.flat:
+            self.upper_places = self.places
+            upward = keras.layers.Dense(self.hidden_units, "relu", dtype=dtype, name="upper_hidden")
+            downward = [
+                keras.layers.Flatten(dtype=dtype, name="downward_flatten"),
+                keras.layers.Dense(math.prod(self.places) * width, dtype=dtype, name="downward"),
+            ]
+        elif len(self.places) not in _OF_PLACES:
+            raise ValueError(
+                f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}, and a "
+                "vector, a sequence or a map of rows and columns is needed."
+            )
+        else:
+            convolution, transposed, cropping = _OF_PLACES[len(self.places)]
+            self.upper_places = tuple(math.ceil(n / 2) for n in self.places)
+            surplus = tuple((0, n % 2) for n in self.places)
+            channels = {"data_format": "channels_last", "dtype": dtype}
+            strided = {"kernel_size": 4, "strides": 2, "padding": "same", **channels}
+            upward = convolution(
+                self.hidden_units, activation="relu", name="upper_hidden", **strided
+            )
+            downward = [
+                transposed(width, name="downward", **strided),
+                cropping(surplus if len(surplus) > 1 else surplus[0], name="crop", dtype=dtype),
+            ]
+        self.features_to_upper = keras.Sequential([upward, self.head("upper")], name="upper")
+        upper = self.features_to_upper(features)
+        self.upper_quantizer = self.make_quantizer("upper_quantizer")
+        self.upper_quantizer.build(upper.shape)
+        self.downward = keras.Sequential(downward, name="downward")
+        self.features_to_code = self.head("code")
+        self.features_to_code(ops.concatenate([features, self.downward(upper)], axis=-1))
+        self.quantizer = self.make_quantizer()
+        self.quantizer.build((None, *self.places, width))
+
+    def quantized(self, x, training=False, follow=False):
+        features = self.encoder(x, training=training)
+        upper = ops.cast(self.features_to_upper(features, training=training), "float32")
+        upper = self.upper_quantizer(upper, training=follow)
+        below = self.downward(upper.vectors, training=training)
+        joined = ops.concatenate([ops.cast(features, below.dtype), below], axis=-1)
+        lower = ops.cast(self.features_to_code(joined, training=training), "float32")
+        lower = self.quantizer(lower, training=follow)
+        losses = {name: loss + lower.losses[name] for name, loss in upper.losses.items()}
+        vectors = self._in_line(upper.vectors, lower.vectors, (self.latent_dim,))
+        return Quantized(vectors, self._in_line(upper.codes, lower.codes), losses)
+
+    def _in_line(self, upper, lower, rest=()):
+        """Both levels side by side, (batch, positions, ...)."""
+        lengths = (math.prod(self.upper_places), math.prod(self.places))
+        parts = zip((upper, lower), lengths, strict=True)
+        return ops.concatenate([ops.reshape(v, (-1, n, *rest)) for v, n in parts], axis=1)
+
+    def split_codes(self, codes):
+        """The codes of the upper and of the lower level, each in its own shape.
+
+        Args:
+            codes: Array or tensor of shape (batch, *code_shape).
+
+        Returns:
+            Two arrays or tensors, (batch, *upper_places) and (batch, *places).
+        """
+        reshape = np.reshape if isinstance(codes, np.ndarray) else ops.reshape
+        rest, cut = codes.shape[2:], math.prod(self.upper_places)
+        upper = reshape(codes[:, :cut], (-1, *self.upper_places, *rest))
+        return upper, reshape(codes[:, cut:], (-1, *self.places, *rest))
+
+    def vectors(self, codes):
+        upper, lower = self.split_codes(codes)
+        upper, lower = self.upper_quantizer.vectors(upper), self.quantizer.vectors(lower)
+        return self._in_line(upper, lower, (self.latent_dim,))
+
+    def to_decoder(self, vectors, training=False):
+        upper, lower = self.split_codes(vectors)
+        below = self.downward(upper, training=training)
+        lower = ops.reshape(lower, (-1, *super().decoder_input_shape()))
+        return ops.concatenate([lower, ops.cast(below, lower.dtype)], axis=-1)
+
+    def decoder_input_shape(self):
+        *places, width = super().decoder_input_shape()
+        return (*places, 2 * width)
+
+    @property
+    def code_shape(self):
+        return (math.prod(self.upper_places) + math.prod(self.places),)
+
+    @property
+    def vector_shape(self):
+        return (*self.code_shape, self.latent_dim)
+
+    def statistics(self, codes):
+        found = [code_statistics(part, self.num_codes) for part in self.split_codes(codes)]
+        return {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
+
+    def loss_weights(self):
+        return {"commitment_loss": self.commitment_weight}

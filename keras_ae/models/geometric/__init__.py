@@ -1,0 +1,1 @@
+"""Codes on a manifold, and posteriors that move along it."""

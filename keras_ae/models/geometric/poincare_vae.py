@@ -1,0 +1,145 @@
+"""Poincaré VAE: Mathieu et al. 2019, arXiv:1901.06033."""
+
+import math
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
+from keras_ae.models.variational.vae import VAE
+
+
+class PoincareVAE(VAE):
+    """A VAE whose codes are points of the Poincaré ball, which has room for trees.
+
+    The encoder's mean is mapped to the ball at the origin, and a code back before the decoder,
+    where the paper may also have a gyroplane layer. `kl_loss` is the divergence from the prior,
+    estimated by the step's draw. Without curvature this is a `keras_ae.VAE` with halved codes.
+    A draw so far out that float32 has no coordinates for it is still decoded where it lies, and
+    weighed by its own density: the model computes with tangent vectors at the origin.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        curvature: Number of at least 0, the c of a curvature of -c. Defaults to 1.
+        posterior: `"wrapped"`, a Gaussian of tangent vectors mapped to the ball, or
+            `"riemannian"`, of one scale for all dimensions. The prior is of the same family.
+            Defaults to "wrapped".
+        prior_scale: Standard deviation of the prior, a positive number. Defaults to 1.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import PoincareVAE
+    >>> model = PoincareVAE(latent_dim=2, curvature=1.0, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> bool((model.encode(x) ** 2).sum(axis=1).max() < 1)
+    True
+    """
+
+    def __init__(
+        self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=1.0, **kwargs
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
+        self.family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
+        self.prior_scale = arguments.number(
+            self, "prior_scale", prior_scale, positive=True, fixed=True
+        )
+        # Most draws of a larger scale lie where float32 cannot tell points apart.
+        radius = hyperbolic.MAX_RADIUS
+        reach = radius if posterior == "wrapped" else math.sqrt(radius)
+        flat = reach / math.sqrt(self.latent_dim)
+        self.largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
+        if prior_scale > self.largest_scale:
+            raise ValueError(
+                f"PoincareVAE: a prior_scale={prior_scale!r} in {self.latent_dim} dimensions of "
+                f"curvature={curvature!r} reaches beyond what float32 can hold. Take a prior_scale "
+                f"of at most {self.largest_scale:.3g}, or a curvature of at most "
+                f"{(flat / prior_scale) ** 2:.3g}."
+            )
+
+    def code_width(self):
+        return self.latent_dim + (self.latent_dim if self.family == "wrapped" else 1)
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        # The posterior begins about as wide as the prior: importance weights of a narrower one
+        # would have no finite variance.
+        bias = self.features_to_code.layers[-1].bias
+        start = ops.arange(self.code_width()) >= self.latent_dim
+        bias.assign(ops.where(start, 2.0 * math.log(self.prior_scale), 0.0))
+
+    def posterior(self, x, training=False):
+        """q(z | x): a `WrappedNormal` or `RiemannianNormal` of `keras_ae.distributions`.
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        features = self.encoder(x, training=training)
+        parameters = ops.cast(self.features_to_code(features, training=training), "float32")
+        # Half, for lengths at the origin are twice what they look.
+        mean = hyperbolic.exponential_map_at_origin(
+            0.5 * parameters[:, : self.latent_dim], self.curvature
+        )
+        log_variance = ops.maximum(parameters[:, self.latent_dim :], -40.0)
+        scale = ops.minimum(ops.exp(0.5 * log_variance), self.largest_scale)
+        return self._normal(mean, scale)
+
+    def prior(self, like):
+        """p(z), of the posterior's family at the origin, over codes shaped as a given tensor."""
+        origin = ops.zeros_like(ops.cast(like, "float32"))
+        scale = ops.full_like(origin, self.prior_scale)
+        return self._normal(origin, scale if self.family == "wrapped" else scale[:, :1])
+
+    def _normal(self, mean, scale):
+        family = WrappedNormal if self.family == "wrapped" else RiemannianNormal
+        return family(mean, scale, self.curvature)
+
+    def conditional(self, z, training=False):
+        """p(x | z): the likelihood's distribution over (batch, ...).
+
+        Args:
+            z: Tensor of shape (batch, latent_dim), points of the ball.
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        z = hyperbolic.project(z, self.curvature)
+        return self._at_end(2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature), training)
+
+    # Within the model a code is the way to it from the origin, for not every draw is a point that
+    # float32 can hold.
+
+    def _at_end(self, way, training=False):
+        return super().conditional(way, training)
+
+    def _divergence(self, way, log_posterior):
+        return log_posterior - self.prior(way).log_prob_of_ways(way)
+
+    def sample_codes(self, num_samples, seed):
+        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
+
+    def draws(self, num_samples, seed):
+        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]
+
+    @batched("code")
+    def decode_draws(self, way):
+        return self._at_end(way).mean
+
+    def loss_terms(self, x, y, training):
+        way, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
+        divergence = self._divergence(way, log_posterior)
+        return self.terms_of(self._at_end(way, training).log_prob(y), divergence[:, None])
+
+    def importance_terms(self, q, y, num_samples, seed, training=False):
+        way, log_posterior = q.repeat(num_samples).sample_ways(seed)
+        targets = ops.repeat(y, num_samples, axis=0)
+        terms = (
+            self._at_end(way, training).log_prob(targets),
+            self._divergence(way, log_posterior),
+        )
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)

@@ -1,0 +1,178 @@
+"""What models of several stochastic layers share."""
+
+import dataclasses
+
+import numpy as np
+from keras import ops
+
+from keras_ae import networks
+from keras_ae.models.variational.vae import VAE, weight_of
+
+# The options of the default networks that the networks between two layers share.
+_SHARED = (
+    "activation",
+    "kernel_initializer",
+    "kernel_regularizer",
+    "dropout",
+    "batch_normalization",
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HierarchicalPosterior:
+    """q(z | x) of several layers, of which each follows from the draws of those above it."""
+
+    model: object
+    evidence: tuple  # What the data says about every layer.
+    training: bool
+
+    @property
+    def mean(self):
+        """The code at every layer's mean."""
+        return self.sample(None)
+
+    def sample(self, seed):
+        """A draw of the code."""
+        return self.model.code(self.model.infer(self.evidence, seed, self.training)[0])
+
+    def repeat(self, num_copies):
+        """The posterior of every example as many times, one after the other."""
+        evidence = tuple(ops.repeat(e, num_copies, axis=0) for e in self.evidence)
+        return HierarchicalPosterior(self.model, evidence, self.training)
+
+
+class HierarchicalVAE(VAE):
+    """What models of several stochastic layers share: divergences by layer, and temperature.
+
+    `kl_loss` is the sum of the layers' own, `kl_loss_1`, `kl_loss_2`, ..., which the logs hold as
+    well. Before this class's constructor a model says how many there are, in `num_layers`.
+    """
+
+    def __init__(self, latent_dim=16, layer_weights=None, **kwargs):
+        # Not attributes as Keras tracks them: the model is not initialised yet.
+        names = tuple(f"kl_loss_{number}" for number in range(1, self.num_layers + 1))
+        object.__setattr__(self, "diagnostics", names)
+        if layer_weights is not None and not kwargs.get("free_bits"):
+            self._minimise_instead({"kl_loss": "weighted_kl_loss"})
+        super().__init__(latent_dim, **kwargs)
+        self.layer_weights = layer_weights
+
+    def __setattr__(self, name, value):
+        if name == "layer_weights" and value is not None:
+            value = self._check_layer_weights(value)
+        super().__setattr__(name, value)
+
+    def _check_layer_weights(self, weights):
+        if not isinstance(weights, (list, tuple)) or len(weights) != self.num_layers:
+            raise ValueError(
+                f"{type(self).__name__}: layer_weights={weights!r} must be a list of "
+                f"{self.num_layers} numbers or schedules, one for each layer."
+            )
+        if not {"weighted_kl_loss", "free_bits_loss"} & {*self.objective}:
+            raise ValueError(
+                f"{type(self).__name__}: layer_weights={weights!r} would have no effect, because "
+                "the model was made without. Make a new model with layer_weights, such as ones."
+            )
+        return [weight_of(self, "layer_weights", weight) for weight in weights]
+
+    def posterior(self, x, training=False):
+        """q(z | x): its `mean` and its draws are codes of shape (batch, latent_dim).
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        return HierarchicalPosterior(self, tuple(self.evidence(x, training)), training)
+
+    def prior(self, like):
+        raise NotImplementedError(
+            f"{type(self).__name__} has one prior a layer, given those above; sample_codes draws."
+        )
+
+    def evidence(self, x, training):
+        """What x says about every layer: a list of tensors (batch, ...), in the layers' order."""
+        raise NotImplementedError
+
+    def infer(self, evidence, seed, training, estimate=False):
+        """Draws of every layer's posterior, or its means if the seed is None.
+
+        Returns:
+            The draws, a list in the layers' order; what the decoder reads, (batch, latent_dim);
+            and the layers' divergences, (batch, num_layers), or estimates: see
+            `keras_ae.layers.draw_with_divergence`.
+        """
+        raise NotImplementedError
+
+    def code(self, draws):
+        """The code of the layers' draws: here all of them, side by side."""
+        return ops.concatenate(draws, axis=-1)
+
+    def current_layer_weights(self):
+        """The factors of the layers' divergences at this step, shape (num_layers,)."""
+        weights = self.layer_weights or [1.0] * self.num_layers
+        values = (w(self.step) if callable(w) else w for w in weights)
+        return ops.stack([ops.cast(value, "float32") for value in values])
+
+    def loss_weights(self):
+        return {**super().loss_weights(), "weighted_kl_loss": self.current_kl_weight()}
+
+    def loss_terms(self, x, y, training):
+        evidence, seed = self.evidence(x, training), self.step_seed(training)
+        _, state, divergence = self.infer(evidence, seed, training)
+        weights = self.current_layer_weights()
+        terms = {
+            "reconstruction_loss": -VAE.conditional(self, state, training).log_prob(y),
+            "kl_loss": ops.sum(divergence, axis=1),
+            "weighted_kl_loss": ops.sum(weights * divergence, axis=1),
+        }
+        enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (num_layers,)
+        terms["free_bits_loss"] = ops.sum(weights * enough)
+        by_layer = {f"kl_loss_{i + 1}": divergence[:, i] for i in range(self.num_layers)}
+        return {k: v for k, v in {**terms, **by_layer}.items() if k in self.trackers}
+
+    def importance_terms(self, q, y, num_samples, seed, training=False):
+        evidence = q.repeat(num_samples).evidence
+        _, state, divergence = self.infer(evidence, seed, training, estimate=True)
+        targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
+        log_likelihood = VAE.conditional(self, state, training).log_prob(targets)
+        terms = (log_likelihood, ops.sum(divergence, axis=1))
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
+
+    def sample_codes(self, num_samples, seed, temperature=1.0):
+        raise NotImplementedError
+
+    def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
+        """New data from the model.
+
+        Args:
+            num_samples: How many, an integer of at least 1.
+            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+            temperature: Factor of every prior's standard deviation, a number of at least 0.
+                Defaults to 1.
+            batch_size: Examples decoded at once. Defaults to what fits in memory.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds).
+
+        Returns:
+            Array of shape (num_samples, ...), float32.
+
+        Raises:
+            ValueError: If num_samples is not a positive integer, or temperature is negative.
+        """
+        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+        if not isinstance(temperature, (int, float)) or not temperature >= 0:
+            raise ValueError(
+                f"sample: temperature={temperature!r} must be a number of at least 0; 1 is the "
+                "model's own spread."
+            )
+        self.require_built("sample")
+        codes = self.sample_codes(int(num_samples), self.draw_seed(seed), temperature)
+        codes = ops.convert_to_numpy(codes)
+        return self.decode(codes, batch_size=batch_size, verbose=verbose)
+
+    def mlp(self, name, width, units):
+        """A network from (batch, width), of layers of these sizes, as `network_options` say."""
+        shared = {k: v for k, v in self.network_options.items() if k in _SHARED}
+        return networks.encoder(
+            (width,), "mlp", name, dtype=self.dtype_policy, units=units, **shared
+        )

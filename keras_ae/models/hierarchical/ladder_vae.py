@@ -1,0 +1,117 @@
+"""Ladder Variational Autoencoders: Sønderby et al. 2016, arXiv:1602.02282."""
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.distributions import DiagonalGaussian
+from keras_ae.layers import LadderLayer, draw_with_divergence, gaussian
+from keras_ae.models.hierarchical.base import HierarchicalVAE
+
+
+class LadderVAE(HierarchicalVAE):
+    """Layers of latent variables, each inferred from the data and from the layer above it.
+
+    The prior goes down: z_L is a standard normal, and z_i a Gaussian given z_(i+1). Upwards a
+    network gives statistics of every z_i; its posterior is their Gaussian times that prior. The
+    data depends on z_1 alone, so that z_1 is the code: `encode` infers it through all layers,
+    `sample` draws it through all priors, and `encode_layers` gives the others too.
+
+    Args:
+        latent_dim: Dimensions of the code z_1, the lowest layer. Defaults to 16.
+        upper_dims: Dimensions of the layers above it, lowest first, such as `(8, 4)`; `()` leaves
+            a plain VAE. Defaults to None, two layers of a half and a quarter of latent_dim.
+        units: Sizes of the dense layers of each network between two layers, up and down alike.
+            Defaults to (128,).
+        layer_weights: List of factors of the layers' divergences while training, z_1's first:
+            numbers or schedules of the step, for a warm-up layer by layer. They multiply
+            `kl_weight`; `weighted_kl_loss` is then minimised, and the bound stays in the logs.
+            Defaults to None, all 1.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of each layer that are not penalised. Defaults to 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import LadderVAE
+    >>> model = LadderVAE(latent_dim=4, upper_dims=(2,), units=(8,), seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'kl_loss_1', 'kl_loss_2', 'loss', 'reconstruction_loss']
+    >>> model.encode(x).shape, model.sample(3, seed=0, temperature=0.7).shape
+    ((64, 4), (3, 8))
+    """
+
+    def __init__(self, latent_dim=16, upper_dims=None, units=(128,), layer_weights=None, **kwargs):
+        sizes = (1, 1) if upper_dims is None else upper_dims
+        arguments.sizes(self, "upper_dims", sizes, "(8, 4), or () for one layer")
+        object.__setattr__(self, "num_layers", 1 + len(sizes))
+        super().__init__(latent_dim, layer_weights, **kwargs)
+        if upper_dims is None:
+            sizes = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
+        self.layer_dims = (self.latent_dim, *sizes)
+        self.units = units
+        self.upward, self.upper_statistics, self.downward, self.lower_layers = [], [], [], []
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        features = self.encoder(keras.KerasTensor((None, *shape)))
+        dtype = self.dtype_policy
+        self.flatten = keras.layers.Flatten(dtype=dtype, name="flatten_features")
+        features = self.flatten(features)
+        for number, size in enumerate(self.layer_dims[1:], start=2):
+            self.upward.append(self.mlp(f"up_{number}", features.shape[-1], self.units))
+            features = self.upward[-1](features)
+            head = keras.layers.Dense(2 * size, dtype=dtype, name=f"statistics_{number}")
+            head(features)
+            self.upper_statistics.append(head)
+            self.downward.append(self.mlp(f"down_{number}", size, self.units))
+            below = LadderLayer(self.layer_dims[number - 2], name=f"layer_{number - 1}")
+            below(self.downward[-1](keras.KerasTensor((None, size))))
+            self.lower_layers.append(below)
+
+    def evidence(self, x, training):
+        features = self.encoder(x, training=training)
+        evidence = [self.features_to_code(features, training=training)]
+        features = self.flatten(features)
+        for network, head in zip(self.upward, self.upper_statistics, strict=True):
+            features = network(features, training=training)
+            evidence.append(head(features))
+        return evidence
+
+    def infer(self, evidence, seed, training, estimate=False):
+        top = gaussian(evidence[-1])
+        standard = DiagonalGaussian.standard(top.mean)
+        z, divergence = draw_with_divergence(top, standard, seed, estimate)
+        draws, parts = [z], [ops.sum(divergence, axis=-1)]
+        for number in range(self.num_layers - 2, -1, -1):
+            z, divergence = self.lower_layers[number](
+                self.downward[number](z, training=training),
+                evidence[number],
+                seed=seed,
+                estimate=estimate,
+            )
+            draws.insert(0, z)
+            parts.insert(0, ops.sum(divergence, axis=-1))
+        return draws, z, ops.stack(parts, axis=1)
+
+    def code(self, draws):
+        return draws[0]
+
+    @batched("data")
+    def encode_layers(self, x, training=False, sample=False, seed=None):
+        """What `encode` gives, of every layer: (batch, sum of their dimensions), z_1 first."""
+        evidence = self.evidence(x, training)
+        draws, _, _ = self.infer(evidence, seed if sample else None, training)
+        return ops.concatenate(draws, axis=-1)
+
+    def sample_codes(self, num_samples, seed, temperature=1.0):
+        shape = (num_samples, self.layer_dims[-1])
+        z = temperature * keras.random.normal(shape, dtype="float32", seed=seed)
+        for number in range(self.num_layers - 2, -1, -1):
+            above = self.downward[number](z, training=False)
+            z, _ = self.lower_layers[number](above, seed=seed, temperature=temperature)
+        return z

@@ -1,0 +1,120 @@
+"""Very Deep VAEs: Child 2020, arXiv:2011.10650; its blocks, small and over vectors."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
+from keras_ae.models.hierarchical.base import HierarchicalVAE
+
+
+class TopDownVAE(HierarchicalVAE):
+    """Latent variables that add to a residual stream one block after the other.
+
+    A learned vector h starts the stream. Every block draws z from p(z | h), or from q(z | h, a)
+    with an activation a of the data, and moves on to h + project(z), then h + residual(h). The
+    first block reads the deepest activation of a residual network over the encoder's features.
+    The priors begin as standard normals, and what is added to a stream 1 / sqrt(num_blocks) times
+    as large. The paper skips steps whose gradients are large; a rate that is too high shows in
+    leaps of `kl_loss`, which `keras.optimizers.Adam(global_clipnorm=...)` tames.
+
+    Pictures meet the stream through the encoder and the decoder: the latent variables are vectors,
+    as at the paper's lowest resolution, and none are spatial. The code is the blocks' z side by
+    side. The decoder reads `latent_dim` linear functions of the last h.
+
+    Args:
+        latent_dim: Dimensions of the code, which the blocks share evenly. Defaults to 16.
+        num_blocks: Positive integer, at most latent_dim. Defaults to None, 4 or latent_dim if that
+            is less.
+        width: Width of the streams and of the networks in the blocks. Defaults to 128.
+        layer_weights: List of factors of the blocks' divergences while training, the first
+            block's first: see `keras_ae.LadderVAE`. Defaults to None, all 1.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of each block that are not penalised. Defaults to 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import TopDownVAE
+    >>> model = TopDownVAE(latent_dim=4, num_blocks=2, width=8, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'kl_loss_1', 'kl_loss_2', 'loss', 'reconstruction_loss']
+    >>> model.encode(x).shape, model.sample(3, seed=0, temperature=0.7).shape
+    ((64, 4), (3, 8))
+    """
+
+    def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
+        latent_dim = arguments.integer(self, "latent_dim", latent_dim)
+        number = min(4, latent_dim) if num_blocks is None else num_blocks
+        arguments.layers(self, "num_blocks", number)
+        object.__setattr__(self, "num_layers", number)
+        super().__init__(latent_dim, layer_weights, **kwargs)
+        if number > self.latent_dim:
+            raise ValueError(
+                f"TopDownVAE: num_blocks={number} is more than latent_dim={latent_dim}, which the "
+                "blocks share. Lower the former or raise the latter."
+            )
+        self.layer_dims = tuple(map(len, np.array_split(range(self.latent_dim), number)))
+        self.width = arguments.integer(self, "width", width)
+        self.upward, self.blocks = [], []
+
+    def code_width(self):
+        return self.width  # What the encoder gives is the data's stream, and no code yet.
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        dtype, width = self.dtype_policy, self.width
+        self.start = LearnedStart(width, dtype=dtype, name="start")
+        h = stream = self.start(keras.KerasTensor((None, width)))
+        for number, size in enumerate(self.layer_dims, start=1):
+            up = Residual(self.mlp, width, self.scaled, dtype=dtype, name=f"up_{number}")
+            block = TopDownBlock(
+                self.mlp, size, width, self.scaled, dtype=dtype, name=f"block_{number}"
+            )
+            stream = up(stream)
+            h, _, _ = block(h, stream)
+            self.upward.append(up)
+            self.blocks.append(block)
+        self.read_out = keras.layers.Dense(
+            self.latent_dim, kernel_initializer="lecun_uniform", dtype=dtype, name="read_out"
+        )
+        self.read_out(h)
+
+    def scaled(self):
+        """Of the weights that add to a stream."""
+        # By the inputs alone: averaged with the stream's width, a narrow z would move it little.
+        return keras.initializers.VarianceScaling(1.0 / self.num_layers, "fan_in", "uniform")
+
+    def evidence(self, x, training):
+        features = self.encoder(x, training=training)
+        stream, evidence = self.features_to_code(features, training=training), []
+        for residual in self.upward:
+            stream = residual(stream, training=training)
+            evidence.insert(0, stream)
+        return evidence
+
+    def infer(self, evidence, seed, training, estimate=False):
+        h, draws, parts = self.start(evidence[0]), [], []
+        for block, a in zip(self.blocks, evidence, strict=True):
+            h, z, divergence = block(h, a, seed=seed, estimate=estimate, training=training)
+            draws.append(z)
+            parts.append(ops.sum(divergence, axis=-1))
+        return draws, self.read_out(h), ops.stack(parts, axis=1)
+
+    def conditional(self, z, training=False):
+        h = self.start(z)
+        places = np.cumsum(self.layer_dims)[:-1].tolist()
+        for block, part in zip(self.blocks, ops.split(z, places, axis=-1), strict=True):
+            h = block.advance(h, part, training)
+        return super().conditional(self.read_out(h), training)
+
+    def sample_codes(self, num_samples, seed, temperature=1.0):
+        h, draws = self.start(ops.zeros((num_samples, 1))), []
+        for block in self.blocks:
+            h, z, _ = block(h, seed=seed, temperature=temperature)
+            draws.append(z)
+        return self.code(draws)

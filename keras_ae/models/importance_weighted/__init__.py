@@ -1,0 +1,1 @@
+"""Bounds from several draws of the posterior."""

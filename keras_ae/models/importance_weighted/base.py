@@ -1,0 +1,61 @@
+"""What models of several importance samples share: arXiv:1509.00519."""
+
+import math
+
+from keras import ops
+
+from keras_ae.core import memory
+from keras_ae.models.variational.vae import VAE
+
+INFERENCE_NETWORKS = ("encoder", "features_to_code")
+
+
+class ImportanceWeightedVAE(VAE):
+    """What the models of several importance samples share: draws, weights, and their warm-up.
+
+    What is minimized has a name that begins with `weighted_`: the bound with its divergence times
+    `kl_weight`, which is the bound itself at a weight of 1. The bound stays in the logs, where
+    `reconstruction_loss` + `kl_loss` is that of one sample, estimated from the same draws.
+    """
+
+    diagnostics = ("reconstruction_loss", "kl_loss")
+
+    def __init__(self, latent_dim=16, **kwargs):
+        # At a weight of 1, too: a callback may assign another one later.
+        names = [*self.objective, *sum(self.players.values(), ())]
+        self._minimise_instead({name: f"weighted_{name}" for name in names})
+        super().__init__(latent_dim, **kwargs)
+
+    def num_draws(self):
+        """Importance samples of each example in a step."""
+        raise NotImplementedError
+
+    def step_numbers(self, batch_size):
+        numbers = memory.numbers_of_layers(self.decoder)[1] + math.prod(self.target_shape)
+        return batch_size * self.num_draws() * (numbers + self.latent_dim)
+
+    def bound_losses(self, log_likelihood, divergence, weight):
+        """The negative bounds by name, shape (batch,).
+
+        Args:
+            log_likelihood, divergence: See `importance_terms`, shape (batch, num_draws).
+            weight: Factor of the divergence.
+        """
+        raise NotImplementedError
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        seed = self.step_seed(training)
+        log_likelihood, divergence = self.importance_terms(q, y, self.num_draws(), seed, training)
+        terms = {
+            "reconstruction_loss": -ops.mean(log_likelihood, axis=1),
+            "kl_loss": ops.mean(divergence, axis=1),
+            **self.bound_losses(log_likelihood, divergence, 1.0),
+        }
+        weighted = self.bound_losses(log_likelihood, divergence, self.current_kl_weight())
+        return terms | {f"weighted_{name}": loss for name, loss in weighted.items()}
+
+
+def log_mean_exp(values):
+    """log of the mean of exp over the last axis."""
+    return ops.logsumexp(values, axis=-1) - math.log(values.shape[-1])

@@ -1,0 +1,83 @@
+"""Importance Weighted Autoencoders: Burda, Grosse and Salakhutdinov 2015, arXiv:1509.00519."""
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.distributions import DiagonalGaussian
+from keras_ae.models.importance_weighted.base import (
+    INFERENCE_NETWORKS,
+    ImportanceWeightedVAE,
+    log_mean_exp,
+)
+
+
+class IWAE(ImportanceWeightedVAE):
+    """Minimizes the negative of eq. 8: -log of the mean of num_samples importance weights.
+
+    `iwae_loss` is that bound in nats, whatever the estimator of its gradient is. The gradient of
+    `"dreg"` is another term's, `dreg_loss`, whose value is the same.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_samples: Importance samples k, a positive integer. Defaults to 5.
+        estimator: Of the encoder's gradient. `"iwae"`, the bound's own; `"stl"`, without the score
+            of the posterior (arXiv:1703.09194; for more than one sample biased); `"dreg"`, doubly
+            reparameterized (arXiv:1810.04152, eq. 8): unbiased, with a signal that does not vanish
+            as k grows. Defaults to "iwae".
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized is the bound with the divergence times kl_weight, `weighted_iwae_loss`.
+            There are no `free_bits`: the divergence is no term of this bound.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import IWAE
+    >>> model = IWAE(latent_dim=2, num_samples=5, estimator="dreg", seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(name for name in history.history if "dreg" not in name)
+    ['iwae_loss', 'kl_loss', 'loss', 'reconstruction_loss', 'weighted_iwae_loss']
+    """
+
+    objective = ("iwae_loss",)
+
+    def __init__(self, latent_dim=16, num_samples=5, estimator="iwae", **kwargs):
+        if estimator not in ("iwae", "stl", "dreg"):
+            raise ValueError(f'IWAE: estimator={estimator!r} must be "iwae", "stl" or "dreg".')
+        if estimator == "dreg":
+            object.__setattr__(self, "players", {INFERENCE_NETWORKS: ("dreg_loss",)})
+        super().__init__(latent_dim, **kwargs)
+        self.num_samples = arguments.integer(self, "num_samples", num_samples)
+        self.estimator = estimator
+
+    def num_draws(self):
+        return self.num_samples
+
+    def posterior(self, x, training=False):
+        q = super().posterior(x, training)
+        if training and self.estimator != "iwae":
+            return _PathwiseGaussian(q.mean, q.log_variance)
+        return q
+
+    def bound_losses(self, log_likelihood, divergence, weight):
+        log_weights = log_likelihood - weight * divergence
+        losses = {"iwae_loss": -log_mean_exp(log_weights)}
+        if self.estimator == "dreg":
+            # The score term, reparameterized once more, takes s - s^2 from the pathwise term's
+            # coefficient, a share s; it counts weight times, because it comes from the divergence.
+            # Only the gradient is meant; the value is the bound's.
+            shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
+            coefficients = (1.0 - weight) * shares + weight * ops.square(shares)
+            surrogate = -ops.sum(ops.stop_gradient(coefficients) * log_weights, axis=1)
+            change = surrogate - ops.stop_gradient(surrogate)
+            losses["dreg_loss"] = ops.stop_gradient(losses["iwae_loss"]) + change
+        return losses
+
+
+class _PathwiseGaussian(DiagonalGaussian):
+    """A Gaussian whose log-density is differentiated with respect to the point alone."""
+
+    def log_prob(self, x):
+        fixed = (ops.stop_gradient(v) for v in (self.mean, self.log_variance))
+        return DiagonalGaussian(*fixed).log_prob(x)

@@ -1,0 +1,48 @@
+"""MIWAE, of Tighter Variational Bounds: Rainforth et al. 2018, arXiv:1802.04537."""
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.models.importance_weighted.base import ImportanceWeightedVAE, log_mean_exp
+
+
+class MIWAE(ImportanceWeightedVAE):
+    """Minimizes eq. 15: the mean of num_bounds importance-weighted bounds of num_samples each.
+
+    One bound of many samples is tight, and starves the encoder of signal; many bounds of few
+    samples lie between that and the evidence lower bound.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_bounds: Bounds M that are averaged, a positive integer. Defaults to 4.
+        num_samples: Importance samples K of each, a positive integer. Defaults to 5.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized is the bound with the divergence times kl_weight, `weighted_miwae_loss`.
+            There are no `free_bits`: the divergence is no term of this bound.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import MIWAE
+    >>> model = MIWAE(latent_dim=2, num_bounds=2, num_samples=3, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'loss', 'miwae_loss', 'reconstruction_loss', 'weighted_miwae_loss']
+    """
+
+    objective = ("miwae_loss",)
+
+    def __init__(self, latent_dim=16, num_bounds=4, num_samples=5, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.num_bounds = arguments.integer(self, "num_bounds", num_bounds)
+        self.num_samples = arguments.integer(self, "num_samples", num_samples)
+
+    def num_draws(self):
+        return self.num_bounds * self.num_samples
+
+    def bound_losses(self, log_likelihood, divergence, weight):
+        shape = (-1, self.num_bounds, self.num_samples)
+        log_weights = ops.reshape(log_likelihood - weight * divergence, shape)
+        return {"miwae_loss": -ops.mean(log_mean_exp(log_weights), axis=1)}

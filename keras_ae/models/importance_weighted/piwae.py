@@ -1,0 +1,39 @@
+"""PIWAE, of Tighter Variational Bounds: Rainforth et al. 2018, arXiv:1802.04537."""
+
+from keras_ae.models.importance_weighted.base import INFERENCE_NETWORKS, log_mean_exp
+from keras_ae.models.importance_weighted.miwae import MIWAE
+
+
+class PIWAE(MIWAE):
+    """Two bounds of the same draws: the decoder descends the tight one, the encoder the other.
+
+    The decoder minimises the importance-weighted bound of all num_bounds * num_samples draws, the
+    encoder MIWAE's, eq. 17: the former needs a tight bound, the latter a clear gradient.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_bounds: Bounds M that the encoder's loss averages, a positive integer. Defaults to 4.
+        num_samples: Importance samples K of each, a positive integer. Defaults to 5.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
+            minimized are the bounds with the divergence times kl_weight, `weighted_iwae_loss` and
+            `weighted_miwae_loss`. There are no `free_bits`: the divergence is no term of these
+            bounds.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import PIWAE
+    >>> model = PIWAE(latent_dim=2, num_bounds=2, num_samples=3, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(name for name in history.history if name.startswith("weighted"))
+    ['weighted_iwae_loss', 'weighted_miwae_loss']
+    """
+
+    objective = ("iwae_loss",)
+    players = {INFERENCE_NETWORKS: ("miwae_loss",)}
+
+    def bound_losses(self, log_likelihood, divergence, weight):
+        losses = super().bound_losses(log_likelihood, divergence, weight)
+        return {**losses, "iwae_loss": -log_mean_exp(log_likelihood - weight * divergence)}

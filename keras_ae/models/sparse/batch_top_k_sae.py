@@ -1,0 +1,83 @@
+"""BatchTopK sparse autoencoders: Bussmann, Leask and Nanda 2024, arXiv:2412.06410."""
+
+import keras
+from keras import ops
+
+from keras_ae import sparsity
+from keras_ae.layers.dictionary import fading_rate
+from keras_ae.models.sparse.top_k_sae import TopKSAE
+
+
+class BatchTopKSAE(TopKSAE):
+    """A sparse dictionary in which k features an example are active on average over a batch.
+
+    Of all positive numbers that the encoder gives for a batch of training, the k * batch largest
+    stay. The mean of the least that stay is followed, and is the threshold that a number must
+    exceed in evaluation, where no example depends on the others. Losses as of `keras_ae.TopKSAE`.
+
+    Args:
+        latent_dim: Number of features. Defaults to 512.
+        k: Features active in an example on average, an integer from 1 to latent_dim. Defaults to
+            32.
+        auxiliary_k, auxiliary_weight, dead_after, seed: See `keras_ae.TopKSAE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import BatchTopKSAE
+    >>> model = BatchTopKSAE(latent_dim=16, k=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> history = model.fit(x, batch_size=64, epochs=1, verbose=0)
+    >>> history.history["l0"]
+    [2.0]
+    """
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        self.threshold = RunningThreshold(name="threshold")
+
+    def select(self, a, training):
+        if training:
+            return sparsity.batch_top_k(ops.relu(a), self.k)
+        return ops.where(a > self.threshold.mean, a, 0.0)
+
+    def sparsity_terms(self, y, a, z, output, training):
+        if training:
+            self.threshold.update(z)
+        return super().sparsity_terms(y, a, z, output, training)
+
+
+class RunningThreshold(keras.layers.Layer):
+    """The mean over recent batches of the least positive number in a code.
+
+    A batch fades by five percent with every later one: a threshold of long ago, when the weights
+    were others, would select too much or too little.
+    """
+
+    FADING = 0.05
+
+    def __init__(self, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.mean, self.num_updates = (
+            self.add_weight(
+                shape=(),
+                initializer="zeros",
+                trainable=False,
+                aggregation="mean",
+                autocast=False,
+                name=name,
+            )
+            for name in ("mean", "num_updates")
+        )
+        self.built = True
+
+    def update(self, z):
+        """Take the codes of a batch into account, shape (batch, num_features)."""
+        z = ops.stop_gradient(z)
+        nothing = 1e30
+        least = ops.min(ops.where(z > 0.0, z, nothing), initial=nothing)
+        known = ops.cast(least < nothing, "float32")
+        rate = known * fading_rate(self.num_updates, z, self.FADING)
+        self.mean.assign(self.mean + rate * (ops.where(known > 0.0, least, 0.0) - self.mean))
+        self.num_updates.assign(self.num_updates + known)

@@ -1,0 +1,78 @@
+"""Gated sparse autoencoders: Rajamanoharan et al. 2024, arXiv:2404.16014."""
+
+from keras import ops
+
+from keras_ae.models.sparse.base import DictionaryAE, set_entries, value_at
+from keras_ae.models.variational.vae import weight_of
+
+
+class GatedSAE(DictionaryAE):
+    """A sparse dictionary that decides apart which features are active, and how strongly.
+
+    A feature is active where the gate, the encoder's number, is positive. Its magnitude has the
+    same weights, times exp(log_gain), and a bias of its own. Minimises `reconstruction_loss` +
+    sparsity_weight * `sparsity_loss`, the sum of the positive parts of the gates, +
+    `auxiliary_loss`, the squared error of what these alone decode to, in which the decoder is a
+    constant. So the penalty does not shrink the magnitudes.
+
+    Args:
+        latent_dim: Number of features. Defaults to 512.
+        sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
+            step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
+        dead_after, seed: See `keras_ae.TopKSAE`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import GatedSAE
+    >>> model = GatedSAE(latent_dim=16, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.sample(3, seed=0).shape
+    ((64, 16), (3, 8))
+    """
+
+    objective = (*DictionaryAE.objective, "sparsity_loss", "auxiliary_loss")
+
+    def __init__(self, latent_dim=512, sparsity_weight=1.0, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
+        self.log_gain = self.magnitude_bias = None
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        self.log_gain, self.magnitude_bias = (
+            self.add_weight(
+                shape=(self.latent_dim,),
+                initializer="zeros",
+                dtype="float32",
+                autocast=False,
+                name=name,
+            )
+            for name in ("log_gain", "magnitude_bias")
+        )
+
+    def loss_weights(self):
+        return {"sparsity_loss": value_at(self.sparsity_weight, self.step)}
+
+    def select(self, a, training):
+        weighted = (a - self.dictionary.encoder_bias) * ops.exp(self.log_gain)
+        return ops.where(a > 0.0, ops.relu(weighted + self.magnitude_bias), 0.0)
+
+    def sparsity_terms(self, y, a, z, output, training):
+        gates = ops.relu(a)
+        rows, bias = self.dictionary.rows(), self.dictionary.bias + 0.0
+        again = ops.matmul(gates, ops.stop_gradient(rows)) + ops.stop_gradient(bias)
+        return {
+            "sparsity_loss": ops.sum(gates, axis=-1),
+            "auxiliary_loss": ops.sum(ops.square(y - again), axis=-1),
+        }
+
+    def restart(self, features):
+        super().restart(features)
+        for variable in (self.log_gain, self.magnitude_bias):
+            set_entries(variable, features, 0.0)

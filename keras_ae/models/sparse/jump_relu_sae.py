@@ -1,0 +1,84 @@
+"""JumpReLU sparse autoencoders: Rajamanoharan et al. 2024, arXiv:2407.14435."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import sparsity
+from keras_ae.core import arguments
+from keras_ae.models.sparse.base import DictionaryAE, set_entries, value_at
+from keras_ae.models.variational.vae import weight_of
+
+
+class JumpReLUSAE(DictionaryAE):
+    """A sparse dictionary each of whose features has a threshold that it learns.
+
+    Minimises `reconstruction_loss` + sparsity_weight * `sparsity_loss`, the number of active
+    features. The thresholds learn from both by pseudo-derivatives: see
+    `keras_ae.sparsity.jump_relu`. A feature is worth its price where it explains more of the
+    squared error than sparsity_weight dimensions of the data have on average.
+
+    Args:
+        latent_dim: Number of features. Defaults to 512.
+        sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
+            step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
+        initial_threshold: A positive number. A threshold moves slowly, towards about the root of
+            sparsity_weight: in a short training let it begin near there. Defaults to 0.3.
+        bandwidth: Width of the window around a threshold in which numbers count for its
+            derivative, a positive number. Defaults to 0.3.
+        dead_after, seed: See `keras_ae.TopKSAE`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import JumpReLUSAE
+    >>> model = JumpReLUSAE(latent_dim=16, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.encode(x).shape, model.sample(3, seed=0).shape
+    ((64, 16), (3, 8))
+    """
+
+    objective = (*DictionaryAE.objective, "sparsity_loss")
+
+    def __init__(
+        self, latent_dim=512, sparsity_weight=1.0, initial_threshold=0.3, bandwidth=0.3, **kwargs
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
+        self.initial_threshold = arguments.number(
+            self, "initial_threshold", initial_threshold, positive=True, fixed=True
+        )
+        self.bandwidth = arguments.number(self, "bandwidth", bandwidth, positive=True)
+        self.log_threshold = None
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        # Its logarithm is learned, so that a threshold stays positive.
+        self.log_threshold = self.add_weight(
+            shape=(self.latent_dim,),
+            initializer=keras.initializers.Constant(math.log(self.initial_threshold)),
+            dtype="float32",
+            autocast=False,
+            name="log_threshold",
+        )
+
+    def loss_weights(self):
+        return {"sparsity_loss": value_at(self.sparsity_weight, self.step)}
+
+    def select(self, a, training):
+        return sparsity.jump_relu(a, ops.exp(self.log_threshold), self.bandwidth)
+
+    def sparsity_terms(self, y, a, z, output, training):
+        active = sparsity.heaviside(a, ops.exp(self.log_threshold), self.bandwidth)
+        return {"sparsity_loss": ops.sum(active, axis=-1)}
+
+    def restart(self, features):
+        super().restart(features)
+        set_entries(self.log_threshold, features, np.log(self.initial_threshold))

@@ -1,0 +1,75 @@
+"""k-sparse autoencoders: arXiv:1312.5663; with an auxiliary loss: arXiv:2406.04093."""
+
+from keras import ops
+
+from keras_ae import sparsity
+from keras_ae.core import arguments
+from keras_ae.models.sparse.base import DictionaryAE
+
+
+class TopKSAE(DictionaryAE):
+    """A sparse dictionary of whose features the k strongest are active in every example.
+
+    Minimises `reconstruction_loss` + auxiliary_weight * `auxiliary_loss`: the squared error by
+    which the strongest dead features, without the decoder's bias, fail to reconstruct what the
+    living leave over, AuxK of arXiv:2406.04093. What is left over is a constant there, so that of
+    the features only the dead are moved.
+
+    Args:
+        latent_dim: Number of features. Defaults to 512.
+        k: Features active in an example, an integer from 1 to latent_dim. Defaults to 32.
+        auxiliary_k: Dead features in the auxiliary loss, an integer from 1 to latent_dim. Defaults
+            to None, half the data's dimensions.
+        auxiliary_weight: A number of at least 0. Defaults to 1/32.
+        dead_after: Steps without being active after which a feature counts as dead. Defaults to
+            200.
+        seed: See `keras_ae.Autoencoder`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import TopKSAE
+    >>> model = TopKSAE(latent_dim=16, k=2, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).normal(size=(64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> int((model.encode(x) != 0).sum(axis=1).max()), model.directions.shape
+    (2, (16, 8))
+    """
+
+    objective = (*DictionaryAE.objective, "auxiliary_loss")
+
+    def __init__(self, latent_dim=512, k=32, auxiliary_k=None, auxiliary_weight=1 / 32, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.k = self._at_most_all("k", k)
+        self.auxiliary_k = auxiliary_k and self._at_most_all("auxiliary_k", auxiliary_k)
+        self.auxiliary_weight = arguments.number(self, "auxiliary_weight", auxiliary_weight)
+
+    def _at_most_all(self, name, value):
+        if arguments.integer(self, name, value) > self.latent_dim:
+            raise ValueError(
+                f"{type(self).__name__}: {name}={value!r} must be at most the number of features, "
+                f"latent_dim={self.latent_dim}."
+            )
+        return int(value)
+
+    def loss_weights(self):
+        return {"auxiliary_loss": self.auxiliary_weight}
+
+    def select(self, a, training):
+        return sparsity.top_k(a, self.k)
+
+    def sparsity_terms(self, y, a, z, output, training):
+        dead = self.feature_density.dead(self.dead_after)
+        k = self.auxiliary_k or min(max(self.data_scale.width // 2, 1), self.latent_dim)
+        # The living come last in the selection, and are left out if it gets to them.
+        least = ops.min(ops.stop_gradient(a), axis=-1, keepdims=True)
+        chosen = sparsity.top_k(ops.where(dead > 0.0, a, least), k)
+        chosen = ops.where(dead > 0.0, chosen, 0.0)
+        left_over = ops.stop_gradient(y - output)
+        again = ops.matmul(chosen, self.dictionary.rows())
+        error = ops.sum(ops.square(left_over - again), axis=-1)
+        return {"auxiliary_loss": error * ops.max(dead)}

@@ -1,0 +1,1 @@
+"""Models of a posterior and a prior over codes: evidence lower bounds."""

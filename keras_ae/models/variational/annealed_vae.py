@@ -1,0 +1,50 @@
+"""Understanding disentangling in beta-VAE: Burgess et al. 2018, arXiv:1804.03599."""
+
+from keras import ops
+
+from keras_ae import schedules
+from keras_ae.core import arguments
+from keras_ae.models.variational.vae import VAE, weight_of
+
+
+class AnnealedVAE(VAE):
+    """Minimises eq. 8: the reconstruction loss plus gamma |KL - C|, with a capacity C that rises.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        gamma: Factor of the distance from the capacity, a number of at least 0. Defaults to 1,000,
+            the paper's. `kl_weight` multiplies it.
+        capacity: Nats that the code is to carry: a number of at least 0, or a schedule of the
+            training step. Defaults to None, the paper's rise from 0 to 25 nats in 100,000 steps:
+            `keras_ae.schedules.LinearWarmUp(100_000, end=25.0)`.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
+            are no `free_bits`: the capacity takes their place.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import AnnealedVAE
+    >>> model = AnnealedVAE(latent_dim=2, gamma=10.0, capacity=3.0, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['capacity_loss', 'kl_loss', 'loss', 'reconstruction_loss']
+    """
+
+    objective = ("reconstruction_loss", "capacity_loss")
+    diagnostics = ("kl_loss",)
+
+    def __init__(self, latent_dim=16, gamma=1000.0, capacity=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.gamma = arguments.number(self, "gamma", gamma)
+        capacity = schedules.LinearWarmUp(100_000, end=25.0) if capacity is None else capacity
+        self.capacity = weight_of(self, "capacity", capacity)
+
+    def loss_weights(self):
+        return {"capacity_loss": self.gamma * self.current_kl_weight()}
+
+    def terms_of(self, log_likelihood, divergence):
+        terms = super().terms_of(log_likelihood, divergence)
+        capacity = self.capacity(self.step) if callable(self.capacity) else self.capacity
+        return {**terms, "capacity_loss": ops.abs(terms["kl_loss"] - capacity)}

@@ -1,0 +1,253 @@
+"""Isolating Sources of Disentanglement in VAEs: Chen et al. 2018, arXiv:1802.04942."""
+
+import contextlib
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import arguments, backend, inputs
+from keras_ae.core.batching import batched
+from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
+from keras_ae.divergences import aggregate_log_densities, stratified_from_weighted
+from keras_ae.models.variational.vae import VAE
+
+
+class BetaTCVAE(VAE):
+    """Minimizes eq. 4: the divergence split in three, of which the total correlation weighs beta.
+
+    `mi_loss` is the mutual information of code and example, `tc_loss` the total correlation of the
+    code's dimensions, `dimension_kl_loss` their divergence from the prior: eq. 2. They sum to
+    `kl_loss`.
+
+    The paper's estimators of q(z), the average of all posteriors, are for the gradient: their
+    values depend on the batch size, by hundreds of nats. What is reported does not: `evaluate`
+    averages over the posteriors of all examples that it is given. While training, and for batches
+    from a generator, it is the stratified estimate with the number of training examples, which is
+    too high where a batch is small and its examples' codes are far apart.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        beta: Factor of the total correlation, a number of at least 0. Defaults to 6.
+        alpha: Factor of the mutual information, a number of at least 0. Defaults to 1.
+        gamma: Factor of the dimension-wise divergence, a number of at least 0. Defaults to 1.
+        estimator: How the gradient takes q(z) from a batch, `"weighted"` or `"stratified"`: see
+            `keras_ae.divergences.aggregate_log_densities`. Defaults to "weighted".
+        dataset_size: Number N of training examples, a positive integer. Defaults to None: that of
+            the data which `fit` is given, and, where it cannot be told, the batch size. The
+            gradient of "weighted" does not depend on it.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
+            are no `free_bits`: `kl_loss` is not minimised as a whole.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import BetaTCVAE
+    >>> model = BetaTCVAE(latent_dim=2, beta=4.0, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['dimension_kl_loss', 'kl_loss', 'loss', 'mi_loss', 'reconstruction_loss', 'tc_loss']
+    """
+
+    objective = ("reconstruction_loss", "mi_loss", "tc_loss", "dimension_kl_loss")
+    diagnostics = ("kl_loss",)
+
+    def __init__(
+        self,
+        latent_dim=16,
+        beta=6.0,
+        alpha=1.0,
+        gamma=1.0,
+        estimator="weighted",
+        dataset_size=None,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.beta = arguments.number(self, "beta", beta)
+        self.alpha = arguments.number(self, "alpha", alpha)
+        self.gamma = arguments.number(self, "gamma", gamma)
+        self.estimator = arguments.choice(self, "estimator", estimator, ("weighted", "stratified"))
+        if dataset_size is not None:
+            arguments.integer(self, "dataset_size", dataset_size)
+        self.dataset_size = dataset_size
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        self.known = WholeDataSet(name="whole_data_set")
+
+    def loss_weights(self):
+        weight = self.current_kl_weight()
+        factors = {
+            "mi_loss": self.alpha,
+            "tc_loss": self.beta,
+            "dimension_kl_loss": self.gamma,
+        }
+        return {name: factor * weight for name, factor in factors.items()}
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        z = q.sample(self.step_seed(training))
+        count = ops.cast(ops.shape(z)[0], "float32")
+        size = ops.maximum(self.known.num_examples, count)
+        if self.dataset_size is not None:
+            size = ops.maximum(float(self.dataset_size), count)
+        joint, each = aggregate_log_densities(z, q, size, self.estimator)
+        terms = self.elbo_terms(y, z, q.kl_per_dimension(), training)
+        reported = self.reported_parts(q, z, joint, each, count, size)
+        known, *parts = ops.split(self.known.parts, 4)
+        for name, value, part in zip(PARTS, reported, parts, strict=True):
+            terms[name] = value if training else ops.where(known > 0.0, part, value)
+        if training:
+            product = ops.sum(each, axis=-1)  # (batch,)
+            gradients = (
+                q.log_prob(z) - joint,
+                joint - product,
+                product - self.prior(z).log_prob(z),
+            )
+            for name, part in zip(PARTS, gradients, strict=True):
+                # The value of the one estimate, and the gradient of the other.
+                terms[name] = ops.stop_gradient(terms[name] - part) + part
+        return terms
+
+    def reported_parts(self, q, z, joint, each, count, size):
+        """The three parts of every example, of what `aggregate_log_densities` gives."""
+        if self.estimator == "weighted":
+            log_scale = 0.5 * (q.log_variance + math.log(2.0 * math.pi))
+            own = -0.5 * ops.square((z - q.mean) * ops.exp(-0.5 * q.log_variance)) - log_scale
+            whole = ops.sum(own, axis=-1)
+            joint = stratified_from_weighted(joint + ops.log(size), whole, count, size)
+            each = stratified_from_weighted(each + ops.log(size), own, count, size)
+        return parts_of(q.kl(), joint, ops.sum(each, axis=-1), self.prior(z).log_prob(z))
+
+    # ------------------------------------------------------------------ the data set as a whole
+
+    def prepare_training(self, batches, steps):
+        self.known.num_examples.assign(inputs.num_examples(batches, steps) or 0)
+
+    @contextlib.contextmanager
+    def evaluating(self, batches, steps):
+        found = self.posteriors_of(batches, steps)
+        if found is not None:
+            self.known.parts.assign([1.0, *self.parts_over(*found)])
+        try:
+            yield
+        finally:
+            if found is not None:
+                self.known.parts.assign(np.zeros(4))
+
+    @batched("data")
+    def _posterior_parameters(self, x):
+        """Mean and log-variance of the posterior of every example: (batch, 2 latent_dim)."""
+        q = self.posterior(x)
+        return ops.concatenate([q.mean, q.log_variance], axis=-1)
+
+    def posteriors_of(self, batches, steps):
+        """Posterior parameters and weights of all examples; None if they can be read but once."""
+        if isinstance(batches, inputs.ArrayBatches):
+            number = min(batches.num_examples, batches.batch_size * batches.num_batches)
+            parts = [tuple(array[:number] for array in batches.arrays)]
+        else:
+            parts = inputs.passes_over(batches, steps)
+        if parts is None:
+            return None
+        found = [
+            (
+                self._posterior_parameters(ops.convert_to_numpy(part[0]), verbose=0),
+                ops.convert_to_numpy(part[2]) if len(part) > 2 else np.ones(len(part[0])),
+            )
+            for part in parts
+        ]
+        parameters, weights = (np.concatenate(values) for values in zip(*found, strict=True))
+        return parameters, np.reshape(weights, -1).astype("float64")
+
+    def parts_over(self, parameters, weights):
+        """The three parts over a whole data set, in nats.
+
+        The mean over draws of the logarithm of q(z), which is summed over all posteriors. There are
+        as many draws as make the pairs take seconds at most: several of each example, or one of
+        every so many.
+        """
+        parameters, weights = parameters[weights > 0.0], weights[weights > 0.0]
+        if not len(weights):
+            return 0.0, 0.0, 0.0
+        mean, log_variance = np.split(parameters, 2, axis=1)
+        number = int(np.clip(_PAIRS // parameters.size, _LEAST_DRAWS, _MOST_DRAWS))
+        rows = np.arange(number) * len(mean) // number
+        noise = np.random.RandomState(0).normal(size=(number, self.latent_dim))
+        z = (mean[rows] + np.exp(0.5 * log_variance[rows]) * noise).astype("float32")
+        shares = (weights / weights.sum()).astype("float32")
+        programs = self.programs.current()
+        program = programs.get("log_aggregate")
+        if program is None:
+            program = programs["log_aggregate"] = backend.compiled(self, log_aggregate)
+        size = max(1, _AT_ONCE // parameters.size)
+        size = -(-number // -(-number // size))
+        z = np.concatenate([z, np.repeat(z[-1:], -number % size, axis=0)])
+        found = [
+            ops.convert_to_numpy(program(z[start : start + size], mean, log_variance, shares))
+            for start in range(0, len(z), size)
+        ]
+        found = np.concatenate(found)[:number].astype("float64")
+        q, p = DiagonalGaussian(mean, log_variance), DiagonalGaussian.standard(z)
+        divergence = np.average(ops.convert_to_numpy(q.kl()), weights=weights)
+        prior = ops.convert_to_numpy(p.log_prob(z))[:number]
+        joint, product, prior = np.average(
+            np.column_stack([found, prior]), axis=0, weights=weights[rows]
+        )
+        return parts_of(divergence, joint, product, prior)
+
+
+PARTS = ("mi_loss", "tc_loss", "dimension_kl_loss")
+# Pairs of a draw and a posterior's dimension, and draws, of an evaluation; numbers of one tensor.
+_PAIRS, _LEAST_DRAWS, _MOST_DRAWS, _AT_ONCE = 2**26, 256, 2048, 2**22
+
+
+def parts_of(divergence, joint, product, prior):
+    """The parts of eq. 2: their sum is the divergence.
+
+    Args:
+        divergence: KL(q(z | x) || p(z)) in closed form.
+        joint, product, prior: log q(z), the sum of log q(z_j), and log p(z), of draws.
+
+    Returns:
+        The mutual information, the total correlation and the dimension-wise divergence. The first
+        is the divergence less that of q(z): a difference that varies little where q(z) is near the
+        prior, as that of log q(z | x) and log q(z) does where posteriors are alike.
+    """
+    return divergence - (joint - prior), joint - product, product - prior
+
+
+def log_aggregate(z, mean, log_variance, shares):
+    """log q(z) and the sum of log q(z_j) of a mixture with these shares: (batch, 2)."""
+    densities = pairwise_log_prob(z, mean, log_variance)  # (batch, components, latent_dim)
+    weights = ops.log(shares)
+    joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)
+    each = ops.logsumexp(densities + weights[:, None], axis=1)
+    return ops.stack([joint, ops.sum(each, axis=-1)], axis=1)
+
+
+class WholeDataSet(keras.layers.Layer):
+    """What the model knows of its data as a whole.
+
+    `num_examples`, those of training, or 0; and `parts`: whether an evaluation is under way whose
+    examples were all seen before, and then its three parts.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        options = {
+            "initializer": "zeros",
+            "trainable": False,
+            "aggregation": "only_first_replica",
+            "autocast": False,
+        }
+        self.num_examples = self.add_weight(shape=(), name="num_examples", **options)
+        self.parts = self.add_weight(shape=(4,), name="parts", **options)
+        self.built = True
+
+    def load_own_variables(self, store):
+        if len(store.keys()):  # Files of old know nothing of it.
+            super().load_own_variables(store)

@@ -1,0 +1,80 @@
+"""Disentangled inferred priors: Kumar, Sattigeri and Balakrishnan 2017, arXiv:1711.00848."""
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.divergences import covariance
+from keras_ae.models.variational.vae import VAE
+
+
+class DIPVAE(VAE):
+    """Minimises the negative bound plus the distance of the codes' covariance from the identity.
+
+    `off_diagonal_loss` is the sum of the squared covariances of different dimensions,
+    `diagonal_loss` that of the variances' squared distances from 1: eq. 6 for the covariance of
+    the posterior means (DIP-VAE-I), eq. 7 for that of the codes themselves (DIP-VAE-II).
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        variant: "i" or "ii". Defaults to "i".
+        off_diagonal_weight: Factor of `off_diagonal_loss`, a number of at least 0. Defaults to 10.
+        diagonal_weight: Factor of `diagonal_loss`, a number of at least 0. Defaults to None: ten
+            times the former for variant "i", the same for "ii", as in the paper's section 4.
+        encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
+            `keras_ae.VAE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import DIPVAE
+    >>> model = DIPVAE(latent_dim=2, variant="ii", seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['diagonal_loss', 'kl_loss', 'loss', 'off_diagonal_loss', 'reconstruction_loss']
+    """
+
+    objective = (*VAE.objective, "off_diagonal_loss", "diagonal_loss")
+
+    def __init__(
+        self, latent_dim=16, variant="i", off_diagonal_weight=10.0, diagonal_weight=None, **kwargs
+    ):
+        super().__init__(latent_dim, **kwargs)
+        self.variant = arguments.choice(self, "variant", variant, ("i", "ii"))
+        self.off_diagonal_weight = arguments.number(
+            self, "off_diagonal_weight", off_diagonal_weight
+        )
+        self.diagonal_weight = arguments.number(
+            self, "diagonal_weight", diagonal_weight, optional=True
+        )
+
+    def step_numbers(self, batch_size):
+        return 3 * self.latent_dim**2  # The covariance, its square and the gradient.
+
+    def loss_weights(self):
+        weight, diagonal = self.off_diagonal_weight, self.diagonal_weight
+        if diagonal is None:
+            diagonal = (10.0 if self.variant == "i" else 1.0) * weight
+        return {
+            **super().loss_weights(),
+            "off_diagonal_loss": weight,
+            "diagonal_loss": diagonal,
+        }
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        z = q.sample(self.step_seed(training))
+        matrix = covariance(q.mean)  # (latent_dim, latent_dim)
+        variances = ops.diagonal(matrix)
+        off_diagonal = ops.sum(ops.square(matrix)) - ops.sum(ops.square(variances))
+        if self.variant == "ii":  # The law of total covariance: q's own is diagonal.
+            variances = variances + ops.mean(ops.exp(q.log_variance), axis=0)
+        distances = {
+            "off_diagonal_loss": off_diagonal,
+            "diagonal_loss": ops.sum(ops.square(variances - 1.0)),
+        }
+        return {
+            **self.elbo_terms(y, z, q.kl_per_dimension(), training),
+            **{name: self.unless_alone(name, value, z) for name, value in distances.items()},
+        }

@@ -1,0 +1,74 @@
+"""InfoVAE: Zhao, Song and Ermon 2017, arXiv:1706.02262."""
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.divergences import mmd
+from keras_ae.models.variational.vae import VAE
+
+
+class InfoVAE(VAE):
+    """Minimises eq. 6: reconstruction + (1 - alpha) KL + (alpha + scale - 1) MMD(q(z), p(z)).
+
+    The discrepancy between codes and draws from the prior is the unbiased estimate of
+    `keras_ae.divergences.mmd`.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        alpha: Weight of the mutual information, a number of at most 1. Defaults to 0.
+        scale: The paper's lambda, a number. alpha + scale may not be below 1, for the model would
+            then maximise the discrepancy. Defaults to 1,000.
+        kernel: "imq" or "rbf", see `keras_ae.divergences.mmd`. Defaults to "imq".
+        encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
+            `keras_ae.VAE`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import InfoVAE
+    >>> model = InfoVAE(latent_dim=2, scale=10.0, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'loss', 'mmd_loss', 'reconstruction_loss']
+    """
+
+    objective = (*VAE.objective, "mmd_loss")
+
+    def __init__(self, latent_dim=16, alpha=0.0, scale=1000.0, kernel="imq", **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        _check(alpha, scale)
+        arguments.record(self, "alpha", alpha, lambda value: _check(value, self.scale)[0])
+        arguments.record(self, "scale", scale, lambda value: _check(self.alpha, value)[1])
+        self.alpha, self.scale = alpha, scale
+        self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
+
+    def loss_weights(self):
+        weights = {name: (1.0 - self.alpha) * w for name, w in super().loss_weights().items()}
+        return {**weights, "mmd_loss": self.alpha + self.scale - 1.0}
+
+    def loss_terms(self, x, y, training):
+        seed = self.step_seed(training)
+        q = self.posterior(x, training)
+        z = q.sample(seed)
+        prior = keras.random.normal(ops.shape(z), dtype="float32", seed=seed)
+        return {
+            **self.elbo_terms(y, z, q.kl_per_dimension(), training),
+            "mmd_loss": self.unless_alone("mmd_loss", mmd(z, prior, self.kernel), z),
+        }
+
+
+def _check(alpha, scale):
+    """Both, once they are known to be numbers that minimize the divergence and the discrepancy."""
+    for name, value in (("alpha", alpha), ("scale", scale)):
+        if not arguments.is_number(value) or not abs(value) <= arguments.LARGEST:
+            raise ValueError(f"InfoVAE: {name}={value!r} must be a finite number.")
+    if alpha > 1 or not alpha + scale >= 1:
+        raise ValueError(
+            f"InfoVAE: alpha={alpha!r} and scale={scale!r} give the divergence the factor "
+            f"{1 - alpha:g} and the discrepancy {alpha + scale - 1:g}; a negative one would be "
+            "maximized. Take alpha of at most 1 and scale of at least 1 - alpha."
+        )
+    return alpha, scale

@@ -1,0 +1,101 @@
+"""Deep Feature Consistent Variational Autoencoder: Hou et al. 2016, arXiv:1610.00291."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae import losses, networks
+from keras_ae.core import arguments
+from keras_ae.distributions import counted, event_sum
+from keras_ae.models.variational.vae import VAE
+
+
+class PerceptualVAE(VAE):
+    """A VAE whose reconstructions are compared in the features of a fixed network.
+
+    Minimises kl_loss + weight * perceptual_loss, eq. 3 and 4: half the mean squared distance of the
+    features, summed over the layers. `reconstruction_loss`, of the pixels, is minimised by nobody;
+    with `kl_loss` it makes the bound that `log_likelihood` tightens.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        features: Keras model from data to one tensor or a list of them, one for each layer that is
+            compared, such as the activations of a classifier: it is set to be not trainable. Or the
+            name of a loss that takes their place: any of Keras, such as "log_cosh", or "ms_ssim"
+            (arXiv:1511.06409). Defaults to None, a network like the default encoder whose random
+            weights stay as they are.
+        weight: Factor of the perceptual loss, a positive number. Defaults to None, the number of
+            values in an example, so that the mean counts as the sum in a pixel's likelihood does.
+        encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
+            `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
+            scale: nothing that is minimized would train it.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_ae import PerceptualVAE
+    >>> features = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, "tanh")])
+    >>> model = PerceptualVAE(latent_dim=2, features=features, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> sorted(history.history)
+    ['kl_loss', 'loss', 'perceptual_loss', 'reconstruction_loss']
+    """
+
+    objective = ("perceptual_loss", "kl_loss")
+    diagnostics = ("reconstruction_loss",)
+    trains_likelihood = False
+
+    def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
+        self.loss_by_name = losses.get(features) if isinstance(features, str) else None
+        self.features = None if isinstance(features, str) else features
+        self.features = networks.given_or_none(self, "features", self.features)
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        if self.loss_by_name is not None:
+            return
+        if self.features is None:
+            self.features = networks.encoder(
+                target_shape, None, name="features", dtype=self.dtype_policy, **self.network_options
+            )
+        self.features.trainable = False
+        self.features(keras.KerasTensor((None, *target_shape)))
+
+    def loss_weights(self):
+        weight = math.prod(self.target_shape) if self.weight is None else self.weight
+        return {**super().loss_weights(), "perceptual_loss": weight}
+
+    def perceptual_loss(self, y, reconstruction):
+        """The distance of every example from its reconstruction, shape (batch,)."""
+        if self.loss_by_name is not None:
+            total = losses.per_example(self.loss_by_name, y, reconstruction, self.mask_value)
+            one_number = isinstance(self.loss_by_name, losses.MSSSIM)
+            return total if one_number else total / math.prod(y.shape[1:])
+        if self.mask_value is not None and len(y.shape) > 2:
+            # Padding is the same in both, so that it makes no difference.
+            given = counted(y, self.mask_value)[..., None]
+            reconstruction = ops.where(given, reconstruction, y)
+        pairs = zip(self._layers_of(y), self._layers_of(reconstruction), strict=True)
+        return sum(
+            0.5
+            * event_sum(ops.square(ops.cast(a, "float32") - ops.cast(b, "float32")))
+            / math.prod(a.shape[1:])
+            for a, b in pairs
+        )
+
+    def _layers_of(self, x):
+        found = self.features(x, training=False)
+        return found if isinstance(found, (list, tuple)) else [found]
+
+    def loss_terms(self, x, y, training):
+        q = self.posterior(x, training)
+        p = self.conditional(q.sample(self.step_seed(training)), training)
+        return {
+            **self.terms_of(p.log_prob(y), q.kl_per_dimension()),
+            "perceptual_loss": self.perceptual_loss(y, p.mean),
+        }

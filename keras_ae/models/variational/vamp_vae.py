@@ -1,0 +1,87 @@
+"""VAE with a VampPrior: Tomczak and Welling 2017, arXiv:1705.07120."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import arguments, memory
+from keras_ae.distributions import GaussianMixture
+from keras_ae.models.variational.vae import VAE
+
+
+class VampVAE(VAE):
+    """A VAE whose prior is the mixture of its posteriors at learned pseudo-inputs, eq. 9.
+
+    `kl_loss` is the divergence from that prior, estimated by the step's draw.
+
+    Args:
+        latent_dim: Dimensions of the code. Defaults to 16.
+        num_components: Pseudo-inputs K, a positive integer. Defaults to 500.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+
+    The pseudo-inputs begin as noise in the middle of the data's range;
+    `model.set_pseudo_inputs(x[:500])` starts them at data.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import VampVAE
+    >>> model = VampVAE(latent_dim=2, num_components=10, seed=0)
+    >>> model.compile("adam")
+    >>> x = np.random.default_rng(0).integers(0, 2, (64, 8)).astype("float32")
+    >>> model.set_pseudo_inputs(x[:10])
+    >>> history = model.fit(x, epochs=1, verbose=0)
+    >>> model.sample(3, seed=0).shape
+    (3, 8)
+    """
+
+    def __init__(self, latent_dim=16, num_components=500, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.num_components = arguments.integer(self, "num_components", num_components)
+        self.pseudo_inputs = None
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        low, high = self.support or (-1.0, 1.0)
+        self.pseudo_inputs = self.add_weight(
+            shape=(self.num_components, *shape),
+            initializer=keras.initializers.RandomNormal(0.5 * (low + high), 0.01 * (high - low)),
+            dtype="float32",
+            name="pseudo_inputs",
+        )
+
+    def step_numbers(self, batch_size):
+        # Each draw meets each component, and the encoder reads the pseudo-inputs.
+        numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
+        return self.num_components * (batch_size * self.latent_dim + numbers)
+
+    def set_pseudo_inputs(self, x):
+        """Start the pseudo-inputs at data, which builds the model if it is not built.
+
+        Args:
+            x: Array of shape (num_components, ...).
+
+        Raises:
+            ValueError: If there are more or fewer than num_components examples.
+        """
+        x = self.check_data(x)
+        if len(x) != self.num_components:
+            raise ValueError(
+                f"set_pseudo_inputs: x has {len(x)} examples, and num_components is "
+                f"{self.num_components}. Pass x[:{self.num_components}], or set num_components."
+            )
+        self.pseudo_inputs.assign(np.asarray(x, "float32"))
+
+    def prior(self, like):
+        points = ops.convert_to_tensor(self.pseudo_inputs)
+        components = self.posterior(ops.clip(points, *self.support) if self.support else points)
+        return GaussianMixture(components.mean, components.log_variance)
+
+    def sample_codes(self, num_samples, seed):
+        return self.prior(None).sample(num_samples, seed)
+
+    def loss_terms(self, x, y, training):
+        return self.estimated_terms(y, self.posterior(x, training), training)
