@@ -23,7 +23,10 @@ def built_adam():
     return optimizer
 
 
-FUSED_ADAM = "core/backend: _adam_step", "an operation of TensorFlow's, or torch's, updates it in place"
+FUSED_ADAM = (
+    "core/backend: _adam_step",
+    "an operation of TensorFlow's, or torch's, updates it in place",
+)
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
@@ -203,7 +206,9 @@ def test_the_step_s_hooks():
     """core/backend/*.py: the names that a step calls on the optimizer and in stateless code."""
     optimizer = keras.optimizers.Adam()
     for name in ("scale_loss", "apply", "stateless_apply", "build"):
-        assert callable(getattr(optimizer, name)), f"core/backend/{BACKEND}.py calls optimizer.{name}"
+        assert callable(getattr(optimizer, name)), (
+            f"core/backend/{BACKEND}.py calls optimizer.{name}"
+        )
     assert "collect_losses" in inspect.signature(keras.StatelessScope.__init__).parameters, (
         "core/backend/jax.py opens StatelessScope(..., collect_losses=True)"
     )

@@ -3,6 +3,9 @@
 import keras
 from keras import layers, ops
 
+from keras_ae.networks.maker import LayerMaker
+from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
+
 _CELLS = {"gru": layers.GRUCell, "lstm": layers.LSTMCell}
 
 
@@ -123,3 +126,52 @@ class _FeedbackCell(layers.Layer):
             kept += now
         output = self.last(h)
         return output, [*kept, self.output_activation(output)]
+
+
+def feedback_decoder(
+    latent_dim,
+    shape,
+    kind="recurrent",
+    name="decoder",
+    dtype=None,
+    output_activation="linear",
+    **options,
+):
+    """A recurrent decoder that reads the code and the step before, in one loop.
+
+    As arXiv:1406.1078, section 2.2, has it. Called with codes alone it reads its own outputs;
+    called with steps as well it reads these: teacher forcing.
+
+    Args:
+        latent_dim: Positive integer, the width of a code.
+        shape: (time steps, features) of an output.
+        kind: `"recurrent"`.
+        name: String, the layer's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        output_activation: Keras name or callable, from the output to what the next step reads.
+            Default `"linear"`.
+        **options: Those of `decoder` for `"recurrent"`. Dropout and batch normalisation act on what
+            every step reads of the code.
+
+    Returns:
+        A Keras layer, called with codes (batch, latent_dim) and, or not, with steps
+        (batch, *shape) and with 1 where a step is known and 0 where the own output is read in its
+        place, (batch, time steps, 1). It gives (batch, *shape), linear at the end.
+
+    Raises:
+        ValueError: As `decoder`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae import networks
+        >>> layer, steps = networks.feedback_decoder(2, (5, 3), units=(8,)), np.ones((4, 5, 3))
+        >>> layer(np.ones((4, 2))).shape == layer(np.ones((4, 2)), steps, steps[:, :, :1]).shape
+        True
+    """
+    where = "networks.feedback_decoder"
+    latent_dim = checked_size(where, "latent_dim", latent_dim)
+    shape = checked_sizes(where, "shape", shape, "(10, 3), without the batch axis")
+    if checked_kind(where, kind, shape) != "recurrent":
+        raise ValueError(f"{where}: kind={kind!r} has no step before. Give 'recurrent'.")
+    make = LayerMaker(name, dtype, checked_options(where, kind, options))
+    return FeedbackDecoder(make, latent_dim, shape, output_activation)

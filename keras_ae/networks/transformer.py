@@ -6,8 +6,11 @@ import keras
 from keras import layers
 
 from keras_ae.layers import Conv2DTranspose
-from keras_ae.networks import convolutional, dense
-from keras_ae.networks.maker import IMAGE
+from keras_ae.networks import conv, mlp
+from keras_ae.networks.maker import IMAGE, LayerMaker
+from keras_ae.networks.options import checked_options, checked_size
+
+_OF_WHOLE_NETWORKS = ("units", "patch_size", "activity_regularizer")
 
 
 def map_of(shape, options):
@@ -28,7 +31,7 @@ def encoder(make, x, grid):
     else:
         h = make.weighted(layers.Dense, "tokens", width)(x)
     h = blocks(make, make.layer(LearnedPositions, "positions")(h))
-    return h if grid else dense.encoder(make, h)
+    return h if grid else mlp.encoder(make, h)
 
 
 def decoder(make, z, shape):
@@ -36,7 +39,7 @@ def decoder(make, z, shape):
     if len(z.shape) == 3:
         h = make.weighted(layers.Dense, "grid", width)(z)
     else:
-        h = dense.dense_blocks(make, z, reversed(make.options.units))
+        h = mlp.dense_blocks(make, z, reversed(make.options.units))
         h = make.weighted(layers.Dense, "grid", tokens * width)(h)
         h = make.layer(layers.Reshape, "reshape", (tokens, width))(h)
     h = blocks(make, make.layer(LearnedPositions, "positions")(h))
@@ -46,7 +49,7 @@ def decoder(make, z, shape):
     h = make.layer(layers.Reshape, "places", (*_patches(shape, make.options), width))(h)
     given = {"kernel_size": size, "strides": size, **IMAGE}
     h = make.weighted(Conv2DTranspose, "output", shape[-1], **given)(h)
-    return convolutional.cropped(make, h, shape)
+    return conv.cropped(make, h, shape)
 
 
 def blocks(make, h):
@@ -85,3 +88,36 @@ class LearnedPositions(layers.Layer):
 
     def call(self, tokens):
         return tokens + self.positions
+
+
+def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
+    """Blocks of attention and dense layers on tokens, which have their positions already.
+
+    Args:
+        name: String, the model's name and the prefix of its layers' names.
+        dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
+        outputs: Positive integer, the numbers that a last linear layer gives for each token.
+            Default None, no such layer.
+        **options: Those of `encoder` for `"transformer"`, but for `units`, `patch_size` and
+            `activity_regularizer`.
+
+    Returns:
+        A `keras.Model` from (batch, tokens, width), for any number of tokens, to as many vectors of
+        width or outputs numbers.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+
+    Example:
+        >>> from keras_ae import networks
+        >>> networks.transformer_blocks(width=8, outputs=3).output_shape
+        (None, None, 3)
+    """
+    where = "networks.transformer_blocks"
+    options = checked_options(where, "transformer", options, without=_OF_WHOLE_NETWORKS)
+    make = LayerMaker(name, dtype, options)
+    tokens = make.input((None, options.width))
+    h = blocks(make, tokens)
+    if outputs is not None:
+        h = make.weighted(layers.Dense, "output", checked_size(where, "outputs", outputs))(h)
+    return keras.Model(tokens, h, name=name)

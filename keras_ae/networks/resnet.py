@@ -4,12 +4,12 @@ import math
 
 from keras import layers
 
-from keras_ae.networks import convolutional, dense
+from keras_ae.networks import conv, mlp
 from keras_ae.networks.maker import IMAGE
 
 _CONVOLUTION = {"kernel_size": 3, "padding": "same", **IMAGE}
 
-map_of = convolutional.map_of
+map_of = conv.map_of
 
 
 def encoder(make, x, grid):
@@ -20,7 +20,7 @@ def encoder(make, x, grid):
             strides = 2 if number == 1 else 1
             h = _residual(make, h, f"block_{stage}_{number}", size, strides=strides)
     h = make.dropped(_activated(make, h, "last"), "last")
-    return h if grid else dense.encoder(make, h)
+    return h if grid else mlp.encoder(make, h)
 
 
 def decoder(make, z, shape):
@@ -33,14 +33,14 @@ def decoder(make, z, shape):
             h = _residual(make, h, name, size if last else h.shape[-1], larger=last)
     h = make.dropped(_activated(make, h, "last"), "last")
     h = make.weighted(layers.Conv2D, "output", shape[-1], **_CONVOLUTION)(h)
-    return convolutional.cropped(make, h, shape)
+    return conv.cropped(make, h, shape)
 
 
 def _first_map(make, z, shape):
     """The smallest map of the decoder, linear: a block begins with the activation."""
     if len(z.shape) > 2:
         return make.weighted(layers.Conv2D, "grid", shape[-1], kernel_size=1, **IMAGE)(z)
-    h = dense.dense_blocks(make, z, reversed(make.options.units))
+    h = mlp.dense_blocks(make, z, reversed(make.options.units))
     h = make.weighted(layers.Dense, "grid", math.prod(shape))(h)
     return make.layer(layers.Reshape, "reshape", shape)(h)
 

@@ -5,7 +5,7 @@ import math
 from keras import layers
 
 from keras_ae.layers import Conv2DTranspose
-from keras_ae.networks import dense
+from keras_ae.networks import mlp
 from keras_ae.networks.maker import IMAGE
 
 _STRIDED = {"kernel_size": 4, "strides": 2, "padding": "same", **IMAGE}
@@ -20,7 +20,7 @@ def map_of(shape, options):
 def encoder(make, x, grid):
     for number, size in enumerate(make.options.filters, start=1):
         x = make.block(x, layers.Conv2D, f"conv_{number}", size, **_STRIDED)
-    return x if grid else dense.encoder(make, x)
+    return x if grid else mlp.encoder(make, x)
 
 
 def decoder(make, z, shape):
@@ -41,7 +41,7 @@ def _enlarged(make, z, shape, sizes):
     rows, columns = map_of(shape, make.options)
 
     if len(z.shape) == 2:
-        h = dense.dense_blocks(make, z, reversed(make.options.units))
+        h = mlp.dense_blocks(make, z, reversed(make.options.units))
         h = make.block(h, layers.Dense, "grid", rows * columns * filters[-1])
         h = make.layer(layers.Reshape, "reshape", (rows, columns, filters[-1]))(h)
     else:
