@@ -5,10 +5,11 @@ from keras_ae import corruptions as corruptions
 from keras_ae import distributions as distributions
 from keras_ae import divergences as divergences
 from keras_ae import flows as flows
+from keras_ae import hamiltonian as hamiltonian
+from keras_ae import hamiltonian as metric
 from keras_ae import layers as layers
 from keras_ae import likelihoods as likelihoods
 from keras_ae import losses as losses
-from keras_ae import metric as metric
 from keras_ae import networks as networks
 from keras_ae import priors as priors
 from keras_ae import schedules as schedules

@@ -11,7 +11,7 @@ import keras_ae
 from keras_ae import likelihoods
 from keras_ae.core import backend
 from keras_ae.core.seeds import RunSeed
-from keras_ae.metric import LearnedMetric, inverse_root
+from keras_ae.hamiltonian import LearnedMetric, inverse_root
 
 pytestmark = pytest.mark.formula
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.metric import FlatMetric
+from keras_ae.hamiltonian import FlatMetric
 from keras_ae.models.variational.vae import VAE
 
 

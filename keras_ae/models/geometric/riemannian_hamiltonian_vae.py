@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.core.seeds import RunSeed
-from keras_ae.metric import LearnedMetric
+from keras_ae.hamiltonian import LearnedMetric
 from keras_ae.models.geometric.hamiltonian_vae import HamiltonianVAE
 
 
