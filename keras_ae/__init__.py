@@ -16,7 +16,7 @@ from keras_ae import schedules as schedules
 from keras_ae import sparsity as sparsity
 from keras_ae.artefact import load as load
 from keras_ae.autoencoder import Autoencoder as Autoencoder
-from keras_ae.inner_activations import activations as activations
+from keras_ae.datasets.inner_activations import activations as activations
 from keras_ae.models import AE as AE
 from keras_ae.models import CIWAE as CIWAE
 from keras_ae.models import DIPVAE as DIPVAE

@@ -57,7 +57,6 @@ ARROWS = {
     "flows": set(),
     "hamiltonian": set(),
     "sparsity": set(),
-    "inner_activations": {"core"},
     "schedules": set(),
     "corruptions": {"core"},
     "networks": {"core", "layers"},
