@@ -210,26 +210,28 @@ def reconstruct(
 def info(path: ModelPath):
     """Print what is in a folder: model, data, figures, versions."""
     _import_runs()
-    from keras_ae import artefact
+    from keras_ae import saving
+    from keras_ae.saving.collection import find
 
-    place = _artefact(path)
-    card = artefact.read_card(place)
+    place = _artifact(path)
+    card = saving.read_card(place)
     if not card:
-        model = artefact.load(place)
+        model = _model(path)
         card = {
             "model": type(model).__name__,
             "data_shape": list(model.data_shape),
             "latent_dim": model.latent_dim,
             "parameters": model.count_params(),
         }
-    typer.echo("\n".join(_lines({"path": str(artefact.find(place)), **card})))
+    typer.echo("\n".join(_lines({"path": str(find(place)), **card})))
 
 
 @app.command("list", epilog="Example: keras-ae list")
 def list_models():
     """Print the models and their papers, and what is pretrained."""
     runs = _import_runs()
-    from keras_ae import artefact
+    from keras_ae import saving
+    from keras_ae.saving.collection import directories
 
     typer.echo("Models:")
     classes = runs.model_classes()
@@ -238,16 +240,16 @@ def list_models():
         typer.echo(f"  {name:<{width}}{_first_line(cls)}")
         typer.echo(f"  {'':<{width}}{_first_line(sys.modules[cls.__module__])}")
     typer.echo("Pretrained:")
-    for name in artefact.pretrained():
-        card = artefact.read_card(name)
+    for name in saving.pretrained():
+        card = saving.read_card(name)
         figures = [
             f"{key} {value:.4g}"
             for key, value in card.get("figures", {}).items()
             if isinstance(value, float)
         ]
         typer.echo(f"  {name:<14}{card['model']} on {card.get('data')}: {', '.join(figures)}")
-    if not artefact.pretrained():
-        typer.echo(f"  none in {', '.join(map(str, artefact.directories()))}")
+    if not saving.pretrained():
+        typer.echo(f"  none in {', '.join(map(str, directories()))}")
 
 
 # ---------------------------------------------------------------------- helpers
@@ -270,7 +272,7 @@ def _import_runs():
         os.close(standard_error)
 
 
-def _artefact(path):
+def _artifact(path):
     """The model of a run folder, or the path or name as it is."""
     folder = pathlib.Path(path)
     if not (folder / "run.json").exists():
@@ -286,17 +288,17 @@ def _artefact(path):
 
 
 def _model(path):
-    from keras_ae import artefact
+    from keras_ae.saving.load import load
 
-    return artefact.load(_artefact(path))
+    return load(_artifact(path))
 
 
 def _data(path, data):
     """The data that was asked for, or else that the model was trained on."""
-    from keras_ae import artefact
+    from keras_ae import saving
 
     run = pathlib.Path(path) / "run.json"
-    known = json.loads(run.read_text()) if run.exists() else artefact.read_card(path)
+    known = json.loads(run.read_text()) if run.exists() else saving.read_card(path)
     if data is None and "data" not in known:
         raise ValueError(f"{path} does not say what it was trained on. Pass --data.")
     return data or known["data"]

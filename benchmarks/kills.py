@@ -47,12 +47,12 @@ class Export:
         import tensorflow as tf
 
         import keras_ae
-        from keras_ae import artefact
+        from keras_ae import saving
 
         served = tf.saved_model.load(str(place / "target"))
         served.encode(tf.zeros((1, 6)))
         keras_ae.load(place / "target").encode(tf.zeros((1, 6)))
-        return artefact.read_card(place / "target")["data"]
+        return saving.read_card(place / "target")["data"]
 
 
 # Name -> class; its objects are made in the process that is killed. `write` writes one number,
@@ -92,7 +92,7 @@ def count(scenario, kills, seed, place):
     """Counters of what was left, and of hidden names after a kill and after the next writing."""
     # Each process is forked from one that has imported everything and computed nothing.
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["tensorflow", "keras_ae", "keras_ae.artefact"])
+    forks.set_forkserver_preload(["tensorflow", "keras_ae", "keras_ae.saving.export"])
     draw, moments = random.Random(seed), []
     found, after_kill, after_next = (collections.Counter() for _ in range(3))
     with multiprocessing.get_context("spawn").Pool(1) as reader:

@@ -14,7 +14,6 @@ from keras_ae import networks as networks
 from keras_ae import priors as priors
 from keras_ae import schedules as schedules
 from keras_ae import sparsity as sparsity
-from keras_ae.artefact import load as load
 from keras_ae.autoencoder import Autoencoder as Autoencoder
 from keras_ae.datasets.inner_activations import activations as activations
 from keras_ae.models import AE as AE
@@ -61,5 +60,6 @@ from keras_ae.models import TopKSAE as TopKSAE
 from keras_ae.models import UNetAE as UNetAE
 from keras_ae.models import VampVAE as VampVAE
 from keras_ae.optimizers import optimizers_for as optimizers_for
+from keras_ae.saving.load import load as load
 
 __version__ = "0.1.0"

@@ -18,6 +18,7 @@ from keras_ae.core.programs import Programs, traced
 from keras_ae.core.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
 from keras_ae.core.training import Loops, check_suffix
 from keras_ae.core.turns import Turns
+from keras_ae.saving import export
 
 
 class _BatchMean(keras.losses.Loss):
@@ -697,19 +698,17 @@ class Autoencoder(Adjustable, Loops):
             OSError: If the folder cannot be written; what was there before is unharmed.
             NotImplementedError: On the torch backend.
         """
-        from keras_ae import artefact
-
         self.require_built("export")
         if format != "tf_saved_model":
             # Keras would take `build`'s two shapes for two inputs.
             one_input = keras.InputSpec(dtype="float32", shape=(None, *self.data_shape), name="x")
             kwargs = {"input_signature": [one_input], "verbose": False, **kwargs}
-            with artefact.whole_files(filepath, overwrite) as partial:
+            with export.whole_files(filepath, overwrite) as partial:
                 self(keras.KerasTensor(one_input.shape))
                 return super().export(partial, format=format, **kwargs)
         if kwargs:
             raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
-        artefact.write(self, filepath, card or {}, overwrite)
+        export.write(self, filepath, card or {}, overwrite)
 
 
 def _is_ours_to_write(path, overwrite):

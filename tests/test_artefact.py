@@ -16,8 +16,9 @@ import zoo
 from keras import layers
 
 import keras_ae
-from keras_ae import artefact, runs
+from keras_ae import runs, saving
 from keras_ae.core import storage
+from keras_ae.saving import collection, export
 
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
 
@@ -208,7 +209,7 @@ def test_mixed_precision_is_served_in_float32(policy, tmp_path, exports):
 def test_the_card_says_what_it_is(tmp_path, exports):
     model = zoo.trained("VAE")
     model.export(tmp_path / "model", card={"data": "pairs of bits", "command": "pytest"})
-    card = artefact.read_card(tmp_path / "model")
+    card = saving.read_card(tmp_path / "model")
     assert card["model"] == "VAE" and card["licence"] == "Apache-2.0"
     assert card["data"] == "pairs of bits" and card["command"] == "pytest"
     assert card["configuration"] == {
@@ -249,7 +250,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
     model = zoo.trained("VAE")
     place = tmp_path / "model"
     with monkeypatch.context() as patch:
-        patch.setattr(artefact, "_facts", lambda *_: 1 / 0)
+        patch.setattr(export, "facts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.export(place)
     assert list(tmp_path.iterdir()) == []
@@ -258,7 +259,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
     with pytest.raises(FileExistsError, match="overwrite=True"):
         model.export(place)
     with monkeypatch.context() as patch:
-        patch.setattr(artefact, "_facts", lambda *_: 1 / 0)
+        patch.setattr(export, "facts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.export(place, overwrite=True)
     with monkeypatch.context() as patch:
@@ -272,7 +273,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
     assert contents(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     model.export(place, card={"data": "new"}, overwrite=True)
-    assert keras_ae.load(place).built and artefact.read_card(place)["data"] == "new"
+    assert keras_ae.load(place).built and saving.read_card(place)["data"] == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
@@ -389,7 +390,7 @@ PLACES = [
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_only_artifacts_are_replaced(make, overwrite, tmp_path, monkeypatch):
     """Which is looked at before a model is traced, on every backend."""
-    monkeypatch.setattr(artefact, "_served", lambda *_: 1 / 0)
+    monkeypatch.setattr(export, "_served", lambda *_: 1 / 0)
     monkeypatch.setenv("HOME", os.environ.get("HOME", ""))  # Restored afterwards, as the folder is.
     monkeypatch.chdir(tmp_path)
     path, found = make(tmp_path)
@@ -466,7 +467,7 @@ def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeyp
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
-    assert artefact.read_card(with_artifact(folder))["licence"] == "Apache-2.0"
+    assert saving.read_card(with_artifact(folder))["licence"] == "Apache-2.0"
     with pytest.raises(FileExistsError, match="Pass overwrite=True to replace it"):
         model.export(tmp_path / "link" / "model")
     monkeypatch.chdir(tmp_path / "link")
@@ -499,7 +500,7 @@ def stopped_at(name, path):
 
 def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
     """While the first one is under way, whether it may overwrite or not."""
-    model, served, refused = zoo.trained("VAE"), artefact._served, []
+    model, served, refused = zoo.trained("VAE"), export._served, []
 
     def meanwhile(model):
         for overwrite in (False, True):
@@ -509,7 +510,7 @@ def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
             refused.append(overwrite)
         return served(model)
 
-    monkeypatch.setattr(artefact, "_served", meanwhile)
+    monkeypatch.setattr(export, "_served", meanwhile)
     model.export(tmp_path / "model")
     assert refused == [False, True] and keras_ae.load(tmp_path / "model").built
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -517,7 +518,7 @@ def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
 
 def test_what_stepped_aside_is_found(tmp_path, monkeypatch):
     """After a kill between two renames, where the system cannot exchange folders in one step."""
-    monkeypatch.setattr(artefact, "_served", lambda *_: 1 / 0)
+    monkeypatch.setattr(export, "_served", lambda *_: 1 / 0)
     workspace = tmp_path / ".model.keras_ae"
     (workspace / "new").mkdir(parents=True)
     (workspace / "owner").write_text("keras_ae 1 elsewhere\n")
@@ -565,9 +566,9 @@ def test_pretrained_models_are_found_by_name(tmp_path, exports, monkeypatch):
     zoo.trained("VAE").export(tmp_path / "models" / "my_vae")
     with pytest.raises(FileNotFoundError, match="no pretrained model of that name in .*saved"):
         keras_ae.load("my_vae")
-    monkeypatch.setenv(artefact.DIRECTORY_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(collection.DIRECTORY_VARIABLE, str(tmp_path / "models"))
     assert type(keras_ae.load("my_vae")).__name__ == "VAE"
-    assert "my_vae" in artefact.pretrained()
+    assert "my_vae" in saving.pretrained()
 
 
 def test_torch_says_how_to_export(tmp_path):
@@ -598,9 +599,9 @@ def test_other_formats_take_one_input(tmp_path):
     np.testing.assert_allclose(found, model.reconstruct(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", artefact.pretrained())
+@pytest.mark.parametrize("name", saving.pretrained())
 def test_pretrained_models_load_and_say_how_they_were_made(name):
-    model, card = keras_ae.load(name), artefact.read_card(name)
+    model, card = keras_ae.load(name), saving.read_card(name)
     assert card["model"] == type(model).__name__
     assert card["command"].startswith(f"keras-ae train {card['model']} ")
     assert np.isfinite(card["figures"]["loss"]) and card["figures"]["split"] == "test"
@@ -612,4 +613,4 @@ def test_pretrained_models_load_and_say_how_they_were_made(name):
 
 def test_the_zoo_of_pretrained_models_is_whole():
     expected = {"ae_mnist", "dae_mnist", "vae_mnist", "vae_digits", "factor_vae_sprites"}
-    assert expected <= set(artefact.pretrained())
+    assert expected <= set(saving.pretrained())

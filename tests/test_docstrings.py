@@ -14,7 +14,7 @@ MODULES = [
     for _, name, _ in pkgutil.walk_packages(keras_ae.__path__, "keras_ae.")
     if not name.startswith("keras_ae.core.backend.")
 ]
-EXPORTING = ("keras_ae.artefact", "keras_ae.runs")
+EXPORTING = ("keras_ae.saving.load", "keras_ae.runs")
 
 
 def examples(name):

@@ -21,7 +21,7 @@ ARROWS = {
     "__init__": ANYTHING,
     "core": set(),
     "runs": {
-        "artefact",
+        "saving",
         "autoencoder",
         "callbacks",
         "core",
@@ -47,8 +47,8 @@ ARROWS = {
         "schedules",
         "sparsity",
     },
-    "autoencoder": {"artefact", "core", "networks"},
-    "artefact": {"autoencoder", "core"},
+    "autoencoder": {"core", "networks", "saving"},
+    "saving": {"core"},
     "likelihoods": {"distributions"},
     "losses": {"distributions"},
     "layers": {"core", "distributions"},
@@ -66,7 +66,7 @@ ARROWS = {
     "plots": {"core"},
 }
 # Framework -> the only files or folders that may import it.
-SAVED_MODEL = {"artefact.py", "core/backend/jax.py"}  # Which TensorFlow alone writes.
+SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}  # Which TensorFlow alone writes.
 FRAMEWORKS = {
     "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets"} | SAVED_MODEL,
     "tensorflow_datasets": {"datasets"},
@@ -74,7 +74,7 @@ FRAMEWORKS = {
     "torch": {"core/backend/torch.py"},
 }
 # Parts that load none of them before they are used.
-LAZY = {"datasets", "artefact"}
+LAZY = {"datasets", "saving"}
 MOST_LINES = 800
 
 
