@@ -128,7 +128,7 @@ def train(place, told):
     import keras
 
     import keras_ae
-    from keras_ae import runs
+    from keras_ae.cli import runs
 
     arguments = {"latent_dim": 2, "network_options": {"units": [4], "dropout": 0.1}}
     settings = runs.Settings("VAE", str(place / "x.npy"), 4, 16, arguments=arguments)
@@ -151,7 +151,7 @@ def count_runs(kills, seed, place):
 
     np.save(place / "x.npy", (np.random.default_rng(0).random((64, 6)) > 0.5).astype("float32"))
     forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["tensorflow", "keras_ae", "keras_ae.runs"])
+    forks.set_forkserver_preload(["tensorflow", "keras_ae", "keras_ae.cli.runs"])
     draw, ends = random.Random(seed), []
     found, stage, after_kill, after_next = (collections.Counter() for _ in range(4))
 

@@ -92,7 +92,7 @@ def tfds(rows, folder):
 
 
 def codes(rows, folder):
-    from keras_ae import runs
+    from keras_ae.cli import runs
 
     model, target = vae(), pathlib.Path(folder) / "codes.npy"
 

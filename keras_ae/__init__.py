@@ -1,65 +1,43 @@
-"""Autoencoders for Keras 3: train, sample, serve and fine-tune."""
+"""Autoencoders for Keras 3: train, sample, serve and fine-tune.
 
-from keras_ae import callbacks as callbacks
-from keras_ae import corruptions as corruptions
-from keras_ae import distributions as distributions
-from keras_ae import divergences as divergences
-from keras_ae import flows as flows
-from keras_ae import hamiltonian as hamiltonian
-from keras_ae import hamiltonian as metric
-from keras_ae import layers as layers
-from keras_ae import likelihoods as likelihoods
-from keras_ae import losses as losses
-from keras_ae import networks as networks
-from keras_ae import priors as priors
-from keras_ae import schedules as schedules
-from keras_ae import sparsity as sparsity
-from keras_ae.autoencoder import Autoencoder as Autoencoder
-from keras_ae.datasets.inner_activations import activations as activations
-from keras_ae.models import AE as AE
-from keras_ae.models import CIWAE as CIWAE
-from keras_ae.models import DIPVAE as DIPVAE
-from keras_ae.models import FSQVAE as FSQVAE
-from keras_ae.models import IAFVAE as IAFVAE
-from keras_ae.models import IWAE as IWAE
-from keras_ae.models import LFQVAE as LFQVAE
-from keras_ae.models import MIWAE as MIWAE
-from keras_ae.models import PIWAE as PIWAE
-from keras_ae.models import VAE as VAE
-from keras_ae.models import VAEGAN as VAEGAN
-from keras_ae.models import VQVAE as VQVAE
-from keras_ae.models import VQVAE2 as VQVAE2
-from keras_ae.models import WAE as WAE
-from keras_ae.models import AdversarialAE as AdversarialAE
-from keras_ae.models import AnnealedVAE as AnnealedVAE
-from keras_ae.models import BatchTopKSAE as BatchTopKSAE
-from keras_ae.models import BetaTCVAE as BetaTCVAE
-from keras_ae.models import BetaVAE as BetaVAE
-from keras_ae.models import ContractiveAE as ContractiveAE
-from keras_ae.models import DenoisingAE as DenoisingAE
-from keras_ae.models import FactorVAE as FactorVAE
-from keras_ae.models import FlowVAE as FlowVAE
-from keras_ae.models import GatedSAE as GatedSAE
-from keras_ae.models import HamiltonianVAE as HamiltonianVAE
-from keras_ae.models import HypersphericalVAE as HypersphericalVAE
-from keras_ae.models import InfoVAE as InfoVAE
-from keras_ae.models import JumpReLUSAE as JumpReLUSAE
-from keras_ae.models import LadderVAE as LadderVAE
-from keras_ae.models import MaskedAE as MaskedAE
-from keras_ae.models import MatryoshkaSAE as MatryoshkaSAE
-from keras_ae.models import PerceptualVAE as PerceptualVAE
-from keras_ae.models import PoincareVAE as PoincareVAE
-from keras_ae.models import RecurrentAE as RecurrentAE
-from keras_ae.models import RegularizedAE as RegularizedAE
-from keras_ae.models import ResidualVQVAE as ResidualVQVAE
-from keras_ae.models import RiemannianHamiltonianVAE as RiemannianHamiltonianVAE
-from keras_ae.models import SlicedWAE as SlicedWAE
-from keras_ae.models import SparseAE as SparseAE
-from keras_ae.models import TopDownVAE as TopDownVAE
-from keras_ae.models import TopKSAE as TopKSAE
-from keras_ae.models import UNetAE as UNetAE
-from keras_ae.models import VampVAE as VampVAE
-from keras_ae.optimizers import optimizers_for as optimizers_for
-from keras_ae.saving.load import load as load
+Every name is loaded when it is used first, so that an import of the package alone takes no time.
+"""
+
+import importlib
+
+from keras_ae import models
+from keras_ae.core import registration
 
 __version__ = "0.1.0"
+
+# Public names that are no models -> where they are.
+_HOMES = {
+    "Autoencoder": "autoencoder",
+    "activations": "datasets.inner_activations",
+    "load": "saving.load",
+    "optimizers_for": "optimizers",
+}
+_MODULES = (
+    "callbacks corruptions datasets distributions divergences flows hamiltonian layers likelihoods "
+    "losses models networks plots samplers saving schedules sparsity"
+).split()
+_RENAMED = {"metric": "hamiltonian", "priors": "samplers", "artefact": "saving"}
+
+registration.register(models.FILES, _RENAMED)
+
+
+def __getattr__(name):
+    if name in _MODULES or name in _RENAMED:
+        return importlib.import_module(f"keras_ae.{_RENAMED.get(name, name)}")
+    if name in models.FILES:
+        value = getattr(models, name)
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"keras_ae.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted([*models.FILES, *_HOMES, *_MODULES, "__doc__", "__name__", "__version__"])

@@ -16,7 +16,8 @@ import zoo
 from keras import layers
 
 import keras_ae
-from keras_ae import runs, saving
+from keras_ae import saving
+from keras_ae.cli import runs
 from keras_ae.core import storage
 from keras_ae.saving import collection, export
 

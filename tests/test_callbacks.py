@@ -334,7 +334,7 @@ def test_a_folder_is_needed():
 def test_a_folder_of_another_process_is_refused(tmp_path):
     code = f"""
 import sys
-from keras_ae import storage
+from keras_ae.core import storage
 with storage.exclusive({str(tmp_path / "backup" / "training")!r}):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import keras_ae
-import keras_ae_cli
-from keras_ae import callbacks, runs
+from keras_ae import callbacks
+from keras_ae.cli import main as cli
+from keras_ae.cli import runs
 
 SMALL = ("--latent-dim", "2", "--epochs", "3", "--batch-size", "16")
 NETWORK = ("--set", 'network_options={"units": [8], "activation": "tanh"}')
@@ -26,7 +27,7 @@ MODEL = "model.keras" if keras.config.backend() == "torch" else "model"
 def command(*words):
     """The exit status of `keras-ae` with these words."""
     with pytest.raises(SystemExit) as ended:
-        keras_ae_cli.main([str(word) for word in words])
+        cli.main([str(word) for word in words])
     return ended.value.code or 0
 
 
@@ -167,8 +168,8 @@ def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
 def test_a_killed_run_ends_as_if_it_had_not_been(place):
     words = ["train", "VAE", "--data", place / "pairs.npz", "--output", place / "killed"]
     words = [str(word) for word in (*words, *SMALL, *NETWORK)]
-    code = f"import keras_ae_cli; keras_ae_cli.main({words!r})"
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+    code = f"from keras_ae.cli.main import main; main({words!r})"
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-c", _WAIT_AFTER_TWO_EPOCHS + code],
         env=environment,
@@ -193,7 +194,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
 # Time for the signal to arrive: an epoch takes a few milliseconds.
 _WAIT_AFTER_TWO_EPOCHS = """
 import time
-from keras_ae import callbacks, runs
+from keras_ae import callbacks
+from keras_ae.cli import runs
 on_epoch_end = callbacks.BackupAndRestore.on_epoch_end
 callbacks.BackupAndRestore.on_epoch_end = lambda self, epoch, logs: (
     on_epoch_end(self, epoch, logs), time.sleep(60 * epoch))
@@ -220,7 +222,7 @@ def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2, before_weights=True)
         with pytest.raises(Stopped):
-            keras_ae_cli.main(
+            cli.main(
                 [str(w) for w in ("train", "VAE", "--data", place / "pairs.npz", *SMALL, *NETWORK)]
                 + ["--output", str(place / "row")]
             )
@@ -302,8 +304,8 @@ def test_a_second_training_into_a_folder_is_told_of_the_first(resume, place, cap
     """In a process of its own, while the first one is at its third epoch."""
     output = place / f"shared{resume}"
     words = ["train", "VAE", "--data", place / "pairs.npz", "--output", output, *SMALL, *NETWORK]
-    code = f"import keras_ae_cli; keras_ae_cli.main({[str(word) for word in words]!r})"
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+    code = f"from keras_ae.cli.main import main; main({[str(word) for word in words]!r})"
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[2])}
     save, refused = callbacks.BackupAndRestore._save, []
 
     def second(backup, epoch, batch):
@@ -545,8 +547,10 @@ def test_a_full_disk_ends_no_process(place):
     try:
         np.save(place / "rows.npy", np.zeros((20000, 6), "uint8"))
         words = ("encode", str(place / "run"), "--data", str(place / "rows.npy"))
-        code = f"import keras_ae_cli; keras_ae_cli.main({[*words, '--output', f'{disk}/c.npy']!r})"
-        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[1])}
+        code = (
+            f"from keras_ae.cli.main import main; main({[*words, '--output', f'{disk}/c.npy']!r})"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(runs.__file__).parents[2])}
         ended = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
         )

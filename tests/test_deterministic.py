@@ -10,7 +10,7 @@ import zoo
 from keras import ops
 
 import keras_ae
-from keras_ae import divergences, priors
+from keras_ae import divergences, samplers
 
 pytestmark = pytest.mark.formula
 
@@ -256,7 +256,7 @@ def test_codes_come_to_follow_the_prior(name):
 
 
 def test_petals_lie_around_a_circle():
-    draws = numpy(priors.gaussian_mixture(20_000, 4, seed=0))
+    draws = numpy(samplers.gaussian_mixture(20_000, 4, seed=0))
     for pair in (draws[:, :2], draws[:, 2:]):
         angle = np.arctan2(pair[:, 1], pair[:, 0])
         petal = np.round(angle / (2 * np.pi / 10)).astype(int) % 10
@@ -271,7 +271,7 @@ def test_petals_lie_around_a_circle():
 
 
 def test_the_roll_is_a_spiral_of_even_density():
-    draws = numpy(priors.swiss_roll(20_000, 2, seed=0))
+    draws = numpy(samplers.swiss_roll(20_000, 2, seed=0))
     radius = np.hypot(*draws.T)
     # The angle of a point on the spiral, of which arctan2 knows the remainder.
     turns = np.round((radius * 5 - np.arctan2(draws[:, 1], draws[:, 0])) / (2 * np.pi))

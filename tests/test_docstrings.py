@@ -12,9 +12,9 @@ import keras_ae
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(keras_ae.__path__, "keras_ae.")
-    if not name.startswith("keras_ae.core.backend.")
+    if not name.startswith("keras_ae.core.backend.") and not name.endswith("__main__")
 ]
-EXPORTING = ("keras_ae.saving.load", "keras_ae.runs")
+EXPORTING = ("keras_ae.saving.load", "keras_ae.cli.runs")
 
 
 def examples(name):

@@ -1,6 +1,7 @@
 """Who imports whom. Read from the source, so that imports inside functions count as well."""
 
 import ast
+import importlib
 import pathlib
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 import keras_ae
+from keras_ae.core import registration
 
 pytestmark = pytest.mark.backend_free
 
@@ -15,70 +17,48 @@ PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 every_file = pytest.mark.parametrize("file", FILES)
 
-ANYTHING = None
-# Part of the package (a file or a folder) -> the other parts that it may import.
-ARROWS = {
-    "__init__": ANYTHING,
-    "core": set(),
-    "runs": {
-        "saving",
-        "autoencoder",
+# The rooms from the ground up: a file imports from its own room and from lower floors.
+FLOORS = [
+    {"core"},
+    {
         "callbacks",
-        "core",
-        "datasets",
-        "models",
-        "plots",
-        "schedules",
-    },
-    "callbacks": {"core"},
-    "models": {
-        "autoencoder",
-        "core",
         "corruptions",
+        "datasets",
         "distributions",
-        "divergences",
         "flows",
-        "layers",
-        "likelihoods",
-        "losses",
         "hamiltonian",
-        "networks",
-        "priors",
+        "optimizers",
+        "plots",
+        "samplers",
+        "saving",
         "schedules",
         "sparsity",
     },
-    "autoencoder": {"core", "networks", "saving"},
-    "saving": {"core"},
-    "likelihoods": {"distributions"},
-    "losses": {"distributions"},
-    "layers": {"core", "distributions"},
-    "distributions": {"core"},
-    "divergences": {"core", "distributions"},
-    "flows": set(),
-    "hamiltonian": set(),
-    "sparsity": set(),
-    "schedules": set(),
-    "corruptions": {"core"},
-    "networks": {"core", "layers"},
-    "optimizers": set(),
-    "priors": {"core"},
-    "datasets": {"core"},
-    "plots": {"core"},
-}
-# Framework -> the only files or folders that may import it.
-SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}  # Which TensorFlow alone writes.
+    {"divergences", "layers", "likelihoods", "losses"},
+    {"networks"},
+    {"autoencoder"},
+    {"models"},
+    {"cli"},
+]
+# The families of models, likewise.
+FAMILIES = [
+    {"deterministic", "variational"},
+    {"adversarial", "discrete", "geometric", "hierarchical", "importance_weighted", "sparse"},
+]
+# Framework -> the only files or folders that may import it. TensorFlow alone writes a SavedModel.
+SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}
 FRAMEWORKS = {
     "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets"} | SAVED_MODEL,
     "tensorflow_datasets": {"datasets"},
     "jax": {"core/backend/jax.py"},
     "torch": {"core/backend/torch.py"},
 }
-# Parts that load none of them before they are used.
+# Rooms that load none of them before they are used.
 LAZY = {"datasets", "saving"}
 MOST_LINES = 800
 
 
-def part_of(file):
+def room_of(file):
     return file.split("/")[0].removesuffix(".py")
 
 
@@ -96,26 +76,82 @@ def parse(file):
     return ast.parse(FILES[file].read_text())
 
 
-def parts_imported(tree):
-    """The parts of this package that a file imports."""
+def files_imported(tree):
+    """The files of this package that a file imports."""
     for module, name in imports(tree):
-        if module.split(".")[0] == "keras_ae":
-            inside = module.split(".")[1:] or [name]
-            yield "__init__" if inside == [None] else inside[0]
+        package, *inside = module.split(".")
+        if package == "keras_ae":
+            for path in ([*inside, name], inside):
+                stem = "/".join(map(str, path))
+                found = {f"{stem}.py", f"{stem}/__init__.py".lstrip("/")} & FILES.keys()
+                if found:
+                    yield found.pop()
+                    break
 
 
-def test_every_part_has_its_arrows():
-    parts = {part_of(file) for file in FILES}
-    assert parts <= set(ARROWS), f"say in ARROWS what {parts - set(ARROWS)} may import"
+def height_of(room, floors):
+    return next(number for number, floor in enumerate(floors) if room in floor)
+
+
+def leads_down(file, other):
+    """Whether an import of one file by another stays in its room or goes to a lower floor."""
+    if "__init__.py" in (file, other):
+        return file == "__init__.py"
+    rooms = [room_of(file), room_of(other)]
+    if rooms[0] != rooms[1]:
+        here, there = (height_of(room, FLOORS) for room in rooms)
+        return there < here
+    families = [name.split("/")[1] for name in (file, other) if name.startswith("models/")]
+    if len(set(families) - {"__init__.py"}) == 2:
+        here, there = (height_of(family, FAMILIES) for family in families)
+        return there < here
+    return True
+
+
+def test_every_room_is_on_one_floor():
+    rooms = sorted({room_of(file) for file in FILES} - {"__init__"})
+    assert rooms == sorted(room for floor in FLOORS for room in floor)
+    families = sorted(
+        {file.split("/")[1] for file in FILES if file.count("/") == 2}
+        & {path.name for path in (PACKAGE / "models").iterdir() if path.is_dir()}
+    )
+    assert families == sorted(family for floor in FAMILIES for family in floor)
 
 
 @every_file
-def test_no_other_arrow(file):
-    part = part_of(file)
-    if ARROWS[part] is ANYTHING:
-        return
-    others = set(parts_imported(parse(file))) - {part}
-    assert others <= ARROWS[part], f"{file} may not import {others - ARROWS[part]}"
+def test_imports_lead_down(file):
+    for other in files_imported(parse(file)):
+        assert leads_down(file, other), f"{file} may not import {other}"
+
+
+def test_an_import_upwards_is_seen():
+    tree = ast.parse(
+        "def f():\n    from keras_ae.models.variational.vae import VAE\n    import torch"
+    )
+    assert list(files_imported(tree)) == ["models/variational/vae.py"]
+    assert {module for module, _ in imports(tree)} == {
+        "keras_ae.models.variational.vae",
+        "torch",
+    }
+    assert list(files_imported(ast.parse("from keras_ae import losses, core"))) == [
+        "losses.py",
+        "core/__init__.py",
+    ]
+    assert leads_down("autoencoder.py", "core/inputs.py")
+    assert not leads_down("core/inputs.py", "autoencoder.py")
+    assert not leads_down("layers/patches.py", "losses.py")
+    assert not leads_down("models/deterministic/ae.py", "models/variational/vae.py")
+    assert not leads_down("models/deterministic/ae.py", "__init__.py")
+
+
+def test_there_is_no_circle():
+    """Among all files; the one of a folder only hands on the names of the others in it."""
+    graph = {file: set(files_imported(parse(file))) - {file} for file in FILES}
+    done = set()
+    while graph.keys() - done:
+        free = {file for file in graph.keys() - done if graph[file] <= done}
+        assert free, f"a circle of imports among {sorted(graph.keys() - done)}"
+        done |= free
 
 
 @every_file
@@ -132,41 +168,84 @@ def top_of(file):
     return ast.Module(body, [])
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if part_of(file) in LAZY])
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) in LAZY])
 def test_no_framework_is_loaded_before_it_is_needed(file):
     found = {module.split(".")[0] for module, _ in imports(top_of(file))}
     assert not found & FRAMEWORKS.keys()
 
 
+def run(code):
+    """What a new Python prints in the last line of its output."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("before", "code", "unwanted"),
     [
-        ("import keras", "import keras_ae", {"matplotlib", "tensorflow_datasets", "typer"}),
-        ("", "import keras_ae_cli; keras_ae_cli.main(['train', '--help'])", {"keras", "numpy"}),
+        ("", "import keras_ae", {"keras", "numpy", "tensorflow"}),
+        ("import keras", "import keras_ae", {"numpy", "keras_ae.autoencoder"}),
+        ("import keras", "from keras_ae import AE", {"matplotlib", "keras_ae.datasets"}),
+        ("", "from keras_ae.cli.main import main; main(['train', '--help'])", {"keras", "numpy"}),
     ],
 )
 def test_what_is_not_used_is_not_loaded(before, code, unwanted):
     report = "atexit.register(lambda: print('loaded:', *set(sys.modules) - before))"
     code = f"import atexit, sys\n{before}\nbefore = set(sys.modules)\n{report}\n{code}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.rpartition("loaded:")[2].split())
-    assert loaded & {"keras_ae", "keras_ae_cli"} and not loaded & unwanted
+    loaded = set(run(code).partition("loaded:")[2].split())
+    assert "keras_ae" in loaded and not loaded & unwanted
 
 
-def test_no_part_waits_for_itself():
-    """Among the imports at the top of files there is no circle."""
-    graph = {}
+# ------------------------------------------------------------------ what `import keras_ae` gives
+
+
+@pytest.mark.parametrize("code", ["import keras, keras_ae", "import keras_ae, keras"])
+def test_keras_finds_the_classes_of_files(code):
+    file = pathlib.Path(__file__).parent / "files_of_before" / "LFQVAE.keras"
+    read = f"print(type(keras.saving.load_model({str(file)!r})).__name__)"
+    assert run(f"{code}\n{read}") == "LFQVAE"
+
+
+def test_the_stand_ins_are_those_of_all_classes():
+    import keras
+
     for file in FILES:
-        if part_of(file) != "__init__":
-            graph.setdefault(part_of(file), set()).update(parts_imported(top_of(file)))
-    for part in graph:
-        graph[part].discard(part)
-    done = set()
-    while graph.keys() - done:
-        free = {part for part in graph.keys() - done if graph[part] & graph.keys() <= done}
-        assert free, f"a circle of imports among {sorted(graph.keys() - done)}"
-        done |= free
+        if not file.startswith(("core/", "cli/")):
+            importlib.import_module("keras_ae." + file.removesuffix(".py").replace("/", "."))
+    names = keras.saving.get_custom_objects()
+    registered = {name for name in names if name.startswith("keras_ae>")}
+    listed = {name for names in registration.CLASSES.values() for name in names.split()}
+    bases = {f"keras_ae>{name}" for name in registered_bases(names)}
+    assert registered - bases == {f"keras_ae>{n}" for n in {*keras_ae.models.FILES, *listed}}
+    for module, known in registration.CLASSES.items():
+        for name in known.split():
+            part = importlib.import_module(f"keras_ae.{module}")
+            assert getattr(part, name) is names[f"keras_ae>{name}"]
+
+
+def registered_bases(names):
+    """The classes in the `base.py` of a family, of which no file holds one."""
+    return [cls.__name__ for cls in names.values() if cls.__module__.endswith(".base")]
+
+
+def test_the_public_names():
+    names = set(dir(keras_ae))
+    assert {"VAE", "load", "plots", "datasets", "layers", "activations"} <= names
+    assert not names & {"core", "cli", "importlib", "registration", "autoencoder"}
+    for name in names:
+        assert getattr(keras_ae, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'VEA'"):
+        keras_ae.VEA  # noqa: B018
+
+
+def test_old_names_of_modules():
+    assert keras_ae.metric is keras_ae.hamiltonian and keras_ae.priors is keras_ae.samplers
+    with pytest.raises(ModuleNotFoundError, match="is keras_ae.hamiltonian now"):
+        importlib.import_module("keras_ae.metric")
+
+
+# ------------------------------------------------------------------ files
 
 
 @every_file
@@ -181,21 +260,10 @@ def test_files_stay_readable(file):
 
 def test_one_public_model_a_file():
     """`models/adversarial/factor_vae.py` holds FactorVAE, and a family's `base.py` none."""
-    homes = {name: module for module, name in imports(parse("models/__init__.py"))}
-    assert homes
-    files = list(homes.values())
-    assert len(set(files)) == len(files)
+    homes = keras_ae.models.FILES
+    assert len(set(homes.values())) == len(homes)
     for name, module in homes.items():
         assert module.split(".")[-1].replace("_", "") == name.lower()
     found = [pathlib.PurePath(file) for file in FILES if file.startswith("models/")]
     rest = {file for file in found if file.name not in ("__init__.py", "base.py")}
-    assert {"keras_ae." + ".".join(file.with_suffix("").parts) for file in rest} == set(files)
-
-
-def test_the_table_catches_an_arrow_that_is_not_in_it():
-    tree = ast.parse(
-        "def f():\n    from keras_ae.models.variational.vae import VAE\n    import torch.nn\n"
-    )
-    assert set(parts_imported(tree)) == {"models"}
-    assert {module.split(".")[0] for module, _ in imports(tree)} == {"keras_ae", "torch"}
-    assert set(parts_imported(ast.parse("from keras_ae import losses, runs"))) == {"losses", "runs"}
+    assert {".".join(file.with_suffix("").parts[1:]) for file in rest} == set(homes.values())

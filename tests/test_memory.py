@@ -11,7 +11,7 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import corruptions, datasets, distributions, divergences, layers, plots, priors
+from keras_ae import corruptions, datasets, distributions, divergences, layers, plots, samplers
 from keras_ae.core import memory
 
 X = np.zeros((64, 6), "float32")
@@ -95,9 +95,9 @@ CALLS = {
     "pairwise_log_prob": lambda: distributions.pairwise_log_prob(*[many(10**5, 2)] * 3),
     "blocks": lambda: corruptions.Blocks(3, num_blocks=10**9)(many(8, 8, 8, 1), seed=0),
     "places of patches": lambda: layers.patch_places((10**6, 10**6, 1), 2),
-    "draws": lambda: priors.gaussian(10**9, 2, seed=0),
-    "draws of a mixture": lambda: priors.gaussian_mixture(10**9, 2, seed=0),
-    "draws of a roll": lambda: priors.swiss_roll(10**9, 2, seed=0),
+    "draws": lambda: samplers.gaussian(10**9, 2, seed=0),
+    "draws of a mixture": lambda: samplers.gaussian_mixture(10**9, 2, seed=0),
+    "draws of a roll": lambda: samplers.swiss_roll(10**9, 2, seed=0),
     "sprites": lambda: datasets.as_array("sprites"),
     "pictures of sprites": lambda: datasets.sprites_images(np.broadcast_to(0, 10**7)),
     "factors of sprites": lambda: datasets.sprites_factors(np.broadcast_to(0, 10**9)),
@@ -296,7 +296,7 @@ def test_a_weight_is_checked_before_it_is_made(monkeypatch):
 LIMITED = """
 import resource
 import keras_ae
-from keras_ae import memory
+from keras_ae.core import memory
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 10**9, size + 10**9))
 assert memory.available() <= 10**9

@@ -57,7 +57,7 @@ def test_neighboring_seeds_have_nothing_in_common():
 
 @pytest.mark.parametrize("prior", ["gaussian_mixture", "swiss_roll"])
 def test_priors_of_neighboring_seeds(prior):
-    draws = [keras_ae.priors.get(prior)(1000, 2, seed=seed) for seed in (0, 1)]
+    draws = [keras_ae.samplers.get(prior)(1000, 2, seed=seed) for seed in (0, 1)]
     values = np.abs([np.ravel(ops.convert_to_numpy(one)) for one in draws])
     assert abs(np.corrcoef(values)[0, 1]) < 0.15
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import zoo
 
-import keras_ae_cli
-from keras_ae import runs
+from keras_ae.cli import main as cli
+from keras_ae.cli import runs
 from keras_ae.core import storage
 
 pytestmark = pytest.mark.backend_free
@@ -345,9 +345,9 @@ def test_the_command_line_replaces_nothing_that_appears_meanwhile(tmp_path, monk
 
     monkeypatch.setattr(runs, "write_over_all", write)
     with pytest.raises(FileExistsError, match="codes.npy exists"):
-        keras_ae_cli._write_over_all(None, None, output)
+        cli._write_over_all(None, None, output)
     with pytest.raises(FileExistsError, match="codes.npy exists"):
-        keras_ae_cli._write(output, np.zeros(3))
+        cli._write(output, np.zeros(3))
     assert names(tmp_path) == ["codes.npy"] and output.read_text() == "mine"
 
 

@@ -16,7 +16,7 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import runs
+from keras_ae.cli import runs
 from keras_ae.core import inputs, workers
 
 BACKEND = keras.config.backend()
@@ -229,7 +229,7 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
 @pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="needs the numbers of processes")
 def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole, tmp_path):
     killed = tmp_path / "killed"
-    code = "from keras_ae import runs; " + (
+    code = "from keras_ae.cli import runs; " + (
         f"runs.launch(runs.Settings(**{dataclasses.asdict(settings)!r}), {str(killed)!r})"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}

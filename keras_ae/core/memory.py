@@ -39,7 +39,7 @@ def available():
     its limit of address space leaves.
 
     Example:
-        >>> from keras_ae import memory
+        >>> from keras_ae.core import memory
         >>> memory.available() > 0
         True
     """
@@ -59,7 +59,7 @@ def refuse_beyond(size, what, remedy, left=None):
         ValueError: If there are fewer bytes.
 
     Example:
-        >>> from keras_ae import memory
+        >>> from keras_ae.core import memory
         >>> memory.refuse_beyond(10**6, "A megabyte", "Take less.")
     """
     # A size of a program that is exported for any number of examples is no number yet.
@@ -88,7 +88,7 @@ def refuse_layers(owner, name, number):
         ValueError: If they are more than 1,000.
 
     Example:
-        >>> from keras_ae import memory
+        >>> from keras_ae.core import memory
         >>> memory.refuse_layers("AE", "blocks", 12)
     """
     if number > _MOST_LAYERS:
@@ -155,7 +155,7 @@ def explains(remedy):
 
     Example:
         >>> import numpy as np
-        >>> from keras_ae import memory
+        >>> from keras_ae.core import memory
         >>> @memory.explains("Take fewer.")
         ... def zeros(number):
         ...     return np.zeros(number)

@@ -52,7 +52,7 @@ def exclusive(path):
     Example:
 
     >>> import pathlib, tempfile
-    >>> from keras_ae import storage
+    >>> from keras_ae.core import storage
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "results"
     >>> with storage.exclusive(path):
     ...     path.mkdir()
@@ -125,7 +125,7 @@ def whole_file(path, check=lambda path: None):
     Example:
 
     >>> import pathlib, tempfile
-    >>> from keras_ae import storage
+    >>> from keras_ae.core import storage
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.txt"
     >>> with storage.whole_file(path) as partial:
     ...     _ = partial.write_text("all of it")
@@ -169,7 +169,7 @@ def whole_folder(path, check=refuse_existing):
     Example:
 
     >>> import pathlib, tempfile
-    >>> from keras_ae import storage
+    >>> from keras_ae.core import storage
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "results"
     >>> with storage.whole_folder(path) as partial:
     ...     _ = (partial / "a.txt").write_text("all of it")

@@ -1,47 +1,60 @@
-"""The models, one paper a file."""
+"""The models, one paper a file; each is loaded when its name is used first."""
 
-from keras_ae.models.adversarial.adversarial_ae import AdversarialAE as AdversarialAE
-from keras_ae.models.adversarial.factor_vae import FactorVAE as FactorVAE
-from keras_ae.models.adversarial.vaegan import VAEGAN as VAEGAN
-from keras_ae.models.deterministic.ae import AE as AE
-from keras_ae.models.deterministic.contractive_ae import ContractiveAE as ContractiveAE
-from keras_ae.models.deterministic.denoising_ae import DenoisingAE as DenoisingAE
-from keras_ae.models.deterministic.masked_ae import MaskedAE as MaskedAE
-from keras_ae.models.deterministic.recurrent_ae import RecurrentAE as RecurrentAE
-from keras_ae.models.deterministic.regularized_ae import RegularizedAE as RegularizedAE
-from keras_ae.models.deterministic.sliced_wae import SlicedWAE as SlicedWAE
-from keras_ae.models.deterministic.sparse_ae import SparseAE as SparseAE
-from keras_ae.models.deterministic.unet_ae import UNetAE as UNetAE
-from keras_ae.models.deterministic.wae import WAE as WAE
-from keras_ae.models.discrete.fsqvae import FSQVAE as FSQVAE
-from keras_ae.models.discrete.lfqvae import LFQVAE as LFQVAE
-from keras_ae.models.discrete.residual_vqvae import ResidualVQVAE as ResidualVQVAE
-from keras_ae.models.discrete.vqvae import VQVAE as VQVAE
-from keras_ae.models.discrete.vqvae2 import VQVAE2 as VQVAE2
-from keras_ae.models.geometric.hamiltonian_vae import HamiltonianVAE as HamiltonianVAE
-from keras_ae.models.geometric.hyperspherical_vae import HypersphericalVAE as HypersphericalVAE
-from keras_ae.models.geometric.poincare_vae import PoincareVAE as PoincareVAE
-from keras_ae.models.geometric.riemannian_hamiltonian_vae import (
-    RiemannianHamiltonianVAE as RiemannianHamiltonianVAE,
-)
-from keras_ae.models.hierarchical.ladder_vae import LadderVAE as LadderVAE
-from keras_ae.models.hierarchical.top_down_vae import TopDownVAE as TopDownVAE
-from keras_ae.models.importance_weighted.ciwae import CIWAE as CIWAE
-from keras_ae.models.importance_weighted.iwae import IWAE as IWAE
-from keras_ae.models.importance_weighted.miwae import MIWAE as MIWAE
-from keras_ae.models.importance_weighted.piwae import PIWAE as PIWAE
-from keras_ae.models.sparse.batch_top_k_sae import BatchTopKSAE as BatchTopKSAE
-from keras_ae.models.sparse.gated_sae import GatedSAE as GatedSAE
-from keras_ae.models.sparse.jump_relu_sae import JumpReLUSAE as JumpReLUSAE
-from keras_ae.models.sparse.matryoshka_sae import MatryoshkaSAE as MatryoshkaSAE
-from keras_ae.models.sparse.top_k_sae import TopKSAE as TopKSAE
-from keras_ae.models.variational.annealed_vae import AnnealedVAE as AnnealedVAE
-from keras_ae.models.variational.beta_tc_vae import BetaTCVAE as BetaTCVAE
-from keras_ae.models.variational.beta_vae import BetaVAE as BetaVAE
-from keras_ae.models.variational.dip_vae import DIPVAE as DIPVAE
-from keras_ae.models.variational.flow_vae import FlowVAE as FlowVAE
-from keras_ae.models.variational.iaf_vae import IAFVAE as IAFVAE
-from keras_ae.models.variational.info_vae import InfoVAE as InfoVAE
-from keras_ae.models.variational.perceptual_vae import PerceptualVAE as PerceptualVAE
-from keras_ae.models.variational.vae import VAE as VAE
-from keras_ae.models.variational.vamp_vae import VampVAE as VampVAE
+import importlib
+
+# The public name of a model -> its file.
+FILES = {
+    "AE": "deterministic.ae",
+    "DenoisingAE": "deterministic.denoising_ae",
+    "UNetAE": "deterministic.unet_ae",
+    "RecurrentAE": "deterministic.recurrent_ae",
+    "MaskedAE": "deterministic.masked_ae",
+    "WAE": "deterministic.wae",
+    "SlicedWAE": "deterministic.sliced_wae",
+    "SparseAE": "deterministic.sparse_ae",
+    "ContractiveAE": "deterministic.contractive_ae",
+    "RegularizedAE": "deterministic.regularized_ae",
+    "AdversarialAE": "adversarial.adversarial_ae",
+    "VAE": "variational.vae",
+    "BetaVAE": "variational.beta_vae",
+    "FactorVAE": "adversarial.factor_vae",
+    "AnnealedVAE": "variational.annealed_vae",
+    "BetaTCVAE": "variational.beta_tc_vae",
+    "DIPVAE": "variational.dip_vae",
+    "InfoVAE": "variational.info_vae",
+    "IWAE": "importance_weighted.iwae",
+    "MIWAE": "importance_weighted.miwae",
+    "PIWAE": "importance_weighted.piwae",
+    "CIWAE": "importance_weighted.ciwae",
+    "VampVAE": "variational.vamp_vae",
+    "FlowVAE": "variational.flow_vae",
+    "IAFVAE": "variational.iaf_vae",
+    "HamiltonianVAE": "geometric.hamiltonian_vae",
+    "RiemannianHamiltonianVAE": "geometric.riemannian_hamiltonian_vae",
+    "VAEGAN": "adversarial.vaegan",
+    "PerceptualVAE": "variational.perceptual_vae",
+    "LadderVAE": "hierarchical.ladder_vae",
+    "TopDownVAE": "hierarchical.top_down_vae",
+    "HypersphericalVAE": "geometric.hyperspherical_vae",
+    "PoincareVAE": "geometric.poincare_vae",
+    "VQVAE": "discrete.vqvae",
+    "VQVAE2": "discrete.vqvae2",
+    "ResidualVQVAE": "discrete.residual_vqvae",
+    "FSQVAE": "discrete.fsqvae",
+    "LFQVAE": "discrete.lfqvae",
+    "TopKSAE": "sparse.top_k_sae",
+    "BatchTopKSAE": "sparse.batch_top_k_sae",
+    "JumpReLUSAE": "sparse.jump_relu_sae",
+    "GatedSAE": "sparse.gated_sae",
+    "MatryoshkaSAE": "sparse.matryoshka_sae",
+}
+
+
+def __getattr__(name):
+    if name not in FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{FILES[name]}"), name)
+
+
+def __dir__():
+    return sorted(FILES)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import networks, priors
+from keras_ae import networks, samplers
 from keras_ae.core import arguments
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -18,7 +18,7 @@ class AdversarialAE(DeterministicAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         prior: "gaussian", "gaussian_mixture", "swiss_roll" or a function, see
-            `keras_ae.priors.get`. Defaults to "gaussian".
+            `keras_ae.samplers.get`. Defaults to "gaussian".
         weight: Factor of the generator's loss, a number of at least 0. Defaults to 10.
         discriminator: Keras model from a code (batch, latent_dim) to one logit. Defaults to None,
             `keras_ae.networks.discriminator(latent_dim)`.
@@ -44,7 +44,7 @@ class AdversarialAE(DeterministicAE):
 
     def __init__(self, latent_dim=16, prior="gaussian", weight=10.0, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.prior = priors.get(prior)
+        self.prior = samplers.get(prior)
         drawn = self.prior(2, self.latent_dim, 0)
         if tuple(drawn.shape) != (2, self.latent_dim):
             raise ValueError(

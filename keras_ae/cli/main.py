@@ -1,6 +1,6 @@
 """The command line: `keras-ae train VAE`, and what to do with the result.
 
-Beside the package and not in it, whose import is Keras' as well: `--help` answers at once.
+Nothing at its top imports Keras: `--help` answers at once.
 """
 
 import importlib
@@ -256,9 +256,9 @@ def list_models():
 
 
 def _import_runs():
-    """`keras_ae.runs`, imported without what TensorFlow's libraries log at their start."""
+    """`keras_ae.cli.runs`, imported without what TensorFlow's libraries log at their start."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
-        return importlib.import_module("keras_ae.runs")
+        return importlib.import_module("keras_ae.cli.runs")
     # Their first lines come before they have read that variable, straight from C++.
     sys.stderr.flush()
     standard_error = os.dup(2)
@@ -266,7 +266,7 @@ def _import_runs():
         os.dup2(nowhere.fileno(), 2)
     try:
         importlib.import_module("keras_ae.core.tf_data")  # Loads TensorFlow, whatever the backend.
-        return importlib.import_module("keras_ae.runs")
+        return importlib.import_module("keras_ae.cli.runs")
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
@@ -280,7 +280,7 @@ def _artifact(path):
     for name in ("model", "model.keras"):
         if (folder / name).exists():
             return folder / name
-    from keras_ae import runs
+    from keras_ae.cli import runs
 
     raise FileNotFoundError(
         f"the run in {path} has no model yet. Go on with it: {runs.resume_command(folder)}"
@@ -315,7 +315,7 @@ def _check_output(output, *suffixes):
 
 def _write(output, array, draw=None):
     """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
-    from keras_ae import runs
+    from keras_ae.cli import runs
     from keras_ae.core import storage
 
     with storage.whole_file(output, storage.refuse_existing) as partial:
@@ -328,7 +328,7 @@ def _write(output, array, draw=None):
 
 def _write_over_all(method, data, output):
     """What a model's method gives for all examples, as an .npy file that appears whole."""
-    from keras_ae import runs
+    from keras_ae.cli import runs
     from keras_ae.core import storage
 
     def function(batch):
@@ -373,7 +373,3 @@ def _lines(card, indent=""):
             yield from _lines(value, indent + "  ")
         else:
             yield f"{indent}{name}: {value}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Callbacks for `fit`."""
+"""A backup of a training in one file that appears whole."""
 
 import atexit
 import contextlib

@@ -27,8 +27,8 @@ def gaussian(num_samples, latent_dim, seed=None):
         Float32 tensor of shape (num_samples, latent_dim).
 
     Example:
-        >>> from keras_ae import priors
-        >>> priors.gaussian(100, 3, seed=0).shape == (100, 3)
+        >>> from keras_ae import samplers
+        >>> samplers.gaussian(100, 3, seed=0).shape == (100, 3)
         True
     """
     _refuse_draws(num_samples, latent_dim)
@@ -52,8 +52,8 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
         ValueError: If latent_dim is odd.
 
     Example:
-        >>> from keras_ae import priors
-        >>> priors.gaussian_mixture(100, 2, seed=0).shape == (100, 2)
+        >>> from keras_ae import samplers
+        >>> samplers.gaussian_mixture(100, 2, seed=0).shape == (100, 2)
         True
     """
     _refuse_draws(num_samples, latent_dim, 4)
@@ -83,8 +83,8 @@ def swiss_roll(num_samples, latent_dim, seed=None):
         ValueError: If latent_dim is odd.
 
     Example:
-        >>> from keras_ae import priors
-        >>> priors.swiss_roll(100, 2, seed=0).shape == (100, 2)
+        >>> from keras_ae import samplers
+        >>> samplers.swiss_roll(100, 2, seed=0).shape == (100, 2)
         True
     """
     _refuse_draws(num_samples, latent_dim, 4)
@@ -112,8 +112,8 @@ def get(identifier):
         ValueError: If it is neither.
 
     Example:
-        >>> from keras_ae import priors
-        >>> priors.get("swiss_roll").__name__
+        >>> from keras_ae import samplers
+        >>> samplers.get("swiss_roll").__name__
         'swiss_roll'
     """
     if isinstance(identifier, str) and identifier in _BY_NAME:

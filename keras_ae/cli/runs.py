@@ -4,7 +4,6 @@ import contextlib
 import csv
 import dataclasses
 import difflib
-import inspect
 import json
 import math
 import os
@@ -18,7 +17,6 @@ import keras
 import numpy as np
 
 from keras_ae import autoencoder, callbacks, datasets, models, plots
-from keras_ae import schedules as schedules  # Imported, they can be named in `arguments`.
 from keras_ae.core import storage, workers
 from keras_ae.core.storage import whole_file
 
@@ -122,7 +120,7 @@ def _snake(name):
 
 def model_classes():
     """Name -> class of every model."""
-    return dict(inspect.getmembers(models, inspect.isclass))
+    return {name: getattr(models, name) for name in models.FILES}
 
 
 def make_model(settings):
@@ -294,7 +292,7 @@ def launch(settings, folder=None, resume=False):
         pass  # Each could be sure of it only for itself; this one says it before they start.
     words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
     try:
-        workers.launch([sys.executable, "-m", "keras_ae_cli", *words], settings.workers)
+        workers.launch([sys.executable, "-m", "keras_ae.cli", *words], settings.workers)
     except RuntimeError as error:
         if not (folder / "run.json").exists():
             raise
@@ -325,7 +323,7 @@ def train(settings, folder=None, resume=False, verbose=1):
     Example:
 
     >>> import tempfile
-    >>> from keras_ae import runs
+    >>> from keras_ae.cli import runs
     >>> settings = runs.Settings("AE", epochs=1, arguments={"latent_dim": 2})
     >>> folder = runs.train(settings, tempfile.mkdtemp(), verbose=0)
     >>> (folder / "model" / "card.json").is_file()

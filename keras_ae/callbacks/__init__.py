@@ -1,0 +1,3 @@
+"""Callbacks for `fit`."""
+
+from keras_ae.callbacks.backup_and_restore import BackupAndRestore as BackupAndRestore
