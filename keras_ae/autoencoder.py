@@ -134,9 +134,6 @@ class Autoencoder(Adjustable, Loops):
             aggregation="only_first_replica",
             name="step",
         )
-        names = [*self.objective, *sum(self.players.values(), ()), *self.diagnostics]
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in dict.fromkeys(names)}
-        self.trackers[self.objective[0]] = _CountingMean(name=self.objective[0])
         self.batch_mean = _BatchMean(name="batch_mean")
 
     # ------------------------------------------------------------------ what a paper writes
@@ -389,9 +386,16 @@ class Autoencoder(Adjustable, Loops):
             memory.SMALLER_MODEL,
         )
         with following(self.order_seed()), backend.building_scope(self), scope, explained:
+            self._make_trackers()
             self.build_networks(shape, target_shape)
         if not self.restored:
             self.check_given()
+
+    def _make_trackers(self):
+        """Make the running mean of each term; the first one also counts the examples."""
+        first, *others = [*self.objective, *sum(self.players.values(), ()), *self.diagnostics]
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in others}
+        self.trackers = {first: _CountingMean(name=first), **self.trackers}
 
     def check_given(self):
         """Raise where what was given has no effect, or cannot be trained as it is meant.

@@ -252,7 +252,7 @@ def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole,
 
 @several
 def test_workers_end_with_a_pipe_where_the_kernel_does_not_end_them(tmp_path):
-    code = "from keras_ae import workers; import time; workers.join(); print(1, flush=True); "
+    code = "from keras_ae.core import workers; import time; workers.join(); print(1, flush=True); "
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent), workers._LAUNCHED: "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     words = [sys.executable, "-c", code + "time.sleep(60)"]

@@ -56,10 +56,9 @@ class ResidualVQVAE(DiscreteAE):
         restart_below=0.05,
         **kwargs,
     ):
-        if learning == "gradient":
-            # Not an attribute as Keras tracks them: the model is not initialised yet.
-            object.__setattr__(self, "objective", (*self.objective, "codebook_loss"))
         super().__init__(latent_dim, **kwargs)
+        if learning == "gradient":
+            self.objective = (*self.objective, "codebook_loss")
         self.depth = arguments.layers(self, "depth", depth)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self.quantizer_options = {

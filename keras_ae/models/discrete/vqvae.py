@@ -69,10 +69,9 @@ class VQVAE(DiscreteAE):
             "restart_below": restart_below,
         }
         VectorQuantizer(**options)  # Which checks them.
-        if learning == "gradient":
-            # Not an attribute as Keras tracks them: the model is not initialised yet.
-            object.__setattr__(self, "objective", (*self.objective, "codebook_loss"))
         super().__init__(latent_dim, **kwargs)
+        if learning == "gradient":
+            self.objective = (*self.objective, "codebook_loss")
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self.quantizer_options = options
 

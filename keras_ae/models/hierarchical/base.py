@@ -45,16 +45,16 @@ class HierarchicalVAE(VAE):
     """What models of several stochastic layers share: divergences by layer, and temperature.
 
     `kl_loss` is the sum of the layers' own, `kl_loss_1`, `kl_loss_2`, ..., which the logs hold as
-    well. Before this class's constructor a model says how many there are, in `num_layers`.
+    well. A model's constructor says in `make_layers` how many there are.
     """
 
-    def __init__(self, latent_dim=16, layer_weights=None, **kwargs):
-        # Not attributes as Keras tracks them: the model is not initialised yet.
-        names = tuple(f"kl_loss_{number}" for number in range(1, self.num_layers + 1))
-        object.__setattr__(self, "diagnostics", names)
-        if layer_weights is not None and not kwargs.get("free_bits"):
-            self._minimise_instead({"kl_loss": "weighted_kl_loss"})
-        super().__init__(latent_dim, **kwargs)
+    def make_layers(self, dims, layer_weights):
+        """Take down the sizes of the layers, and the factors of their divergences."""
+        self.layer_dims, self.num_layers = tuple(dims), len(dims)
+        if layer_weights is not None and "kl_loss" in self.objective:
+            self.minimize_instead({"kl_loss": "weighted_kl_loss"})
+        names = (f"kl_loss_{number}" for number in range(1, self.num_layers + 1))
+        self.diagnostics = (*names, *self.diagnostics)
         self.layer_weights = layer_weights
 
     def __setattr__(self, name, value):

@@ -46,13 +46,11 @@ class LadderVAE(HierarchicalVAE):
     """
 
     def __init__(self, latent_dim=16, upper_dims=None, units=(128,), layer_weights=None, **kwargs):
-        sizes = (1, 1) if upper_dims is None else upper_dims
-        arguments.sizes(self, "upper_dims", sizes, "(8, 4), or () for one layer")
-        object.__setattr__(self, "num_layers", 1 + len(sizes))
-        super().__init__(latent_dim, layer_weights, **kwargs)
+        super().__init__(latent_dim, **kwargs)
         if upper_dims is None:
-            sizes = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
-        self.layer_dims = (self.latent_dim, *sizes)
+            upper_dims = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
+        arguments.sizes(self, "upper_dims", upper_dims, "(8, 4), or () for one layer")
+        self.make_layers((self.latent_dim, *upper_dims), layer_weights)
         self.units = units
         self.upward, self.upper_statistics, self.downward, self.lower_layers = [], [], [], []
 

@@ -48,17 +48,16 @@ class TopDownVAE(HierarchicalVAE):
     """
 
     def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
-        latent_dim = arguments.integer(self, "latent_dim", latent_dim)
-        number = min(4, latent_dim) if num_blocks is None else num_blocks
+        super().__init__(latent_dim, **kwargs)
+        number = min(4, self.latent_dim) if num_blocks is None else num_blocks
         arguments.layers(self, "num_blocks", number)
-        object.__setattr__(self, "num_layers", number)
-        super().__init__(latent_dim, layer_weights, **kwargs)
         if number > self.latent_dim:
             raise ValueError(
                 f"TopDownVAE: num_blocks={number} is more than latent_dim={latent_dim}, which the "
                 "blocks share. Lower the former or raise the latter."
             )
-        self.layer_dims = tuple(map(len, np.array_split(range(self.latent_dim), number)))
+        dims = map(len, np.array_split(range(self.latent_dim), number))
+        self.make_layers(list(dims), layer_weights)
         self.width = arguments.integer(self, "width", width)
         self.upward, self.blocks = [], []
 

@@ -21,10 +21,10 @@ class ImportanceWeightedVAE(VAE):
     diagnostics = ("reconstruction_loss", "kl_loss")
 
     def __init__(self, latent_dim=16, **kwargs):
+        super().__init__(latent_dim, **kwargs)
         # At a weight of 1, too: a callback may assign another one later.
         names = [*self.objective, *sum(self.players.values(), ())]
-        self._minimise_instead({name: f"weighted_{name}" for name in names})
-        super().__init__(latent_dim, **kwargs)
+        self.minimize_instead({name: f"weighted_{name}" for name in names})
 
     def num_draws(self):
         """Importance samples of each example in a step."""

@@ -45,9 +45,10 @@ class IWAE(ImportanceWeightedVAE):
     def __init__(self, latent_dim=16, num_samples=5, estimator="iwae", **kwargs):
         if estimator not in ("iwae", "stl", "dreg"):
             raise ValueError(f'IWAE: estimator={estimator!r} must be "iwae", "stl" or "dreg".')
-        if estimator == "dreg":
-            object.__setattr__(self, "players", {INFERENCE_NETWORKS: ("dreg_loss",)})
         super().__init__(latent_dim, **kwargs)
+        if estimator == "dreg":
+            self.players = {INFERENCE_NETWORKS: ("dreg_loss",)}
+            self.minimize_instead({"dreg_loss": "weighted_dreg_loss"})
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
         self.estimator = estimator
 

@@ -65,34 +65,31 @@ class VAE(Autoencoder):
         seed=None,
         **kwargs,
     ):
+        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         if free_bits:
-            minimised = [*self.objective, *sum(self.players.values(), ())]
-            if "kl_loss" not in minimised:
+            minimized = [*self.objective, *sum(self.players.values(), ())]
+            if "kl_loss" not in minimized:
                 raise ValueError(
                     f"{type(self).__name__}: free_bits={free_bits!r} has no effect, because this "
-                    f"model minimizes {', '.join(minimised)}. Leave it out."
+                    f"model minimizes {', '.join(minimized)}. Leave it out."
                 )
-            self._minimise_instead({"kl_loss": "free_bits_loss"})
-        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
+            self.minimize_instead({"kl_loss": "free_bits_loss"})
         self.likelihood = likelihoods.get(likelihood)
         self.support = self.likelihood.support
         self.takes_classes = self.likelihood.takes_classes
         self.kl_weight = weight_of(self, "kl_weight", kl_weight)
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
-    def _minimise_instead(self, others):
-        """Minimise other terms in place of those named; these stay in the logs."""
+    def minimize_instead(self, others):
+        """Minimize other terms instead of those named, which stay in the logs."""
 
         def renamed(names):
             return tuple(others.get(name, name) for name in names)
 
-        minimised = [*self.objective, *sum(self.players.values(), ())]
-        players = {player: renamed(names) for player, names in self.players.items()}
-        # Not attributes as Keras tracks them: the model is not initialised yet.
-        object.__setattr__(self, "objective", renamed(self.objective))
-        object.__setattr__(self, "players", players)
-        watched = (name for name in minimised if name in others)
-        object.__setattr__(self, "diagnostics", (*self.diagnostics, *watched))
+        minimized = [*self.objective, *sum(self.players.values(), ())]
+        self.objective = renamed(self.objective)
+        self.players = {player: renamed(names) for player, names in self.players.items()}
+        self.diagnostics = (*self.diagnostics, *(name for name in minimized if name in others))
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
