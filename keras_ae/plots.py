@@ -48,8 +48,7 @@ def image_grid(examples, path=None, columns=None):
     columns = columns or math.ceil(math.sqrt(len(examples)))
     if examples.ndim == 2:
         return _saved(_curves([examples], columns), path)
-    rows = [examples[start : start + columns] for start in range(0, len(examples), columns)]
-    return _saved(_picture_rows(rows, _limits(examples))[0], path)
+    return _saved(_pictures([examples], columns)[0], path)
 
 
 @memory.explains(_FEWER)
@@ -87,16 +86,12 @@ def reconstructions(originals, outputs, path=None, columns=10):
     if originals.ndim == 2:
         figure = _curves([originals, outputs], min(columns, 5), ("original", "reconstruction"))
         return _saved(figure, path)
-    rows = []
-    for start in range(0, len(originals), columns):
-        rows += [originals[start : start + columns], outputs[start : start + columns]]
-    # The originals set the scale: an output outside it is clipped, and shows as such.
-    figure, centres = _picture_rows(rows, _limits(originals), extra_width=1.0)
+    figure, centres = _pictures([originals, outputs], columns, extra_width=1.0)
     axes = figure.axes[0]
     axes.set_axis_on()
     axes.tick_params(length=0, labelsize=7)
     axes.set_xticks([])
-    axes.set_yticks(centres, ["original", "reconstruction"] * (len(rows) // 2))
+    axes.set_yticks(centres, ["original", "reconstruction"] * (len(centres) // 2))
     for spine in axes.spines.values():
         spine.set_visible(False)
     return _saved(figure, path)
@@ -181,6 +176,7 @@ def loss_curves(history, path=None):
     names.sort(key=lambda name: name != "loss")  # The sum before its parts.
     if not names or not len(history[names[0]]):
         raise ValueError("loss_curves: history holds no epochs. Call fit first.")
+    _refuse_points(sum(map(len, history.values())))
     columns = min(len(names), 3)
     figure = _figure(3.4 * columns, 2.8 * math.ceil(len(names) / columns))
     for number, name in enumerate(names, 1):
@@ -251,8 +247,11 @@ def _saved(figure, path):
 
 
 def _drawable(examples, name):
-    """An array of vectors, (examples, features), or of pictures with their channels last."""
-    examples = np.asarray(examples, "float32")
+    """An array of vectors, (examples, features), or of pictures with their channels last.
+
+    In its own type: what is too much to draw is refused before it is copied.
+    """
+    examples = np.asarray(examples)
     if not can_draw(examples):
         raise ValueError(
             f"{name} has shape {examples.shape}, which cannot be drawn: pass (examples, height, "
@@ -267,28 +266,34 @@ def _limits(examples):
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _picture_rows(rows, limits, extra_width=0.0):
-    """A figure of rows of pictures, and the height of the middle of each row in pixels."""
-    height, width, channels = rows[0].shape[1:]
-    columns = max(map(len, rows))
+def _pictures(series, columns, extra_width=0.0):
+    """A figure of pictures, and the height of the middle of each row in pixels.
+
+    Each row of the first of the series is followed by those of the others.
+    """
+    count, height, width, channels = series[0].shape
+    columns = min(columns, count)
+    rows = -(-count // columns) * len(series)
     gap = max(1, round(max(height, width) / 16))
-    shape = (len(rows) * (height + gap) - gap, columns * (width + gap) - gap, channels)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
     inches = _INCHES / height
     figure = _figure(shape[1] * inches + extra_width, shape[0] * inches)
     memory.refuse_beyond(16.0 * math.prod(shape), f"A picture of {shape} numbers", _FEWER)
     canvas = np.full(shape, np.nan, "float32")
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            top, left = row * (height + gap), column * (width + gap)
+    for number, examples in enumerate(series):
+        for index, picture in enumerate(examples):
+            row, column = divmod(index, columns)
+            top, left = (row * len(series) + number) * (height + gap), column * (width + gap)
             canvas[top : top + height, left : left + width] = picture
-    low, high = limits
+    # The first series sets the scale: an output outside it is clipped, and shows as such.
+    low, high = _limits(series[0])
     canvas = np.clip((canvas - low) / max(high - low, 1e-12), 0, 1)
     canvas = np.where(np.isnan(canvas), 1.0, canvas)  # The gaps are white.
     axes = figure.add_subplot()
     picture = canvas[..., 0] if channels == 1 else canvas
     axes.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
-    return figure, [row * (height + gap) + (height - 1) / 2 for row in range(len(rows))]
+    return figure, [row * (height + gap) + (height - 1) / 2 for row in range(rows)]
 
 
 def _curves(series, columns, names=(None,)):
@@ -298,6 +303,7 @@ def _curves(series, columns, names=(None,)):
     rows = math.ceil(count / columns)
     figure = _figure(1.6 * columns, 1.1 * rows + 0.3)
     _refuse_points(len(series) * count * features)
+    series = [np.asarray(values, "float32") for values in series]
     low, high = _limits(np.concatenate(series))
     # One line runs through all frames, broken between them: a hundred axes take many seconds.
     column, row = np.arange(count) % columns, np.arange(count) // columns

@@ -104,6 +104,7 @@ CALLS = {
     "an index of sprites": lambda: datasets.sprites_index(np.broadcast_to(0, (10**9, 5))),
     "points": lambda: plots.latent_plane(many(10**8, 2)),
     "curves": lambda: plots.image_grid(many(100, 10**6)),
+    "epochs": lambda: plots.loss_curves({"loss": many(10**8), "val_loss": many(10**8)}),
 }
 
 
@@ -169,10 +170,20 @@ def test_draws_of_a_likelihood_that_would_take_hours_are_refused():
         zoo.trained("VAE").log_likelihood(zoo.data(), num_samples=10**9)
 
 
-@pytest.mark.parametrize("number", [10**6, 10**7])
-def test_pictures_that_cannot_be_drawn_are_refused(number):
-    with pytest.raises(ValueError, match=r"would have [\d,]+ x [\d,]+ pixels.*Pass fewer"):
-        plots.image_grid(many(number, 8, 8, 1))
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8), (8,)], ids=str)
+def test_pictures_that_cannot_be_drawn_are_refused(shape, dtype):
+    """At once, before any of so many is looked at or copied."""
+    examples = np.broadcast_to(np.ones((), dtype), (10**9, *shape))
+    started = time.process_time()
+    for draw in (
+        lambda: plots.image_grid(examples),
+        lambda: plots.reconstructions(examples, examples),
+        lambda: plots.reconstructions(examples, examples, columns=10**9),
+    ):
+        with pytest.raises(ValueError, match=r"would have [\d,]+ x [\d,]+ pixels.*Pass fewer"):
+            draw()
+    assert time.process_time() - started < 1.0
 
 
 def too_much(x):
