@@ -4,13 +4,15 @@ import keras
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
-from zoo import gradient
+from zoo import compute, gradient
 
+from keras_ae import distributions
 from keras_ae.distributions import (
     Bernoulli,
     Categorical,
     ContinuousBernoulli,
     DiagonalGaussian,
+    Distribution,
     GaussianMixture,
     Laplace,
     Normal,
@@ -588,3 +590,36 @@ def test_divergences_at_the_ends_of_float32():
         assert numpy(q.kl())[0] == pytest.approx(expected, rel=1e-5)
     slope = gradient(lambda v: DiagonalGaussian(pair(0.0), v).kl(), pair(200.0))
     assert not np.isnan(slope).any()
+
+
+PUBLIC = [
+    name
+    for name, value in vars(distributions).items()
+    if isinstance(value, type) and issubclass(value, Distribution) and value is not Distribution
+]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("name", PUBLIC)
+def test_draws_come_with_the_densities_of_what_is_returned(name, scale):
+    wide = np.full((20, 3), scale, "float32")
+    given = {
+        "DiagonalGaussian": (wide, 2 * np.log(wide)),
+        "GaussianMixture": (wide, 2 * np.log(wide)),
+        "VonMisesFisher": (np.eye(3)[np.arange(20) % 3], scale * np.ones((20, 1))),
+        "UniformSphere": (wide,),
+        "RiemannianNormal": (0.3 * np.ones((20, 3)), wide[:, :1]),
+        "WrappedNormal": (0.3 * np.ones((20, 3)), wide),
+        "Normal": (wide, wide),
+        "Laplace": (wide, wide),
+    }
+    q = getattr(distributions, name)(*given.get(name, (wide,)))
+    count = (20,) if name == "GaussianMixture" else ()
+
+    def draws():
+        z, density = q.sample_with_log_prob(*count, 0)
+        return density, q.log_prob(z)
+
+    density, exact = compute(draws)
+    assert density.shape == (20,) and np.isfinite(density).all()
+    np.testing.assert_allclose(density, exact, rtol=2e-3, atol=5e-2)

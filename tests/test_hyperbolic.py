@@ -456,6 +456,25 @@ def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
 
 
 @families
+@pytest.mark.parametrize("at", [0.0, 0.9, RIM])
+@pytest.mark.parametrize("c, scale", [(1.0, 3.4), (1.0, 30.0), (100.0, 0.8), (1e-4, 1e4), (0.0, 9)])
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_draws_that_points_cannot_hold_come_with_the_densities_of_points(family, d, c, scale, at):
+    directions = np.random.default_rng(0).normal(size=(500, d))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    mean = (at / math.sqrt(c or 1.0) * directions).astype("float32")
+
+    def draws(mean, scales):
+        q = family(mean, scales, c)
+        z, density = q.sample_with_log_prob(0)
+        return z, density, q.log_prob(z), q.sample(0)
+
+    z, density, exact, alone = compute(draws, mean, scales_of(family, mean, scale))
+    np.testing.assert_array_equal(z, alone)
+    np.testing.assert_allclose(density, exact, rtol=2e-3, atol=0.1)
+
+
+@families
 def test_points_beyond_the_rim_have_densities(family):
     for c, at in ((1.0, RIM), (100.0, RIM), (1.0, 0.0)):
         mean = np.tile(np.eye(1, 2, dtype="float32") * at / math.sqrt(c), (500, 1))

@@ -210,6 +210,20 @@ class GaussianMixture(Distribution):
         scale = ops.exp(0.5 * ops.take(self.log_variance, component, axis=0))
         return ops.take(self.mean, component, axis=0) + scale * noise
 
+    def sample_with_log_prob(self, num_samples, seed):
+        """Draws, and their log-densities.
+
+        Args:
+            num_samples: Positive integer.
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Float32 tensors: the draws, (num_samples, dimensions), and their log-densities,
+            (num_samples,).
+        """
+        z = self.sample(num_samples, seed)
+        return z, self.log_prob(z)
+
     def log_prob(self, x):
         """Log-density, in nats.
 

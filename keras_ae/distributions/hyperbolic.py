@@ -313,11 +313,19 @@ class _OnTheBall(Distribution):
 
         Returns:
             Float32 tensors: the draws, (batch, d), and their log-densities, (batch,). A draw
-            beyond `MAX_RADIUS` / sqrt(c) is given as the nearest point within, with its own
-            density; `sample_ways` tells all of them apart.
+            beyond `MAX_RADIUS` / sqrt(c), for which float32 has no coordinates, is given as the
+            nearest point within, and its density is that point's: `sample_ways` draws without
+            this limit.
         """
         way, log_density = self._draw(seed)
-        return _step(self.mean, way, self.curvature), log_density
+        if not self.curvature:
+            return _step(self.mean, way, 0.0), log_density
+        there = _way_there(self.mean, way, self.curvature)
+        length, longest = _norm(there), MAX_RADIUS / math.sqrt(self.curvature)
+        beyond = length > longest
+        there = ops.where(beyond, there * (longest / ops.maximum(length, longest)), there)
+        z = _step(ops.zeros_like(there), there, self.curvature)
+        return z, ops.where(beyond[:, 0], self.log_prob(z), log_density)
 
     def sample_ways(self, seed):
         """Draws as tangent vectors at the origin, whose norm is the distance from it.
