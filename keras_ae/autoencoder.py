@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
-from keras_ae import networks
+from keras_ae import networks, samplers
 from keras_ae.core import arguments, backend, memory, storage
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
@@ -125,7 +125,7 @@ class Autoencoder(Adjustable, Loops):
         # before a program of the user's runs, and anywhere else.
         self.program_seeds = ReplicaSeedGenerator(self.order_seed(), name="program_seeds")
         self.fresh_seeds = FreshSeeds(self.order_seed())
-        self.features_to_code = None
+        self.features_to_code = self.sampler = None
         self.step = self.add_weight(
             shape=(),
             initializer="zeros",
@@ -189,28 +189,9 @@ class Autoencoder(Adjustable, Loops):
         """
         raise NotImplementedError
 
-    def sample_codes(self, num_samples, seed):
-        """Codes from the prior: a tensor of shape (num_samples, latent_dim)."""
-        raise NotImplementedError
-
-    def draws(self, num_samples, seed):
-        """What `sample` decodes: those codes, or what tells draws apart that codes cannot."""
-        return self.sample_codes(num_samples, seed)
-
-    def decode_draws(self, values, **options):
-        """Data of what `draws` gives: `decode`, if that is codes."""
-        return self.decode(values, **options)
-
-    def drawn_codes(self, num_samples, seed, verbose):
-        """`draws` as an array, outside any program; a progress bar where drawing takes long."""
-        return ops.convert_to_numpy(self.draws(num_samples, seed))
-
-    def can_sample(self):
-        """Whether a built model has something to sample from, so that an export serves it."""
-        return True
-
-    def prepare_sampling(self):
-        """Bring up to date what `sample_codes` reads; called before it, outside any program."""
+    def _decode_drawn(self, draws, **options):
+        """Data of what the sampler draws: `decode`, unless draws hold what codes cannot."""
+        return self.decode(draws, **options)
 
     def decoder_shape(self, target_shape):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
@@ -275,18 +256,25 @@ class Autoencoder(Adjustable, Loops):
 
         Raises:
             ValueError: If num_samples is not a positive integer.
-            RuntimeError: If the model has nothing to sample from yet.
+            RuntimeError: If the sampler is not ready; the message says what to call.
         """
+        return self._sample(num_samples, seed, batch_size, verbose)
+
+    def _sample(self, num_samples, seed, batch_size, verbose, **options):
+        """`sample`, with options of the sampler."""
         if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
             raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+        if self.sampler is None or not self.sampler.ready():
+            needs = (self.sampler or samplers.Sampler).needs
+            raise RuntimeError(f"{type(self).__name__}.sample needs {needs}")
         self.require_built("sample")
         memory.refuse_samples(self, num_samples)
         seed = self.draw_seed(seed)
         name, sizes = f"{type(self).__name__}.sample", {"num_samples": num_samples}
         with memory.explained(name, lambda: sizes, memory.FEWER_DRAWS):
-            self.prepare_sampling()
-            codes = self.drawn_codes(int(num_samples), seed, verbose)
-            return self.decode_draws(codes, batch_size=batch_size, verbose=verbose)
+            self.sampler.prepare()
+            draws = self.sampler.draw(int(num_samples), seed, verbose=verbose, **options)
+            return self._decode_drawn(draws, batch_size=batch_size, verbose=verbose)
 
     def gradient(self, function, z):
         """The gradient of a function of codes, one number for each of them, in any backend.

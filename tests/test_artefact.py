@@ -103,7 +103,7 @@ def run(code, *arguments, **environment):
 
 # What of a model's code an artefact runs.
 EXPORTED = (
-    "call encode decode reconstruct posterior conditional prior sample_codes importance_terms "
+    "call encode decode reconstruct posterior conditional prior draw_prior importance_terms "
     "evidence infer code quantized walk flow metric log_likelihood"
 ).split()
 

@@ -297,7 +297,7 @@ def test_any_sampler_is_a_prior():
 
     model = zoo.make("AdversarialAE", prior=corners)
     model.build((None, 6))
-    drawn = numpy(model.sample_codes(50, 0))
+    drawn = numpy(model.sampler.sample(50, 0))
     assert set(np.unique(drawn)) == {-1.0, 1.0}
     np.testing.assert_allclose(model.sample(50, seed=3).shape, (50, 6))
 
@@ -317,7 +317,7 @@ def test_the_density_is_that_of_what_encode_gives(name, dropout):
     x = zoo.data(512)
     model.fit(x, epochs=4, batch_size=64, verbose=0)
     codes = model.encode(x).reshape(len(x), -1)
-    density = model.code_density
+    density = model.sampler
     spread = codes.std(axis=0)
     mean, covariance = numpy(density.mean), numpy(density.covariance)
     # The density follows a share of the examples, whose mean is near that of all.
@@ -339,22 +339,22 @@ def test_codes_of_low_rank_have_a_density(exports, tmp_path):
     model.fit(x, epochs=2, verbose=0)
     assert np.all(np.isfinite(model.sample(5, seed=0)))
     model.export(tmp_path / "exported")
-    draws = numpy(model.sample_codes(20_000, 0))
+    draws = numpy(model.sampler.sample(20_000, 0))
     codes = model.encode(x)
     np.testing.assert_allclose(np.cov(draws.T), np.cov(codes.T), atol=0.15)
 
 
 def test_an_indefinite_covariance_is_the_nearest_that_is_one():
-    density = keras_ae.models.deterministic.ae.CodeDensity(3)
+    density = keras_ae.samplers.CodeDensity(3)
     vectors = scipy.stats.ortho_group.rvs(3, random_state=0)
     density.covariance.assign((vectors * [2.0, 1.0, -1e-3]) @ vectors.T)
-    density.factorise()
+    density.prepare()
     factor = numpy(density.factor)
     np.testing.assert_allclose(
         factor @ factor.T, (vectors * [2.0, 1.0, 0.0]) @ vectors.T, atol=1e-5
     )
     density.covariance.assign(np.zeros((3, 3)))
-    density.factorise()
+    density.prepare()
     assert np.abs(numpy(density.factor)).max() < 1e-5
 
 
@@ -362,8 +362,19 @@ def test_an_indefinite_covariance_is_the_nearest_that_is_one():
 def test_a_short_batch_weighs_less(sizes):
     """The mean and covariance of all examples, however they came."""
     codes = np.random.default_rng(0).normal(size=(sum(sizes), 2)).astype("float32")
-    density = keras_ae.models.deterministic.ae.CodeDensity(2)
+    density = keras_ae.samplers.CodeDensity(2)
     for part in np.split(codes, np.cumsum(sizes)[:-1]):
         density.update(tensor(part))
     np.testing.assert_allclose(numpy(density.mean), codes.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(numpy(density.covariance), np.cov(codes.T, bias=True), atol=1e-5)
+
+
+def test_an_untrained_model_serves_no_samples(tmp_path):
+    """Which `sample` of the model refuses, too."""
+    model = keras_ae.AE(2, network_options={"units": (4,)})
+    model.build((None, 6))
+    with pytest.raises(RuntimeError, match=r"Call fit\(x\) first"):
+        model.sample(3)
+    if keras.config.backend() != "torch":
+        model.export(tmp_path / "ae")
+        assert "sample" not in keras_ae.saving.read_card(tmp_path / "ae")["endpoints"]

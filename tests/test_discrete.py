@@ -225,7 +225,7 @@ def test_fit_prior_trains_the_prior_alone():
     expected = zoo.compute(model.code_prior.log_prob, model.encode(x[:5]))
     np.testing.assert_allclose(tensors, expected, atol=1e-4)
     # Draws are of the codes that occur, in their proportions.
-    codes = ops.convert_to_numpy(model.sample_codes(1000, keras.random.SeedGenerator(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(1000, keras.random.SeedGenerator(0)))
     known = (codes[:, None] == model.encode(distinct)).all(axis=-1)
     assert known.any(axis=1).mean() > 0.9
     assert np.abs(known.mean(axis=0) - counts / 256).max() < 0.1
@@ -244,8 +244,8 @@ def test_the_seed_decides_the_prior():
 @pytest.mark.every_backend
 def test_sample_says_what_to_call():
     model = zoo.eager("VQVAE")
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match=r"sample needs .* Call fit_prior\(x\) first"):
+    for first in ("fit", "fit_prior"):
+        with pytest.raises(RuntimeError, match=rf"sample needs .* Call {first}\(x\) first"):
             model.sample(3)
         model.build((None, 6))
     model.fit_prior(zoo.data(), epochs=1, batch_size=16, verbose=0)
@@ -278,7 +278,7 @@ def test_a_prior_of_a_product_codebook_predicts_digits(pictures):
     nats = -model.prior_log_likelihood(x)
     assert history["val_loss"][-1] == pytest.approx(nats.mean(), rel=1e-4)
     assert model.sample(3, seed=0).shape == (3, *x.shape[1:])
-    codes = ops.convert_to_numpy(model.sample_codes(50, keras.random.SeedGenerator(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(50, keras.random.SeedGenerator(0)))
     assert codes.min() >= 0 and codes.max() < model.num_codes
     assert codes.max() > 2**16 and np.array_equal(model.check_code(codes.astype("float64")), codes)
 

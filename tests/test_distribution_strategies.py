@@ -68,7 +68,7 @@ def plain_model(strategy):
     predicted = np.abs(two.predict(x, verbose=0) - two.reconstruct(x)).max()
     samples = two.sample(3, seed=0)
     two.fit(zoo.data(33), **OPTIONS)  # The last batch leaves one replica without an example.
-    density = [two.code_density.mean.numpy(), two.code_density.covariance.numpy()]
+    density = [two.sampler.mean.numpy(), two.sampler.covariance.numpy()]
     return {
         "histories": histories,
         "codes": codes,

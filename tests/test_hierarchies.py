@@ -225,7 +225,7 @@ def test_samples_have_the_hierarchy_s_moments_and_follow_the_temperature():
     model = hierarchy.model()
 
     def codes(temperature, num_samples=20_000):
-        drawn = model.sample_codes(num_samples, model.draw_seed(0), temperature)
+        drawn = model.sampler.sample(num_samples, model.draw_seed(0), temperature=temperature)
         return ops.convert_to_numpy(drawn)
 
     drawn = codes(1.0)
@@ -367,7 +367,7 @@ def test_temperature_zero_follows_the_modes(name):
 def test_temperature_scales_the_first_block_exactly():
     model = zoo.trained("TopDownVAE")
     mean, drawn, wide = (
-        ops.convert_to_numpy(model.sample_codes(9, model.draw_seed(0), t))[:, 0]
+        ops.convert_to_numpy(model.sampler.sample(9, model.draw_seed(0), temperature=t))[:, 0]
         for t in (0.0, 1.0, 1.5)
     )
     np.testing.assert_allclose(wide - mean, 1.5 * (drawn - mean), rtol=1e-5, atol=1e-6)
@@ -466,7 +466,7 @@ def test_a_ladder_shows_all_its_layers():
 def test_the_stream_begins_at_standard_normals():
     model = zoo.compiled("TopDownVAE")
     model.build((None, 6))
-    codes = ops.convert_to_numpy(model.sample_codes(20_000, model.draw_seed(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(20_000, model.draw_seed(0)))
     np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=0.03)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(2), atol=0.03)
 
@@ -499,5 +499,5 @@ def test_misuse(cls, given, message):
 
 @hierarchical
 def test_no_single_prior_is_offered(name):
-    with pytest.raises(NotImplementedError, match="sample_codes draws"):
+    with pytest.raises(NotImplementedError, match="draw_prior draws"):
         zoo.trained(name).prior(np.zeros((1, 2)))

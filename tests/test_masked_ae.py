@@ -226,26 +226,26 @@ def test_samples_have_the_mean_and_covariance_of_the_codes():
     model, x = made(shape=(4,), mask_ratio=0.5), pictures(64, (4,))
     model.fit(np.tile(x, (8, 1)), batch_size=512, verbose=0, shuffle=False)
     codes = model.encode(x[::8]).reshape(8, -1)  # One example in eight is followed.
-    density = model.code_density
+    density = model.sampler
     np.testing.assert_allclose(array(density.mean), codes.mean(axis=0), rtol=1e-3, atol=1e-4)
     expected = np.cov(codes, rowvar=False, bias=True)
     np.testing.assert_allclose(array(density.covariance), expected, rtol=1e-2, atol=1e-4)
-    model.prepare_sampling()
-    drawn = array(model.sample_codes(20_000, model.draw_seed(0)))
+    model.sampler.prepare()
+    drawn = array(model.sampler.sample(20_000, model.draw_seed(0)))
     assert drawn.shape == (20_000, 2, 3)
     spread = np.cov(drawn.reshape(20_000, -1), rowvar=False)
     np.testing.assert_allclose(spread, expected, atol=0.05 * expected.max())
 
 
 def test_of_long_codes_the_variances_alone_are_kept(monkeypatch):
-    monkeypatch.setattr("keras_ae.models.deterministic.ae.CodeDensity.MOST", 5)
+    monkeypatch.setattr("keras_ae.samplers.CodeDensity.MOST", 5)
     model, x = made(shape=(4,), mask_ratio=0.5), pictures(64, (4,))
     model.fit(x, batch_size=64, verbose=0, shuffle=False)
     codes = model.encode(x[::8]).reshape(8, -1)
-    variances = array(model.code_density.covariance)
+    variances = array(model.sampler.covariance)
     np.testing.assert_allclose(variances, codes.var(axis=0), rtol=1e-3, atol=1e-5)
-    model.prepare_sampling()
-    drawn = array(model.sample_codes(20_000, model.draw_seed(0))).reshape(20_000, -1)
+    model.sampler.prepare()
+    drawn = array(model.sampler.sample(20_000, model.draw_seed(0))).reshape(20_000, -1)
     np.testing.assert_allclose(drawn.var(axis=0), variances, rtol=0.05)
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.02)
 

@@ -10,7 +10,8 @@ from scipy import optimize, stats
 import keras_ae
 from keras_ae import sparsity
 from keras_ae.core.seeds import RunSeed
-from keras_ae.layers.dictionary import DataScale, FeatureDensity
+from keras_ae.layers.dictionary import DataScale
+from keras_ae.samplers import FeatureDensity
 
 pytestmark = pytest.mark.formula
 
@@ -299,7 +300,7 @@ def test_top_k_of_all_features_is_a_linear_autoencoder():
 def kill(model, dead):
     idle = np.zeros(FEATURES, "float32")
     idle[dead] = model.dead_after
-    model.feature_density.idle.assign(idle)
+    model.sampler.idle.assign(idle)
 
 
 def test_the_auxiliary_loss_reconstructs_what_is_left_over_by_dead_features():
@@ -497,7 +498,7 @@ def test_resampling_revives_dead_features(name):
     now = model.directions
     assert np.min(np.max(now[dead] @ errors.T, axis=1)) > 0.9999  # Each an example's error.
     np.testing.assert_array_equal(np.delete(now, dead, axis=0), np.delete(before, dead, axis=0))
-    assert not np.any(numpy(model.feature_density.dead(1)))
+    assert not np.any(numpy(model.sampler.dead(1)))
     assert model.resample_dead(x, seed=0) == 0
     # In the next batches they are active, and learn.
     encoder = numpy(model.dictionary.encoder_kernel)[:, dead]
@@ -538,10 +539,10 @@ def test_samples_have_the_moments_of_the_codes():
     z = rng.gamma(2.0, 1.5, (3, 500, 4)) * (rng.random((3, 500, 4)) < [0.02, 0.3, 0.9, 0.0])
     z[..., 1] *= np.where(rng.random((3, 500)) < 0.25, -1.0, 1.0)
     density = FeatureDensity(4)
-    assert not density.has_seen_codes()
+    assert not density.ready()
     for batch in z.astype("float32"):
         density.update(ops.convert_to_tensor(batch))
-    assert density.has_seen_codes()
+    assert density.ready()
     z = z.reshape(-1, 4)
     drawn = numpy(density.sample(400_000, RunSeed(np.array([0, 0]))))
     np.testing.assert_allclose((drawn != 0).mean(axis=0), (z != 0).mean(axis=0), atol=3e-3)

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 import keras_ae
 from keras_ae import corruptions, likelihoods, losses, schedules
-from keras_ae.models.deterministic.ae import CodeDensity
+from keras_ae.samplers import CodeDensity
 
 BACKEND = keras.config.backend()
 WIDTH, LATENT = 5, 2
@@ -501,16 +501,16 @@ def test_the_codes_moments_are_kept():
     model = zoo.compiled("AE", keras.optimizers.SGD(0.0))
     model.fit(x, epochs=2, batch_size=16, verbose=0)
     codes = model.encode(x)
-    density = model.code_density
+    density = model.sampler
     np.testing.assert_allclose(density.mean.numpy(), codes.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(density.covariance.numpy(), np.cov(codes.T, bias=True), atol=1e-5)
     assert int(density.num_updates) == 12
 
-    density.factorise()
-    drawn = ops.convert_to_numpy(model.sample_codes(20_000, model.draw_seed(0)))
+    density.prepare()
+    drawn = ops.convert_to_numpy(model.sampler.sample(20_000, model.draw_seed(0)))
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.1, atol=0.02)
-    codes = ops.convert_to_numpy(model.sample_codes(20, model.draw_seed(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(20, model.draw_seed(0)))
     np.testing.assert_allclose(model.sample(20, seed=0), model.decode(codes), atol=1e-6)
 
 
@@ -536,7 +536,7 @@ def test_codes_on_a_line_can_be_sampled():
     density = CodeDensity(2)
     codes = np.arange(8, dtype="float32")[:, None] * np.array([1.0, 2.0], "float32")
     density.update(ops.convert_to_tensor(codes))
-    density.factorise()
+    density.prepare()
     drawn = ops.convert_to_numpy(density.sample(100, keras.random.SeedGenerator(0)))
     assert np.all(np.isfinite(drawn))
     np.testing.assert_allclose(drawn[:, 1], 2 * drawn[:, 0], atol=0.1)

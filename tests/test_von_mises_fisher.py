@@ -240,7 +240,7 @@ def test_codes_and_samples_lie_on_the_sphere():
     for codes in (
         model.encode(zoo.data()),
         model.encode(zoo.data(), sample=True, seed=0),
-        numpy(model.sample_codes(100, seed=0)),
+        numpy(model.sampler.sample(100, seed=0)),
     ):
         np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1, atol=1e-5)
 

@@ -203,18 +203,19 @@ def _served(model):
     """
     import tensorflow as tf
 
-    model.prepare_sampling()
+    if model.sampler.ready():
+        model.sampler.prepare()
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
     dtypes = {"seed": "int32", "z": model.code_dtype}
     for name, (function, arguments) in model.endpoints().items():
         setattr(module, name, _endpoint(in_tensorflow, function, arguments, dtypes))
-    if not model.can_sample():
+    if not model.sampler.ready():
         return module
 
     # The number of samples travels as a batch axis, which JAX leaves unknown.
     def sample_like(rows, seed):
-        return model.decode_draws(model.draws(ops.shape(rows)[0], seed))
+        return model._decode_drawn(model.sampler.sample(ops.shape(rows)[0], seed))
 
     drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
 
@@ -246,7 +247,7 @@ def _endpoint(in_tensorflow, function, arguments, dtypes):
 
 
 def _names(model):
-    return [*model.endpoints(), *(["sample"] if model.can_sample() else [])]
+    return [*model.endpoints(), *(["sample"] if model.sampler.ready() else [])]
 
 
 def _refuse_code(model):

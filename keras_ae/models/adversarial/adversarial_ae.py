@@ -51,6 +51,7 @@ class AdversarialAE(DeterministicAE):
                 f"AdversarialAE: prior={prior!r} draws a shape of {tuple(drawn.shape)} for "
                 f"num_samples=2, and {(2, self.latent_dim)} is needed."
             )
+        self.sampler = samplers.Prior(self.draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.discriminator = discriminator
 
@@ -60,7 +61,8 @@ class AdversarialAE(DeterministicAE):
             self.discriminator = networks.discriminator(self.latent_dim, dtype=self.dtype_policy)
         self.discriminator(keras.KerasTensor((None, self.latent_dim)))
 
-    def sample_codes(self, num_samples, seed):
+    def draw_prior(self, num_samples, seed):
+        """Codes from the prior."""
         return self.prior(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):
@@ -68,7 +70,7 @@ class AdversarialAE(DeterministicAE):
 
     def loss_terms(self, x, y, training):
         z = self.code(x, training)
-        draws = self.sample_codes(ops.shape(z)[0], self.step_seed(training))
+        draws = self.draw_prior(ops.shape(z)[0], self.step_seed(training))
         made, drawn = self._logit(z, training), self._logit(draws, training)
         return {
             **self.reconstruction_terms(y, z, training),

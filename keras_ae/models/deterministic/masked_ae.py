@@ -11,7 +11,8 @@ from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
-from keras_ae.models.deterministic.ae import AE, CodeDensity
+from keras_ae.models.deterministic.ae import AE
+from keras_ae.samplers import CodeDensity
 
 
 class MaskedAE(AE):
@@ -127,7 +128,7 @@ class MaskedAE(AE):
         self._fit_networks(shape, target_shape)
         self.positions = sine_cosine_positions(places, width)
         self.code_positions = sine_cosine_positions(places, self.latent_dim)
-        self.code_density = CodeDensity(self.code_shape, name="code_density")
+        self.sampler = CodeDensity(self.code_shape, name="sampler")
 
     def check_given(self):
         super().check_given()

@@ -1,8 +1,8 @@
 """Sliced-Wasserstein autoencoders: Kolouri et al. 2018, arXiv:1804.01947."""
 
-import keras
 from keras import ops
 
+from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.divergences import sliced_wasserstein
 from keras_ae.models.deterministic.base import DeterministicAE
@@ -37,15 +37,17 @@ class SlicedWAE(DeterministicAE):
 
     def __init__(self, latent_dim=16, weight=100.0, num_projections=50, **kwargs):
         super().__init__(latent_dim, **kwargs)
+        self.sampler = samplers.Prior(self.draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.num_projections = arguments.integer(self, "num_projections", num_projections)
-
-    def sample_codes(self, num_samples, seed):
-        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
 
     def step_numbers(self, batch_size):
         # The directions, and for codes and draws their projections, in order and not.
         return self.num_projections * (2 * self.latent_dim + 4 * batch_size)
+
+    def draw_prior(self, num_samples, seed):
+        """Codes from the prior, the standard normal."""
+        return samplers.gaussian(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):
         return {"sliced_wasserstein_loss": self.weight}
@@ -53,7 +55,7 @@ class SlicedWAE(DeterministicAE):
     def loss_terms(self, x, y, training):
         seed = self.step_seed(training)
         z = self.code(x, training)
-        draws = self.sample_codes(ops.shape(z)[0], seed)
+        draws = self.sampler.sample(ops.shape(z)[0], seed)
         distance = sliced_wasserstein(z, draws, self.num_projections, seed)
         distance = self.unless_alone("sliced_wasserstein_loss", distance, z)
         terms = self.reconstruction_terms(y, z, training)

@@ -1,8 +1,8 @@
 """Wasserstein autoencoders: Tolstikhin et al. 2017, arXiv:1711.01558."""
 
-import keras
 from keras import ops
 
+from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.divergences import mmd
 from keras_ae.models.deterministic.base import DeterministicAE
@@ -38,17 +38,19 @@ class WAE(DeterministicAE):
 
     def __init__(self, latent_dim=16, weight=10.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
+        self.sampler = samplers.Prior(self.draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
 
-    def sample_codes(self, num_samples, seed):
-        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
+    def draw_prior(self, num_samples, seed):
+        """Codes from the prior, the standard normal."""
+        return samplers.gaussian(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):
         return {"mmd_loss": self.weight}
 
     def loss_terms(self, x, y, training):
         z = self.code(x, training)
-        draws = self.sample_codes(ops.shape(z)[0], self.step_seed(training))
+        draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
         discrepancy = self.unless_alone("mmd_loss", mmd(z, draws, self.kernel), z)
         return {**self.reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import networks, samplers
 from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.batching import batched, default_batch_size
@@ -147,6 +147,8 @@ class DiscreteAE(DeterministicAE):
         )
         self.code_prior.build()
         self.code_prior.trainable = False  # Not by `fit`.
+        generate, fitted = self._generated, self.prior_fitted
+        self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 
     def _renew_prior(self):
         """A prior over digits instead of one over whole codes, which was never fitted."""
@@ -297,8 +299,7 @@ class DiscreteAE(DeterministicAE):
         found = self.quantized(x, training, follow=training)
         statistics = self.statistics(found.codes)
         if training:
-            # What a prior learned of the codes, it learned of other ones.
-            self.prior_fitted.assign(ops.zeros(()))
+            self.sampler.update(found.codes)
         return {
             **self.reconstruction_terms(y, found.vectors, training),
             **found.losses,
@@ -340,7 +341,7 @@ class DiscreteAE(DeterministicAE):
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
         codes = self.encode(x, verbose=0)
-        if self.whole_codes and self.quantizer.levels and not self.can_sample():
+        if self.whole_codes and self.quantizer.levels and not self.sampler.ready():
             self._renew_prior()
         prior = self.code_prior
         size = min(batch_size, len(codes))
@@ -391,7 +392,10 @@ class DiscreteAE(DeterministicAE):
         Raises:
             RuntimeError: If the prior is not fitted.
         """
-        self._require_prior("prior_log_likelihood")
+        if not self.built or not self.sampler.ready():
+            raise RuntimeError(
+                f"{type(self).__name__}.prior_log_likelihood needs {samplers.Autoregressive.needs}"
+            )
         if batch_size is None:
             # A prior may take more of an example than the data of which the default is made.
             most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
@@ -401,38 +405,6 @@ class DiscreteAE(DeterministicAE):
     @batched("data")
     def _log_prob(self, x):
         return self.code_prior.log_prob(self.encode(x))
-
-    def can_sample(self):
-        return bool(ops.convert_to_numpy(ops.convert_to_tensor(self.prior_fitted)) > 0)
-
-    def _require_prior(self, wanted):
-        if not self.built or not self.can_sample():
-            raise RuntimeError(
-                f"{type(self).__name__}.{wanted} needs the prior over the codes, which has not "
-                "been fitted to what `fit` left. Call fit_prior(x) first."
-            )
-
-    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
-        """New data: codes from the prior that `fit_prior` trained, decoded.
-
-        Args and Returns: As of `keras_ae.Autoencoder.sample`.
-
-        Raises:
-            RuntimeError: If the prior is not fitted.
-        """
-        self._require_prior("sample")
-        return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
-
-    def sample_codes(self, num_samples, seed):
-        return self._generated(self._draws(num_samples, seed))
-
-    def drawn_codes(self, num_samples, seed, verbose):
-        draws = ops.convert_to_numpy(self._draws(num_samples, seed))
-        return self._generated(draws, verbose=verbose)
-
-    def _draws(self, num_samples, seed):
-        shape = (num_samples, *self.code_prior.draws_shape)
-        return keras.random.uniform(shape, dtype="float32", seed=seed)
 
     @batched("draws")
     def _generated(self, draws):

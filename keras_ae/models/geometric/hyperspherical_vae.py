@@ -72,9 +72,6 @@ class HypersphericalVAE(VAE):
         """p(z), uniform on the sphere, over codes shaped as a given tensor."""
         return UniformSphere(like)
 
-    def sample_codes(self, num_samples, seed):
-        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
-
     def loss_terms(self, x, y, training):
         q = self.posterior(x, training)
         z = q.sample(self.step_seed(training))

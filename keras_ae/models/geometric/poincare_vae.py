@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
@@ -53,6 +54,7 @@ class PoincareVAE(VAE):
         # Most draws of a larger scale lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)
+        self.sampler = samplers.Prior(self._draw_ways)
         flat = reach / math.sqrt(self.latent_dim)
         self.largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
         if prior_scale > self.largest_scale:
@@ -120,14 +122,11 @@ class PoincareVAE(VAE):
     def _divergence(self, way, log_posterior):
         return log_posterior - self.prior(way).log_prob_of_ways(way)
 
-    def sample_codes(self, num_samples, seed):
-        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
-
-    def draws(self, num_samples, seed):
+    def _draw_ways(self, num_samples, seed):
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]
 
     @batched("code")
-    def decode_draws(self, way):
+    def _decode_drawn(self, way):
         return self._at_end(way).mean
 
     def loss_terms(self, x, y, training):

@@ -109,7 +109,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             self.anchors.assign(ops.reshape(recent, self.anchors.shape))
         return super().loss_terms(x, y, training)
 
-    def sample_codes(self, num_samples, seed):
+    def draw_prior(self, num_samples, seed):
         if not isinstance(seed, RunSeed):
             seed = RunSeed(seed.next())
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)

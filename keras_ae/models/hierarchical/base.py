@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import numpy as np
 from keras import ops
 
 from keras_ae import networks
@@ -86,7 +85,7 @@ class HierarchicalVAE(VAE):
 
     def prior(self, like):
         raise NotImplementedError(
-            f"{type(self).__name__} has one prior a layer, given those above; sample_codes draws."
+            f"{type(self).__name__} has one prior a layer, given those above; draw_prior draws."
         )
 
     def evidence(self, x, training):
@@ -138,7 +137,7 @@ class HierarchicalVAE(VAE):
         terms = (log_likelihood, ops.sum(divergence, axis=1))
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
 
-    def sample_codes(self, num_samples, seed, temperature=1.0):
+    def draw_prior(self, num_samples, seed, temperature=1.0):
         raise NotImplementedError
 
     def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
@@ -158,17 +157,12 @@ class HierarchicalVAE(VAE):
         Raises:
             ValueError: If num_samples is not a positive integer, or temperature is negative.
         """
-        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
-            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
         if not isinstance(temperature, (int, float)) or not temperature >= 0:
             raise ValueError(
                 f"sample: temperature={temperature!r} must be a number of at least 0; 1 is the "
                 "model's own spread."
             )
-        self.require_built("sample")
-        codes = self.sample_codes(int(num_samples), self.draw_seed(seed), temperature)
-        codes = ops.convert_to_numpy(codes)
-        return self.decode(codes, batch_size=batch_size, verbose=verbose)
+        return self._sample(num_samples, seed, batch_size, verbose, temperature=temperature)
 
     def mlp(self, name, width, units):
         """A network from (batch, width), of layers of these sizes, as `network_options` say."""

@@ -106,7 +106,7 @@ class LadderVAE(HierarchicalVAE):
         draws, _, _ = self.infer(evidence, seed if sample else None, training)
         return ops.concatenate(draws, axis=-1)
 
-    def sample_codes(self, num_samples, seed, temperature=1.0):
+    def draw_prior(self, num_samples, seed, temperature=1.0):
         shape = (num_samples, self.layer_dims[-1])
         z = temperature * keras.random.normal(shape, dtype="float32", seed=seed)
         for number in range(self.num_layers - 2, -1, -1):

@@ -111,7 +111,7 @@ class TopDownVAE(HierarchicalVAE):
             h = block.advance(h, part, training)
         return super().conditional(self.read_out(h), training)
 
-    def sample_codes(self, num_samples, seed, temperature=1.0):
+    def draw_prior(self, num_samples, seed, temperature=1.0):
         h, draws = self.start(ops.zeros((num_samples, 1))), []
         for block in self.blocks:
             h, z, _ = block(h, seed=seed, temperature=temperature)

@@ -9,7 +9,8 @@ from keras_ae import sparsity
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched, default_batch_size
-from keras_ae.layers.dictionary import DataScale, Dictionary, FeatureDensity
+from keras_ae.layers.dictionary import DataScale, Dictionary
+from keras_ae.samplers import FeatureDensity
 
 
 class DictionaryAE(Autoencoder):
@@ -38,7 +39,7 @@ class DictionaryAE(Autoencoder):
     def __init__(self, latent_dim=512, dead_after=200, seed=None, **kwargs):
         super().__init__(latent_dim, seed=seed, **kwargs)
         self.dead_after = arguments.integer(self, "dead_after", dead_after)
-        self.data_scale = self.dictionary = self.feature_density = None
+        self.data_scale = self.dictionary = self.sampler = None
 
     def build_networks(self, shape, target_shape):
         if shape != target_shape:
@@ -49,7 +50,7 @@ class DictionaryAE(Autoencoder):
         width = math.prod(shape)
         self.data_scale = DataScale(width, name="data_scale")
         self.dictionary = Dictionary(width, self.latent_dim, name="dictionary")
-        self.feature_density = FeatureDensity(self.latent_dim, name="feature_density")
+        self.sampler = FeatureDensity(self.latent_dim, name="sampler")
 
     # ------------------------------------------------------------------ what a paper writes
 
@@ -101,14 +102,14 @@ class DictionaryAE(Autoencoder):
         a = self.analyse(x)
         z = self.select(a, training)
         if training:
-            self.feature_density.update(z)
+            self.sampler.update(z)
         y, output = self.data_scale.normalise(self._flat(y)), self.dictionary.decode(z)
         error = ops.sum(ops.square(y - output), axis=-1)
         return {
             "reconstruction_loss": error,
             "l0": ops.sum(ops.cast(z != 0.0, "float32"), axis=-1),
             "unexplained_variance": error / self.data_scale.total_variance(),
-            "dead_fraction": ops.mean(self.feature_density.dead(self.dead_after)),
+            "dead_fraction": ops.mean(self.sampler.dead(self.dead_after)),
             **self.sparsity_terms(y, a, z, output, training),
         }
 
@@ -168,7 +169,7 @@ class DictionaryAE(Autoencoder):
             ValueError: If x is not data of this model.
         """
         x = self.check_data(x)
-        dead = np.flatnonzero(ops.convert_to_numpy(self.feature_density.dead(self.dead_after)))
+        dead = np.flatnonzero(ops.convert_to_numpy(self.sampler.dead(self.dead_after)))
         error = (x - self.reconstruct(x, verbose=0)).reshape(len(x), -1).astype("float64")
         squares = np.sum(error**2, axis=1)
         if len(dead) == 0 or not np.any(squares):
@@ -181,27 +182,7 @@ class DictionaryAE(Autoencoder):
 
     def restart(self, features):
         """Begin what else belongs to features of these numbers anew, outside any program."""
-        set_entries(self.feature_density.idle, features, 0.0)
-
-    # ------------------------------------------------------------------ samples
-
-    def sample_codes(self, num_samples, seed):
-        return self.feature_density.sample(num_samples, seed)
-
-    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
-        """New data: features drawn independently, as often and strong as in training, added up.
-
-        Args and Returns: As of `keras_ae.Autoencoder.sample`.
-
-        Raises:
-            RuntimeError: If the model was never trained, and so knows of no codes.
-        """
-        if not self.built or not self.feature_density.has_seen_codes():
-            raise RuntimeError(
-                f"{type(self).__name__}.sample draws from the codes seen in training, and this "
-                "model has not been trained. Call fit(x) first."
-            )
-        return super().sample(num_samples, seed, batch_size=batch_size, verbose=verbose)
+        set_entries(self.sampler.idle, features, 0.0)
 
 
 def value_at(weight, step):

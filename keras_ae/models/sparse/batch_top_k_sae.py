@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import sparsity
-from keras_ae.layers.dictionary import fading_rate
+from keras_ae.core.running_means import fading_rate
 from keras_ae.models.sparse.top_k_sae import TopKSAE
 
 

@@ -63,7 +63,7 @@ class TopKSAE(DictionaryAE):
         return sparsity.top_k(a, self.k)
 
     def sparsity_terms(self, y, a, z, output, training):
-        dead = self.feature_density.dead(self.dead_after)
+        dead = self.sampler.dead(self.dead_after)
         k = self.auxiliary_k or min(max(self.data_scale.width // 2, 1), self.latent_dim)
         # The living come last in the selection, and are left out if it gets to them.
         least = ops.min(ops.stop_gradient(a), axis=-1, keepdims=True)

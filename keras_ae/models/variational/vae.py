@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae import likelihoods, networks
+from keras_ae import likelihoods, networks, samplers
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
@@ -74,6 +74,7 @@ class VAE(Autoencoder):
                     f"model minimizes {', '.join(minimized)}. Leave it out."
                 )
             self.minimize_instead({"kl_loss": "free_bits_loss"})
+        self.sampler = samplers.Prior(self.draw_prior)
         self.likelihood = likelihoods.get(likelihood)
         self.support = self.likelihood.support
         self.takes_classes = self.likelihood.takes_classes
@@ -184,8 +185,14 @@ class VAE(Autoencoder):
         p = self.conditional(z, training)
         return p.sample(seed) if sample else p.mean
 
-    def sample_codes(self, num_samples, seed):
-        return keras.random.normal((num_samples, self.latent_dim), dtype="float32", seed=seed)
+    def draw_prior(self, num_samples, seed):
+        """Codes from p(z), a tensor of shape (num_samples, latent_dim).
+
+        Args:
+            num_samples: Integer, or scalar tensor.
+            seed: `keras.random.SeedGenerator`.
+        """
+        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
 
     def current_kl_weight(self):
         """The factor of the divergence at this step."""

@@ -80,7 +80,7 @@ class VampVAE(VAE):
         components = self.posterior(ops.clip(points, *self.support) if self.support else points)
         return GaussianMixture(components.mean, components.log_variance)
 
-    def sample_codes(self, num_samples, seed):
+    def draw_prior(self, num_samples, seed):
         return self.prior(None).sample(num_samples, seed)
 
     def loss_terms(self, x, y, training):

@@ -1,0 +1,106 @@
+"""The density of codes that models without a prior sample from: arXiv:1903.12436, section 5."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.samplers.base import Sampler, of_before, value_of
+
+
+class CodeDensity(Sampler, keras.layers.Layer):
+    """A Gaussian: the mean and covariance of the codes, followed while the encoder moves.
+
+    The first hundred batches are averaged; from then on old codes fade by one percent a batch. A
+    batch smaller than the largest weighs as much less. Of codes of more than 2,048 numbers the
+    variances alone are kept, for the covariances would be more than all other weights.
+
+    Args:
+        shape: Shape of a code, or the number of its dimensions.
+    """
+
+    FADING = 0.01
+    MOST = 2048
+
+    def __init__(self, shape, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.code_shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        size = math.prod(self.code_shape)
+        self.whole = size <= self.MOST
+        spread = {
+            "shape": (size, size) if self.whole else (size,),
+            "initializer": "identity" if self.whole else "ones",
+        }
+        options = {"trainable": False, "aggregation": "mean"}
+        self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
+        self.covariance = self.add_weight(name="covariance", **spread, **options)
+        self.factor = self.add_weight(name="factor", **spread, **options)
+        # Counted in batches of the largest size.
+        self.num_updates, self.batch_size = (
+            self.add_weight(shape=(), initializer="zeros", name=name, **options)
+            for name in ("num_updates", "batch_size")
+        )
+        self.built = True
+
+    def load_own_variables(self, store):
+        store = of_before(store, "code_density")
+        values = {key: store[key] for key in store.keys()}
+        values.setdefault("4", np.zeros(()))  # Files of old do not hold the batch size.
+        super().load_own_variables(values)
+
+    def ready(self):
+        return value_of(self.num_updates) > 0
+
+    def update(self, z):
+        z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
+        # The last batch of an epoch may leave a replica without a single example.
+        size = ops.cast(ops.shape(z)[0], "float32")
+        known = ops.maximum(size, 1.0)
+        largest = ops.maximum(self.batch_size, known)
+        # A file of old says nothing of its batches: they count as if they were of this size.
+        before = self.num_updates * ops.where(self.batch_size > 0.0, self.batch_size / largest, 1.0)
+        share = size / largest
+        rate = ops.maximum(self.FADING * share, share / ops.maximum(before + share, 1e-9))
+        batch_mean = ops.sum(z, axis=0) / known
+        centered = z - batch_mean
+        if self.whole:
+            batch_covariance = ops.matmul(ops.transpose(centered), centered) / known
+        else:
+            batch_covariance = ops.sum(ops.square(centered), axis=0) / known
+        shift = batch_mean - self.mean
+        # The covariance of the mixture of what was known and what came.
+        product = ops.outer(shift, shift) if self.whole else ops.square(shift)
+        between = rate * (1.0 - rate) * product
+        self.covariance.assign((1.0 - rate) * self.covariance + rate * batch_covariance + between)
+        self.mean.assign(self.mean + rate * shift)
+        self.num_updates.assign(before + share)
+        self.batch_size.assign(largest)
+
+    def prepare(self):
+        """Bring the factor up to date with the covariance, its product with its transpose.
+
+        Not in `sample`: a program exported from JAX cannot call the library that factorizes.
+        """
+        covariance = value_of(self.covariance).astype("float64")
+        if not self.whole:
+            self.factor.assign(np.sqrt(covariance))
+            return
+        # A code that collapsed onto a plane has no factor of Cholesky without a little width.
+        width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
+        try:
+            factor = np.linalg.cholesky(covariance + width * np.eye(len(covariance)))
+        except np.linalg.LinAlgError:
+            # Rounding in float32 left it negative in some direction by more than that.
+            values, vectors = np.linalg.eigh(covariance)
+            factor = vectors * np.sqrt(np.maximum(values, 0.0))
+        self.factor.assign(factor)
+
+    def sample(self, num_samples, seed):
+        shape = (num_samples, self.mean.shape[0])
+        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        if self.whole:
+            noise = ops.matmul(noise, ops.transpose(self.factor))
+        else:
+            noise = noise * self.factor
+        return ops.reshape(self.mean + noise, (-1, *self.code_shape))
