@@ -390,6 +390,17 @@ class Autoencoder(Adjustable, Loops):
 
         Of a model that is built for the first time: files of before such checks still load.
         """
+        given = [self.arguments.get(name) for name in ("encoder", "decoder")]
+        if all(isinstance(network, keras.layers.Layer) for network in given):
+            for name in self.network_options.keys() - self.options_in_use():
+                raise ValueError(
+                    f"{type(self).__name__}: network_options={self.network_options!r} has no "
+                    f"effect in {name!r}, because encoder and decoder were given. Leave it out."
+                )
+
+    def options_in_use(self):
+        """Names of the `network_options` that count even where both networks were given."""
+        return {"mask_value"}
 
     def refuse_unused(self, name, reason):
         """Raise if an argument without effect has another value than its default."""
@@ -744,6 +755,11 @@ def _refuse_unknown(cls, names):
 def symbolic_call(model, name, network, shape):
     """The network's output for symbolic data, with an error that says who asked for what."""
     given = getattr(network, "input_shape", None) if network.built else None
+    if isinstance(given, (list, dict)) and len(given) > 1:
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} has {len(given)} inputs, of "
+            f"shapes {given}, and gets one, of shape {shape[1:]}. Make a model of one input."
+        )
     if isinstance(given, tuple) and not _compatible(given, shape):
         raise ValueError(
             f"{type(model).__name__}: the {name} takes inputs of shape {given[1:]}, and gets "
@@ -751,7 +767,16 @@ def symbolic_call(model, name, network, shape):
             f"Make its first layer keras.Input({shape[1:]}), or "
             + ("set latent_dim to what it takes." if name == "decoder" else "reshape the data.")
         )
-    return network(keras.KerasTensor(shape, dtype="float32"), training=False)
+    output = network(keras.KerasTensor(shape, dtype="float32"), training=False)
+    if not isinstance(output, keras.KerasTensor):
+        found = keras.tree.map_structure(lambda each: each.shape[1:], output)
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} has to return one tensor, and it "
+            f"returns a {type(output).__name__} of outputs of shapes {found}. Choose one, such as "
+            "keras.Model(network.inputs, network.outputs[0]), or join them by "
+            "keras.layers.Concatenate."
+        )
+    return output
 
 
 def _compatible(given, shape):

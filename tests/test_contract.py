@@ -635,6 +635,21 @@ def test_your_own_networks(name):
     np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
 
 
+@with_networks
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_networks_of_several_inputs_or_outputs_are_refused(name, part):
+    networks = zoo.own_networks(name)
+    network = networks[part]
+    for outputs in (network.outputs * 2, network.outputs, {"a": network.outputs[0]}):
+        several = keras.Model(network.inputs, outputs)
+        with pytest.raises(ValueError, match=f"{name}: the {part} .* has to return one tensor"):
+            zoo.make(name, **networks | {part: several}).build((None, 6))
+    first, second = (keras.Input(network.input_shape[1:]) for _ in range(2))
+    several = keras.Model([first, second], network(keras.ops.add(first, second)))
+    with pytest.raises(ValueError, match=f"{name}: the {part} .*(has 2 inputs|how wide)"):
+        zoo.make(name, **networks | {part: several}).build((None, 6))
+
+
 @dictionaries
 def test_dictionaries_refuse_networks(name):
     refused = zoo.own_networks("AE") | {"network_options": {"units": (8,)}}

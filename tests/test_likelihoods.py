@@ -175,6 +175,8 @@ UNUSED = {
     "FlowVAE": {"flow": "radial", "num_reflections": 2},
     "MaskedAE": {"decoder_blocks": 2},
     "RecurrentAE": {"cell": "lstm"},
+    "HamiltonianVAE": {"num_steps": 0, "step_size": 0.1},
+    "RiemannianHamiltonianVAE": {"num_steps": 0, "tempering": 0.5},
 }
 
 
@@ -189,3 +191,17 @@ def test_an_argument_without_effect_is_refused(name):
         model.build((None, 6))
     default = keras_ae.autoencoder.constructor_parameters(type(model))[argument]
     zoo.make(name, **given | {argument: default}).build((None, 6))
+
+
+@pytest.mark.parametrize("name", zoo.WITH_NETWORKS)
+def test_options_of_networks_that_were_given_are_refused(name):
+    options = {"mask_value": -1.0, "units": (3,)}
+    if name == "RecurrentAE":  # Which has that one itself.
+        del options["mask_value"]
+    model = zoo.make(name, **zoo.own_networks(name), network_options=options)
+    if name in ("VAEGAN", "PerceptualVAE"):  # Whose third network has them.
+        assert model.options_in_use() == options.keys()
+        return
+    match = f"{name}: network_options={{.*no effect in 'units'"
+    with pytest.raises(ValueError, match=match):
+        model.build((None, 6))

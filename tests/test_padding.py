@@ -21,8 +21,8 @@ LIKELIHOODS = {
     "laplace": None,
     "categorical": None,
 }
-# These have a code for every step, or players that would see the padding.
-WITHOUT_PADDING = ["VQVAE", "VQVAE2", "ResidualVQVAE", "FSQVAE", "LFQVAE", "VAEGAN"]
+# These have a code for every step, or players or convolutions that would see the padding.
+WITHOUT_PADDING = ["VQVAE", "VQVAE2", "ResidualVQVAE", "FSQVAE", "LFQVAE", "VAEGAN", "UNetAE"]
 NO_SEQUENCES = ["MaskedAE", *zoo.DICTIONARIES]
 PADDED = [name for name in zoo.MODELS if name not in (*WITHOUT_PADDING, *NO_SEQUENCES)]
 
@@ -43,8 +43,6 @@ def made(name="VAE", mask_value=PADDING, **given):
     if name == "RecurrentAE":
         small = {"mask_value": mask_value}
         options["network_options"] = {"units": (4,)}
-    if name == "UNetAE":
-        small = {"unet_options": {"filters": (2,)}}
     model = getattr(keras_ae, name)(2, **{**options, **small, **given})
     model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
     model.build((None, STEPS, FEATURES))
@@ -108,10 +106,7 @@ def test_the_bound_and_the_likelihood_are_those_of_sequences_cut_to_length():
 
 @pytest.mark.parametrize("name", PADDED)
 def test_what_is_padded_with_does_not_matter(name):
-    """The same steps, with another number at the places of the padding: no loss tells them apart.
-
-    But for the U-Net, whose convolutions see it.
-    """
+    """No loss tells the number that is at the places of the padding."""
     if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
         pytest.skip("the code is that of the foundation's models, and JAX takes long")
     found = []
@@ -119,8 +114,6 @@ def test_what_is_padded_with_does_not_matter(name):
         model = made(name, mask_value=value)
         if hasattr(model, "pseudo_inputs"):
             model.set_pseudo_inputs(np.full((4, STEPS, FEATURES), 0.5, "float32"))
-        if name == "UNetAE":
-            model.unet.set_weights([0.0 * w for w in model.unet.get_weights()])
         if name == "DenoisingAE":  # Noise of the data's own size on every step.
             assert not np.array_equal(model.corruption(sequences(value), 0), sequences(value))
         x = sequences(value)
@@ -204,6 +197,23 @@ def test_models_that_cannot_leave_padding_out_say_so(name):
     model = getattr(keras_ae, name)(2, network_options=options, **given)
     with pytest.raises(ValueError, match=f"{name}: mask_value=-1.0"):
         model.build((None, STEPS, FEATURES))
+
+
+@pytest.mark.parametrize("value", [PADDING, 9.0])
+def test_pseudo_inputs_may_be_padded(value):
+    """They are the posteriors of sequences cut to length, and stay so while they are trained."""
+    x = sequences(value)
+    model = made("VampVAE", value, num_components=len(x))
+    model.set_pseudo_inputs(x)
+    for _ in range(2):
+        points = ops.convert_to_numpy(ops.convert_to_tensor(model.pseudo_inputs))
+        assert np.array_equal(np.all(points == value, axis=-1), np.all(x == value, axis=-1))
+        inside = np.where(x == value, x, np.clip(points, 0.0, 1.0)).astype("float32")
+        expected = ops.convert_to_numpy(model.posterior(ops.convert_to_tensor(inside)).mean)
+        found = ops.convert_to_numpy(model.prior(None).mean)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        model.fit(x, epochs=2, verbose=0)
+    assert not np.array_equal(points, x)
 
 
 def test_the_served_likelihood_leaves_padding_out(tmp_path, exports):

@@ -73,6 +73,10 @@ def settings(name, **given):
     small = SMALL[name]()
     if given.get("decoder") is not None:  # Which RecurrentAE cannot teach.
         small.pop("teacher_forcing", None)
+    both = [isinstance(given.get(part), keras.layers.Layer) for part in ("encoder", "decoder")]
+    if all(both):  # Which leave the options nothing to do.
+        small.pop("network_options", None)
+        options = {"seed": 1}
     return options | small | given
 
 

@@ -1,9 +1,9 @@
 """Adversarial autoencoders: Makhzani et al. 2015, arXiv:1511.05644."""
 
-import keras
 from keras import ops
 
 from keras_ae import networks, samplers
+from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -59,7 +59,7 @@ class AdversarialAE(DeterministicAE):
         super().build_networks(shape, target_shape)
         if self.discriminator is None:
             self.discriminator = networks.discriminator(self.latent_dim, dtype=self.dtype_policy)
-        self.discriminator(keras.KerasTensor((None, self.latent_dim)))
+        symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))
 
     def draw_prior(self, num_samples, seed):
         """Codes from the prior."""

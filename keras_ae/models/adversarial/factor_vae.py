@@ -1,9 +1,9 @@
 """Disentangling by Factorising: Kim and Mnih 2018, arXiv:1802.05983."""
 
-import keras
 from keras import ops
 
 from keras_ae import networks
+from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.divergences import permute_dims, softmax_loss
 from keras_ae.models.variational.vae import VAE
@@ -49,7 +49,7 @@ class FactorVAE(VAE):
         super().build_networks(shape, target_shape)
         if self.discriminator is None:
             self.discriminator = networks.discriminator(self.latent_dim, 2, dtype=self.dtype_policy)
-        self.discriminator(keras.KerasTensor((None, self.latent_dim)))
+        symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))
 
     def loss_weights(self):
         return {**super().loss_weights(), "tc_loss": self.gamma}

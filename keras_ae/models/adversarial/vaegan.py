@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import networks
+from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.distributions import Normal
 from keras_ae.models.variational.vae import VAE
@@ -57,6 +58,10 @@ class VAEGAN(VAE):
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
         self.features_to_logit = None
 
+    def options_in_use(self):
+        given = isinstance(self.arguments["discriminator"], keras.layers.Layer)
+        return super().options_in_use() if given else self.network_options.keys()
+
     def check_given(self):
         super().check_given()
         if self.mask_value is not None:
@@ -84,7 +89,9 @@ class VAEGAN(VAE):
             ],
             name="features_to_logit",
         )
-        self.features_to_logit(self.discriminator(keras.KerasTensor((None, *target_shape))))
+        shape = (None, *target_shape)
+        features = symbolic_call(self, "discriminator", self.discriminator, shape)
+        self.features_to_logit(features)
 
     def loss_terms(self, x, y, training):
         seed = self.step_seed(training)

@@ -111,10 +111,10 @@ class MaskedAE(AE):
             own = {"width": self.latent_dim, "blocks": self.decoder_blocks, "outputs": values}
             self.decoder = networks.transformer_blocks(name="decoder", **{**options, **own})
         width = getattr(self.encoder, "input_shape", (None,))[-1]
-        if width is None:
+        if not isinstance(width, int):  # One of several inputs has a shape for it.
             raise ValueError(
                 "MaskedAE: the encoder does not say how wide its tokens are. Let it begin with "
-                "keras.Input((None, width))."
+                "one keras.Input((None, width))."
             )
         self.patch_to_token = keras.layers.Dense(width, dtype=dtype, name="patch_to_token")
         self.patch_to_token.build((None, self.num_patches, values))

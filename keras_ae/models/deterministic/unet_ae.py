@@ -64,6 +64,12 @@ class UNetAE(DenoisingAE):
 
     def check_given(self):
         super().check_given()
+        if self.mask_value is not None and len(self.target_shape) > 1:
+            raise ValueError(
+                f"UNetAE: mask_value={self.mask_value!r} marks steps as padding, and the U-Net's "
+                "convolutions would read it beside the others. Train on sequences of one length "
+                "without it, or use keras_ae.DenoisingAE."
+            )
         if self.decoder_activation == "linear":  # The U-Net ends in the same one.
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())

@@ -64,6 +64,12 @@ class HamiltonianVAE(VAE):
         self.step_logits = self._start("step_logits", (self.latent_dim,), share)
         self.tempering_logit = self._start("tempering_logit", (), tempering)
 
+    def check_given(self):
+        super().check_given()
+        if not self.num_steps:
+            for name in ("step_size", "max_step_size", "tempering"):
+                self.refuse_unused(name, "num_steps=0 moves no code")
+
     def _start(self, name, shape, share):
         logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
         return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)

@@ -164,6 +164,9 @@ class HierarchicalVAE(VAE):
             )
         return self._sample(num_samples, seed, batch_size, verbose, temperature=temperature)
 
+    def options_in_use(self):
+        return super().options_in_use() | set(_SHARED)
+
     def mlp(self, name, width, units):
         """A network from (batch, width), of layers of these sizes, as `network_options` say."""
         shared = {k: v for k, v in self.network_options.items() if k in _SHARED}

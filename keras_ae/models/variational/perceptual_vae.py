@@ -66,6 +66,10 @@ class PerceptualVAE(VAE):
         self.features.trainable = False
         self.features(keras.KerasTensor((None, *target_shape)))
 
+    def options_in_use(self):
+        given = self.arguments["features"] is not None
+        return super().options_in_use() if given else self.network_options.keys()
+
     def loss_weights(self):
         weight = math.prod(self.target_shape) if self.weight is None else self.weight
         return {**super().loss_weights(), "perceptual_loss": weight}

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, memory
-from keras_ae.distributions import GaussianMixture
+from keras_ae.distributions import GaussianMixture, counted
 from keras_ae.models.variational.vae import VAE
 
 
@@ -77,7 +77,14 @@ class VampVAE(VAE):
 
     def prior(self, like):
         points = ops.convert_to_tensor(self.pseudo_inputs)
-        components = self.posterior(ops.clip(points, *self.support) if self.support else points)
+        if self.support:
+            inside = ops.clip(points, *self.support)
+            if self.mask_value is not None and len(self.data_shape) > 1:
+                # Steps that are padding stay it: no gradient moves them.
+                given = counted(points, self.mask_value)[..., None]
+                inside = ops.where(given, inside, points)
+            points = inside
+        components = self.posterior(points)
         return GaussianMixture(components.mean, components.log_variance)
 
     def draw_prior(self, num_samples, seed):
