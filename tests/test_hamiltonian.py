@@ -105,7 +105,7 @@ def linear_model(num_steps):
     model = keras_ae.HamiltonianVAE(
         SIZE,
         num_steps=num_steps,
-        step_size=0.3,
+        step_size=0.3 if num_steps else 0.05,
         likelihood=likelihoods.Gaussian(1.0),
         network_options={"units": ()},
         seed=0,
