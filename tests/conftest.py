@@ -52,13 +52,13 @@ def exports():
     import keras
 
     if keras.config.backend() == "torch":
-        pytest.skip("a SavedModel cannot be written from torch, which test_artefact.py shows")
+        pytest.skip("a SavedModel cannot be written from torch, which test_artifact.py shows")
 
 
 # ------------------------------------------------------------------ order, and what is left behind
 
 
-def neighbours(item):
+def neighbors(item):
     """What an item belongs with: the tests that share its expensive parts."""
     marker = item.get_closest_marker("xdist_group")
     return marker.args[0] if marker else item.nodeid.split("::")[0]
@@ -104,6 +104,6 @@ def pytest_runtest_teardown(item, nextitem):
     """No graphs left behind for other tests; after every test it would triple the time."""
     import keras
 
-    if nextitem is None or neighbours(item) != neighbours(nextitem):
+    if nextitem is None or neighbors(item) != neighbors(nextitem):
         keras.utils.clear_session()
         gc.freeze()

@@ -201,7 +201,7 @@ def test_what_is_not_used_is_not_loaded(before, code, unwanted):
 
 @pytest.mark.parametrize("code", ["import keras, keras_ae", "import keras_ae, keras"])
 def test_keras_finds_the_classes_of_files(code):
-    file = pathlib.Path(__file__).parent / "files_of_before" / "LFQVAE.keras"
+    file = pathlib.Path(__file__).parent / "saving" / "files_of_before" / "LFQVAE.keras"
     read = f"print(type(keras.saving.load_model({str(file)!r})).__name__)"
     assert run(f"{code}\n{read}") == "LFQVAE"
 

@@ -18,7 +18,7 @@ from keras import ops
 import keras_ae
 
 pytestmark = pytest.mark.xdist_group("strategies")
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]
 OPTIONS = {"batch_size": 16, "verbose": 0}
 
 

@@ -23,7 +23,7 @@ from keras import ops
 import keras_ae
 
 pytestmark = pytest.mark.xdist_group("backends")
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]

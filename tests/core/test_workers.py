@@ -20,7 +20,7 @@ from keras_ae.cli import runs
 from keras_ae.core import inputs, workers
 
 BACKEND = keras.config.backend()
-HERE = pathlib.Path(__file__).resolve().parent
+HERE = pathlib.Path(__file__).resolve().parents[1]
 OPTIONS = {"batch_size": 16, "verbose": 0}
 MODELS = {
     "AE": {},

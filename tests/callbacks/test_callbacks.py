@@ -339,7 +339,7 @@ with storage.exclusive({str(tmp_path / "backup" / "training")!r}):
     print("held", flush=True)
     sys.stdin.read()
 """
-    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(storage.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(storage.__file__).parents[2])}
     words = [sys.executable, "-c", code]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(words, env=environment, **pipes) as other:
