@@ -23,7 +23,8 @@ from keras import ops
 import keras_ae
 
 pytestmark = pytest.mark.xdist_group("backends")
-HERE = pathlib.Path(__file__).resolve().parents[1]
+HERE = pathlib.Path(__file__).resolve().parent
+PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]
@@ -111,7 +112,7 @@ def folder(tmp_path_factory):
             env={
                 **os.environ,
                 "KERAS_BACKEND": backend,
-                "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]),
+                "PYTHONPATH": PATHS,
                 "OMP_NUM_THREADS": "1",
             },
             stdout=subprocess.PIPE,

@@ -18,7 +18,8 @@ from keras import ops
 import keras_ae
 
 pytestmark = pytest.mark.xdist_group("strategies")
-HERE = pathlib.Path(__file__).resolve().parents[1]
+HERE = pathlib.Path(__file__).resolve().parent
+PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 OPTIONS = {"batch_size": 16, "verbose": 0}
 
 
@@ -184,7 +185,7 @@ def facts(tmp_path_factory):
             "-c",
             f"import {__name__} as t\nt.measure(t.pathlib.Path({str(folder)!r}))",
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])},
+        env={**os.environ, "PYTHONPATH": PATHS},
         capture_output=True,
         text=True,
     )

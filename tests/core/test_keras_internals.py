@@ -3,11 +3,13 @@
 import ast
 import inspect
 import pathlib
+import tempfile
 
 import keras
 import numpy as np
 import pytest
 import zoo
+from keras.src.saving import saving_lib
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
@@ -27,6 +29,13 @@ FUSED_ADAM = (
     "core/backend: _adam_step",
     "an operation of TensorFlow's, or torch's, updates it in place",
 )
+
+
+def store_of_weights():
+    with tempfile.TemporaryDirectory() as folder:
+        return saving_lib.H5IOStore(f"{folder}/a.weights.h5", mode="w")
+
+
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
@@ -43,6 +52,11 @@ PRIVATE = {
         lambda: zoo.compiled("AE"),
         "core/memory.py: numbers_of_layers",
         "the layers of a model and of its networks",
+    ),
+    "_h5_entry_path": (
+        store_of_weights,
+        "samplers/base.py: of_before",
+        "where in a file a sampler is read from, which was elsewhere in files of before",
     ),
     "_tracker": (
         lambda: zoo.compiled("AE"),
