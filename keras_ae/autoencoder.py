@@ -11,7 +11,7 @@ from keras import ops
 from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, memory, storage
+from keras_ae.core import arguments, backend, inputs, memory, storage
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.programs import Programs, traced
@@ -143,6 +143,7 @@ class Autoencoder(Adjustable, Loops):
     support = None  # Lowest and highest value of the data, where the model has limits.
     takes_classes = False  # Whether the targets' last axis holds the probabilities of classes.
     code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
+    _inputs_are_targets = True  # Whether inputs have the targets' range, where both have one shape.
     restored = False  # Whether the model was built from a file.
 
     def loss_terms(self, x, y, training):
@@ -222,6 +223,10 @@ class Autoencoder(Adjustable, Loops):
         """The shape of what the decoder takes, without the batch axis; of a built model."""
         return (self.latent_dim,)
 
+    def _steps_in(self, array):
+        """Data (batch, ...) as sequences (batch, ..., features), or None if it is none."""
+        return array if array.ndim > 2 else None
+
     # ------------------------------------------------------------------ what every model does
 
     @batched("data")
@@ -267,7 +272,7 @@ class Autoencoder(Adjustable, Loops):
         if self.sampler is None or not self.sampler.ready():
             needs = (self.sampler or samplers.Sampler).needs
             raise RuntimeError(f"{type(self).__name__}.sample needs {needs}")
-        self.require_built("sample")
+        inputs.require_built(self, "sample")
         memory.refuse_samples(self, num_samples)
         seed = self.draw_seed(seed)
         name, sizes = f"{type(self).__name__}.sample", {"num_samples": num_samples}
@@ -454,13 +459,6 @@ class Autoencoder(Adjustable, Loops):
                 f"{type(self).__name__}: the decoder returns {tuple(output.shape[1:])} for "
                 f"inputs of shape {width}, and {tuple(expected)} is needed. Give it an output of "
                 "that shape."
-            )
-
-    def require_built(self, wanted):
-        if not self.built:
-            raise ValueError(
-                f"{type(self).__name__}.{wanted} needs the data's shape, and the model has seen no "
-                "data yet. Call fit(x), encode(x) or build((None, ...)) first."
             )
 
     def get_build_config(self):
@@ -701,7 +699,7 @@ class Autoencoder(Adjustable, Loops):
             OSError: If the folder cannot be written; what was there before is unharmed.
             NotImplementedError: On the torch backend.
         """
-        self.require_built("export")
+        inputs.require_built(self, "export")
         if format != "tf_saved_model":
             # Keras would take `build`'s two shapes for two inputs.
             one_input = keras.InputSpec(dtype="float32", shape=(None, *self.data_shape), name="x")

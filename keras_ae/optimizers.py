@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_ae.core import inputs
+
 
 def optimizers_for(model, default, **players):
     """One optimiser that moves the named networks of a built model by rules of their own.
@@ -25,7 +27,7 @@ def optimizers_for(model, default, **players):
     >>> slow = keras.optimizers.Adam(1e-5, beta_1=0.5)
     >>> model.compile(keras_ae.optimizers_for(model, "adam", discriminator=slow))
     """
-    model.require_built("optimizers_for")
+    inputs.require_built(model, "optimizers_for")
     by_path = {}
     paths = [variable.path for variable in model.trainable_variables]
     for name, optimizer in players.items():

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_ae import autoencoder, callbacks, datasets, models, plots
-from keras_ae.core import storage, workers
+from keras_ae.core import inputs, storage, workers
 from keras_ae.core.storage import whole_file
 
 CONTENTS = {
@@ -379,7 +379,7 @@ class _Data:
     def check(self, model):
         """Raise for whatever is wrong with the data, before anything is written."""
         x = self.x if isinstance(self.x, np.ndarray) else first_of(self.x, 1)
-        model.check_batch(x, None, None)
+        inputs.check_batch(model, x, None, None)
 
 
 @contextlib.contextmanager

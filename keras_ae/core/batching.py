@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, memory
+from keras_ae.core import backend, inputs, memory
 from keras_ae.core.programs import traced
 from keras_ae.core.seeds import RunSeed
 
@@ -34,7 +34,7 @@ def batched(kind):
 
     Args:
         kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
-            checks. Codes keep the type that `check_code` gives them; all else becomes float32.
+            checks. Codes keep the type that `inputs.check_codes` gives them; all else becomes float32.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold a million
@@ -96,11 +96,11 @@ def _checked(model, kind, arrays):
     if kind == "draws":
         return arrays
     if kind == "code":
-        return {name: model.check_code(value) for name, value in arrays.items()}
+        return {name: inputs.check_codes(model, value) for name, value in arrays.items()}
     (first, values), *others = arrays.items()
-    checked = {first: model.check_data(values, first)}
+    checked = {first: inputs.check_data(model, values, first)}
     for name, target in others:
-        checked[name] = model.check_target(checked[first], target, name)
+        checked[name] = inputs.check_target(model, checked[first], target, name)
     return checked
 
 

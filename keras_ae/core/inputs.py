@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
+from keras_ae.core import memory
+
 
 class ArrayBatches(DataAdapter):
     """Batches of arrays in an order that depends on the seed and the epoch, and on nothing else.
@@ -414,7 +416,7 @@ def _as_tuple(batch):
 def _check_first(batch, model, name):
     if batch is None:
         raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
-    model.check_batch(*unpack(batch), name)
+    check_batch(model, *unpack(batch), name)
 
 
 def dataset_to_array(dataset, rank=None):
@@ -425,3 +427,179 @@ def dataset_to_array(dataset, rank=None):
     if not parts:
         raise ValueError("The dataset yields no batches. Pass one with at least one example.")
     return np.concatenate(parts)
+
+
+# ------------------------------------------------------------------ what a model takes
+
+
+def require_built(model, wanted):
+    """Raise unless the model knows the shape of its data.
+
+    Args:
+        model: The model.
+        wanted: What was called, for the error.
+    """
+    if not model.built:
+        raise ValueError(
+            f"{type(model).__name__}.{wanted} needs the data's shape, and the model has seen no "
+            "data yet. Call fit(x), encode(x) or build((None, ...)) first."
+        )
+
+
+def check_data(model, x, name="x"):
+    """A checked array of inputs, for which the model is built if it was not."""
+    if is_tf_dataset(x):
+        x = dataset_to_array(x, len(model.data_shape) if model.built else None)
+    x, bounds = array_and_extent(x, name)
+    model._build_for(x.shape[1:])
+    check_shape(x, model.data_shape, name, model)
+    if model.target_shape == model.data_shape and model._inputs_are_targets:
+        check_support(model, x, name, bounds)
+    return x
+
+
+def check_codes(model, z, name="z"):
+    """A checked array of codes, in the type that `decode` takes."""
+    require_built(model, "decode")
+    given, z = z, as_array(z, name)
+    if model.code_dtype == "int32":
+        return _check_integer_codes(model, z, given, name)
+    if z.shape[1:] != model.code_shape:
+        raise ValueError(
+            f"decode: {name} has shape {z.shape}, and codes of this {type(model).__name__} have "
+            f"shape (batch, {', '.join(map(str, model.code_shape))})."
+        )
+    return np.asarray(z, "float32")
+
+
+def _check_integer_codes(model, z, given, name):
+    """A checked array of integer codes, or of their vectors, as float32."""
+    if z.shape[1:] == model.vector_shape:
+        return np.asarray(z, "float32")
+    if z.shape[1:] != model.code_shape:
+        shapes = [", ".join(map(str, shape)) for shape in (model.code_shape, model.vector_shape)]
+        raise ValueError(
+            f"decode: {name} has shape {z.shape}, and codes of this {type(model).__name__} have "
+            f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
+        )
+    z = np.asarray(given)  # A float32 counts to 2 ** 24, and there may be more codes.
+    if np.any(z != np.floor(z)) or z.min() < 0 or z.max() >= model.num_codes:
+        raise ValueError(
+            f"decode: {name} of shape {z.shape} holds codes, which are integers from 0 to "
+            f"{model.num_codes - 1}; its smallest is {z.min()}, its largest {z.max()}."
+        )
+    return np.asarray(z, "int32")
+
+
+def check_target(model, x, y, name="y"):
+    """A checked array of targets for these inputs."""
+    y, bounds = as_target(x, y, name)
+    if model.built:
+        check_shape(y, model.target_shape, name, model)
+    check_support(model, y, name, bounds)
+    return y
+
+
+def check_support(model, array, name, bounds):
+    """Raise where the data leaves the range on which the model's likelihood is defined.
+
+    Args:
+        model: The model.
+        array: The data.
+        name: The argument's name, for the error.
+        bounds: The data's smallest and largest number.
+    """
+    if model.support is None:
+        return
+    steps = None if model.mask_value is None else model._steps_in(array)
+    if steps is not None:
+        array = without_padding(steps, model.mask_value)
+        if not array.size:
+            return
+        bounds = extent(array)
+    low, high = model.support
+    smallest, largest = bounds
+    if smallest < low or largest > high:
+        remedy = (
+            f"Divide by 255: {name}.astype('float32') / 255"
+            if 1 < largest <= 255 and smallest >= 0
+            else f"Rescale {name} to that range, or choose likelihood='gaussian'"
+        )
+        raise ValueError(
+            f"{name} lies between {smallest:g} and {largest:g}, but this "
+            f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}."
+        )
+    if model.takes_classes:
+        check_classes(array, name, model)
+
+
+def check_batch(model, x, y, sample_weight, name="x"):
+    """Checked x, target and weights as a tuple without the trailing ones that are missing."""
+    if y is x:
+        y = None
+    x, bounds = array_and_extent(x, name)
+    if y is not None:
+        y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]")
+    model._build_for(x.shape[1:], None if y is None else y.shape[1:])
+    check_shape(x, model.data_shape, name, model)
+    if y is None:
+        if model.target_shape != model.data_shape:
+            raise ValueError(
+                f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
+                f"targets of shape {model.target_shape}, and no target was passed. Call "
+                "fit(x, target)."
+            )
+        check_support(model, x, name, bounds)
+    if sample_weight is None:
+        return (x,) if y is None else (x, y)
+    weights = check_sample_weight(sample_weight, len(x))
+    return (x, x if y is None else y, weights)
+
+
+def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True):
+    """What Keras' loops iterate over, checked, with the model built for it.
+
+    Where several devices share the batches of arrays, each gets as many examples as any other,
+    and the last ones of a pass are left out for it unless `divided` is False.
+    """
+    x, y, sample_weight = parts
+    if isinstance(x, ArrayBatches):
+        return x
+    if is_array(x):
+        arrays = check_batch(model, x, y, sample_weight, name)
+        size = 32 if batch_size is None else batch_size
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+        devices = devices_of_a_batch() if divided else 1
+        if size % devices or len(arrays[0]) < devices:
+            raise ValueError(
+                f"{devices} devices share a batch of batch_size={size} from {len(arrays[0])} "
+                f"examples of {name}. Pass a multiple of {devices}, and as many examples."
+            )
+        memory.refuse_step(model, min(size, len(arrays[0])))
+        order = model.order_seed()
+        return ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
+    if y is not None or sample_weight is not None:
+        raise ValueError(
+            f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
+            "them into it and pass x alone."
+        )
+    return streamed(x, model, batch_size, name)
+
+
+def split(parts, fraction):
+    """Training and validation parts of arrays, the last `fraction` being the latter."""
+    present = [np.asarray(part) for part in parts if part is not None]
+    head, tail = split_tail(present, fraction)
+    return tuple(_restored(parts, half) for half in (head, tail))
+
+
+def steps_of(batches, steps):
+    """The steps of an epoch. Where Keras is not told, it makes an iterator too many for each."""
+    return batches.num_batches if isinstance(batches, ArrayBatches) else steps
+
+
+def _restored(parts, present):
+    """`present` with None again where `parts` had None."""
+    remaining = iter(present)
+    return tuple(None if part is None else next(remaining) for part in parts)

@@ -3,7 +3,6 @@
 import contextlib
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ae.core import backend, inputs, memory
@@ -40,70 +39,6 @@ class Loops(backend.TrainStep, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-    def check_data(self, x, name="x"):
-        """A checked array of inputs, for which the model is built if it was not."""
-        if inputs.is_tf_dataset(x):
-            x = inputs.dataset_to_array(x, len(self.data_shape) if self.built else None)
-        x, extent = inputs.array_and_extent(x, name)
-        self._build_for(x.shape[1:])
-        inputs.check_shape(x, self.data_shape, name, self)
-        if self.target_shape == self.data_shape:
-            self.check_input(x, name, extent)
-        return x
-
-    def check_input(self, x, name, extent):
-        """Raise where inputs leave the range of the targets; models of noisy inputs let them."""
-        self.check_support(x, name, extent)
-
-    def check_code(self, z, name="z"):
-        """A checked array of codes, in the type that `decode` takes."""
-        self.require_built("decode")
-        z = inputs.as_array(z, name)
-        if z.shape[1:] != self.code_shape:
-            raise ValueError(
-                f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
-                f"shape (batch, {', '.join(map(str, self.code_shape))})."
-            )
-        return np.asarray(z, "float32")
-
-    def check_target(self, x, y, name="y"):
-        """A checked array of targets for these inputs."""
-        y, extent = inputs.as_target(x, y, name)
-        if self.built:
-            inputs.check_shape(y, self.target_shape, name, self)
-        self.check_support(y, name, extent)
-        return y
-
-    def check_support(self, array, name, extent):
-        """Raise where the data leaves the range on which the model's likelihood is defined.
-
-        Args:
-            array: The data.
-            name: The argument's name, for the error.
-            extent: The data's smallest and largest number.
-        """
-        if self.support is None:
-            return
-        if self.mask_value is not None and array.ndim > 2:
-            array = inputs.without_padding(array, self.mask_value)
-            if not array.size:
-                return
-            extent = inputs.extent(array)
-        low, high = self.support
-        smallest, largest = extent
-        if smallest < low or largest > high:
-            remedy = (
-                f"Divide by 255: {name}.astype('float32') / 255"
-                if 1 < largest <= 255 and smallest >= 0
-                else f"Rescale {name} to that range, or choose likelihood='gaussian'"
-            )
-            raise ValueError(
-                f"{name} lies between {smallest:g} and {largest:g}, but this "
-                f"{type(self).__name__} models values between {low:g} and {high:g}. {remedy}."
-            )
-        if self.takes_classes:
-            inputs.check_classes(array, name, self)
 
     @one_at_a_time(training=True)
     def fit(
@@ -166,13 +101,15 @@ class Loops(backend.TrainStep, keras.Model):
                     "validation_data."
                 )
             if validation_data is None:
-                parts, validation_data = self._split(parts, validation_split)
-        batches = self._batches(parts, batch_size, shuffle, steps_per_epoch)
+                parts, validation_data = inputs.split(parts, validation_split)
+        batches = inputs.batches_of(self, parts, batch_size, shuffle, steps_per_epoch)
         if validation_data is not None:
             validation_parts = inputs.unpack(validation_data)
             size = validation_batch_size or batch_size
             validation_data = (
-                self._batches(validation_parts, size, False, validation_steps, "validation_data"),
+                inputs.batches_of(
+                    self, validation_parts, size, False, validation_steps, "validation_data"
+                ),
             )
         self._build_optimizer()
         self.prepare_training(batches, steps_per_epoch)
@@ -190,8 +127,9 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
-                steps_per_epoch=_steps(batches, steps_per_epoch),
-                validation_steps=validation_data and _steps(validation_data[0], validation_steps),
+                steps_per_epoch=inputs.steps_of(batches, steps_per_epoch),
+                validation_steps=validation_data
+                and inputs.steps_of(validation_data[0], validation_steps),
                 validation_freq=validation_freq,
             )
 
@@ -218,14 +156,14 @@ class Loops(backend.TrainStep, keras.Model):
             List of the loss and the metrics, or a dictionary of them.
         """
         self._assert_compile_called("evaluate")
-        batches = self._batches((x, y, sample_weight), batch_size, False, steps)
+        batches = inputs.batches_of(self, (x, y, sample_weight), batch_size, False, steps)
         self.step_programs.current()
         at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
         with self.evaluating(batches, steps), at_once as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,
-                steps=_steps(batches, steps),
+                steps=inputs.steps_of(batches, steps),
                 callbacks=callbacks,
                 return_dict=return_dict,
                 **kwargs,
@@ -254,8 +192,8 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the target's shape.
         """
-        batches = self._batches((x, None, None), batch_size, False, steps, divided=False)
-        steps = _steps(batches, steps)
+        batches = inputs.batches_of(self, (x, None, None), batch_size, False, steps, divided=False)
+        steps = inputs.steps_of(batches, steps)
         self.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
@@ -265,7 +203,7 @@ class Loops(backend.TrainStep, keras.Model):
         if class_weight is not None:
             raise ValueError("class_weight weighs labels, and this model has none.")
         self._assert_compile_called("train_on_batch")
-        arrays = self.check_batch(x, y, sample_weight)
+        arrays = inputs.check_batch(self, x, y, sample_weight)
         memory.refuse_step(self, len(arrays[0]))
         self._build_optimizer()
         self.step_programs.current()
@@ -275,7 +213,7 @@ class Loops(backend.TrainStep, keras.Model):
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The losses of one batch, as `keras.Model.test_on_batch`."""
         self._assert_compile_called("test_on_batch")
-        arrays = self.check_batch(x, y, sample_weight)
+        arrays = inputs.check_batch(self, x, y, sample_weight)
         memory.refuse_step(self, len(arrays[0]))
         self.step_programs.current()
         return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
@@ -283,68 +221,10 @@ class Loops(backend.TrainStep, keras.Model):
     @one_at_a_time()
     def predict_on_batch(self, x):
         """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
-        x = self.check_data(x)
+        x = inputs.check_data(self, x)
         memory.refuse_batch(self, len(x), (x,))
         self.step_programs.current()
         return super().predict_on_batch(x)
-
-    def check_batch(self, x, y, sample_weight, name="x"):
-        """Checked x, target and weights as a tuple without the trailing ones that are missing."""
-        if y is x:
-            y = None
-        x, extent = inputs.array_and_extent(x, name)
-        if y is not None:
-            y = self.check_target(x, y, "y" if name == "x" else f"{name}[1]")
-        self._build_for(x.shape[1:], None if y is None else y.shape[1:])
-        inputs.check_shape(x, self.data_shape, name, self)
-        if y is None:
-            if self.target_shape != self.data_shape:
-                raise ValueError(
-                    f"This {type(self).__name__} turns inputs of shape {self.data_shape} into "
-                    f"targets of shape {self.target_shape}, and no target was passed. Call "
-                    "fit(x, target)."
-                )
-            self.check_support(x, name, extent)
-        if sample_weight is None:
-            return (x,) if y is None else (x, y)
-        weights = inputs.check_sample_weight(sample_weight, len(x))
-        return (x, x if y is None else y, weights)
-
-    def _batches(self, parts, batch_size, shuffle, steps, name="x", divided=True):
-        """What Keras' loops iterate over, checked, with the model built for it.
-
-        Where several devices share the batches of arrays, each gets as many examples as any other,
-        and the last ones of a pass are left out for it unless `divided` is False.
-        """
-        x, y, sample_weight = parts
-        if isinstance(x, inputs.ArrayBatches):
-            return x
-        if inputs.is_array(x):
-            arrays = self.check_batch(x, y, sample_weight, name)
-            size = 32 if batch_size is None else batch_size
-            if not isinstance(size, (int, np.integer)) or size < 1:
-                raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
-            devices = inputs.devices_of_a_batch() if divided else 1
-            if size % devices or len(arrays[0]) < devices:
-                raise ValueError(
-                    f"{devices} devices share a batch of batch_size={size} from {len(arrays[0])} "
-                    f"examples of {name}. Pass a multiple of {devices}, and as many examples."
-                )
-            memory.refuse_step(self, min(size, len(arrays[0])))
-            order = self.order_seed()
-            return inputs.ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
-        if y is not None or sample_weight is not None:
-            raise ValueError(
-                f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
-                "them into it and pass x alone."
-            )
-        return inputs.streamed(x, self, batch_size, name)
-
-    def _split(self, parts, fraction):
-        """Training and validation parts of arrays, the last `fraction` being the latter."""
-        present = [np.asarray(part) for part in parts if part is not None]
-        head, tail = inputs.split_tail(present, fraction)
-        return tuple(_restored(parts, half) for half in (head, tail))
 
     def order_seed(self):
         """The integer that the order of array data follows from; resuming does not change it."""
@@ -380,11 +260,6 @@ def _check_checkpoints(callbacks):
                 check_suffix(callback.filepath, "ModelCheckpoint")
 
 
-def _steps(batches, steps):
-    """The steps of an epoch. Where Keras is not told, it makes an iterator too many for each."""
-    return batches.num_batches if isinstance(batches, inputs.ArrayBatches) else steps
-
-
 class _Renewal(keras.callbacks.Callback):
     """Lets an epoch run what is compiled from the model as callbacks left it."""
 
@@ -404,9 +279,3 @@ def _with_callback(callbacks, callback, last=False):
         return callbacks
     given = keras.tree.flatten(callbacks or [])
     return [*given, callback] if last else [callback, *given]
-
-
-def _restored(parts, present):
-    """`present` with None again where `parts` had None."""
-    remaining = iter(present)
-    return tuple(None if part is None else next(remaining) for part in parts)

@@ -49,9 +49,7 @@ class DenoisingAE(AE):
         self.corruption = corruptions.get(corruption)
 
     codes_are_of_the_data = False
-
-    def check_input(self, x, name, extent):
-        pass  # Noise leaves the range in which clean data lies.
+    _inputs_are_targets = False  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):
         noisy = self.corrupted(x, training)

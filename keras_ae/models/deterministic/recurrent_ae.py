@@ -120,8 +120,8 @@ class RecurrentAE(AE):
     def vector_width(self):
         return self.steps[-1]
 
-    def check_support(self, array, name, extent):
-        super().check_support(array.reshape(-1, *_steps_of(array.shape[1:])), name, extent)
+    def _steps_in(self, array):
+        return array.reshape(-1, *_steps_of(array.shape[1:]))
 
     def in_order(self, steps):
         """Steps (batch, steps, features) in the order of the decoder, or back again."""

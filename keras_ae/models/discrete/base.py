@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ae import networks, samplers
@@ -255,26 +254,6 @@ class DiscreteAE(DeterministicAE):
             Array or tensor of the target's shape, float32.
         """
         return self.decode(self.quantized(x, training).vectors, training=training)
-
-    def check_code(self, z, name="z"):
-        """A checked array of codes, int32, or of vectors, float32."""
-        self.require_built("decode")
-        given, z = z, inputs.as_array(z, name)
-        if z.shape[1:] == self.vector_shape:
-            return np.asarray(z, "float32")
-        if z.shape[1:] != self.code_shape:
-            shapes = [", ".join(map(str, s)) for s in (self.code_shape, self.vector_shape)]
-            raise ValueError(
-                f"decode: {name} has shape {z.shape}, and codes of this {type(self).__name__} have "
-                f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
-            )
-        z = np.asarray(given)  # A float32 counts to 2 ** 24, and there may be more codes.
-        if np.any(z != np.floor(z)) or z.min() < 0 or z.max() >= self.num_codes:
-            raise ValueError(
-                f"decode: {name} of shape {z.shape} holds codes, which are integers from 0 to "
-                f"{self.num_codes - 1}; its smallest is {z.min()}, its largest {z.max()}."
-            )
-        return np.asarray(z, "int32")
 
     def codebook_statistics(self, x, *, batch_size=None, verbose="auto"):
         """How much of the codebook data of any size makes use of.

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ae import sparsity
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.core import arguments
+from keras_ae.core import arguments, inputs
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.layers.dictionary import DataScale, Dictionary
 from keras_ae.samplers import FeatureDensity
@@ -116,7 +116,7 @@ class DictionaryAE(Autoencoder):
     @property
     def directions(self):
         """The features' directions in the data, an array (latent_dim, ...), each of length one."""
-        self.require_built("directions")
+        inputs.require_built(self, "directions")
         rows = ops.convert_to_numpy(self.dictionary.rows())
         return rows.reshape(self.latent_dim, *self.data_shape)
 
@@ -130,7 +130,7 @@ class DictionaryAE(Autoencoder):
         Returns:
             Dictionary: see `keras_ae.sparsity.dictionary_metrics`.
         """
-        x = self.check_data(x)
+        x = inputs.check_data(self, x)
         size = batch_size or default_batch_size(self.data_shape, (self.latent_dim,))
 
         def parts():
@@ -168,7 +168,7 @@ class DictionaryAE(Autoencoder):
         Raises:
             ValueError: If x is not data of this model.
         """
-        x = self.check_data(x)
+        x = inputs.check_data(self, x)
         dead = np.flatnonzero(ops.convert_to_numpy(self.sampler.dead(self.dead_after)))
         error = (x - self.reconstruct(x, verbose=0)).reshape(len(x), -1).astype("float64")
         squares = np.sum(error**2, axis=1)

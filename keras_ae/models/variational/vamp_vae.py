@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, inputs, memory
 from keras_ae.distributions import GaussianMixture, counted
 from keras_ae.models.variational.vae import VAE
 
@@ -67,7 +67,7 @@ class VampVAE(VAE):
         Raises:
             ValueError: If there are more or fewer than num_components examples.
         """
-        x = self.check_data(x)
+        x = inputs.check_data(self, x)
         if len(x) != self.num_components:
             raise ValueError(
                 f"set_pseudo_inputs: x has {len(x)} examples, and num_components is "
