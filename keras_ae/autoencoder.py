@@ -1,24 +1,21 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
-import functools
 import inspect
-import os
 import threading
 
 import keras
 import numpy as np
 from keras import ops
-from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, inputs, memory, storage
+from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.programs import Programs, traced
 from keras_ae.core.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
-from keras_ae.core.training import Loops, check_suffix
+from keras_ae.core.training import Loops
 from keras_ae.core.turns import Turns
-from keras_ae.saving import export
+from keras_ae.saving import export, keras_files
 
 
 class _BatchMean(keras.losses.Loss):
@@ -622,20 +619,7 @@ class Autoencoder(Adjustable, Loops):
             FileExistsError: If filepath is a folder that is not empty, or where a file is to be.
             OSError: If the file cannot be written, such as on a full disk.
         """
-        zipped = not str(filepath).startswith("hf://") if zipped is None else zipped
-        if zipped:
-            check_suffix(filepath)
-        held = sorted(os.listdir(filepath)) if os.path.isdir(filepath) else None
-        # Keras fails halfway in a folder that it wrote before, and the weights in it are lost.
-        if held or (zipped and held is not None):
-            raise FileExistsError(
-                f"save: {filepath} is a folder{f' that holds {held[0]}' if held else ''}. Choose "
-                "another path."
-            )
-        if not zipped or not _is_ours_to_write(filepath, overwrite):
-            return super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
-        with storage.whole_file(os.path.realpath(filepath)) as partial:
-            return super().save(partial, zipped=True, **kwargs)
+        keras_files.save(super().save, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Write the weights alone to a `.weights.h5` file, as every Keras model.
@@ -653,22 +637,9 @@ class Autoencoder(Adjustable, Loops):
             ValueError: If the name has another end. Nothing is written then.
             OSError: If the file cannot be written, such as on a full disk.
         """
-        # With shards Keras takes names without the first dot, and reads none of them.
-        if not str(filepath).endswith((".weights.h5", ".weights.json")):
-            raise ValueError(
-                f"save_weights: the name of {str(filepath)!r} must end in .weights.h5, or with "
-                "max_shard_size in .weights.json. `save` takes a .keras file for the whole model."
-            )
-        if max_shard_size is not None or not _is_ours_to_write(filepath, overwrite):
-            return super().save_weights(filepath, overwrite, max_shard_size)
-        with storage.whole_file(os.path.realpath(filepath)) as partial:
-            optimizer = getattr(self, "optimizer", None)  # It has none before `compile`.
-            variables = [*self.variables, *(optimizer.variables if optimizer else ())]
-            # HDF5 ends the process where a disk turns out to be full.
-            storage.reserve(partial, 2**20 + memory.size_of(variables))
-            return super().save_weights(partial)
+        keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
-    def endpoints(self):
+    def _endpoints(self):
         """What an exported model serves: name -> (function, {argument: shape})."""
         x, z = (None, *self.data_shape), (None, *self.code_shape)
         return {
@@ -701,34 +672,10 @@ class Autoencoder(Adjustable, Loops):
         """
         inputs.require_built(self, "export")
         if format != "tf_saved_model":
-            # Keras would take `build`'s two shapes for two inputs.
-            one_input = keras.InputSpec(dtype="float32", shape=(None, *self.data_shape), name="x")
-            kwargs = {"input_signature": [one_input], "verbose": False, **kwargs}
-            with export.whole_files(filepath, overwrite) as partial:
-                self(keras.KerasTensor(one_input.shape))
-                return super().export(partial, format=format, **kwargs)
+            return export.write_other(self, super().export, filepath, format, overwrite, **kwargs)
         if kwargs:
             raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
         export.write(self, filepath, card or {}, overwrite)
-
-
-def _is_ours_to_write(path, overwrite):
-    """Whether a file is on a disk, and replaced without a question, which Keras asks."""
-    return "://" not in str(path) and (overwrite or not os.path.lexists(path))
-
-
-_save_hdf5 = legacy_h5_format.save_model_to_hdf5
-
-
-@functools.wraps(_save_hdf5)
-def _refuse_hdf5(model, filepath, *args, **kwargs):
-    if isinstance(model, Autoencoder):
-        check_suffix(filepath)
-    return _save_hdf5(model, filepath, *args, **kwargs)
-
-
-# keras.saving.save_model asks no model before it opens the file, and nothing reads what it writes.
-legacy_h5_format.save_model_to_hdf5 = _refuse_hdf5
 
 
 def constructor_parameters(cls):

@@ -34,7 +34,8 @@ def batched(kind):
 
     Args:
         kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
-            checks. Codes keep the type that `inputs.check_codes` gives them; all else becomes float32.
+            checks. Codes keep the type that `inputs.check_codes` gives them; all else becomes
+            float32.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold a million

@@ -426,3 +426,14 @@ def _sync_folder(folder):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def check_suffix(path, argument="save"):
+    """Raise unless the name of a file for a whole model ends in the only way that is read."""
+    if not str(path).endswith(".keras"):
+        raise ValueError(
+            f"{argument}: the name of {str(path)!r} must end in .keras: nothing loads a whole "
+            "model from another file that Keras writes. For weights alone `save_weights`, or a "
+            "ModelCheckpoint with save_weights_only=True, takes a name that ends in .weights.h5; "
+            "`export` writes a SavedModel."
+        )

@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_ae.core import backend, inputs, memory
+from keras_ae.core import backend, inputs, memory, storage
 from keras_ae.core.turns import one_at_a_time
 
 
@@ -240,24 +240,13 @@ class Loops(backend.TrainStep, keras.Model):
                 self.optimizer.build(self.trainable_variables)
 
 
-def check_suffix(path, argument="save"):
-    """Raise unless the name of a file for a whole model ends in the only way that is read."""
-    if not str(path).endswith(".keras"):
-        raise ValueError(
-            f"{argument}: the name of {str(path)!r} must end in .keras: nothing loads a whole "
-            "model from another file that Keras writes. For weights alone `save_weights`, or a "
-            "ModelCheckpoint with save_weights_only=True, takes a name that ends in .weights.h5; "
-            "`export` writes a SavedModel."
-        )
-
-
 def _check_checkpoints(callbacks):
     """Raise for a checkpoint that nothing would load, before anything is trained for it."""
     callbacks = getattr(callbacks, "callbacks", callbacks)  # Those of a CallbackList.
     for callback in keras.tree.flatten(callbacks or []):
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             if not callback.save_weights_only:
-                check_suffix(callback.filepath, "ModelCheckpoint")
+                storage.check_suffix(callback.filepath, "ModelCheckpoint")
 
 
 class _Renewal(keras.callbacks.Callback):

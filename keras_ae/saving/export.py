@@ -60,6 +60,25 @@ def write(model, path, card, overwrite=False):
         (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
+def write_other(model, write, path, format, overwrite=False, **options):
+    """Write a model in another format than the artifact's.
+
+    Args:
+        model: A built `keras_ae.Autoencoder`.
+        write: Keras' `export` of it.
+        path: Path of the file.
+        format: Name of the format.
+        overwrite: Whether files that are there may be replaced.
+        **options: For the format.
+    """
+    # Keras would take `build`'s two shapes for two inputs.
+    one_input = keras.InputSpec(dtype="float32", shape=(None, *model.data_shape), name="x")
+    options = {"input_signature": [one_input], "verbose": False, **options}
+    with whole_files(path, overwrite) as partial:
+        model(keras.KerasTensor(one_input.shape))
+        return write(partial, format=format, **options)
+
+
 @contextlib.contextmanager
 def whole_files(path, overwrite=False):
     """A place for the file of another format, and for those that its writer puts beside it.
@@ -208,7 +227,7 @@ def _served(model):
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
     dtypes = {"seed": "int32", "z": model.code_dtype}
-    for name, (function, arguments) in model.endpoints().items():
+    for name, (function, arguments) in model._endpoints().items():
         setattr(module, name, _endpoint(in_tensorflow, function, arguments, dtypes))
     if not model.sampler.ready():
         return module
@@ -247,7 +266,7 @@ def _endpoint(in_tensorflow, function, arguments, dtypes):
 
 
 def _names(model):
-    return [*model.endpoints(), *(["sample"] if model.sampler.ready() else [])]
+    return [*model._endpoints(), *(["sample"] if model.sampler.ready() else [])]
 
 
 def _refuse_code(model):

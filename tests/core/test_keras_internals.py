@@ -105,7 +105,7 @@ PRIVATE = {
 }
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {
-    "keras.src.legacy.saving": "autoencoder.py: _refuse_hdf5",
+    "keras.src.legacy.saving": "saving/keras_files.py: _refuse_hdf5",
     "keras.src.random": "core/seeds.py: where Keras draws the seeds that nobody gave",
     "keras.src.trainers.data_adapters.data_adapter": "core/inputs.py: ArrayBatches",
 }

@@ -312,15 +312,15 @@ class VAE(Autoencoder):
 
     SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
 
-    def endpoints(self):
+    def _endpoints(self):
         x = (None, *self.data_shape)
         if self.target_shape != self.data_shape:
-            return super().endpoints()
+            return super()._endpoints()
 
         def log_likelihood(x, seed):
             return self.log_likelihood(x, num_samples=self.SERVED_SAMPLES, seed=seed)
 
-        return {**super().endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
+        return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
 
 
 def weight_of(model, name, weight):

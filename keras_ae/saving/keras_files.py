@@ -1,0 +1,75 @@
+"""Keras' own files, written whole or not at all."""
+
+import functools
+import os
+
+from keras.src.legacy.saving import legacy_h5_format
+
+from keras_ae.core import memory, storage
+from keras_ae.core.training import Loops
+
+
+def save(write, path, overwrite, zipped, **options):
+    """Write a whole model: see `keras_ae.Autoencoder.save`.
+
+    Args:
+        write: Keras' `save` of the model.
+        path, overwrite, zipped, **options: What it was called with.
+    """
+    zipped = not str(path).startswith("hf://") if zipped is None else zipped
+    if zipped:
+        storage.check_suffix(path)
+    held = sorted(os.listdir(path)) if os.path.isdir(path) else None
+    # Keras fails halfway in a folder that it wrote before, and the weights in it are lost.
+    if held or (zipped and held is not None):
+        raise FileExistsError(
+            f"save: {path} is a folder{f' that holds {held[0]}' if held else ''}. Choose another "
+            "path."
+        )
+    if not zipped or not _is_ours_to_write(path, overwrite):
+        return write(path, overwrite=overwrite, zipped=zipped, **options)
+    with storage.whole_file(os.path.realpath(path)) as partial:
+        write(partial, zipped=True, **options)
+
+
+def save_weights(model, write, path, overwrite, max_shard_size):
+    """Write a model's weights: see `keras_ae.Autoencoder.save_weights`.
+
+    Args:
+        model: The model.
+        write: Keras' `save_weights` of it.
+        path, overwrite, max_shard_size: What it was called with.
+    """
+    # With shards Keras takes names without the first dot, and reads none of them.
+    if not str(path).endswith((".weights.h5", ".weights.json")):
+        raise ValueError(
+            f"save_weights: the name of {str(path)!r} must end in .weights.h5, or with "
+            "max_shard_size in .weights.json. `save` takes a .keras file for the whole model."
+        )
+    if max_shard_size is not None or not _is_ours_to_write(path, overwrite):
+        return write(path, overwrite, max_shard_size)
+    with storage.whole_file(os.path.realpath(path)) as partial:
+        optimizer = getattr(model, "optimizer", None)  # It has none before `compile`.
+        variables = [*model.variables, *(optimizer.variables if optimizer else ())]
+        # HDF5 ends the process where a disk turns out to be full.
+        storage.reserve(partial, 2**20 + memory.size_of(variables))
+        write(partial)
+
+
+def _is_ours_to_write(path, overwrite):
+    """Whether a file is on a disk, and replaced without a question, which Keras asks."""
+    return "://" not in str(path) and (overwrite or not os.path.lexists(path))
+
+
+_save_hdf5 = legacy_h5_format.save_model_to_hdf5
+
+
+@functools.wraps(_save_hdf5)
+def _refuse_hdf5(model, filepath, *args, **kwargs):
+    if isinstance(model, Loops):
+        storage.check_suffix(filepath)
+    return _save_hdf5(model, filepath, *args, **kwargs)
+
+
+# keras.saving.save_model asks no model before it opens the file, and nothing reads what it writes.
+legacy_h5_format.save_model_to_hdf5 = _refuse_hdf5
