@@ -88,6 +88,67 @@ def test_another_thread_trains():
     model.encode(x)
 
 
+@pytest.mark.parametrize("loop", ["evaluate", "predict"])
+@pytest.mark.parametrize("source", ["callback", "data"])
+def test_a_loop_that_waits_for_another_thread(loop, source):
+    """Which it would do forever, if that one waited for the loop: that one is told so."""
+    model, x, found = zoo.compiled("VAE"), zoo.data(32), []
+    model.build((None, 6))
+
+    def look():
+        for call in (model.evaluate, model.predict, model.encode, model.fit):
+            try:
+                call(x, **BATCH)
+            except RuntimeError as error:
+                found.append(str(error))
+
+    def wait(*_, **__):
+        if not found:
+            other = threading.Thread(target=look)
+            other.start()
+            other.join(timeout=60)
+            assert not other.is_alive()
+
+    class Waiting(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            if index:
+                wait()
+            return (x[:16],)
+
+    if source == "data":
+        getattr(model, loop)(Waiting(), verbose=0)
+    else:
+        kind = {"evaluate": "test", "predict": "predict"}[loop]
+        callback = keras.callbacks.LambdaCallback()
+        setattr(callback, f"on_{kind}_batch_end", wait)
+        getattr(model, loop)(x, callbacks=[callback], **BATCH)
+    assert len(found) == (4 if BACKEND == "jax" else 3)
+    assert all(f"another thread runs {loop} of this VAE" in message for message in found)
+    assert model.evaluate(x, **BATCH) == model.evaluate(x, **BATCH)
+
+
+def test_trainings_of_several_models_in_threads():
+    """Come to the bits that they come to one after the other."""
+
+    def train(seed):
+        options = {"units": (8,), "dropout": 0.2}
+        model = keras_ae.VAE(2, network_options=options, seed=seed)
+        model.compile(keras.optimizers.Adam(0.01))
+        x = zoo.data(seed=seed)
+        model.fit(x, epochs=3, validation_data=x, **BATCH)
+        return model.get_weights() + [model.encode(x), model.sample(3, seed=1)]
+
+    expected = [train(seed) for seed in range(2)]
+    for _ in range(2):
+        found = at_once(*[lambda s=s: train(s) for s in range(2)])
+        for first, second in zip(found, expected, strict=True):
+            for a, b in zip(first, second, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 def test_a_callback_looks_with_arrays():
     """In the thread that trains, on every backend."""
     model, x, seen = zoo.compiled("VAE"), zoo.data(), []
