@@ -1,7 +1,6 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
 import inspect
-import threading
 
 import keras
 import numpy as np
@@ -11,10 +10,10 @@ from keras_ae import networks, samplers
 from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
-from keras_ae.core.programs import Programs, traced
+from keras_ae.core.notes import Notes
+from keras_ae.core.programs import traced
 from keras_ae.core.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
 from keras_ae.core.training import Loops
-from keras_ae.core.turns import Turns
 from keras_ae.saving import export, keras_files
 
 
@@ -79,18 +78,11 @@ class Autoencoder(Adjustable, Loops):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
     def __new__(cls, *args, **kwargs):
-        # The arguments as given: None must stay None in the configuration after `build` filled
-        # the attribute. object.__setattr__ hides them from Keras' tracking.
         model = super().__new__(cls, *args, **kwargs)
         given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
         _refuse_unknown(cls, [name for name in given if name in cls.without])
         arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
-        object.__setattr__(model, "arguments", arguments)
-        object.__setattr__(model, "in_step", threading.local())
-        object.__setattr__(model, "turns", Turns(model))
-        object.__setattr__(model, "making", threading.RLock())  # Weights and programs.
-        object.__setattr__(model, "programs", Programs(model))
-        object.__setattr__(model, "step_programs", Programs(model, training=True))
+        object.__setattr__(model, "_notes", Notes(model, arguments))  # Hidden from Keras' tracking.
         return model
 
     def __init__(
@@ -212,6 +204,14 @@ class Autoencoder(Adjustable, Loops):
         return self.code_parameters * self.latent_dim
 
     @property
+    def arguments(self):
+        """What the constructor was given, or its defaults: name -> value.
+
+        Files hold the weights of networks that were given under this name.
+        """
+        return self._notes.arguments
+
+    @property
     def code_shape(self):
         """The shape of one code, without the batch axis; of a built model."""
         return (self.latent_dim,)
@@ -314,8 +314,8 @@ class Autoencoder(Adjustable, Loops):
         Within a step of training that is the training's own, so that a resumed run repeats it.
         """
         if seed is None:
-            if getattr(self.in_step, "seed", None) is not None:
-                return self.in_step.seed
+            if getattr(self._notes.in_step, "seed", None) is not None:
+                return self._notes.in_step.seed
             if backend.tracing():
                 return self.program_seeds
             return RunSeed(self.fresh_seeds.next().astype(backend.SEED_DTYPE))
@@ -340,8 +340,8 @@ class Autoencoder(Adjustable, Loops):
         """
         if training:
             return self.seed_generator
-        if getattr(self.in_step, "seed", None) is not None:
-            return self.in_step.seed
+        if getattr(self._notes.in_step, "seed", None) is not None:
+            return self._notes.in_step.seed
         seen = ops.cast(self.trackers[self.objective[0]].seen, backend.SEED_DTYPE)
         index = backend.replica_index()
         zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
@@ -474,7 +474,7 @@ class Autoencoder(Adjustable, Loops):
 
     def _build_for(self, shape, target_shape=None):
         """Build if need be, in one thread."""
-        with self.making:
+        with self._notes.making:
             if not self.built:
                 self.build((None, *shape), (None, *(target_shape or shape)))
 
@@ -491,12 +491,12 @@ class Autoencoder(Adjustable, Loops):
             List of scalars, the autoencoder's own first, then those of `players` in order; and a
             dictionary of logs.
         """
-        self.in_step.seed = self.step_seed(training)
+        self._notes.in_step.seed = self.step_seed(training)
         try:
             with traced(self):
                 return self._losses_and_logs(data, training)
         finally:
-            self.in_step.seed = None
+            self._notes.in_step.seed = None
 
     def _losses_and_logs(self, data, training):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -18,36 +18,29 @@ class Adjustable:
     model is refused.
     """
 
-    def __new__(cls, *args, **kwargs):
-        model = super().__new__(cls, *args, **kwargs)
-        # object.__setattr__ hides these from Keras' tracking.
-        object.__setattr__(model, "numbers", {})  # name -> _Number.
-        object.__setattr__(model, "rules", {})  # name -> check of a new value, or None: refused.
-        return model
-
     def __getattr__(self, name):
-        number = self.__dict__.get("numbers", {}).get(name)
-        if number is not None:
-            return number.read()
+        notes = self.__dict__.get("_notes")
+        if notes is not None and name in notes.numbers:
+            return notes.numbers[name].read()
         inherited = getattr(super(), "__getattr__", None)  # torch's modules have one.
         if inherited is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return inherited(name)
 
     def __setattr__(self, name, value):
-        given = self.__dict__.get("arguments", {})
-        if name not in given:
+        notes = self.__dict__.get("_notes")
+        if notes is None or name not in notes.arguments:
             self._set_plain(name, value)
-        elif name in self.numbers:
-            self._adjust(name, self.rules[name](value))
-        elif self.rules.get(name) is not None and self._is_first(name, value):
-            self.numbers[name] = _Number(name, value)
+        elif name in self._notes.numbers:
+            self._adjust(name, self._notes.rules[name](value))
+        elif self._notes.rules.get(name) is not None and self._is_first(name, value):
+            self._notes.numbers[name] = _Number(name, value)
         else:
             self._refuse_another(name, value)
             changes = self.built or (name in self.__dict__ and is_number(value))
             super().__setattr__(name, value)
             if changes:
-                given[name] = value
+                notes.arguments[name] = value
                 self._renew()
 
     def _set_plain(self, name, value):
@@ -59,28 +52,28 @@ class Adjustable:
 
     def _adjust(self, name, value):
         backend.settle(self)
-        renew = self.numbers[name].assign(value)
-        self.arguments[name] = value
+        renew = self._notes.numbers[name].assign(value)
+        self._notes.arguments[name] = value
         if renew:
             self._renew()
 
     def _renew(self):
         """Have Keras' loop go on with a step of the model as it is."""
-        if self.step_programs.parts is not None and not backend.tracing():
-            self.step_programs.current()
+        if self._notes.step_programs.parts is not None and not backend.tracing():
+            self._notes.step_programs.current()
 
     def _is_first(self, name, value):
         """Whether it is the constructor that assigns, and not someone after it."""
-        given = self.arguments[name]
+        given = self._notes.arguments[name]
         return given is None or callable(given) or given == value
 
     def _refuse_another(self, name, value):
         """Raise where the model depends on the argument by more than the attribute."""
-        now = self.__dict__.get(name, self.arguments[name])
+        now = self.__dict__.get(name, self._notes.arguments[name])
         # What has no attribute is held by others; but a user's constructor may compute its own.
         made = self.built or type(self).__module__.startswith("keras_ae.")
         elsewhere = name not in self.__dict__ and is_number(now) and is_number(value) and made
-        if (elsewhere or name in self.rules) and now != value:
+        if (elsewhere or name in self._notes.rules) and now != value:
             raise ValueError(
                 f"{type(self).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
                 f"which the model was made with. Make a new model with {name}={value!r}."
@@ -89,11 +82,11 @@ class Adjustable:
     @property
     def variables(self):
         # Not among the weights, which `set_weights` carries from one model to another.
-        return [*super().variables, *(number.variable for number in self.numbers.values())]
+        return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        for name, number in self.numbers.items():
+        for name, number in self._notes.numbers.items():
             if number.assigned and is_number(number.value):
                 store[f"assigned_{name}"] = number.variable
 
@@ -104,14 +97,14 @@ class Adjustable:
         for key, value in assigned.items():
             # What the configuration says has more digits.
             name, value = key.removeprefix("assigned_"), float(value[()])
-            known = self.numbers[name]
+            known = self._notes.numbers[name]
             if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
                 setattr(self, name, value)
             known.assigned = True
 
     def adopt_numbers(self):
         """Take over the numbers whose variables hold others, as after a backup was restored."""
-        for name, number in self.numbers.items():
+        for name, number in self._notes.numbers.items():
             value = ops.convert_to_numpy(number.variable)
             if is_number(number.value) and np.float32(number.value) != value:
                 setattr(self, name, float(value))

@@ -23,10 +23,11 @@ def is_number(value):
 
 def record(model, name, value, rule):
     """Note how a new value of an argument is checked: a function of it, or None to refuse any."""
-    given = getattr(model, "arguments", {})
+    notes = getattr(model, "_notes", None)  # A layer has none.
+    given = notes.arguments if notes else {}
     # Not a part of an argument, or what is computed from several.
     if name in given and (given[name] is None or given[name] is value):
-        model.rules[name] = rule
+        notes.rules[name] = rule
 
 
 def integer(model, name, value, least=1):

@@ -175,7 +175,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
 def _program(model, method, names, options, has_seed):
     """The method as a compiled function of arrays, kept with the model."""
     key = (method.__qualname__, names, *sorted(options.items()))
-    kept = model.programs.current()
+    kept = model._notes.programs.current()
     if key not in kept:
 
         def function(*tensors):

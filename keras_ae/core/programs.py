@@ -10,12 +10,11 @@ import keras
 from keras_ae.core import backend
 
 # What is noted down on a model while it is used, and what `compile` replaces.
-_NOTES = frozenset(
+_NOTED = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
-    "_run_eagerly arguments compiled history in_step latest loss making numbers optimizer "
-    "predict_function programs rules step_programs steps_per_execution stop_evaluating "
-    "stop_predicting stop_training test_function train_function turns".split()
+    "_notes _run_eagerly compiled history loss optimizer predict_function steps_per_execution "
+    "stop_evaluating stop_predicting stop_training test_function train_function".split()
 )
 # What begins a computation or names it, but is no part of it.
 _APART = (
@@ -56,7 +55,7 @@ class Programs:
         """The programs that still hold, by key; to be added to."""
         if not backend.KEEPS_PROGRAMS:
             return self.kept
-        with self.model.making:
+        with self.model._notes.making:
             if self.stale or not self.hold():
                 self.forget()
                 self.remember()
@@ -83,7 +82,7 @@ class Programs:
                 if len(now) < len(values) or any(value is not False for value in added):
                     return False
             else:
-                if len(attributes.keys() - _NOTES) != len(names):
+                if len(attributes.keys() - _NOTED) != len(names):
                     return False
                 now = map(attributes.get, names)
             if not all(map(operator.is_, now, values)):
@@ -94,14 +93,14 @@ class Programs:
         """Take the model as it is for what the programs are compiled from."""
         parts, seen = [], set()
         self._visit(self.model, parts, seen)
-        self._visit([number.kind() for number in self.model.numbers.values()], parts, seen)
+        self._visit([number.kind() for number in self.model._notes.numbers.values()], parts, seen)
         if self.training:
             self._visit(self.model.optimizer, parts, seen)
         self.parts, self.flags = parts, self._flags()
 
     def _flags(self):
         model = self.model
-        kinds = [number.kind() for number in model.numbers.values()]
+        kinds = [number.kind() for number in model._notes.numbers.values()]
         if not self.training:
             return kinds
         # A variable says by itself what training does with it.
@@ -123,7 +122,7 @@ class Programs:
         elif isinstance(getattr(value, "__dict__", None), dict) and _is_part(value):
             attributes = value.__dict__
             if isinstance(value, keras.Model):
-                names = [name for name in attributes if name not in _NOTES]
+                names = [name for name in attributes if name not in _NOTED]
                 values = [attributes[name] for name in names]
             else:
                 names, values = None, list(attributes.values())
@@ -140,7 +139,8 @@ class Programs:
 @contextlib.contextmanager
 def traced(model):
     """The context in which the model computes, be it for a program that is made from it."""
-    kinds = [kind for kind in (model.programs, model.step_programs) if kind.parts is not None]
+    both = model._notes.programs, model._notes.step_programs
+    kinds = [kind for kind in both if kind.parts is not None]
     for kind in kinds:
         if not kind.hold():
             kind.stale = True  # Programs were made from what the model was before.
@@ -159,7 +159,7 @@ def _is_followed(owner, name):
     """Whether what an object has under this name is looked into: Keras' own records are not."""
     if not isinstance(owner, keras.layers.Layer):
         return True
-    if name in _NOTES or name in _records() or name.startswith("_self_"):
+    if name in _NOTED or name in _records() or name.startswith("_self_"):
         return False
     return not (name.startswith("_") and _is_of_keras(owner))
 

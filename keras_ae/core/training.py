@@ -113,9 +113,9 @@ class Loops(backend.TrainStep, keras.Model):
             )
         self._build_optimizer()
         self.prepare_training(batches, steps_per_epoch)
-        self.step_programs.current()
+        self._notes.step_programs.current()
         # After the user's own, which may change the model.
-        callbacks = _with_callback(callbacks, _Renewal(self.step_programs), last=True)
+        callbacks = _with_callback(callbacks, _Renewal(self._notes.step_programs), last=True)
         if isinstance(batches, inputs.ArrayBatches):
             callbacks = _with_callback(callbacks, inputs.EpochOrder(batches, self.order_seed))
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
@@ -157,7 +157,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         self._assert_compile_called("evaluate")
         batches = inputs.batches_of(self, (x, y, sample_weight), batch_size, False, steps)
-        self.step_programs.current()
+        self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
         with self.evaluating(batches, steps), at_once as callbacks:
             return super().evaluate(
@@ -194,7 +194,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         batches = inputs.batches_of(self, (x, None, None), batch_size, False, steps, divided=False)
         steps = inputs.steps_of(batches, steps)
-        self.step_programs.current()
+        self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
     @one_at_a_time(training=True)
@@ -206,7 +206,7 @@ class Loops(backend.TrainStep, keras.Model):
         arrays = inputs.check_batch(self, x, y, sample_weight)
         memory.refuse_step(self, len(arrays[0]))
         self._build_optimizer()
-        self.step_programs.current()
+        self._notes.step_programs.current()
         return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
     @one_at_a_time()
@@ -215,7 +215,7 @@ class Loops(backend.TrainStep, keras.Model):
         self._assert_compile_called("test_on_batch")
         arrays = inputs.check_batch(self, x, y, sample_weight)
         memory.refuse_step(self, len(arrays[0]))
-        self.step_programs.current()
+        self._notes.step_programs.current()
         return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
     @one_at_a_time()
@@ -223,7 +223,7 @@ class Loops(backend.TrainStep, keras.Model):
         """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
         x = inputs.check_data(self, x)
         memory.refuse_batch(self, len(x), (x,))
-        self.step_programs.current()
+        self._notes.step_programs.current()
         return super().predict_on_batch(x)
 
     def order_seed(self):

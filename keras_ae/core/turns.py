@@ -71,7 +71,7 @@ def one_at_a_time(training=False):
         def call(self, *args, **kwargs):
             foreign = not training and is_foreign((self, *args), kwargs)
             with (
-                self.turns.taken(method.__name__, training, foreign),
+                self._notes.turns.taken(method.__name__, training, foreign),
                 memory.explained(
                     f"{type(self).__name__}.{method.__name__}",
                     lambda: signature.bind(self, *args, **kwargs).arguments,

@@ -24,11 +24,11 @@ def other_values(model):
     """Another value of every number that may change."""
     return {
         name: 1.0 if number.value is None else 0.5 * number.value + 0.3
-        for name, number in model.numbers.items()
+        for name, number in model._notes.numbers.items()
     }
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.MODELS if zoo.MODELS[n]().numbers])
+@pytest.mark.parametrize("name", [n for n in zoo.MODELS if zoo.MODELS[n]()._notes.numbers])
 def test_every_number_counts_at_once(name):
     """As if the model had been made with it, and without anything compiled anew."""
     if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
@@ -37,14 +37,14 @@ def test_every_number_counts_at_once(name):
     model, x = zoo.compiled(name, **given), zoo.data()
     for _ in range(2):  # At the first time JAX builds the optimizer.
         before = model.evaluate(x, return_dict=True, **BATCH)
-    programs = model.step_programs.kept
+    programs = model._notes.step_programs.kept
     values = other_values(model)
-    started = None not in [number.value for number in model.numbers.values()]
+    started = None not in [number.value for number in model._notes.numbers.values()]
     for argument, value in values.items():
         setattr(model, argument, value)
         assert getattr(model, argument) == value
     found = model.evaluate(x, return_dict=True, **BATCH)
-    assert not started or model.step_programs.kept is programs
+    assert not started or model._notes.step_programs.kept is programs
     if name not in zoo.DICTIONARIES:  # Some of whose weigh what an untrained one lacks.
         assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
     other = zoo.eager(name, **given | values)
@@ -62,7 +62,7 @@ def test_what_shapes_a_model_is_refused(name):
     model = zoo.make(name)
     for built in (False, True):
         for argument, value in model.arguments.items():
-            if type(value) in (int, float) and argument not in model.numbers:
+            if type(value) in (int, float) and argument not in model._notes.numbers:
                 if argument in ("mask_value", "target"):  # Read anew by each program.
                     continue
                 with pytest.raises(ValueError, match=f"{argument}=.*Make a new model"):
@@ -116,10 +116,10 @@ def test_annealing_traces_once():
     callback = keras.callbacks.LambdaCallback(on_epoch_begin=begin)
     model.fit(zoo.data(), epochs=2, callbacks=[callback], **BATCH)
     model.encode(zoo.data())
-    before = len(traces), model.programs.kept
+    before = len(traces), model._notes.programs.kept
     model.fit(zoo.data(), epochs=5, callbacks=[callback], **BATCH)
     model.encode(zoo.data())
-    assert (len(traces), model.programs.kept) == before
+    assert (len(traces), model._notes.programs.kept) == before
 
 
 def test_between_two_fits_and_between_number_and_schedule():

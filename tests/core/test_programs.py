@@ -166,7 +166,7 @@ def test_nothing_else_compiles_anew(tmp_path):
     model, x = used("VAE", network_options={"units": (8,), "dropout": 0.1})
     model.sample(3), model.log_likelihood(x, num_samples=4)
     model.fit(x, validation_data=x, **BATCH)
-    before = model.programs.kept, model.step_programs.kept
+    before = model._notes.programs.kept, model._notes.step_programs.kept
     model.set_weights([w * 0.5 for w in model.get_weights()])
     model.save_weights(tmp_path / "a.weights.h5")
     model.load_weights(tmp_path / "a.weights.h5")
@@ -178,7 +178,7 @@ def test_nothing_else_compiles_anew(tmp_path):
         model.fit(x, epochs=2, validation_data=x, **BATCH)
         model.encode(x), model.sample(3), model.evaluate(x, **BATCH), model.predict(x, **BATCH)
         model.train_on_batch(x[:16]), model.test_on_batch(x[:16])
-    assert model.programs.kept is before[0] and model.step_programs.kept is before[1]
+    assert model._notes.programs.kept is before[0] and model._notes.step_programs.kept is before[1]
 
 
 class Counting(layers.Layer):

@@ -31,11 +31,6 @@ class TrainStep:
     interrupt cannot part it from the model, and put back whatever ends a loop.
     """
 
-    def __new__(cls, *args, **kwargs):
-        model = super().__new__(cls, *args, **kwargs)
-        object.__setattr__(model, "latest", [])  # One pair: what a step returned, and the state.
-        return model
-
     def fit(self, *args, **kwargs):
         with self._state_put_back():
             return super().fit(*args, **kwargs)
@@ -66,39 +61,39 @@ class TrainStep:
             yield
         finally:
             self.jax_state_sync()
-            self.latest.clear()
+            self._notes.latest.clear()
             self._jax_state = None
 
     def _get_jax_state(self, purge_model_variables=False, **kinds):
         # What the variables still hold costs no memory: the first step uses it up.
         state = super()._get_jax_state(**kinds)
-        self.latest[:] = [(None, state)]
+        self._notes.latest[:] = [(None, state)]
         self._jax_state_synced = False
         return state
 
     def _make_function(self, step_function, concatenate_outputs=False):
-        proven = False
+        proven, latest = False, self._notes.latest
 
         def noted(state, data):
             nonlocal proven
             if not proven:
                 # A program that does not fit into memory fails at its first step, which has used
                 # up the state by then, and not before its results are waited for.
-                self.latest[:] = [(None, jax.tree.map(jax.numpy.copy, state))]
-                self.latest[:] = [jax.block_until_ready(step_function(state, data))]
+                latest[:] = [(None, jax.tree.map(jax.numpy.copy, state))]
+                latest[:] = [jax.block_until_ready(step_function(state, data))]
                 proven = True
-                return self.latest[-1]
+                return latest[-1]
             # One call of C runs the step and notes down what becomes of the state: between two of
             # them Python may raise KeyboardInterrupt.
-            self.latest.extend(map(step_function, (state,), (data,)))
-            del self.latest[:-1]
-            return self.latest[-1]
+            latest.extend(map(step_function, (state,), (data,)))
+            del latest[:-1]
+            return latest[-1]
 
         return super()._make_function(noted, concatenate_outputs)
 
     def jax_state_sync(self):
-        if not self._jax_state_synced and self.latest:
-            _, state = self.latest[-1]
+        if not self._jax_state_synced and self._notes.latest:
+            _, state = self._notes.latest[-1]
             self._jax_state = dict(zip(_KINDS[len(state)], state, strict=True))
         super().jax_state_sync()
 
@@ -174,8 +169,8 @@ def compiled(model, function):
     def call(*arrays):
         # Keras' loops take the weights out of the model: they are no other thread's meanwhile. A
         # model of the user's own, whose activations are read, has no turns.
-        turns = getattr(model, "turns", None)
-        with turns.taken("a call with arrays") if turns else contextlib.nullcontext():
+        notes = getattr(model, "_notes", None)
+        with notes.turns.taken("a call with arrays") if notes else contextlib.nullcontext():
             model.jax_state_sync()
             return program([v.value for v in model.variables], *arrays)
 

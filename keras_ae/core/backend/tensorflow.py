@@ -139,7 +139,7 @@ def view(tensor):
 
 def program(model, method):
     """A method of tensors as one program, inside another one or by itself."""
-    kept = model.programs.current()
+    kept = model._notes.programs.current()
     if method.__name__ not in kept:
         kept[method.__name__] = tf.function(method, autograph=False, reduce_retracing=True)
     return kept[method.__name__]
@@ -231,7 +231,7 @@ def steps_at_once(model, batch_shape, callbacks):
         return
     steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
     # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
-    programs = model.step_programs
+    programs = model._notes.step_programs
     before, kept = (model.train_function, model.test_function), programs.kept
     held = kept.get("steps")
     if held is None or held[0] is not model._compile_config or held[1] != steps:

@@ -46,7 +46,10 @@ class DeterministicAE(Autoencoder):
 
     def check_given(self):
         super().check_given()
-        given, wanted = self.arguments["decoder"], losses.wanted_output(self.reconstruction_loss)
+        given, wanted = (
+            self.arguments["decoder"],
+            losses.wanted_output(self.reconstruction_loss),
+        )
         name = self._loss_name()
         if self.vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
             raise ValueError(

@@ -157,7 +157,7 @@ class DiscreteAE(DeterministicAE):
         with following(self.order_seed()), backend.building_scope(self):
             self._make_prior()
         self._tracker.lock()
-        self.programs.forget()
+        self._notes.programs.forget()
 
     def get_build_config(self):
         config = super().get_build_config()

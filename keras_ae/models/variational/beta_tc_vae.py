@@ -179,7 +179,7 @@ class BetaTCVAE(VAE):
         noise = np.random.RandomState(0).normal(size=(number, self.latent_dim))
         z = (mean[rows] + np.exp(0.5 * log_variance[rows]) * noise).astype("float32")
         shares = (weights / weights.sum()).astype("float32")
-        programs = self.programs.current()
+        programs = self._notes.programs.current()
         program = programs.get("log_aggregate")
         if program is None:
             program = programs["log_aggregate"] = backend.compiled(self, log_aggregate)

@@ -1,0 +1,27 @@
+"""What is noted of a model while it is made and used, out of the sight of Keras' tracking."""
+
+import threading
+
+from keras_ae.core.programs import Programs
+from keras_ae.core.turns import Turns
+
+
+class Notes:
+    """Everything about a model that is neither a weight nor an argument.
+
+    Args:
+        model: The model, which holds this as `_notes`.
+        arguments: Name -> what the constructor was given, or its default. None stays None here,
+            also where `build` fills the attribute.
+    """
+
+    def __init__(self, model, arguments):
+        self.arguments = arguments
+        self.numbers = {}  # name -> a number that may be assigned, and its variable.
+        self.rules = {}  # name -> check of a new value, or None: refused.
+        self.in_step = threading.local()  # The seed of the step that runs in a thread.
+        self.turns = Turns(model)
+        self.making = threading.RLock()  # Weights and programs.
+        self.programs = Programs(model)
+        self.step_programs = Programs(model, training=True)
+        self.latest = []  # On JAX one pair: what a step returned, and the state.
