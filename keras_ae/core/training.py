@@ -33,6 +33,8 @@ class Loops(backend.TrainStep, keras.Model):
                     "can be chosen, such as reconstruction_loss= or likelihood=."
                 )
         super().compile(optimizer, **kwargs)
+        # What they read of closures and globals is no part of the model that can be looked at.
+        self.programs.forget()
 
     def compile_from_config(self, config):
         # As Keras does it where `compile` is its own.

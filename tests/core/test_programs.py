@@ -7,6 +7,7 @@ import zoo
 from keras import layers, ops
 
 import keras_ae
+from keras_ae.calls import batched
 
 BACKEND = keras.config.backend()
 BATCH = {"batch_size": 16, "verbose": 0}
@@ -205,3 +206,24 @@ def test_layers_that_take_notes_are_compiled_once():
     for _ in range(3):  # Tensors go through the layer each time, and no program with them.
         model.encode(tensor), model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
     assert counting.calls - before == 3
+
+
+def test_compile_forgets_what_was_compiled_from_closures():
+    factor = [1.0]
+
+    def scale():
+        return factor[0]
+
+    class Scaled(keras_ae.AE):
+        def encode(self, x, **kwargs):
+            return self._encode(x, **kwargs)
+
+        @batched("data")
+        def _encode(self, x):
+            return scale() * self.code(x)
+
+    model, x = Scaled(2, **zoo.OPTIONS), zoo.data()
+    before = model.encode(x)
+    factor[0] = 3.0
+    model.compile("adam")
+    np.testing.assert_allclose(model.encode(x), 3.0 * before, rtol=1e-5)
