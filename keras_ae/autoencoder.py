@@ -150,7 +150,12 @@ class Autoencoder(Adjustable, Loops):
         raise NotImplementedError
 
     def loss_weights(self):
-        """name -> factor of a term in its player's loss; the tracked value stays unweighted."""
+        """name -> factor of a term in its player's loss; the tracked value stays unweighted.
+
+        Numbers that may be assigned after the model was made, such as `self.kl_weight`, are tensors
+        here and in `loss_terms` on TensorFlow and JAX: choose by `keras.ops.where(self.kl_weight >
+        1, a, b)` instead of `if self.kl_weight > 1`.
+        """
         return {}
 
     @batched("data")
@@ -563,8 +568,8 @@ class Autoencoder(Adjustable, Loops):
 
     def get_config(self):
         arguments = {
-            name: keras.saving.serialize_keras_object(value)
-            for name, value in self.arguments.items()
+            name: keras.saving.serialize_keras_object(self.argument_now(name))
+            for name in self.arguments
         }
         return {**super().get_config(), **arguments}
 

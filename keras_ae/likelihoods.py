@@ -5,6 +5,7 @@ with one saves and loads as usual. `get` finds one by name.
 """
 
 import difflib
+import math
 
 import keras
 from keras import ops
@@ -99,12 +100,27 @@ class Gaussian(Likelihood):
 
     def __init__(self, scale=1.0, **kwargs):
         super().__init__(**kwargs)
-        if scale != "learned" and not (isinstance(scale, (int, float)) and scale > 0):
-            raise ValueError(
-                f"{type(self).__name__}: scale={scale!r} must be a positive number, in the data's "
-                'units, or "learned".'
-            )
         self.scale = scale
+
+    @property
+    def scale(self):
+        """The argument. Another number may be assigned, and is saved with the model."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale):
+        kind = type(self).__name__
+        if scale != "learned" and not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
+            raise ValueError(
+                f"{kind}: scale={scale!r} must be a positive number, in the data's units, or "
+                '"learned".'
+            )
+        if self.built and (scale == "learned") != (self._scale == "learned"):
+            raise ValueError(
+                f"{kind}: scale={scale!r} cannot take the place of scale={self._scale!r} in a "
+                f"model that is built. Make a new one with {kind}({scale!r})."
+            )
+        self._scale = scale
 
     def build(self, input_shape=None):
         if self.scale == "learned":

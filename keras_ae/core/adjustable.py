@@ -15,7 +15,8 @@ class Adjustable:
     recorded, stays one to whoever reads it, and is a variable to the programs compiled from the
     model: assigning it takes effect at the next step, and nothing is compiled anew. It is checked
     as in the constructor, and saved with the configuration and with the weights. What shapes the
-    model is refused.
+    model is refused. Within a program the number is a tensor, of which Python's `if` finds no
+    value: that is `keras.ops.where`.
     """
 
     def __getattr__(self, name):
@@ -42,6 +43,19 @@ class Adjustable:
             if changes:
                 notes.arguments[name] = value
                 self._renew()
+            elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
+                self._notes.named.setdefault(name, (type(value), value.get_config()))
+
+    def argument_now(self, name):
+        """What the constructor takes to make the model as it is.
+
+        That is an object instead of its name, where a number of the object was assigned since.
+        """
+        given, now = self.arguments[name], getattr(self, name, None)
+        if isinstance(given, str) and name in self._notes.named and hasattr(now, "get_config"):
+            if (type(now), now.get_config()) != self._notes.named[name]:
+                return now
+        return given
 
     def _set_plain(self, name, value):
         """Set what is no argument of the constructor."""

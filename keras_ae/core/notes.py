@@ -19,6 +19,7 @@ class Notes:
         self.arguments = arguments
         self.numbers = {}  # name -> a number that may be assigned, and its variable.
         self.rules = {}  # name -> check of a new value, or None: refused.
+        self.named = {}  # name -> type and configuration of the object made from a name.
         self.in_step = threading.local()  # The seed of the step that runs in a thread.
         self.turns = Turns(model)
         self.making = threading.RLock()  # Weights and programs.

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import operator
 import sys
+import traceback
 
 import keras
 
@@ -144,9 +145,36 @@ def traced(model):
     for kind in kinds:
         if not kind.hold():
             kind.stale = True  # Programs were made from what the model was before.
-    yield
+    try:
+        yield
+    except backend.NO_NUMBER_ERRORS as error:
+        _explain(model, error)
+        raise
     for kind in kinds:
         kind.remember()  # What layers note down in a call is no change of the model.
+
+
+def _explain(model, error):
+    """Raise a clear error if it came of a number of the model of which Python asked the value."""
+    words = ("ymbolic", "eager execution", "trace")  # Of TensorFlow, and of JAX.
+    if not (backend.tracing() and any(word in str(error) for word in words)):
+        return
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code, package = frame.f_code, frame.f_globals.get("__name__", "").partition(".")[0]
+        asked = [name for name in model._notes.numbers if name in code.co_names]
+        if asked and package not in {"keras", "keras_ae", *_LIBRARIES}:
+            found = code, line, f"self.{asked[0]}"
+    if found is None:
+        return
+    code, line, name = found
+    raise TypeError(
+        f"{type(model).__name__}.{code.co_name}, line {line} of {code.co_filename}: {name} may be "
+        "assigned at any time, so that it is a tensor where a program is made of this, and "
+        f"Python's `if`, `float` and the like find no value in it. Choose by "
+        f"keras.ops.where({name} > 1, a, b), or assign {name} between two calls of `fit` or in a "
+        "callback."
+    ) from error
 
 
 def _is_part(value):

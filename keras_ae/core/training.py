@@ -34,7 +34,7 @@ class Loops(backend.TrainStep, keras.Model):
                 )
         super().compile(optimizer, **kwargs)
         # What they read of closures and globals is no part of the model that can be looked at.
-        self.programs.forget()
+        self._notes.programs.forget()
 
     def compile_from_config(self, config):
         # As Keras does it where `compile` is its own.

@@ -297,3 +297,87 @@ def test_a_users_own_number_counts_at_once(moment):
     callback = keras.callbacks.LambdaCallback(**{moment: assign})
     losses.append(model.fit(x, callbacks=[callback], **BATCH).history["loss"][0])
     np.testing.assert_allclose(losses, np.array([1, 2, 4]) * losses[0], rtol=1e-5)
+
+
+CONDITIONS = {
+    "if": lambda number: 2.0 if number > 1 else 1.0,
+    "float": float,
+    "round": lambda number: 1.0 if int(number) == 1 else 2.0,
+    "max": lambda number: max(1.0, number),
+    "array": lambda number: float(np.asarray(number)),
+}
+
+
+@pytest.mark.parametrize("method", ["loss_weights", "loss_terms", "posterior"])
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_a_condition_in_python_is_explained(kind, method):
+    """Which is none on torch."""
+
+    class Conditional(keras_ae.BetaVAE):
+        def loss_weights(self):
+            factor = CONDITIONS[kind](self.beta) if method == "loss_weights" else 1.0
+            return {"reconstruction_loss": factor}
+
+        def loss_terms(self, x, y, training):
+            terms = super().loss_terms(x, y, training)
+            return terms if method != "loss_terms" or CONDITIONS[kind](self.beta) else {}
+
+        def posterior(self, x, training=False):
+            q = super().posterior(x, training)
+            return q if method != "posterior" or CONDITIONS[kind](self.beta) else None
+
+    model = Conditional(2, beta=3.0, **zoo.OPTIONS)
+    model.compile("sgd")
+    calls = [model.fit, model.evaluate] + [model.encode] * (method == "posterior")
+    for call in calls:
+        given = {} if call == model.encode else BATCH
+        if BACKEND == "torch":
+            call(zoo.data(), **given)
+            continue
+        with pytest.raises(TypeError, match=rf"{method}, line .*self.beta may .*keras.ops.where"):
+            call(zoo.data(), **given)
+
+
+def test_a_condition_of_keras_takes_its_place():
+    class Conditional(keras_ae.BetaVAE):
+        def loss_weights(self):
+            weight = keras.ops.where(self.beta > 1, 2.0, 1.0)
+            return {"reconstruction_loss": weight, "kl_loss": 0.0}
+
+    model = Conditional(2, beta=3.0, **zoo.OPTIONS)
+    model.compile(keras.optimizers.SGD(0.0))
+    for beta, factor in ((3.0, 2.0), (0.5, 1.0)):
+        model.beta = beta
+        logs = model.evaluate(zoo.data(), return_dict=True, **BATCH)
+        assert logs["loss"] == pytest.approx(factor * logs["reconstruction_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace"])
+def test_a_scale_of_a_named_likelihood_is_saved(likelihood, built, tmp_path):
+    model = zoo.compiled("VAE", likelihood=likelihood)
+    assert model.get_config()["likelihood"] == likelihood
+    if built:
+        before = model.evaluate(zoo.data(), **BATCH)
+    model.likelihood.scale = 2.0
+    model.build((None, 6))
+    after = model.evaluate(zoo.data(), **BATCH)
+    assert not built or after != pytest.approx(before)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_ae.load(tmp_path / "model.keras")
+    assert loaded.likelihood.scale == 2.0
+    assert loaded.evaluate(zoo.data(), **BATCH) == pytest.approx(after, rel=1e-5)
+    for wrong in (0.0, -1.0, "2", float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="scale="):
+            model.likelihood.scale = wrong
+    with pytest.raises(ValueError, match="scale='learned' cannot take the place of scale=2.0"):
+        model.likelihood.scale = "learned"
+    assert model.likelihood.scale == 2.0
+
+
+def test_a_number_of_a_named_loss_is_saved():
+    model = zoo.make("AE", reconstruction_loss="ms_ssim")
+    assert model.get_config()["reconstruction_loss"] == "ms_ssim"
+    model.reconstruction_loss.max_value = 255.0
+    again = type(model).from_config(model.get_config())
+    assert again.reconstruction_loss.max_value == 255.0

@@ -7,7 +7,7 @@ import zoo
 from keras import layers, ops
 
 import keras_ae
-from keras_ae.calls import batched
+from keras_ae.core.batching import batched
 
 BACKEND = keras.config.backend()
 BATCH = {"batch_size": 16, "verbose": 0}

@@ -10,11 +10,12 @@ others), `replica_index` (which copy of the model is running),
 `SEED_DTYPE` (what its draws take), `mixed` (a seed whose draws meet no other's),
 `COMPILES_EACH_SHAPE` (whether a batch of another length is another program), `KEEPS_PROGRAMS`
 (whether what runs was compiled before), `tracing` (whether that is being done at the moment),
-`settle` (what puts the state of a running `fit` into the variables), `RUNS_IN_ANY_THREAD` (whether
-what `compiled` returns may be called in another thread than made it), `transposes_slowly`
-(transposed convolutions), `worker_count`, `join_workers` (training in several processes), `writes`
-(whether this one writes files for all of them) and `worker_environment` (how one is told that it
-belongs to them).
+`NO_NUMBER_ERRORS` (the types of errors where Python asks a symbol of a program for its number,
+among others), `settle` (what puts the state of a running `fit` into the variables),
+`RUNS_IN_ANY_THREAD` (whether what `compiled` returns may be called in another thread than made
+it), `transposes_slowly` (transposed convolutions), `worker_count`, `join_workers` (training in
+several processes), `writes` (whether this one writes files for all of them) and
+`worker_environment` (how one is told that it belongs to them).
 """
 
 import importlib
@@ -42,6 +43,7 @@ servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 MEMORY_ERRORS = _backend.MEMORY_ERRORS
+NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
 tracing = _backend.tracing

@@ -12,6 +12,7 @@ KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
 MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError)
+NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 
 
 _WEIGHTS = ("trainable_variables", "non_trainable_variables")
