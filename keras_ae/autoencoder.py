@@ -74,6 +74,8 @@ class Autoencoder(Adjustable, Loops):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
         if cls.__module__.startswith("keras_ae."):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
@@ -374,7 +376,7 @@ class Autoencoder(Adjustable, Loops):
                 )
             return
         self.data_shape, self.target_shape = shape, target_shape
-        scope = memory.checked_weights(self, memory.SMALLER_MODEL)
+        scope = memory.checked_weights(type(self).__name__, memory.SMALLER_MODEL)
         explained = memory.explained(
             f"{type(self).__name__}.build",
             lambda: {"input_shape": input_shape},

@@ -34,6 +34,7 @@ def permute_dims(z, seed):
     return ops.take_along_axis(z, ops.argsort(uniform, axis=0), axis=0)
 
 
+@memory.explains("Pass fewer examples.")
 def softmax_loss(logits, label):
     """Cross-entropy of one class that all examples share, in nats.
 
@@ -107,6 +108,7 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
     return found[:, 0], found[:, 1:]
 
 
+@memory.explains("Pass fewer examples.")
 def stratified_from_weighted(weighted, own, batch_size, dataset_size):
     """The stratified estimate of `aggregate_log_densities`, of the weighted one with N = 1.
 
@@ -282,6 +284,7 @@ def sliced_wasserstein(x, y, num_projections=50, seed=None):
     return ops.mean(ops.square(sorted_x - sorted_y))
 
 
+@memory.explains("Pass fewer examples.")
 def bernoulli_kl(p, q):
     """KL(Bernoulli(p) || Bernoulli(q)) in nats.
 

@@ -8,9 +8,12 @@ import math
 
 from keras import ops
 
+from keras_ae import memory
+
 _TINY = 1e-6
 
 
+@memory.explains("Pass fewer examples.")
 def planar(z, direction, normal, bias, shortest=0.05):
     """f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
 
@@ -59,6 +62,7 @@ def planar(z, direction, normal, bias, shortest=0.05):
     return z + direction * bent, _log_bent(bent, wanted)[:, 0]
 
 
+@memory.explains("Pass fewer examples.")
 def radial(z, centre, width, strength):
     """f(z) = z + beta (z - c) / (alpha + |z - c|), with alpha > 0 and beta > -alpha.
 
@@ -98,6 +102,7 @@ def radial(z, centre, width, strength):
     return moved, (log_determinant - (dimensions + 1) * ops.log(alpha + distance))[:, 0]
 
 
+@memory.explains("Pass fewer examples.")
 def sylvester(z, reflections, upper, lower, bias):
     """f(z) = z + Q R tanh(S Q'z + b): Q a product of reflections, R and S upper triangular.
 

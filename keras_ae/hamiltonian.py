@@ -15,6 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
+
 _WALK_LEAPS = 5
 _WALK_STEP = 1.0 / 15.0  # In temperatures.
 _WALK_REACH = 3.0  # In temperatures.
@@ -325,6 +327,7 @@ def _fixed_point(function, start, length):
 # LAPACK's factorisation does not travel in a program that JAX exports, and codes are short.
 
 
+@memory.explains("Pass fewer matrices.")
 def inverse_root(matrices):
     """Lower triangular R with R M R' = 1 for positive definite M, shape (batch, size, size)."""
     size = matrices.shape[-1]
@@ -342,16 +345,19 @@ def inverse_root(matrices):
     return ops.stack(rows, axis=1)
 
 
+@memory.explains("Pass fewer matrices.")
 def log_root_determinant(root):
     """log of the root of det R R', that of the metric's if R is the root of the inverse metric."""
     return ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
 
 
+@memory.explains("Pass fewer matrices.")
 def squared(root):
     """R' R: the inverse of M."""
     return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
 
 
+@memory.explains("Pass fewer matrices.")
 def times(matrices, vectors):
     """Every matrix times its vector."""
     return ops.sum(matrices * vectors[:, None, :], axis=-1)

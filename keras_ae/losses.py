@@ -1,11 +1,13 @@
 """Reconstruction losses of plain autoencoders: any Keras loss, summed over each example."""
 
 import difflib
+import math
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.distributions import event_sum, without_padding
 
 # Keras averages these over the last axis, whose entries are independent; the others read the last
@@ -63,6 +65,11 @@ class MSSSIM(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.max_value, self.window = max_value, window
 
+    @memory.explains("Pass fewer or smaller pictures.")
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    @memory.explains("Pass fewer or smaller pictures.")
     def call(self, y_true, y_pred):
         """The loss of every example: pictures (batch, height, width, channels) give (batch,)."""
         if len(y_true.shape) != 4:
@@ -70,6 +77,11 @@ class MSSSIM(keras.losses.Loss):
                 f"ms_ssim compares pictures (batch, height, width, channels), and the data has "
                 f"shape {tuple(y_true.shape)}. Reshape it, or choose another loss."
             )
+        memory.refuse_beyond(
+            40.0 * math.prod(n or 1 for n in y_true.shape),  # Means, variances and products.
+            f"ms_ssim: comparing pictures of shape {tuple(y_true.shape)}",
+            "Pass fewer or smaller pictures.",
+        )
         # Every channel is a picture of its own.
         _, height, width, channels = y_true.shape
         pictures = [
@@ -162,6 +174,7 @@ def _by_name(name):
     return found() if isinstance(found, type) else found
 
 
+@memory.explains("Pass fewer examples.")
 def per_example(loss, target, output, mask_value=None):
     """The loss of every example: the sum over everything but the first axis.
 

@@ -4,9 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
+
 _HALVINGS = 24  # Of the range of the values: what float32 tells apart.
 
 
+@memory.explains("Pass fewer examples.")
 def top_k(z, k):
     """The k largest numbers of every row; the others become zero.
 
@@ -32,6 +35,7 @@ def top_k(z, k):
     return ops.where(z >= _Bound(-1)(z, k), z, ops.zeros_like(z))
 
 
+@memory.explains("Pass fewer examples.")
 def batch_top_k(z, k):
     """The k * batch largest numbers of a whole batch; the others become zero.
 
@@ -89,6 +93,7 @@ class _Bound(keras.Operation):
         return ops.sum(ops.cast(condition, "float32"), axis=self.axis, keepdims=True)
 
 
+@memory.explains("Pass fewer examples.")
 def heaviside(z, threshold, bandwidth):
     """1 where z exceeds its threshold, and a gradient that a threshold can learn from.
 
@@ -118,6 +123,7 @@ def heaviside(z, threshold, bandwidth):
     return open_ - window * (threshold - ops.stop_gradient(threshold))
 
 
+@memory.explains("Pass fewer examples.")
 def jump_relu(z, threshold, bandwidth):
     """z where it exceeds its threshold, else zero.
 
@@ -152,6 +158,7 @@ def _open_and_window(z, threshold, bandwidth):
     return ops.cast(distance > 0.0, "float32"), window
 
 
+@memory.explains("Pass fewer examples.")
 def dictionary_metrics(x, codes, reconstructions):
     """How sparse codes are, and how much of the data they explain.
 

@@ -6,6 +6,7 @@ backend. What a call is going to take is compared with what there is before any 
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import inspect
 import math
@@ -106,7 +107,9 @@ class _Explained(MemoryError):
 
 
 # What the errors of backends that have no type of their own for it say.
-_SAYS_SO = re.compile(r"RESOURCE_EXHAUSTED|OOM|out of memory|can't allocate|bad_alloc", re.I)
+_SAYS_SO = re.compile(
+    r"RESOURCE_EXHAUSTED|\bOOM\b|out of memory|can't allocate|bad_alloc|storage size", re.I
+)
 
 
 @contextlib.contextmanager
@@ -140,6 +143,8 @@ def explained(name, arguments, remedy):
 
 def _sizes(arguments):
     for key, value in arguments.items():
+        if dataclasses.is_dataclass(value):
+            yield from _sizes(vars(value))
         shape = getattr(value, "shape", None)
         if shape is not None:
             yield key, f" of shape {tuple(shape)}"
@@ -148,7 +153,7 @@ def _sizes(arguments):
 
 
 def explains(remedy):
-    """A decorator: a call of the function is a scope of `explained`.
+    """A decorator: a call of the function is a scope of `explained` and of `checked_weights`.
 
     Args:
         remedy: What to do, a sentence.
@@ -165,16 +170,36 @@ def explains(remedy):
 
     def decorate(function):
         signature = inspect.signature(function)
-        name = function.__qualname__.removesuffix(".__call__")
+        name = re.sub(r"\.__(call|init)__$", "", function.__qualname__)
 
         @functools.wraps(function)
         def call(*args, **kwargs):
-            with explained(name, lambda: signature.bind(*args, **kwargs).arguments, remedy):
+            def given():
+                return signature.bind(*args, **kwargs).arguments
+
+            with checked_weights(name, remedy), explained(name, given, remedy):
                 return function(*args, **kwargs)
 
+        call.__signature__ = signature  # Keras looks at it without following what is wrapped.
         return call
 
     return decorate
+
+
+class GuardedLayer(keras.layers.Layer):
+    """A layer whose call names itself and the sizes where memory does not suffice."""
+
+    def __call__(self, *args, **kwargs):
+        name = type(self).__name__
+
+        def given():
+            return dict(zip(inspect.signature(self.call).parameters, args, strict=False)) | kwargs
+
+        with (
+            checked_weights(name, "Take a smaller layer."),
+            explained(name, given, "Pass fewer examples, or take a smaller layer."),
+        ):
+            return super().__call__(*args, **kwargs)
 
 
 # ------------------------------------------------------------------ weights
@@ -190,7 +215,7 @@ def checked_weights(owner, remedy, others=0):
     has written to, such as an optimizer's zeros, are taken only later.
 
     Args:
-        owner: The model or layer whose class the error names.
+        owner: Name of the model, layer or function that makes them.
         remedy: What to do, a sentence.
         others: Bytes that will be taken together with the weights. Defaults to 0.
 
@@ -200,8 +225,7 @@ def checked_weights(owner, remedy, others=0):
     if _building.get() is not None:  # The model's own scope is around that of a layer.
         yield
         return
-    name = type(owner).__name__
-    token = _building.set({"owner": name, "remedy": remedy, "bytes": others, "left": None})
+    token = _building.set({"owner": owner, "remedy": remedy, "bytes": others, "left": None})
     try:
         yield
     finally:
@@ -321,7 +345,8 @@ def _refuse_examples(model, size, numbers, others=0, at_once=1):
 def numbers_of_layers(model):
     """The largest and the sum of what the layers of a model put out for one example.
 
-    Attention also has a number for each pair of positions. What a layer does not say, such as one
+    Attention also has a number for each pair of positions, and a recurrent layer some for each
+    step. What a layer does not say, such as one
     with several outputs, counts nothing. The layers of a built model stay, so that it is counted
     once.
     """
@@ -334,10 +359,21 @@ def numbers_of_layers(model):
         found.append(math.prod(n or 1 for n in shape[1:]))
         if isinstance(layer, keras.layers.MultiHeadAttention) and len(shape) == 3:
             found.append(layer.num_heads * (shape[1] or 1) ** 2)
+        if isinstance(layer, keras.layers.RNN):
+            found.append(_numbers_of_steps(layer, model))
     known = max(found), sum(found)
     if model.built:
         object.__setattr__(model, "_numbers_of_layers", known)
     return known
+
+
+def _numbers_of_steps(layer, model):
+    """What a recurrent layer keeps of its steps: states, gates and what goes into them, twice."""
+    try:
+        steps = layer.input.shape[1]
+    except (AttributeError, ValueError):  # As below. Such a layer makes the steps of a target.
+        steps = getattr(model, "target_shape", (1,))[0]
+    return 10 * (steps or 1) * sum(keras.tree.flatten(layer.state_size))
 
 
 def _output_shape(layer):

@@ -238,7 +238,8 @@ class Loops(backend.TrainStep, keras.Model):
             # A step makes a gradient of every weight beside what the optimizer keeps of it.
             gradients = memory.size_of(self.trainable_variables)
             remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, keep less."
-            with backend.building_scope(self), memory.checked_weights(self, remedy, gradients):
+            name = type(self).__name__
+            with backend.building_scope(self), memory.checked_weights(name, remedy, gradients):
                 self.optimizer.build(self.trainable_variables)
 
 

@@ -1,6 +1,7 @@
 """Gaussians and the likelihoods of data, each of independent elements."""
 
 import dataclasses
+import inspect
 import math
 import numbers
 
@@ -13,6 +14,7 @@ from keras_ae.core.seeds import SeedGenerator
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
+@memory.explains("Pass fewer examples.")
 def event_sum(values):
     """Sum everything but the first axis, in float32.
 
@@ -33,13 +35,27 @@ def event_sum(values):
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
+_FEWER = "Pass fewer examples."
+_explained = memory.explains(_FEWER)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distribution:
     """The base of distributions: the fields of a subclass are its parameters, float32 tensors."""
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # What a distribution computes names its sizes where memory does not suffice.
+        for name, member in list(vars(cls).items()):
+            if inspect.isfunction(member) and not name.startswith("_"):
+                setattr(cls, name, _explained(member))
+            elif isinstance(member, property):
+                setattr(cls, name, property(_explained(member.fget), doc=member.__doc__))
+
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
+        with memory.explained(type(self).__name__, lambda: vars(self), _FEWER):
+            for field in dataclasses.fields(self):
+                object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
 
     def sample_with_log_prob(self, seed):
         """Draws, and their log-densities: the pair that importance weights need.
@@ -53,6 +69,7 @@ class Distribution:
         z = self.sample(seed)
         return z, self.log_prob(z)
 
+    @_explained
     def repeat(self, num_copies):
         """The distribution of every example as many times, one after the other.
 
@@ -62,7 +79,11 @@ class Distribution:
         Returns:
             Distribution of the same class over a batch that is so many times as long.
         """
-        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        numbers = sum(math.prod(n or 1 for n in v.shape) for v in values if v.shape)
+        memory.refuse_beyond(
+            4.0 * num_copies * numbers, f"{type(self).__name__}: num_copies={num_copies}", _FEWER
+        )
         # A scalar, such as one scale for all, has no examples.
         return type(self)(*(ops.repeat(v, num_copies, axis=0) if v.shape else v for v in values))
 
@@ -238,6 +259,7 @@ class GaussianMixture(Distribution):
         return ops.logsumexp(ops.sum(densities, axis=-1), axis=1) - weight
 
 
+@memory.explains("Pass fewer examples.")
 def pairwise_log_prob(x, mean, log_variance):
     """Log-densities of every vector under every one of several Gaussians, by dimension.
 

@@ -4,7 +4,10 @@ import dataclasses
 
 from keras import ops
 
+from keras_ae import memory
 
+
+@memory.explains("Pass fewer examples.")
 def counted(values, mask_value):
     """Which steps are no padding.
 
@@ -23,6 +26,7 @@ def counted(values, mask_value):
     return ops.any(ops.not_equal(values, mask_value), axis=-1)
 
 
+@memory.explains("Pass fewer examples.")
 def without_padding(function, target, other, mask_value):
     """A function of two batches, summed over those steps of the first one that are no padding.
 

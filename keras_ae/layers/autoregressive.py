@@ -4,9 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import memory
+
 
 @keras.saving.register_keras_serializable("keras_ae")
-class InverseAutoregressiveFlow(keras.layers.Layer):
+class InverseAutoregressiveFlow(memory.GuardedLayer):
     """f(z) = s * z + (1 - s) * m, where s and m of a dimension depend on those before it alone.
 
     A network of masked dense layers (arXiv:1502.03509) gives m and the logits of the gate s in
@@ -43,6 +45,12 @@ class InverseAutoregressiveFlow(keras.layers.Layer):
 
     def build(self, z_shape, context_shape=None):
         size = z_shape[-1]
+        numbers = 3 * size * (self.units + (size if self.units < size else 0))
+        memory.refuse_beyond(
+            8.0 * numbers,  # Of the kernels and of their masks.
+            f"{type(self).__name__}: {self.units} units on {size} dimensions",
+            "Take fewer units, or a smaller latent_dim.",
+        )
         # A hidden unit of degree k sees the first k dimensions, an output those before its own.
         degrees = np.arange(self.units) % size
         places = np.arange(size)[:: -1 if self.reverse else 1]

@@ -16,7 +16,7 @@ from keras_ae.layers.scalar_quantizers import (
 _CONFIG = ("num_codes", "code_shape", "units", "num_layers")
 
 
-class CodePrior(keras.layers.Layer):
+class CodePrior(memory.GuardedLayer):
     """p(codes), the product over all positions of p(code | codes before it), in their order.
 
     Called with codes of shape (batch, *code_shape) a prior gives the logits of every position,
@@ -46,10 +46,11 @@ class CodePrior(keras.layers.Layer):
         self.num_layers = arguments.layers(self, "num_layers", num_layers)
 
     def build(self, codes_shape=None):
-        with memory.checked_weights(self, "Take fewer codes, or less units."):
+        with memory.checked_weights(type(self).__name__, "Take fewer codes, or less units."):
             self._make_weights()
         self.built = True
 
+    @memory.explains("Pass fewer examples.")
     def log_prob(self, codes):
         """The log-probability of every example's codes in nats.
 
@@ -61,6 +62,7 @@ class CodePrior(keras.layers.Layer):
         """
         return -self.nats(codes, self(codes))
 
+    @memory.explains("Pass fewer examples.")
     def nats(self, codes, logits):
         """The negative log-likelihood of every example, a tensor (batch,), by a prior's logits.
 
@@ -96,6 +98,7 @@ class CodePrior(keras.layers.Layer):
         """The shape of the uniform draws that an example's codes take, without the batch axis."""
         return self.code_shape if len(self.levels) == 1 else (*self.code_shape, len(self.levels))
 
+    @memory.explains(memory.FEWER_DRAWS)
     def sample(self, num_samples, seed):
         """Draw codes.
 
@@ -415,6 +418,12 @@ class _CausalBlock(layers.Layer):
     def _attended(self, queries, keys, values, seen):
         """The mean of the values that each query may see, (batch, queries, units)."""
         queries, keys, values = (self._heads(v) for v in (queries, keys, values))
+        batch, length = (n or 1 for n in queries.shape[:2])
+        memory.refuse_beyond(
+            8.0 * batch * length * keys.shape[1] * self.num_heads,
+            f"SequencePrior: attention of {length} codes to {keys.shape[1]}, {batch} times,",
+            "Take a shorter code_shape, or pass fewer examples.",
+        )
         scores = ops.einsum("bqhd,bkhd->bhqk", queries, keys) / math.sqrt(keys.shape[-1])
         weights = ops.softmax(ops.where(seen, scores, -1e9))
         mixed = ops.einsum("bhqk,bkhd->bqhd", weights, values)

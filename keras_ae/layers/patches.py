@@ -32,6 +32,7 @@ def patch_places(shape, size):
     return np.stack(grid, axis=-1).reshape(-1, len(sides))
 
 
+@memory.explains("Pass fewer examples.")
 def to_patches(x, size):
     """Data cut into patches.
 
@@ -56,6 +57,7 @@ def to_patches(x, size):
     return ops.reshape(x, (-1, number, math.prod(shape) // number))
 
 
+@memory.explains("Pass fewer examples.")
 def from_patches(patches, shape, size):
     """The data of patches: what `to_patches` was given.
 
@@ -81,6 +83,7 @@ def from_patches(patches, shape, size):
     return ops.reshape(patches, (-1, *shape))
 
 
+@memory.explains("Pass fewer examples.")
 def sine_cosine_positions(places, width):
     """Fixed embeddings of positions: sines and cosines of falling frequency, for each axis a share.
 

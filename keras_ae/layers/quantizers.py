@@ -23,6 +23,7 @@ _TINY = 1e-12
 _COUNTED = 2**16  # Codebooks up to this size are counted code by code, which is faster.
 
 
+@memory.explains("Pass fewer examples.")
 def straight_through(z, quantized):
     """The quantised vectors, whose gradient goes to z unchanged.
 
@@ -46,6 +47,7 @@ def straight_through(z, quantized):
     return ops.stop_gradient(quantized) + (z - ops.stop_gradient(z))
 
 
+@memory.explains("Pass fewer examples.")
 def rotated(z, quantized):
     """The quantised vectors, as z turned and stretched: the gradient turns and stretches likewise.
 
@@ -86,6 +88,7 @@ def rotated(z, quantized):
 ESTIMATORS = {"straight_through": straight_through, "rotation": rotated}
 
 
+@memory.explains("Pass fewer examples.")
 def code_statistics(codes, num_codes):
     """How many of the codes are in use, and how evenly.
 
@@ -139,6 +142,7 @@ def nearest(z, codebook):
     return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
 
+@memory.explains("Pass fewer examples.")
 def k_means(z, centres, num_steps=10):
     """Lloyd's algorithm: centres moved to the mean of what they are nearest to, several times.
 
@@ -178,7 +182,7 @@ def _squares(v):
     return ops.sum(ops.square(v), axis=-1, keepdims=True)
 
 
-class Quantizer(keras.layers.Layer):
+class Quantizer(memory.GuardedLayer):
     """The base of quantisers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
 
     They compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
@@ -286,7 +290,7 @@ class VectorQuantizer(Quantizer):
         self.seed_generator = SeedGenerator(seed, name="seed_generator")
 
     def build(self, z_shape):
-        with memory.checked_weights(self, "Take a smaller num_codes."):
+        with memory.checked_weights(type(self).__name__, "Take a smaller num_codes."):
             self._make_weights(z_shape[-1])
         self.built = True
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.layers.transposed import Conv2DTranspose
 
 _LINEAR = (
@@ -18,6 +19,7 @@ _LINEAR = (
 _SMALLEST = 1e-12  # What a norm of zero is taken for.
 
 
+@memory.explains("Pass a smaller matrix.")
 def power_iteration(matrix, right):
     """One turn of the iteration that leads to a matrix's first singular vectors.
 
@@ -46,7 +48,7 @@ def _unit(vector):
 
 
 @keras.saving.register_keras_serializable("keras_ae")
-class SpectralNormalization(keras.layers.Layer):
+class SpectralNormalization(memory.GuardedLayer):
     """A linear layer whose kernel is divided by its largest singular value.
 
     The kernel itself stays as it is: by linearity the layer's output is divided, before bias and

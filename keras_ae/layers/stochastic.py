@@ -3,12 +3,14 @@
 import keras
 from keras import ops
 
+from keras_ae import memory
 from keras_ae.distributions import DiagonalGaussian
 
 # Beyond these log-variances float32 overflows, or a prior's gradient freezes Adam.
 _HIGHEST, _LOWEST_OF_PRIOR, _LOWEST = 20.0, -20.0, -60.0
 
 
+@memory.explains("Pass fewer examples.")
 def gaussian(statistics, lowest=_LOWEST):
     """The Gaussian of a network's output, its log-variances kept between `lowest` and 20.
 
@@ -31,6 +33,7 @@ def gaussian(statistics, lowest=_LOWEST):
     return DiagonalGaussian(mean, log_variance + ops.softplus(lowest - log_variance))
 
 
+@memory.explains("Pass fewer examples.")
 def gaussian_product(first, second):
     """The Gaussian proportional to the product of two: precisions add, and weigh the means.
 
@@ -55,6 +58,7 @@ def gaussian_product(first, second):
     return DiagonalGaussian(mean, second.log_variance - ops.softplus(gain))
 
 
+@memory.explains("Pass fewer examples.")
 def gaussian_kl(q, p):
     """KL(q || p) of two diagonal Gaussians for every dimension, in nats.
 
@@ -75,6 +79,7 @@ def gaussian_kl(q, p):
     return 0.5 * (squares + ops.expm1(gain) - gain)
 
 
+@memory.explains("Pass fewer examples.")
 def draw_with_divergence(q, p, seed=None, estimate=False):
     """A draw from q, and for every dimension the divergence of q from p.
 
@@ -107,7 +112,7 @@ def _surprise(p, z):
 
 
 @keras.saving.register_keras_serializable("keras_ae")
-class StochasticLayer(keras.layers.Layer):
+class StochasticLayer(memory.GuardedLayer):
     """One level of a hierarchy: z given what is above, and its divergence from p(z | above).
 
     A dense layer gives the prior's mean and log-variance. The posterior is the Gaussian of the

@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from keras_ae.core import backend
+from keras_ae.core import backend, memory
 
 
 @keras.saving.register_keras_serializable("keras_ae")
-class Conv2DTranspose(keras.layers.Conv2DTranspose):
+class Conv2DTranspose(memory.GuardedLayer, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`, several times as fast with JAX on a CPU.
 
     There XLA spreads the input out among zeros and convolves it with them. Here every place of the

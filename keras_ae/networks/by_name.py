@@ -6,7 +6,8 @@ import importlib
 import keras
 from keras import layers
 
-from keras_ae.networks.maker import LayerMaker
+from keras_ae.core import memory
+from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import (
     KINDS,
     check_map,
@@ -22,6 +23,7 @@ from keras_ae.networks.options import (
 _MODULES = {kind: importlib.import_module(f"keras_ae.networks.{kind}") for kind in KINDS}
 
 
+@memory.explains(SMALLER)
 def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
     """A network from one example to a flat vector of features, or to a map of them.
 
@@ -119,6 +121,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
     return keras.Model(x, features, name=name)
 
 
+@memory.explains(SMALLER)
 def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None, **options):
     """A network from a code to an array of exactly `shape`: the mirror image of `encoder`.
 

@@ -7,6 +7,8 @@ from keras_ae.core.seeds import default_seed
 from keras_ae.layers import SpectralNormalization
 from keras_ae.networks.options import CELLS
 
+# What to do where a network does not fit into memory.
+SMALLER = "Take smaller layers, or smaller examples."
 # The shape of an image is (height, width, channels) whatever the user's Keras configuration says.
 IMAGE = {"data_format": "channels_last"}
 

@@ -5,7 +5,8 @@ import math
 import keras
 from keras import layers
 
-from keras_ae.networks.maker import IMAGE, LayerMaker
+from keras_ae.core import memory
+from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
 from keras_ae.networks.options import checked_options, checked_size
 
 
@@ -30,6 +31,7 @@ def decoder(make, z, shape):
     return h if len(shape) == 1 else make.layer(layers.Reshape, "reshape", shape)(h)
 
 
+@memory.explains(SMALLER)
 def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator", dtype=None):
     """An MLP with leaky ReLUs (slope 0.2) that tells two kinds of vectors apart.
 

@@ -3,7 +3,8 @@
 import keras
 from keras import layers, ops
 
-from keras_ae.networks.maker import LayerMaker
+from keras_ae.core import memory
+from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
 
 _CELLS = {"gru": layers.GRUCell, "lstm": layers.LSTMCell}
@@ -128,6 +129,7 @@ class _FeedbackCell(layers.Layer):
         return output, [*kept, self.output_activation(output)]
 
 
+@memory.explains(SMALLER)
 def feedback_decoder(
     latent_dim,
     shape,

@@ -5,9 +5,10 @@ import math
 import keras
 from keras import layers
 
+from keras_ae.core import memory
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv, mlp
-from keras_ae.networks.maker import IMAGE, LayerMaker
+from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
 from keras_ae.networks.options import checked_options, checked_size
 
 _OF_WHOLE_NETWORKS = ("units", "patch_size", "activity_regularizer")
@@ -90,6 +91,7 @@ class LearnedPositions(layers.Layer):
         return tokens + self.positions
 
 
+@memory.explains(SMALLER)
 def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
     """Blocks of attention and dense layers on tokens, which have their positions already.
 

@@ -3,9 +3,10 @@
 import keras
 from keras import layers
 
+from keras_ae.core import memory
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv
-from keras_ae.networks.maker import IMAGE, LayerMaker
+from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
 from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
 
 _SAME = {"padding": "same", **IMAGE}
@@ -53,6 +54,7 @@ def _twice(make, x, role, size):
     return x
 
 
+@memory.explains(SMALLER)
 def unet(shape, channels=None, name="unet", dtype=None, **options):
     """A network from pictures to pictures, with connections that skip its smaller sizes.
 

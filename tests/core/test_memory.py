@@ -1,6 +1,7 @@
 """What cannot fit into memory is refused before any of it is taken, with its size and a remedy."""
 
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -11,7 +12,20 @@ import pytest
 import zoo
 
 import keras_ae
-from keras_ae import corruptions, datasets, distributions, divergences, layers, plots, samplers
+from keras_ae import (
+    corruptions,
+    datasets,
+    distributions,
+    divergences,
+    flows,
+    layers,
+    likelihoods,
+    losses,
+    networks,
+    plots,
+    samplers,
+    sparsity,
+)
 from keras_ae.core import memory
 
 X = np.zeros((64, 6), "float32")
@@ -90,6 +104,22 @@ CALLS = {
     "a prediction of one batch": lambda: fitted("VAE").predict_on_batch(many(10**8, 6)),
     "a batch of a call": lambda: fitted("VAE").encode(many(10**8, 6), batch_size=10**8),
     "a batch of fit": lambda: fitted("VAE").fit(many(10**8, 6), batch_size=10**8, verbose=0),
+    "latent_dim of a stream": lambda: keras_ae.TopDownVAE(10**10).build((None, 6)),
+    "latent_dim of a path": lambda: keras_ae.HamiltonianVAE(10**10),
+    "latent_dim of a walk": lambda: keras_ae.AdversarialAE(10**10),
+    "width of a network": lambda: networks.encoder((6,), units=(10**6, 10**6)),
+    "picture of a network": lambda: networks.decoder(2, (10**5, 10**5, 1)),
+    "a recurrent network": lambda: networks.feedback_decoder(2, (8, 4), units=(10**6,)),
+    "a discriminator": lambda: networks.discriminator(10**6, 10**6),
+    "tokens of a network": lambda: networks.transformer_blocks(width=10**6),
+    "a U-Net": lambda: networks.unet((8, 8, 1), filters=(10**6,)),
+    "units of a flow": lambda: layers.InverseAutoregressiveFlow(10**9)(X, X),
+    "dimensions of a flow": lambda: keras_ae.IAFVAE(10**5, **small()).build((None, 6)),
+    "a layer of a ladder": lambda: layers.LadderLayer(10**9)(X),
+    "a transposed convolution": lambda: layers.Conv2DTranspose(10**6, 3)(np.zeros((1, 2, 2, 999))),
+    "a bounded layer": lambda: layers.SpectralNormalization(keras.layers.Dense(10**9))(X),
+    "a long sequence": lambda: layers.SequencePrior(4, (10**5,), units=8)(np.zeros((1, 10**5))),
+    "pictures to compare": lambda: losses.MSSSIM().call(*[many(1, 10**5, 10**5, 1)] * 2),
     "sliced_wasserstein": lambda: divergences.sliced_wasserstein(X, X, 10**9, seed=0),
     "covariance": lambda: divergences.covariance(many(2, 10**6)),
     "pairwise_log_prob": lambda: distributions.pairwise_log_prob(*[many(10**5, 2)] * 3),
@@ -227,6 +257,69 @@ def test_an_allocation_that_fails_is_explained(name):
     model.fit(X, verbose=0)
 
 
+# Rows of 400 TB, which no address space holds, whatever the system promises.
+ROWS = many(10**9, 10**5)
+GRID = many(10**9, 300, 300, 1)
+PUBLIC = {
+    "permute_dims": lambda: divergences.permute_dims(ROWS, 0),
+    "softmax_loss": lambda: divergences.softmax_loss(ROWS, 0),
+    "bernoulli_kl": lambda: divergences.bernoulli_kl(ROWS, ROWS),
+    "mmd": lambda: divergences.mmd(ROWS, ROWS),
+    "covariance": lambda: divergences.covariance(ROWS),
+    "sliced_wasserstein": lambda: divergences.sliced_wasserstein(ROWS, ROWS, seed=0),
+    "planar": lambda: flows.planar(ROWS, ROWS, ROWS, ROWS[:, :1]),
+    "radial": lambda: flows.radial(ROWS, ROWS, ROWS[:, :1], ROWS[:, :1]),
+    "sylvester": lambda: flows.sylvester(ROWS, ROWS[:, None], ROWS[None], ROWS[None], ROWS),
+    "Normal": lambda: likelihoods.get("gaussian").distribution(ROWS),
+    "Bernoulli": lambda: likelihoods.get("bernoulli").distribution(ROWS),
+    "ContinuousBernoulli": lambda: likelihoods.get("continuous_bernoulli").distribution(ROWS),
+    "Categorical": lambda: likelihoods.get("categorical").distribution(ROWS),
+    "Laplace": lambda: likelihoods.get("laplace").distribution(ROWS),
+    "DiagonalGaussian.repeat": lambda: distributions.DiagonalGaussian(X, X).repeat(10**12),
+    "DiagonalGaussian.log_prob": lambda: distributions.DiagonalGaussian(X, X).log_prob(ROWS),
+    "GaussianMixture": lambda: distributions.GaussianMixture(ROWS, ROWS),
+    "WrappedNormal": lambda: distributions.WrappedNormal(ROWS, ROWS),
+    "RiemannianNormal": lambda: distributions.RiemannianNormal(ROWS, ROWS[:, :1]),
+    "UniformSphere": lambda: distributions.UniformSphere(ROWS),
+    "VonMisesFisher": lambda: distributions.VonMisesFisher(ROWS, ROWS[:, :1]),
+    "event_sum": lambda: distributions.event_sum(ROWS),
+    "MSSSIM": lambda: losses.MSSSIM()(GRID, GRID),
+    "per_example": lambda: losses.per_example(losses.get("mse"), ROWS, ROWS),
+    "inverse_root": lambda: metric.inverse_root(many(10**9, 300, 300)),
+    "top_k": lambda: sparsity.top_k(ROWS, 3),
+    "batch_top_k": lambda: sparsity.batch_top_k(ROWS, 3),
+    "heaviside": lambda: sparsity.heaviside(ROWS, ROWS[0], 0.1),
+    "jump_relu": lambda: sparsity.jump_relu(ROWS, ROWS[0], 0.1),
+    "InverseAutoregressiveFlow": lambda: layers.InverseAutoregressiveFlow(8)(ROWS, ROWS),
+    "GridPrior": lambda: layers.GridPrior(4, (4, 4), units=8)(many(10**13, 4, 4)),
+    "GridPrior.log_prob": lambda: layers.GridPrior(4, (4, 4), units=8).log_prob(many(10**13, 4, 4)),
+    "SequencePrior": lambda: layers.SequencePrior(4, (4,), units=8)(many(10**14, 4)),
+    "to_patches": lambda: layers.to_patches(GRID, 2),
+    "from_patches": lambda: layers.from_patches(many(10**9, 22500, 4), (300, 300, 1), 2),
+    "sine_cosine_positions": lambda: layers.sine_cosine_positions(many(10**9, 2), 10**5),
+    "VectorQuantizer": lambda: layers.VectorQuantizer(8)(many(10**14, 4)),
+    "ResidualQuantizer": lambda: layers.ResidualQuantizer(8)(many(10**14, 4)),
+    "FiniteScalarQuantizer": lambda: layers.FiniteScalarQuantizer((5, 5))(many(10**14, 2)),
+    "LookupFreeQuantizer": lambda: layers.LookupFreeQuantizer(4)(many(10**14, 4)),
+    "k_means": lambda: layers.k_means(ROWS, ROWS[:10]),
+    "rotated": lambda: layers.rotated(ROWS, ROWS),
+    "straight_through": lambda: layers.straight_through(ROWS, ROWS),
+    "StochasticLayer": lambda: layers.StochasticLayer(4)(many(10**14, 4)),
+    "LadderLayer": lambda: layers.LadderLayer(4)(many(10**14, 4)),
+    "Conv2DTranspose": lambda: layers.Conv2DTranspose(4, 3)(GRID),
+    "AdditiveGaussian": lambda: corruptions.AdditiveGaussian()(GRID, seed=0),
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_is_called_by_itself_names_its_sizes(name):
+    with pytest.raises((MemoryError, ValueError), match=r"\(\d{7,}|=\d{7,}| \d{5,}") as raised:
+        PUBLIC[name]()
+    assert re.search(r"there was not enough memory; |would take [\d,.]+ GB", str(raised.value))
+    assert re.search("Pass|Draw|Take", str(raised.value))
+
+
 def test_errors_of_another_kind_go_through():
     with pytest.raises(RuntimeError, match="^other$"):
         with memory.explained("A.b", dict, "C."):
@@ -295,7 +388,7 @@ def test_a_weight_is_checked_before_it_is_made(monkeypatch):
 
     layer = keras.layers.Dense(10**5, kernel_initializer=initializer)
     with pytest.raises(ValueError, match=r"kernel.* of shape \(10000, 100000\).*8.0 GB.*Take less"):
-        with memory.checked_weights(layer, "Take less."):
+        with memory.checked_weights("Dense", "Take less."):
             layer.build((None, 10**4))
     assert not made
     # Weights of others are none of our business.

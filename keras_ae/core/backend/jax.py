@@ -11,7 +11,8 @@ COMPILES_EACH_SHAPE = True
 KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
-MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError)
+# Programs that are compiled for an allocation alone raise a ValueError.
+MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 
 

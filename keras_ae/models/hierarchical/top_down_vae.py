@@ -56,8 +56,9 @@ class TopDownVAE(HierarchicalVAE):
                 f"TopDownVAE: num_blocks={number} is more than latent_dim={latent_dim}, which the "
                 "blocks share. Lower the former or raise the latter."
             )
-        dims = map(len, np.array_split(range(self.latent_dim), number))
-        self.make_layers(list(dims), layer_weights)
+        least, larger = divmod(self.latent_dim, number)
+        dims = (least + 1,) * larger + (least,) * (number - larger)
+        self.make_layers(dims, layer_weights)
         self.width = arguments.integer(self, "width", width)
         self.upward, self.blocks = [], []
 
