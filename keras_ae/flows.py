@@ -8,7 +8,7 @@ import math
 
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _TINY = 1e-6
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _WALK_LEAPS = 5
 _WALK_STEP = 1.0 / 15.0  # In temperatures.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.distributions import event_sum, without_padding
 
 # Keras averages these over the last axis, whose entries are independent; the others read the last

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _HALVINGS = 24  # Of the range of the values: what float32 tells apart.
 

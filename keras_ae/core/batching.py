@@ -123,7 +123,9 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     largest = 2 ** (length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else length
     size = min(batch_size, largest)
     at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, -(-length // size))
-    memory.refuse_batch(model, size, values, at_once)
+    # Draws of an example that a method decodes together take as much as other batches.
+    together = at_once * options.get("draws_at_once", 1)
+    memory.refuse_batch(model, size, values, together)
     program = _program(model, method, names, options, has_seed)
     first_seed = model.seed_numbers(seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)

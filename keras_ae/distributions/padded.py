@@ -4,7 +4,7 @@ import dataclasses
 
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 
 @memory.explains("Pass fewer examples.")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 
 @keras.saving.register_keras_serializable("keras_ae")

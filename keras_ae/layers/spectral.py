@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.layers.transposed import Conv2DTranspose
 
 _LINEAR = (

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae import memory
+from keras_ae.core import memory
 from keras_ae.distributions import DiagonalGaussian
 
 # Beyond these log-variances float32 overflows, or a prior's gradient freezes Adam.

@@ -1,5 +1,6 @@
 """What cannot fit into memory is refused before any of it is taken, with its size and a remedy."""
 
+import inspect
 import pathlib
 import re
 import subprocess
@@ -285,7 +286,7 @@ PUBLIC = {
     "event_sum": lambda: distributions.event_sum(ROWS),
     "MSSSIM": lambda: losses.MSSSIM()(GRID, GRID),
     "per_example": lambda: losses.per_example(losses.get("mse"), ROWS, ROWS),
-    "inverse_root": lambda: metric.inverse_root(many(10**9, 300, 300)),
+    "inverse_root": lambda: hamiltonian.inverse_root(many(10**9, 300, 300)),
     "top_k": lambda: sparsity.top_k(ROWS, 3),
     "batch_top_k": lambda: sparsity.batch_top_k(ROWS, 3),
     "heaviside": lambda: sparsity.heaviside(ROWS, ROWS[0], 0.1),
@@ -318,6 +319,36 @@ def test_what_is_called_by_itself_names_its_sizes(name):
         PUBLIC[name]()
     assert re.search(r"there was not enough memory; |would take [\d,.]+ GB", str(raised.value))
     assert re.search("Pass|Draw|Take", str(raised.value))
+
+
+DRAWING = [
+    (name, argument)
+    for name in zoo.MODELS
+    for argument in ("num_samples", "num_bounds")
+    if argument in inspect.signature(getattr(keras_ae, name)).parameters
+]
+
+
+@pytest.mark.parametrize("name, argument", DRAWING)
+def test_a_step_counts_all_draws_of_an_example(name, argument, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(memory, "refuse_beyond", lambda size, *rest: sizes.append(size))
+    for number in (10**3, 10**4):
+        memory.refuse_step(fitted(name, **{argument: number}), 32)
+    few, many_draws = sizes
+    assert 9.0 < many_draws / few <= 10.0
+    # Each goes through a decoder of 8 and 6 numbers, and meets a target of 6.
+    assert few > 4.0 * 32 * 10**3 * (8 + 6 + 6)
+
+
+def test_a_likelihood_counts_the_draws_that_it_decodes_together(monkeypatch):
+    looked = []
+    monkeypatch.setattr(memory, "refuse_batch", lambda *given: looked.append(given[-1]))
+    model = fitted("VAE")
+    model.log_likelihood(X, num_samples=16, batch_size=64)
+    model.log_likelihood(X, num_samples=3, batch_size=64)
+    model.encode(X)
+    assert looked == [8, 3, 1]
 
 
 def test_errors_of_another_kind_go_through():

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ae import networks
 from keras_ae.autoencoder import symbolic_call
-from keras_ae.core import arguments
+from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
 from keras_ae.models.deterministic.ae import AE
@@ -144,6 +144,17 @@ class MaskedAE(AE):
 
     def vector_width(self):
         return math.prod(self.target_shape) // self.num_patches
+
+    def batch_numbers(self, batch_size):
+        # The networks' own shapes do not say how many tokens they will be given.
+        networks = [memory.numbers_of_layers(n)[1] for n in (self.encoder, self.decoder)]
+        attention = sum(
+            layer.num_heads
+            for network in (self.encoder, self.decoder)
+            for layer in network._flatten_layers(include_self=False)
+            if isinstance(layer, keras.layers.MultiHeadAttention)
+        )
+        return batch_size * self.num_patches * (sum(networks) + attention * self.num_patches)
 
     def decoder_input_shape(self):
         return self.code_shape

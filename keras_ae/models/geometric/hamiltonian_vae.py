@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.core import arguments
+from keras_ae.core import arguments, memory
 from keras_ae.hamiltonian import FlatMetric
 from keras_ae.models.variational.vae import VAE
 
@@ -73,6 +73,12 @@ class HamiltonianVAE(VAE):
     def _start(self, name, shape, share):
         logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
         return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)
+
+    def step_numbers(self, batch_size):
+        # A step of a path decodes forwards and backwards, and training keeps that for its own way
+        # back.
+        outputs = memory.numbers_of_layers(self.decoder)[1]
+        return 6 * batch_size * self.num_steps * outputs
 
     def temperatures(self):
         """sqrt(beta_k) for k from 0 to K: the paper's quadratic scheme, from learned to 1."""

@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_ae.distributions import UniformSphere, VonMisesFisher
+from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
 
 
@@ -71,6 +72,9 @@ class HypersphericalVAE(VAE):
     def prior(self, like):
         """p(z), uniform on the sphere, over codes shaped as a given tensor."""
         return UniformSphere(like)
+
+    def step_numbers(self, batch_size):
+        return 18 * PROPOSALS * batch_size  # Of each example's concentration, and their gradients.
 
     def loss_terms(self, x, y, training):
         q = self.posterior(x, training)

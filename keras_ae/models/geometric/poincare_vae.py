@@ -8,6 +8,7 @@ from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
+from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
 
 
@@ -121,6 +122,9 @@ class PoincareVAE(VAE):
 
     def _divergence(self, way, log_posterior):
         return log_posterior - self.prior(way).log_prob_of_ways(way)
+
+    def step_numbers(self, batch_size):
+        return 10 * PROPOSALS * batch_size  # Of each example's radius, and their gradients.
 
     def _draw_ways(self, num_samples, seed):
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]

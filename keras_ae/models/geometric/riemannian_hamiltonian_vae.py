@@ -87,8 +87,11 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         )
 
     def step_numbers(self, batch_size):
-        # A matrix for each anchor and its lower triangle, and several for each example.
-        return (3 * self.num_anchors + 4 * batch_size) * self.latent_dim**2
+        # A matrix for each anchor and its lower triangle, and several for each example. Each turn
+        # of a step meets all anchors.
+        matrices = (3 * self.num_anchors + 4 * batch_size) * self.latent_dim**2
+        pairs = batch_size * self.num_anchors * self.latent_dim
+        return super().step_numbers(batch_size) + matrices + 30 * self.num_steps * pairs
 
     def metric(self, training=False):
         """The manifold that the anchors span."""

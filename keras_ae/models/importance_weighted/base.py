@@ -31,8 +31,10 @@ class ImportanceWeightedVAE(VAE):
         raise NotImplementedError
 
     def step_numbers(self, batch_size):
-        numbers = memory.numbers_of_layers(self.decoder)[1] + math.prod(self.target_shape)
-        return batch_size * self.num_draws() * (numbers + self.latent_dim)
+        # A draw has a posterior, a code, a target, the decoder's outputs, and all densities.
+        outputs = sum(memory.numbers_of_layers(self.decoder))  # And the gradient of the largest.
+        numbers = outputs + 2 * math.prod(self.target_shape) + 3 * self.latent_dim
+        return batch_size * self.num_draws() * numbers
 
     def bound_losses(self, log_likelihood, divergence, weight):
         """The negative bounds by name, shape (batch,).

@@ -80,6 +80,13 @@ class DictionaryAE(Autoencoder):
 
     # ------------------------------------------------------------------ what all of them do
 
+    def batch_numbers(self, batch_size):
+        return batch_size * (math.prod(self.data_shape) + 2 * self.latent_dim)
+
+    def step_numbers(self, batch_size):
+        # Scaled data and its distances, features as they are selected, and the gradients.
+        return batch_size * (5 * math.prod(self.data_shape) + 6 * self.latent_dim)
+
     def analyse(self, x):
         """What the encoder gives for data of shape (batch, ...), before the selection."""
         return self.dictionary.encode(self.data_scale.normalise(self._flat(x)))

@@ -282,19 +282,19 @@ class VAE(Autoencoder):
             raise ValueError(
                 f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
             )
-        at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
-        if num_samples // at_once > RunSeed.TURNS:
+        draws_at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
+        if num_samples // draws_at_once > RunSeed.TURNS:
             raise ValueError(
                 f"log_likelihood: num_samples={num_samples} would take hours in one call, and "
                 f"repeat noise. Take a multiple of 8 of at most {8 * RunSeed.TURNS}, and average "
                 "the likelihoods of several calls with other seeds."
             )
         return self._importance_estimate(
-            x, y, num_samples, at_once, seed, batch_size=batch_size, verbose=verbose
+            x, y, num_samples, draws_at_once, seed, batch_size=batch_size, verbose=verbose
         )
 
     @batched("data")
-    def _importance_estimate(self, x, y, num_samples, at_once, seed):
+    def _importance_estimate(self, x, y, num_samples, draws_at_once, seed):
         if not isinstance(seed, RunSeed):
             seed = RunSeed(seed.next())  # One draw of the generator, from which the turns follow.
         target = x if y is None else y
@@ -302,12 +302,14 @@ class VAE(Autoencoder):
 
         # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
         def turn(number, total):
-            log_likelihood, divergence = self.importance_terms(q, target, at_once, seed.at(number))
+            log_likelihood, divergence = self.importance_terms(
+                q, target, draws_at_once, seed.at(number)
+            )
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
         first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
         start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
-        total = ops.fori_loop(0, num_samples // at_once, turn, start)
+        total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
 
     SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
