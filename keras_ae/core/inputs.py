@@ -416,7 +416,8 @@ def _as_tuple(batch):
 def _check_first(batch, model, name):
     if batch is None:
         raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
-    check_batch(model, *unpack(batch), name)
+    parts = check_batch(model, *unpack(batch), name)
+    memory.refuse_step(model, len(parts[0]))
 
 
 def dataset_to_array(dataset, rank=None):

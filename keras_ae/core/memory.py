@@ -44,7 +44,7 @@ def available():
         >>> memory.available() > 0
         True
     """
-    return max(0, min(_of_machine(), _of_group(), _of_address_space()))
+    return max(0, min(_of_machine(), _of_group(), address_space()))
 
 
 def refuse_beyond(size, what, remedy, left=None):
@@ -429,7 +429,14 @@ def _of_folder(folder, limit, used, reclaimed):
     return int(limit) - int(used) + cache
 
 
-def _of_address_space():
+def address_space():
+    """The bytes that the process' limit of address space leaves, such as to map a file into it.
+
+    Example:
+        >>> from keras_ae import memory
+        >>> memory.address_space() > 0
+        True
+    """
     if resource is None:
         return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

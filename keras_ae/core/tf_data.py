@@ -3,8 +3,12 @@
 Imported only where a dataset or the TensorFlow backend is in use.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
+
+from keras_ae import memory
 
 _BATCHES_AT_ONCE = 256  # Whose indices one call of Python gives.
 
@@ -112,10 +116,30 @@ def canonical(dataset, batch_size, rank=None):
         )
     if single or batch_size is not None:
         dataset = dataset.batch(batch_size or 32)
+    _refuse_batches(dataset)
     return dataset.map(
         lambda *parts: tuple(tf.cast(part, tf.float32) for part in parts),
         num_parallel_calls=tf.data.AUTOTUNE,
     ).prefetch(tf.data.AUTOTUNE)
+
+
+def _refuse_batches(dataset):
+    """Raise where a dataset gathers batches that do not fit into memory, before it begins to."""
+    while dataset is not None:
+        size = getattr(dataset, "_batch_size", None)
+        source = getattr(dataset, "_input_dataset", None)
+        if size is not None and source is not None:
+            size, length = int(size), int(source.cardinality())
+            number = min(size, length) if length >= 0 else size  # Endless, or unknown.
+            parts = (getattr(part, "shape", ()) for part in tf.nest.flatten(source.element_spec))
+            parts = [tf.TensorShape(shape) for shape in parts]
+            numbers = sum(math.prod(n or 1 for n in part) for part in parts if part.rank)
+            memory.refuse_beyond(
+                4.0 * number * numbers,
+                f"A batch of the dataset, which has batch_size={size}, {numbers} numbers each,",
+                "Pass a smaller batch_size to its `batch`.",
+            )
+        dataset = source
 
 
 def _yields_single_examples(shape, rank):

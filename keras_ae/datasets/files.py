@@ -99,6 +99,12 @@ def _read_arrays(path, argument):
 
 def _read_npy(path):
     _check_signature(path, np.lib.format.MAGIC_PREFIX)
+    memory.refuse_beyond(
+        path.stat().st_size,
+        "its array, which is read as a part of the process' address space,",
+        "Raise the limit of that (`ulimit -v`), or split the file.",
+        memory.address_space(),
+    )
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     rest = path.stat().st_size - array.offset - array.nbytes
     if rest:

@@ -19,6 +19,7 @@ from keras_ae import (
     distributions,
     divergences,
     flows,
+    hamiltonian,
     layers,
     likelihoods,
     losses,
@@ -147,6 +148,42 @@ def test_what_would_end_the_process_is_refused(call, monkeypatch):
     with pytest.raises(ValueError, match=r"would take [\d,.]+ GB of memory, and 2.0 GB are left"):
         CALLS[call]()
     assert time.process_time() - started < 60.0
+
+
+def test_a_file_beyond_the_address_space_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "address_space", lambda: 10**8)
+    np.save(tmp_path / "rows.npy", np.zeros((150, 10**6), "uint8"))
+    for read in (datasets.load, datasets.as_array):
+        with pytest.raises(ValueError, match=r"rows.npy' cannot .* 0.2 GB .* 0.1 GB.*ulimit -v"):
+            read(tmp_path / "rows.npy")
+
+
+@pytest.mark.parametrize("way", ["its own", "ours", "endless", "mapped"])
+def test_a_batch_of_a_dataset_is_refused_before_it_is_gathered(way, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(memory, "available", lambda: 2 * 10**9)
+    rows = tf.data.Dataset.from_tensor_slices(X)
+    data = {
+        "its own": rows.repeat(10**9).batch(10**9),
+        "ours": rows.repeat(10**9),
+        "endless": rows.repeat().batch(10**9),
+        "mapped": rows.repeat().map(lambda x: (x, x)).batch(10**9).map(lambda *xy: xy).prefetch(2),
+    }[way]
+    model = fitted("AE")
+    for method in ("fit", "evaluate"):
+        with pytest.raises(ValueError, match="batch_size=1000000000, .* would take .*GB"):
+            size = 10**9 if way == "ours" else None
+            getattr(model, method)(data, batch_size=size, verbose=0)
+    # As many as there are.
+    model.fit(rows.batch(10**9), verbose=0)
+
+
+def test_a_batch_of_a_stream_counts_its_step(monkeypatch):
+    monkeypatch.setattr(memory, "_SMALL", 1000)
+    monkeypatch.setattr(memory, "available", lambda: 5000)
+    with pytest.raises(ValueError, match="AE: a batch of 64 examples.*smaller batch_size"):
+        fitted("AE").fit((X for _ in range(3)), verbose=0)
 
 
 @pytest.mark.parametrize("split", ["train", "test", "all"])
