@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, inputs, memory
+from keras_ae.core import arguments, backend, changes, inputs, memory
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.notes import Notes
@@ -471,6 +471,7 @@ class Autoencoder(Adjustable, Loops):
         return {
             "input_shape": [None, *self.data_shape],
             "target_shape": [None, *self.target_shape],
+            "changes": changes.record(self),
         }
 
     def build_from_config(self, config):
@@ -478,6 +479,9 @@ class Autoencoder(Adjustable, Loops):
         if config:
             self.restored = True
             self.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
+            if "changes" in config:  # Files of old do not hold them.
+                with backend.building_scope(self):
+                    changes.repeat(self, config["changes"])
 
     def _build_for(self, shape, target_shape=None):
         """Build if need be, in one thread."""
@@ -585,8 +589,11 @@ class Autoencoder(Adjustable, Loops):
         )
 
     def get_compile_config(self):
+        config, trained = super().get_compile_config(), changes.numbers_of_trained(self)
+        if config is None or trained is None:  # What it knows of weights that are gone is lost.
+            return None
         # On torch Keras stores optimisers of its own, which no other backend can load.
-        return _portable(super().get_compile_config())
+        return {**_portable(config), **trained}
 
     def _seed_states(self):
         return [

@@ -433,7 +433,7 @@ def address_space():
     """The bytes that the process' limit of address space leaves, such as to map a file into it.
 
     Example:
-        >>> from keras_ae import memory
+        >>> from keras_ae.core import memory
         >>> memory.address_space() > 0
         True
     """

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_ae import memory
+from keras_ae.core import memory
 
 _BATCHES_AT_ONCE = 256  # Whose indices one call of Python gives.
 

@@ -38,9 +38,14 @@ class Loops(backend.TrainStep, keras.Model):
 
     def compile_from_config(self, config):
         # As Keras does it where `compile` is its own.
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        trained = config.pop("trained", None)  # Files of old do not hold it.
+        self.compile(**config)
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            known = self.trainable_variables
+            if trained is not None:
+                known = [self.weights[number] for number in trained]
+            self.optimizer.build(known)
 
     @one_at_a_time(training=True)
     def fit(

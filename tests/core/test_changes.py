@@ -1,0 +1,90 @@
+"""What was done to layers after they were built comes back with the file."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+import zoo
+
+import keras_ae
+
+
+def freeze(model):
+    model.encoder.trainable = False
+
+
+def freeze_one(model):
+    dense_of(model).trainable = False
+
+
+def freeze_all(model):
+    model.trainable = False
+
+
+def adapt(model):
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.Dense):
+            layer.enable_lora(2)
+
+
+def quantize(model):
+    dense_of(model).quantize("int8")
+
+
+def dense_of(model):
+    return next(layer for layer in model.encoder.layers if isinstance(layer, keras.layers.Dense))
+
+
+def saved_and_loaded(model, folder):
+    model.save(folder / "model.keras")
+    return keras_ae.load(folder / "model.keras")
+
+
+@pytest.mark.parametrize("compiled_again", [True, False])
+@pytest.mark.parametrize("change", [freeze, freeze_one, freeze_all, adapt, quantize])
+def test_files_hold_what_was_done_to_layers(change, compiled_again, tmp_path):
+    model = zoo.fitted("VAE")
+    change(model)
+    if compiled_again:
+        model.compile(keras.optimizers.Adam(0.01), **zoo.OP_BY_OP)
+    codes = model.encode(zoo.data())
+    loaded = saved_and_loaded(model, tmp_path)
+    assert np.array_equal(loaded.encode(zoo.data()), codes)
+    trained = [variable.path for variable in model.trainable_variables]
+    assert [variable.path for variable in loaded.trainable_variables] == trained
+
+
+@pytest.mark.parametrize("change", [freeze, freeze_one])
+def test_frozen_layers_stay_as_they_are_when_training_goes_on(change, tmp_path):
+    model = zoo.eager("VAE")
+    model.build((None, *zoo.data().shape[1:]))
+    change(model)
+    model.fit(zoo.data(), batch_size=16, verbose=0)
+    loaded = saved_and_loaded(model, tmp_path)
+    frozen = zoo.weights(dense_of(loaded))
+    for each in (model, loaded):
+        each.fit(zoo.data(), batch_size=16, verbose=0)
+    for one, other in zip(zoo.weights(model), zoo.weights(loaded), strict=True):
+        assert np.array_equal(one, other)
+    for before, after in zip(frozen, zoo.weights(dense_of(loaded)), strict=True):
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_model_is_frozen_where_it_was(name, tmp_path):
+    model = zoo.eager(name)
+    model.build((None, *zoo.data().shape[1:]))
+    for layer in list(model._flatten_layers())[2::3]:
+        layer.trainable = not layer.trainable
+    loaded = saved_and_loaded(model, tmp_path)
+    flags = [layer.trainable for layer in model._flatten_layers()]
+    assert [layer.trainable for layer in loaded._flatten_layers()] == flags
+    trained = [variable.shape for variable in model.trainable_variables]
+    assert [variable.shape for variable in loaded.trainable_variables] == trained
+
+
+def test_a_copy_of_a_frozen_model_is_frozen():
+    model = zoo.fitted("VAE")
+    freeze(model)
+    assert not copy.deepcopy(model).encoder.trainable_variables
