@@ -28,10 +28,13 @@ class BackupAndRestore(keras.callbacks.Callback):
     with a model made in the same way and the same arguments goes on from the last whole backup.
 
     It also goes on within an epoch, which Keras' would repeat: it passes over as many batches as
-    had been seen. The result is the same to the bit where the data comes in the same order as
-    before: arrays do in all models of this package, and so does any data that is not shuffled, or
-    by a seed of its own. What other callbacks hold, such as the patience of `EarlyStopping`, is
-    not in a backup, as it is not in Keras'. Put this callback behind those that change the model.
+    had been seen. The result is the same to the bit where each epoch reads what it would have read
+    without the kill: it does of arrays in all models of this package, and of anything that gives
+    every epoch the same batches. What begins anew does not: a generator, or a `tf.data.Dataset`
+    with `repeat` and steps_per_epoch, has to be passed from where the epoch begins, and one with
+    `shuffle` repeats the orders of the first epochs. What other callbacks hold, such as the
+    patience of `EarlyStopping` and `ReduceLROnPlateau`, is not in a backup, as it is not in Keras'.
+    Put this callback behind those that change the model.
     On torch, `keras.layers.Dropout` without a seed draws from torch's own generator, which is not
     in a backup: give a seed to those of your networks.
 
