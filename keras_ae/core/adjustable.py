@@ -44,7 +44,9 @@ class Adjustable:
                 notes.arguments[name] = value
                 self._renew()
             elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
-                self._notes.named.setdefault(name, (type(value), value.get_config()))
+                # By the constructor: networks, which `build` makes, are saved with their weights.
+                if getattr(self, "data_shape", None) is None:
+                    self._notes.named.setdefault(name, (type(value), value.get_config()))
 
     def argument_now(self, name):
         """What the constructor takes to make the model as it is.
