@@ -19,17 +19,18 @@ class Adjustable:
     value: that is `keras.ops.where`.
     """
 
+    _notes = None  # `keras_ae.core.notes.Notes`, as soon as the model is made.
+
     def __getattr__(self, name):
-        notes = self.__dict__.get("_notes")
-        if notes is not None and name in notes.numbers:
-            return notes.numbers[name].read()
+        if self._notes is not None and name in self._notes.numbers:
+            return self._notes.numbers[name].read()
         inherited = getattr(super(), "__getattr__", None)  # torch's modules have one.
         if inherited is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return inherited(name)
 
     def __setattr__(self, name, value):
-        notes = self.__dict__.get("_notes")
+        notes = self._notes
         if notes is None or name not in notes.arguments:
             self._set_plain(name, value)
         elif name in self._notes.numbers:

@@ -17,7 +17,7 @@ def record(model):
         Dictionary: "frozen", the numbers of layers, and "altered", dictionaries of other changes.
     """
     frozen, altered = [], []
-    for number, layer in enumerate(_layers(model)):
+    for number, layer in enumerate(_all_layers(model)):
         if not layer.trainable:
             frozen.append(number)
         rank, mode = getattr(layer, "lora_rank", None), _mode(layer)
@@ -36,7 +36,7 @@ def record(model):
 
 def repeat(model, changes):
     """Do to a model, made in the same way, what was done to the one that `record` saw."""
-    layers = _layers(model)
+    layers = _all_layers(model)
     for change in changes["altered"]:
         layer = layers[change["layer"]]
         if "quantized" in change and not _mode(layer):
@@ -69,7 +69,7 @@ def numbers_of_trained(model):
     return None if None in trained else {"trained": trained}
 
 
-def _layers(model):
+def _all_layers(model):
     return list(model._flatten_layers())
 
 

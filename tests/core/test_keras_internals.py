@@ -36,6 +36,12 @@ def store_of_weights():
         return saving_lib.H5IOStore(f"{folder}/a.weights.h5", mode="w")
 
 
+def batched_dataset():
+    import tensorflow as tf
+
+    return tf.data.Dataset.range(3).batch(2)
+
+
 # Private attribute -> (an object that must have it, where it is used, what it is there for).
 PRIVATE = {
     "_assert_compile_called": (
@@ -52,6 +58,11 @@ PRIVATE = {
         lambda: zoo.compiled("AE"),
         "core/memory.py: numbers_of_layers",
         "the layers of a model and of its networks",
+    ),
+    "_input_dataset": (
+        batched_dataset,
+        "core/tf_data.py: _refuse_batches",
+        "what a dataset of batches gathers, which may be more than fits into memory",
     ),
     "_h5_entry_path": (
         store_of_weights,
