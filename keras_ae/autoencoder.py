@@ -1,43 +1,26 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
-import inspect
-
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, changes, inputs, memory
+from keras_ae.core import (
+    arguments,
+    backend,
+    configuration,
+    inputs,
+    memory,
+    objective,
+    seeds,
+)
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.notes import Notes
 from keras_ae.core.programs import traced
-from keras_ae.core.seeds import FreshSeeds, ReplicaSeedGenerator, RunSeed, following
 from keras_ae.core.training import Loops
+from keras_ae.networks import fitting
 from keras_ae.saving import export, keras_files
-
-
-class _BatchMean(keras.losses.Loss):
-    """Mean over the batch; sample weights and the scaling for replicas are Keras' own."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
-class _CountingMean(keras.metrics.Mean):
-    """A running mean that also counts its examples, whatever they weigh."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seen = self.add_variable((), "zeros", dtype="int32", name="seen")
-
-    def update_state(self, values, sample_weight=None):
-        super().update_state(values, sample_weight)
-        self.seen.assign(self.seen + ops.shape(values)[0])
-
-    def reset_state(self):
-        super().reset_state()
-        self.seen.assign(0)
 
 
 class Autoencoder(Adjustable, Loops):
@@ -76,15 +59,18 @@ class Autoencoder(Adjustable, Loops):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
             cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
+        cls.__signature__ = configuration.signature_of(cls)
         if cls.__module__.startswith("keras_ae."):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
     def __new__(cls, *args, **kwargs):
         model = super().__new__(cls, *args, **kwargs)
-        given = {**dict(zip(inspect.signature(cls).parameters, args, strict=False)), **kwargs}
-        _refuse_unknown(cls, [name for name in given if name in cls.without])
-        arguments = {k: given.get(k, default) for k, default in constructor_parameters(cls).items()}
-        object.__setattr__(model, "_notes", Notes(model, arguments))  # Hidden from Keras' tracking.
+        given = {**dict(zip(configuration.signature_of(cls).parameters, args, strict=False))}
+        given |= kwargs
+        configuration.refuse_unknown(cls, [name for name in given if name in cls.without])
+        defaults = configuration.constructor_parameters(cls)
+        notes = Notes(model, {name: given.get(name, defaults[name]) for name in defaults})
+        object.__setattr__(model, "_notes", notes)  # Hidden from Keras' tracking.
         return model
 
     def __init__(
@@ -96,7 +82,7 @@ class Autoencoder(Adjustable, Loops):
         seed=None,
         **kwargs,
     ):
-        _refuse_unknown(type(self), kwargs)
+        configuration.refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
         self.latent_dim = arguments.integer(self, "latent_dim", latent_dim)
         self.encoder = networks.given_or_none(self, "encoder", encoder)
@@ -110,12 +96,12 @@ class Autoencoder(Adjustable, Loops):
         # What all features of a padded step equal, or None where no step is padding.
         self.mask_value = networks.mask_value(self.encoder, self.network_options)
         if seed is not None:
-            _checked_seed(seed)
-        self.seed_generator = ReplicaSeedGenerator(seed, name="seed_generator")
-        # For draws outside of training, which must not move its seeds: where they are not known
-        # before a program of the user's runs, and anywhere else.
-        self.program_seeds = ReplicaSeedGenerator(self.order_seed(), name="program_seeds")
-        self.fresh_seeds = FreshSeeds(self.order_seed())
+            seeds.checked(seed)
+        self.seed_generator = seeds.ReplicaSeedGenerator(seed, name="seed_generator")
+        # For draws of programs that users make of the model, which must not move training's seeds.
+        order = seeds.of_order(self)
+        self.program_seeds = seeds.ReplicaSeedGenerator(order, name="program_seeds")
+        self._notes.fresh_seeds = seeds.FreshSeeds(order)
         self.features_to_code = self.sampler = None
         self.step = self.add_weight(
             shape=(),
@@ -125,7 +111,6 @@ class Autoencoder(Adjustable, Loops):
             aggregation="only_first_replica",
             name="step",
         )
-        self.batch_mean = _BatchMean(name="batch_mean")
 
     # ------------------------------------------------------------------ what a paper writes
 
@@ -278,65 +263,12 @@ class Autoencoder(Adjustable, Loops):
             raise RuntimeError(f"{type(self).__name__}.sample needs {needs}")
         inputs.require_built(self, "sample")
         memory.refuse_samples(self, num_samples)
-        seed = self.draw_seed(seed)
+        seed = seeds.draw(self, seed)
         name, sizes = f"{type(self).__name__}.sample", {"num_samples": num_samples}
         with memory.explained(name, lambda: sizes, memory.FEWER_DRAWS):
             self.sampler.prepare()
             draws = self.sampler.draw(int(num_samples), seed, verbose=verbose, **options)
             return self._decode_drawn(draws, batch_size=batch_size, verbose=verbose)
-
-    def gradient(self, function, z):
-        """The gradient of a function of codes, one number for each of them, in any backend.
-
-        Args:
-            function: Takes z and returns a tensor of shape (batch,).
-            z: Tensor of shape (batch, ...).
-
-        Returns:
-            Tensor of z's shape, itself differentiable.
-        """
-        values, pull = self.pullback(function, z)
-        return pull(ops.ones_like(values))
-
-    def pullback(self, function, x):
-        """The value of a function and products of vectors with its Jacobian, in any backend.
-
-        Args:
-            function: Takes x and returns a tensor.
-            x: Tensor of shape (batch, ...).
-
-        Returns:
-            function(x); and a function of a tensor of that value's shape, whose product with the
-            Jacobian it returns: a tensor of x's shape, itself differentiable.
-        """
-        return backend.pullback(function, x)
-
-    def program(self, method):
-        """A method of tensors that runs as one program, in any backend."""
-        return backend.program(self, method)
-
-    def draw_seed(self, seed):
-        """A seed generator of a seed: an integer's, the given one, or if it is None a fresh one.
-
-        Within a step of training that is the training's own, so that a resumed run repeats it.
-        """
-        if seed is None:
-            if getattr(self._notes.in_step, "seed", None) is not None:
-                return self._notes.in_step.seed
-            if backend.tracing():
-                return self.program_seeds
-            return RunSeed(self.fresh_seeds.next().astype(backend.SEED_DTYPE))
-        if isinstance(seed, keras.random.SeedGenerator):
-            return seed
-        return RunSeed(np.array([_checked_seed(seed), 0]).astype(backend.SEED_DTYPE))
-
-    def seed_numbers(self, seed):
-        """The two integers of a seed, fresh ones if it is None."""
-        if seed is None:
-            return self.fresh_seeds.next()
-        if isinstance(seed, keras.random.SeedGenerator):
-            return ops.convert_to_numpy(seed.next()).astype("int64")
-        return np.array([_checked_seed(seed), 0])
 
     def step_seed(self, training):
         """Noise for one step: fresh while training, and the same in every evaluation.
@@ -345,14 +277,7 @@ class Autoencoder(Adjustable, Loops):
         differ and two evaluations of the same weights agree. All draws of a step are its one
         seed's.
         """
-        if training:
-            return self.seed_generator
-        if getattr(self._notes.in_step, "seed", None) is not None:
-            return self._notes.in_step.seed
-        seen = ops.cast(self.trackers[self.objective[0]].seen, backend.SEED_DTYPE)
-        index = backend.replica_index()
-        zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
-        return RunSeed(ops.stack([zero, seen]))
+        return seeds.of_step(self, training)
 
     # ------------------------------------------------------------------ building
 
@@ -382,43 +307,22 @@ class Autoencoder(Adjustable, Loops):
             lambda: {"input_shape": input_shape},
             memory.SMALLER_MODEL,
         )
-        with following(self.order_seed()), backend.building_scope(self), scope, explained:
-            self._make_trackers()
+        with seeds.following(seeds.of_order(self)), backend.building_scope(self), scope, explained:
+            objective.make_trackers(self)
             self.build_networks(shape, target_shape)
         if not self.restored:
             self.check_given()
-
-    def _make_trackers(self):
-        """Make the running mean of each term; the first one also counts the examples."""
-        first, *others = [*self.objective, *sum(self.players.values(), ()), *self.diagnostics]
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in others}
-        self.trackers = {first: _CountingMean(name=first), **self.trackers}
 
     def check_given(self):
         """Raise where what was given has no effect, or cannot be trained as it is meant.
 
         Of a model that is built for the first time: files of before such checks still load.
         """
-        given = [self.arguments.get(name) for name in ("encoder", "decoder")]
-        if all(isinstance(network, keras.layers.Layer) for network in given):
-            for name in self.network_options.keys() - self.options_in_use():
-                raise ValueError(
-                    f"{type(self).__name__}: network_options={self.network_options!r} has no "
-                    f"effect in {name!r}, because encoder and decoder were given. Leave it out."
-                )
+        fitting.refuse_unused_options(self)
 
     def options_in_use(self):
         """Names of the `network_options` that count even where both networks were given."""
         return {"mask_value"}
-
-    def refuse_unused(self, name, reason):
-        """Raise if an argument without effect has another value than its default."""
-        value = self.arguments[name]
-        if value != constructor_parameters(type(self))[name]:
-            raise ValueError(
-                f"{type(self).__name__}: {name}={value!r} has no effect, because {reason}. Leave "
-                "it out."
-            )
 
     def build_networks(self, shape, target_shape):
         """Make the networks that were not given; subclasses add their own.
@@ -448,40 +352,9 @@ class Autoencoder(Adjustable, Loops):
         self._fit_networks(shape, target_shape)
 
     def _fit_networks(self, shape, target_shape):
-        """Build the networks by passing symbolic data, and check that they fit each other."""
-        features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        features = fitting.symbolic_call(self, "encoder", self.encoder, (None, *shape))
         self.features_to_code(features)
-        self._fit_decoder(target_shape)
-
-    def _fit_decoder(self, target_shape):
-        """Build the decoder by passing symbolic data, and check what it returns."""
-        width = self.decoder_input_shape()
-        output = symbolic_call(self, "decoder", self.decoder, (None, *width))
-        expected = self.decoder_shape(target_shape)
-        if tuple(output.shape[1:]) != tuple(expected):
-            raise ValueError(
-                f"{type(self).__name__}: the decoder returns {tuple(output.shape[1:])} for "
-                f"inputs of shape {width}, and {tuple(expected)} is needed. Give it an output of "
-                "that shape."
-            )
-
-    def get_build_config(self):
-        if not self.built:
-            return None
-        return {
-            "input_shape": [None, *self.data_shape],
-            "target_shape": [None, *self.target_shape],
-            "changes": changes.record(self),
-        }
-
-    def build_from_config(self, config):
-        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
-        if config:
-            self.restored = True
-            self.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
-            if "changes" in config:  # Files of old do not hold them.
-                with backend.building_scope(self):
-                    changes.repeat(self, config["changes"])
+        fitting.fit_decoder(self, target_shape)
 
     def _build_for(self, shape, target_shape=None):
         """Build if need be, in one thread."""
@@ -489,167 +362,61 @@ class Autoencoder(Adjustable, Loops):
             if not self.built:
                 self.build((None, *shape), (None, *(target_shape or shape)))
 
-    # ------------------------------------------------------------------ losses
-
-    def losses_and_logs(self, data, training):
-        """One scalar loss per player, and the running means of everything tracked.
-
-        Args:
-            data: Batch as Keras hands it to a step: x, (x, y) or (x, y, sample_weight).
-            training: Whether weights are being updated.
-
-        Returns:
-            List of scalars, the autoencoder's own first, then those of `players` in order; and a
-            dictionary of logs.
-        """
-        self._notes.in_step.seed = self.step_seed(training)
-        try:
-            with traced(self):
-                return self._losses_and_logs(data, training)
-        finally:
-            self._notes.in_step.seed = None
-
-    def _losses_and_logs(self, data, training):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = ops.cast(x, "float32")
-        y = x if y is None else ops.cast(y, "float32")
-        terms = {
-            name: _per_example(value, x) for name, value in self.loss_terms(x, y, training).items()
-        }
-        weights = self.loss_weights()
-        totals = [
-            sum(weights.get(name, 1.0) * terms[name] for name in names) + sum(regularisers)
-            for names, regularisers in zip(
-                (self.objective, *self.players.values()), self._regularisers(), strict=True
-            )
-        ]
-        for name, tracker in self.trackers.items():
-            tracker.update_state(terms[name], sample_weight)
-        self._loss_tracker.update_state(totals[0], sample_weight)
-        losses = [self.batch_mean(total, total, sample_weight) for total in totals]
-        if training:
-            self.step.assign(self.step + 1)
-        y_pred = self(x, training=False) if self._compile_metrics is not None else None
-        return losses, self.compute_metrics(x, y, y_pred, sample_weight)
-
-    def unless_alone(self, name, value, x):
-        """A term that compares the examples of a batch, of shape (); of one alone, its mean so far.
-
-        One example says nothing of a distribution. So it moves no weight, and no mean in the logs.
-
-        Args:
-            name: The term's name.
-            value: What was computed from the batch.
-            x: The batch, shape (batch, ...).
-        """
-        return ops.where(
-            ops.shape(x)[0] > 1, value, ops.cast(self.trackers[name].result(), "float32")
-        )
-
-    def _regularisers(self):
-        """The regularisation losses of the autoencoder's own networks, then of each player's."""
-        claimed = self._claimed_networks()
-        ids = {id(network) for networks in claimed for network in networks}
-        own = sum((layer.losses for layer in self.layers if id(layer) not in ids), [])
-        return [own, *(sum((n.losses for n in networks), []) for networks in claimed)]
-
-    def _claimed_networks(self):
-        """The networks of each player."""
-        names = [(name,) if isinstance(name, str) else name for name in self.players]
-        return [[getattr(self, name) for name in group] for group in names]
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
-
-    def variable_groups(self):
-        """The weights that each player moves; the first group is everything unclaimed."""
-        claimed = [
-            sum((network.trainable_variables for network in networks), [])
-            for networks in self._claimed_networks()
-        ]
-        ids = {id(variable) for group in claimed for variable in group}
-        return [[v for v in self.trainable_variables if id(v) not in ids], *claimed]
-
     # ------------------------------------------------------------------ configuration and state
 
     def get_config(self):
-        arguments = {
-            name: keras.saving.serialize_keras_object(self.argument_now(name))
-            for name in self.arguments
-        }
-        return {**super().get_config(), **arguments}
+        return {**super().get_config(), **configuration.of_arguments(self)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value, custom_objects)
-                for name, value in config.items()
-            }
-        )
+        return cls(**configuration.read(config, custom_objects))
+
+    def get_build_config(self):
+        return configuration.of_build(self) if self.built else None
+
+    def build_from_config(self, config):
+        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
+        if config:
+            configuration.build(self, config)
 
     def get_compile_config(self):
-        config, trained = super().get_compile_config(), changes.numbers_of_trained(self)
-        if config is None or trained is None:  # What it knows of weights that are gone is lost.
-            return None
-        # On torch Keras stores optimisers of its own, which no other backend can load.
-        return {**_portable(config), **trained}
-
-    def _seed_states(self):
-        return [
-            v
-            for v in self.non_trainable_variables
-            if v.name == "seed_generator_state" and v is not self.program_seeds.state
-        ]
+        return configuration.of_compile(self, super().get_compile_config())
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        # Keras saves no seed generators: without them a resumed run repeats its first noise.
-        for number, state in enumerate(self._seed_states()):
-            store[f"seed_{number}"] = state
+        seeds.save(self, store)
 
     def load_own_variables(self, store):
-        super().load_own_variables({k: store[k] for k in store.keys() if not k.startswith("seed_")})
-        for number, state in enumerate(self._seed_states()):
-            if f"seed_{number}" in store.keys():
-                state.assign(store[f"seed_{number}"])
+        super().load_own_variables(seeds.load(self, store))
 
     # ------------------------------------------------------------------ files
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """Write the model to a `.keras` file, as every Keras model, for `keras_ae.load`.
-
-        The file appears whole or not at all, unless Keras has to ask whether to replace one.
+        """Write the model to a `.keras` file, which appears whole or not at all.
 
         Args:
-            filepath: Path of the file; its name ends in `.keras`. With `zipped=False` that of a
-                new or empty folder, which `keras.saving.load_model` reads.
-            overwrite: Whether to replace a file without asking. Defaults to True.
-            zipped: As in Keras. Defaults to None, a file.
-            **kwargs: As in Keras.
+            filepath: Path of the file, whose name ends in `.keras`; with `zipped=False` that of a
+                new or empty folder.
+            overwrite, zipped, **kwargs: As in Keras, which asks before it replaces a file if
+                overwrite is False.
 
         Raises:
             ValueError: If the name does not end in `.keras`. Nothing is written then.
-            FileExistsError: If filepath is a folder that is not empty, or where a file is to be.
-            OSError: If the file cannot be written, such as on a full disk.
+            OSError: If a folder is in the way, or the file cannot be written.
         """
         keras_files.save(super().save, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
-        """Write the weights alone to a `.weights.h5` file, as every Keras model.
-
-        The file appears whole or not at all, unless Keras has to ask whether to replace one.
+        """Write the weights alone to a `.weights.h5` file, which appears whole or not at all.
 
         Args:
-            filepath: Path of the file; its name ends in `.weights.h5`, and that of several files
-                in `.weights.json`.
-            overwrite: Whether to replace a file without asking. Defaults to True.
-            max_shard_size: Gigabytes of a file, of which as many are written as it takes. Defaults
-                to None, one file.
+            filepath: Path of the file, whose name ends in `.weights.h5`; that of several files
+                ends in `.weights.json`.
+            overwrite, max_shard_size: As in Keras.
 
         Raises:
-            ValueError: If the name has another end. Nothing is written then.
-            OSError: If the file cannot be written, such as on a full disk.
+            ValueError: If the name ends otherwise. Nothing is written then.
+            OSError: If the file cannot be written.
         """
         keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
@@ -676,9 +443,7 @@ class Autoencoder(Adjustable, Loops):
             **kwargs: For the other formats.
 
         Raises:
-            FileExistsError: If filepath exists and overwrite is False; or if it is something else
-                than an artifact, such as a link, a folder that holds other files, too, or the
-                working directory.
+            FileExistsError: If filepath exists and overwrite is False, or is no artifact.
             BlockingIOError: If another export to filepath is under way, in any process.
             ValueError: If the model is not built.
             OSError: If the folder cannot be written; what was there before is unharmed.
@@ -687,82 +452,4 @@ class Autoencoder(Adjustable, Loops):
         inputs.require_built(self, "export")
         if format != "tf_saved_model":
             return export.write_other(self, super().export, filepath, format, overwrite, **kwargs)
-        if kwargs:
-            raise TypeError(f"export: unknown arguments {', '.join(kwargs)} for {format!r}.")
-        export.write(self, filepath, card or {}, overwrite)
-
-
-def constructor_parameters(cls):
-    """The constructor's parameters and their defaults, following **kwargs up to Autoencoder."""
-    found = {}
-    for base in cls.__mro__[: cls.__mro__.index(Autoencoder) + 1]:
-        for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
-            if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in ("self", *cls.without):
-                found.setdefault(p.name, p.default)
-    return found
-
-
-def _refuse_unknown(cls, names):
-    unknown = [name for name in names if name not in ("name", "dtype", "trainable")]
-    if unknown:
-        raise TypeError(
-            f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "
-            f"{', '.join(constructor_parameters(cls))}, name and dtype."
-        )
-
-
-def symbolic_call(model, name, network, shape):
-    """The network's output for symbolic data, with an error that says who asked for what."""
-    given = getattr(network, "input_shape", None) if network.built else None
-    if isinstance(given, (list, dict)) and len(given) > 1:
-        raise ValueError(
-            f"{type(model).__name__}: the {name} {network.name!r} has {len(given)} inputs, of "
-            f"shapes {given}, and gets one, of shape {shape[1:]}. Make a model of one input."
-        )
-    if isinstance(given, tuple) and not _compatible(given, shape):
-        raise ValueError(
-            f"{type(model).__name__}: the {name} takes inputs of shape {given[1:]}, and gets "
-            f"{shape[1:]}. "
-            f"Make its first layer keras.Input({shape[1:]}), or "
-            + ("set latent_dim to what it takes." if name == "decoder" else "reshape the data.")
-        )
-    output = network(keras.KerasTensor(shape, dtype="float32"), training=False)
-    if not isinstance(output, keras.KerasTensor):
-        found = keras.tree.map_structure(lambda each: each.shape[1:], output)
-        raise ValueError(
-            f"{type(model).__name__}: the {name} {network.name!r} has to return one tensor, and it "
-            f"returns a {type(output).__name__} of outputs of shapes {found}. Choose one, such as "
-            "keras.Model(network.inputs, network.outputs[0]), or join them by "
-            "keras.layers.Concatenate."
-        )
-    return output
-
-
-def _compatible(given, shape):
-    return len(given) == len(shape) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
-    )
-
-
-def _portable(config):
-    """A configuration in which torch's optimisers have the names that every backend knows."""
-    if isinstance(config, (list, tuple)):
-        return [_portable(value) for value in config]
-    if not isinstance(config, dict):
-        return config
-    config = {name: _portable(value) for name, value in config.items()}
-    if str(config.get("module")).startswith("keras.src.backend.torch.optimizers"):
-        config |= {"module": "keras.optimizers", "registered_name": None}
-    return config
-
-
-def _per_example(value, x):
-    """A loss as a float32 tensor of shape (batch,), whatever its shape."""
-    value = ops.cast(value, "float32")
-    return value if len(value.shape) == 1 else ops.broadcast_to(value, (ops.shape(x)[0],))
-
-
-def _checked_seed(seed):
-    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
-        raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
-    return int(seed)
+        export.write(self, filepath, card or {}, overwrite, **kwargs)

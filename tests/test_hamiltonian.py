@@ -9,7 +9,7 @@ from scipy.stats import kstest, multivariate_normal, norm
 
 import keras_ae
 from keras_ae import likelihoods
-from keras_ae.core import backend
+from keras_ae.core import backend, seeds
 from keras_ae.core.seeds import RunSeed
 from keras_ae.hamiltonian import LearnedMetric, inverse_root
 
@@ -317,7 +317,7 @@ def walls(model, z):
 def test_the_walk_samples_the_manifold_s_density():
     """Against the density on a grid: the root of the inverse metric's determinant."""
     model = riemannian(walk_steps=60, temperature=0.8, regularisation=1e-3)
-    codes = numpy(model.sampler.sample(3000, model.draw_seed(0)))
+    codes = numpy(model.sampler.sample(3000, seeds.draw(model, 0)))
     line = np.linspace(-6, 6, 161)
     grid = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
     density = np.sqrt(np.linalg.det(metric_by_numpy(model, grid)))

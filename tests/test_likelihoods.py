@@ -189,7 +189,7 @@ def test_an_argument_without_effect_is_refused(name):
     model = zoo.make(name, **given)
     with pytest.raises(ValueError, match=f"{name}: {argument}=.* has no effect, because"):
         model.build((None, 6))
-    default = keras_ae.autoencoder.constructor_parameters(type(model))[argument]
+    default = keras_ae.core.configuration.constructor_parameters(type(model))[argument]
     zoo.make(name, **given | {argument: default}).build((None, 6))
 
 

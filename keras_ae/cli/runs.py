@@ -16,8 +16,8 @@ import sys
 import keras
 import numpy as np
 
-from keras_ae import autoencoder, callbacks, datasets, models, plots
-from keras_ae.core import inputs, storage, workers
+from keras_ae import callbacks, datasets, models, plots
+from keras_ae.core import configuration, inputs, storage, workers
 from keras_ae.core.storage import whole_file
 
 CONTENTS = {
@@ -137,7 +137,7 @@ def make_model(settings):
             f"{', '.join(classes)}."
         )
     cls = classes[settings.model]
-    known = [*autoencoder.constructor_parameters(cls), "name", "dtype"]
+    known = [*configuration.constructor_parameters(cls), "name", "dtype"]
     for name in settings.arguments:
         if name not in known:
             raise ValueError(

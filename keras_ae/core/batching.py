@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, inputs, memory
+from keras_ae.core import backend, inputs, memory, seeds
 from keras_ae.core.programs import traced
-from keras_ae.core.seeds import RunSeed
 
 _EXTRA = [
     inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=None),
@@ -57,7 +56,7 @@ def batched(kind):
             values = arguments[first]
             if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
                 if has_seed:
-                    arguments["seed"] = self.draw_seed(arguments["seed"])
+                    arguments["seed"] = seeds.draw(self, arguments["seed"])
                 with traced(self):
                     return method(self, **arguments)
             data = [name for name in ("y",) if arguments.get(name) is not None]
@@ -127,7 +126,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
     together = at_once * options.get("draws_at_once", 1)
     memory.refuse_batch(model, size, values, together)
     program = _program(model, method, names, options, has_seed)
-    first_seed = model.seed_numbers(seed) if has_seed else None
+    first_seed = seeds.numbers_of(model, seed) if has_seed else None
     bar = _Progress(-(-length // size), verbose)
 
     def found(number):
@@ -138,7 +137,7 @@ def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verb
         if missing and backend.COMPILES_EACH_SHAPE:
             batch = [np.concatenate([b, np.repeat(b[-1:], missing, axis=0)]) for b in batch]
         if has_seed:
-            pair = [first_seed[0], first_seed[1] + number * RunSeed.TURNS]
+            pair = [first_seed[0], first_seed[1] + number * seeds.RunSeed.TURNS]
             batch.append(np.array(pair).astype(backend.SEED_DTYPE))
         return program(*batch)
 
@@ -183,7 +182,7 @@ def _program(model, method, names, options, has_seed):
         def function(*tensors):
             given = dict(zip(names, tensors, strict=False))
             if has_seed:
-                given["seed"] = RunSeed(ops.reshape(tensors[-1], (2,)))
+                given["seed"] = seeds.RunSeed(ops.reshape(tensors[-1], (2,)))
             with traced(model):
                 return method(model, **given, **options)
 

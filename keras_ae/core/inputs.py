@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from keras_ae.core import memory
+from keras_ae.core import memory, seeds
 
 
 class ArrayBatches(DataAdapter):
@@ -578,7 +578,7 @@ def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True)
                 f"examples of {name}. Pass a multiple of {devices}, and as many examples."
             )
         memory.refuse_step(model, min(size, len(arrays[0])))
-        order = model.order_seed()
+        order = seeds.of_order(model)
         return ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
     if y is not None or sample_weight is not None:
         raise ValueError(

@@ -20,6 +20,7 @@ class Notes:
         self.numbers = {}  # name -> a number that may be assigned, and its variable.
         self.rules = {}  # name -> check of a new value, or None: refused.
         self.named = {}  # name -> type and configuration of the object made from a name.
+        self.fresh_seeds = None  # For draws outside of training, which must not move its seeds.
         self.in_step = threading.local()  # The seed of the step that runs in a thread.
         self.turns = Turns(model)
         self.making = threading.RLock()  # Weights and programs.

@@ -108,3 +108,75 @@ class RunSeed(keras.random.SeedGenerator):
     def at(self, index):
         """The seed of one turn of a loop, whose draws meet no other turn's."""
         return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))
+
+
+def draw(model, seed):
+    """A seed generator of a seed: an integer's, the given one, or if it is None a fresh one.
+
+    Within a step of training that is the training's own, so that a resumed run repeats it.
+    """
+    if seed is None:
+        if getattr(model._notes.in_step, "seed", None) is not None:
+            return model._notes.in_step.seed
+        if backend.tracing():
+            return model.program_seeds
+        return RunSeed(model._notes.fresh_seeds.next().astype(backend.SEED_DTYPE))
+    if isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    return RunSeed(np.array([checked(seed), 0]).astype(backend.SEED_DTYPE))
+
+
+def numbers_of(model, seed):
+    """The two integers of a seed, fresh ones if it is None."""
+    if seed is None:
+        return model._notes.fresh_seeds.next()
+    if isinstance(seed, keras.random.SeedGenerator):
+        return ops.convert_to_numpy(seed.next()).astype("int64")
+    return np.array([checked(seed), 0])
+
+
+def of_step(model, training):
+    """See `keras_ae.Autoencoder.step_seed`."""
+    if training:
+        return model.seed_generator
+    if getattr(model._notes.in_step, "seed", None) is not None:
+        return model._notes.in_step.seed
+    seen = ops.cast(model.trackers[model.objective[0]].seen, backend.SEED_DTYPE)
+    index = backend.replica_index()
+    zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
+    return RunSeed(ops.stack([zero, seen]))
+
+
+def of_order(model):
+    """The integer that the order of array data follows from; resuming does not change it."""
+    return int(ops.convert_to_numpy(ops.convert_to_tensor(model.seed_generator.state))[0])
+
+
+def states(model):
+    """The weights that hold the states of a model's seed generators, which Keras does not save."""
+    return [
+        variable
+        for variable in model.non_trainable_variables
+        if variable.name == "seed_generator_state" and variable is not model.program_seeds.state
+    ]
+
+
+def save(model, store):
+    """Put the states of the seeds into a file, without which a resumed run repeats its noise."""
+    for number, state in enumerate(states(model)):
+        store[f"seed_{number}"] = state
+
+
+def load(model, store):
+    """Read the states of the seeds from a file, and return what else is in it."""
+    for number, state in enumerate(states(model)):
+        if f"seed_{number}" in store.keys():
+            state.assign(store[f"seed_{number}"])
+    return {key: store[key] for key in store.keys() if not key.startswith("seed_")}
+
+
+def checked(seed):
+    """The seed, once it is known to be an integer."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
+        raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
+    return int(seed)

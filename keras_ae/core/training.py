@@ -1,11 +1,11 @@
 """fit, evaluate and predict: Keras' loops over data of any form, checked before they begin."""
 
 import contextlib
+import functools
 
 import keras
-from keras import ops
 
-from keras_ae.core import backend, inputs, memory, storage
+from keras_ae.core import backend, inputs, memory, objective, seeds, storage
 from keras_ae.core.turns import one_at_a_time
 
 
@@ -124,7 +124,9 @@ class Loops(backend.TrainStep, keras.Model):
         # After the user's own, which may change the model.
         callbacks = _with_callback(callbacks, _Renewal(self._notes.step_programs), last=True)
         if isinstance(batches, inputs.ArrayBatches):
-            callbacks = _with_callback(callbacks, inputs.EpochOrder(batches, self.order_seed))
+            callbacks = _with_callback(
+                callbacks, inputs.EpochOrder(batches, functools.partial(seeds.of_order, self))
+            )
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
             return super().fit(
                 batches,
@@ -233,9 +235,16 @@ class Loops(backend.TrainStep, keras.Model):
         self._notes.step_programs.current()
         return super().predict_on_batch(x)
 
-    def order_seed(self):
-        """The integer that the order of array data follows from; resuming does not change it."""
-        return int(ops.convert_to_numpy(ops.convert_to_tensor(self.seed_generator.state))[0])
+    def losses_and_logs(self, data, training):
+        """See `keras_ae.core.objective`; a step differentiates the first."""
+        return objective.losses_and_logs(self, data, training)
+
+    def variable_groups(self):
+        """The weights that each player moves; the first group is everything unclaimed."""
+        return objective.variable_groups(self)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
 
     def _build_optimizer(self):
         # Before training begins, for BackupAndRestore restores into what exists by then.

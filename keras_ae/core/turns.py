@@ -77,8 +77,8 @@ def one_at_a_time(training=False):
                     lambda: signature.bind(self, *args, **kwargs).arguments,
                     memory.SMALLER_BATCH,
                 ),
+                backend.loop(self),
             ):
-                backend.settle(self)  # A callback may begin this loop within another one.
                 return method(self, *args, **kwargs)
 
         return call

@@ -23,7 +23,7 @@ from keras_ae.core.seeds import RunSeed
 from keras_ae.saving.card import TRAINABLE, facts, objects
 
 
-def write(model, path, card, overwrite=False):
+def write(model, path, card, overwrite=False, **unknown):
     """Write a model's folder beside its path, and move it there when it is whole.
 
     Args:
@@ -31,8 +31,10 @@ def write(model, path, card, overwrite=False):
         path: Path of the folder.
         card: Dictionary of facts that `card.json` adds to its own.
         overwrite: Whether an artifact that is there may be replaced.
+        **unknown: Options of other formats, which are refused.
 
     Raises:
+        TypeError: If there are options of other formats.
         FileExistsError: If path exists and overwrite is False, or if it is not an artifact with
             nothing else in it.
         BlockingIOError: If another export to this path is under way.
@@ -40,6 +42,8 @@ def write(model, path, card, overwrite=False):
         ValueError: If the model holds code that cannot be saved as data, or the path begins with ~.
         OSError: If the disk refuses; what was there before is unharmed.
     """
+    if unknown:
+        raise TypeError(f"export: unknown arguments {', '.join(unknown)} for 'tf_saved_model'.")
     import tensorflow as tf
 
     _refuse_home_sign(path)

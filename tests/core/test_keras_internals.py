@@ -14,6 +14,7 @@ from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 import keras_ae
+from keras_ae.core import seeds
 
 PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
 BACKEND = keras.config.backend()
@@ -76,12 +77,12 @@ PRIVATE = {
     ),
     "_loss_tracker": (
         lambda: zoo.compiled("AE"),
-        "autoencoder.py: losses_and_logs",
+        "core/objective.py: losses_and_logs",
         "the running mean that History shows as `loss`",
     ),
     "_compile_metrics": (
         lambda: zoo.compiled("AE"),
-        "autoencoder.py: losses_and_logs",
+        "core/objective.py: losses_and_logs",
         "None where no metrics were compiled, so that no reconstruction need be computed",
     ),
     "_fn_kwargs": (
@@ -203,14 +204,14 @@ def test_compile_assigns_the_loss():
 
 
 def test_seed_generators_are_found_by_the_name_of_their_state():
-    """autoencoder.py: `_seed_states` saves what Keras does not."""
+    """core/seeds.py: `states` saves what Keras does not."""
     generator = keras.random.SeedGenerator(0)
     assert generator.state.name == "seed_generator_state"
     dropout = keras.layers.Dropout(0.5, seed=0)
     assert [v.name for v in dropout.variables] == ["seed_generator_state"]
     model = zoo.compiled("AE", network_options={"units": (4,), "dropout": 0.5})
     model.build((None, 6))
-    assert len(model._seed_states()) == 3  # The model's own, the encoder's and the decoder's.
+    assert len(seeds.states(model)) == 3  # The model's own, the encoder's and the decoder's.
 
 
 def test_seeds_need_no_state():

@@ -7,7 +7,7 @@ import zoo
 from keras import ops
 
 import keras_ae
-from keras_ae.core import backend
+from keras_ae.core import backend, seeds
 from keras_ae.core.seeds import RunSeed, SeedGenerator
 
 BACKEND = keras.config.backend()
@@ -117,7 +117,7 @@ def test_looking_changes_no_training(name, tmp_path):
             look(model, tmp_path)
         model.fit(zoo.data(), **BATCH)
         found.append({v.path: v.numpy() for v in model.weights if v.name != "factor"})
-        found[-1] |= {f"{i}": v.numpy() for i, v in enumerate(model._seed_states())}
+        found[-1] |= {f"{i}": v.numpy() for i, v in enumerate(seeds.states(model))}
     for first, second in zip(found[0].values(), found[1].values(), strict=True):
         np.testing.assert_array_equal(first, second)
 

@@ -12,6 +12,7 @@ from test_distributions import numpy
 from zoo import compute, gradient
 
 import keras_ae
+from keras_ae.core import seeds
 from keras_ae.distributions import (
     DiagonalGaussian,
     RiemannianNormal,
@@ -560,12 +561,12 @@ def test_data_is_decoded_from_where_draws_lie():
     """With a wide prior a third of them have no point of the ball."""
     model = poincare(prior_scale=8.0)
     model.build((None, 6))
-    way = numpy(model.sampler.sample(500, model.draw_seed(3)))
+    way = numpy(model.sampler.sample(500, seeds.draw(model, 3)))
     far = np.linalg.norm(way, axis=1) > hyperbolic.MAX_RADIUS
     assert 0.1 < far.mean() < 0.6
     found = model.sample(500, seed=3)
     np.testing.assert_allclose(found, numpy(ops.sigmoid(model.decoder(way))), atol=1e-5)
-    near = model.decode(numpy(model.draw_prior(500, model.draw_seed(3))))
+    near = model.decode(numpy(model.draw_prior(500, seeds.draw(model, 3))))
     np.testing.assert_allclose(found[~far], near[~far], atol=1e-2)
     assert np.abs(found[far] - near[far]).max() > 1e-2
 

@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 import keras_ae
 from keras_ae import layers, likelihoods, schedules
+from keras_ae.core import seeds
 from keras_ae.core.seeds import RunSeed
 from keras_ae.distributions import DiagonalGaussian
 
@@ -225,7 +226,7 @@ def test_samples_have_the_hierarchy_s_moments_and_follow_the_temperature():
     model = hierarchy.model()
 
     def codes(temperature, num_samples=20_000):
-        drawn = model.sampler.sample(num_samples, model.draw_seed(0), temperature=temperature)
+        drawn = model.sampler.sample(num_samples, seeds.draw(model, 0), temperature=temperature)
         return ops.convert_to_numpy(drawn)
 
     drawn = codes(1.0)
@@ -367,7 +368,7 @@ def test_temperature_zero_follows_the_modes(name):
 def test_temperature_scales_the_first_block_exactly():
     model = zoo.trained("TopDownVAE")
     mean, drawn, wide = (
-        ops.convert_to_numpy(model.sampler.sample(9, model.draw_seed(0), temperature=t))[:, 0]
+        ops.convert_to_numpy(model.sampler.sample(9, seeds.draw(model, 0), temperature=t))[:, 0]
         for t in (0.0, 1.0, 1.5)
     )
     np.testing.assert_allclose(wide - mean, 1.5 * (drawn - mean), rtol=1e-5, atol=1e-6)
@@ -466,7 +467,7 @@ def test_a_ladder_shows_all_its_layers():
 def test_the_stream_begins_at_standard_normals():
     model = zoo.compiled("TopDownVAE")
     model.build((None, 6))
-    codes = ops.convert_to_numpy(model.sampler.sample(20_000, model.draw_seed(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(20_000, seeds.draw(model, 0)))
     np.testing.assert_allclose(codes.mean(axis=0), 0.0, atol=0.03)
     np.testing.assert_allclose(np.cov(codes.T), np.eye(2), atol=0.03)
 

@@ -8,6 +8,7 @@ from keras import ops
 
 import keras_ae
 from keras_ae import layers
+from keras_ae.core import seeds
 from keras_ae.models.deterministic.masked_ae import _groups
 
 pytestmark = pytest.mark.formula
@@ -34,7 +35,7 @@ def array(tensor):
 
 def seen_patches(model, number, seed):
     """Which patches are seen, (number, patches), as `draw_order` says."""
-    order = array(model.draw_order(number, model.draw_seed(seed)))
+    order = array(model.draw_order(number, seeds.draw(model, seed)))
     seen = np.zeros(order.shape, bool)
     np.put_along_axis(seen, order[:, : model.num_visible], True, axis=1)
     return seen
@@ -231,7 +232,7 @@ def test_samples_have_the_mean_and_covariance_of_the_codes():
     expected = np.cov(codes, rowvar=False, bias=True)
     np.testing.assert_allclose(array(density.covariance), expected, rtol=1e-2, atol=1e-4)
     model.sampler.prepare()
-    drawn = array(model.sampler.sample(20_000, model.draw_seed(0)))
+    drawn = array(model.sampler.sample(20_000, seeds.draw(model, 0)))
     assert drawn.shape == (20_000, 2, 3)
     spread = np.cov(drawn.reshape(20_000, -1), rowvar=False)
     np.testing.assert_allclose(spread, expected, atol=0.05 * expected.max())
@@ -245,7 +246,7 @@ def test_of_long_codes_the_variances_alone_are_kept(monkeypatch):
     variances = array(model.sampler.covariance)
     np.testing.assert_allclose(variances, codes.var(axis=0), rtol=1e-3, atol=1e-5)
     model.sampler.prepare()
-    drawn = array(model.sampler.sample(20_000, model.draw_seed(0))).reshape(20_000, -1)
+    drawn = array(model.sampler.sample(20_000, seeds.draw(model, 0))).reshape(20_000, -1)
     np.testing.assert_allclose(drawn.var(axis=0), variances, rtol=0.05)
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.02)
 

@@ -10,6 +10,7 @@ from scipy.stats import multivariate_normal
 
 import keras_ae
 from keras_ae import corruptions, likelihoods, losses, schedules
+from keras_ae.core import seeds
 from keras_ae.samplers import CodeDensity
 
 BACKEND = keras.config.backend()
@@ -507,10 +508,10 @@ def test_the_codes_moments_are_kept():
     assert int(density.num_updates) == 12
 
     density.prepare()
-    drawn = ops.convert_to_numpy(model.sampler.sample(20_000, model.draw_seed(0)))
+    drawn = ops.convert_to_numpy(model.sampler.sample(20_000, seeds.draw(model, 0)))
     np.testing.assert_allclose(drawn.mean(axis=0), codes.mean(axis=0), atol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), rtol=0.1, atol=0.02)
-    codes = ops.convert_to_numpy(model.sampler.sample(20, model.draw_seed(0)))
+    codes = ops.convert_to_numpy(model.sampler.sample(20, seeds.draw(model, 0)))
     np.testing.assert_allclose(model.sample(20, seed=0), model.decode(codes), atol=1e-6)
 
 

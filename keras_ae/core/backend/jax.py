@@ -33,39 +33,6 @@ class TrainStep:
     interrupt cannot part it from the model, and put back whatever ends a loop.
     """
 
-    def fit(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().predict(*args, **kwargs)
-
-    def train_on_batch(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().train_on_batch(*args, **kwargs)
-
-    def test_on_batch(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().test_on_batch(*args, **kwargs)
-
-    def predict_on_batch(self, *args, **kwargs):
-        with self._state_put_back():
-            return super().predict_on_batch(*args, **kwargs)
-
-    @contextlib.contextmanager
-    def _state_put_back(self):
-        try:
-            yield
-        finally:
-            self.jax_state_sync()
-            self._notes.latest.clear()
-            self._jax_state = None
-
     def _get_jax_state(self, purge_model_variables=False, **kinds):
         # What the variables still hold costs no memory: the first step uses it up.
         state = super()._get_jax_state(**kinds)
@@ -153,6 +120,18 @@ def tracing():
 def mixed(seed):
     """The two numbers of a seed, which are taken apart as they are."""
     return seed
+
+
+@contextlib.contextmanager
+def loop(model):
+    """The context of one of Keras' loops, after which the state is in the variables again."""
+    settle(model)  # A callback may begin this loop within another one.
+    try:
+        yield
+    finally:
+        model.jax_state_sync()
+        model._notes.latest.clear()
+        model._jax_state = None
 
 
 def settle(model):

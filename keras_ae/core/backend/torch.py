@@ -122,6 +122,11 @@ def mixed(seed):
     return torch.tensor([signed, 0], dtype=seed.dtype, device=seed.device)
 
 
+def loop(model):
+    """Keras' loops leave the state in the variables."""
+    return contextlib.nullcontext()
+
+
 def settle(model):
     """Variables hold the model's state at any time."""
 

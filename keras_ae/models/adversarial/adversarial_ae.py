@@ -3,9 +3,9 @@
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.models.deterministic.base import DeterministicAE
+from keras_ae.networks.fitting import symbolic_call
 
 
 class AdversarialAE(DeterministicAE):

@@ -3,10 +3,10 @@
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.divergences import permute_dims, softmax_loss
 from keras_ae.models.variational.vae import VAE
+from keras_ae.networks.fitting import symbolic_call
 
 
 class FactorVAE(VAE):

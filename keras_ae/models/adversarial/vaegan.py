@@ -4,10 +4,10 @@ import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments
 from keras_ae.distributions import Normal
 from keras_ae.models.variational.vae import VAE
+from keras_ae.networks.fitting import symbolic_call
 
 
 class VAEGAN(VAE):

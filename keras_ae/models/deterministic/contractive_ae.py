@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, backend, memory
 from keras_ae.models.deterministic.ae import AE
 
 
@@ -84,7 +84,7 @@ class ContractiveAE(AE):
             kernel = ops.cast(self.features_to_code.layers[-1].kernel, "float32")
             return ops.matmul(slope, ops.sum(ops.square(kernel), axis=0))
         # As `encode` computes it: what layers do in training alone, such as dropout, is left out.
-        z, pull = self.pullback(self.code, x)
+        z, pull = backend.pullback(self.code, x)
         if self.num_probes is None:
             units = ops.eye(self.latent_dim, dtype="float32")
             vectors = [ops.zeros_like(z) + units[i] for i in range(self.latent_dim)]

@@ -7,11 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
 from keras_ae.models.deterministic.ae import AE
+from keras_ae.networks.fitting import symbolic_call
 from keras_ae.samplers import CodeDensity
 
 
@@ -140,7 +141,7 @@ class MaskedAE(AE):
                 "choose 'binary_crossentropy'."
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
-            self.refuse_unused("decoder_blocks", "the decoder was given")
+            refuse_unused(self, "decoder_blocks", "the decoder was given")
 
     def vector_width(self):
         return math.prod(self.target_shape) // self.num_patches

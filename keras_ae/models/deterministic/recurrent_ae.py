@@ -6,6 +6,7 @@ from keras import ops
 from keras_ae import losses, networks
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 
@@ -115,7 +116,7 @@ class RecurrentAE(AE):
         super().check_given()
         given = [self.arguments[name] for name in ("encoder", "decoder")]
         if all(isinstance(network, keras.layers.Layer) for network in given):
-            self.refuse_unused("cell", "both networks were given")
+            refuse_unused(self, "cell", "both networks were given")
 
     def vector_width(self):
         return self.steps[-1]

@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.core import arguments
+from keras_ae.core import arguments, backend
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.models.deterministic.ae import AE
 
 
@@ -57,7 +58,7 @@ class RegularizedAE(AE):
     def check_given(self):
         super().check_given()
         if self.regularization == "spectral_normalization":
-            self.refuse_unused("weight", "spectral norms take the place of a penalty")
+            refuse_unused(self, "weight", "spectral norms take the place of a penalty")
 
     def build_networks(self, shape, target_shape):
         if self.regularization == "spectral_normalization":
@@ -101,6 +102,6 @@ class RegularizedAE(AE):
         if self.regularization == "spectral_normalization":
             return ops.zeros_like(z[:, 0])
         # As `decode` computes it: what layers do in training alone, such as dropout, is left out.
-        output, pull = self.pullback(self.decode, z)
+        output, pull = backend.pullback(self.decode, z)
         noise = keras.random.uniform(ops.shape(output), -1.0, 1.0, dtype="float32", seed=seed)
         return ops.sum(ops.square(pull(ops.where(noise < 0, -1.0, 1.0))), axis=-1)

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.divergences import bernoulli_kl
 from keras_ae.models.deterministic.ae import AE
 
@@ -47,7 +48,7 @@ class SparseAE(AE):
     def check_given(self):
         super().check_given()
         if self.penalty == "l1":
-            self.refuse_unused("target", 'penalty="l1" has no target')
+            refuse_unused(self, "target", 'penalty="l1" has no target')
 
     def loss_weights(self):
         return {"sparsity_loss": self.weight}

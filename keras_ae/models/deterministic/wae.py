@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments
+from keras_ae.core.objective import unless_alone
 from keras_ae.divergences import mmd
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -52,5 +53,5 @@ class WAE(DeterministicAE):
     def loss_terms(self, x, y, training):
         z = self.code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
-        discrepancy = self.unless_alone("mmd_loss", mmd(z, draws, self.kernel), z)
+        discrepancy = unless_alone(self, "mmd_loss", mmd(z, draws, self.kernel), z)
         return {**self.reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

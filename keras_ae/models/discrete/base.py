@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.autoencoder import symbolic_call
 from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.batching import batched, default_batch_size
-from keras_ae.core.seeds import following
+from keras_ae.core.seeds import following, of_order
 from keras_ae.layers import GridPrior, SequencePrior
 from keras_ae.models.deterministic.base import DeterministicAE
+from keras_ae.networks import fitting
 
 _NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
 
@@ -114,7 +114,7 @@ class DiscreteAE(DeterministicAE):
         if self.encoder is None or isinstance(self.encoder, str):
             grid = networks.has_places(shape, self.encoder)
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)
-        features = symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        features = fitting.symbolic_call(self, "encoder", self.encoder, (None, *shape))
         self.flat = len(features.shape) == 2
         self.places = (self.code_length,) if self.flat else tuple(features.shape[1:-1])
         if None in self.places:
@@ -134,7 +134,7 @@ class DiscreteAE(DeterministicAE):
                 grid=tuple(grid) or None,
                 **options,
             )
-        self._fit_decoder(target_shape)
+        fitting.fit_decoder(self, target_shape)
         self._make_prior(self.whole_codes)
 
     def _make_prior(self, whole_codes=False):
@@ -154,7 +154,7 @@ class DiscreteAE(DeterministicAE):
         self._tracker.unlock()
         del self.code_prior
         self.whole_codes = False
-        with following(self.order_seed()), backend.building_scope(self):
+        with following(of_order(self)), backend.building_scope(self):
             self._make_prior()
         self._tracker.lock()
         self._notes.programs.forget()
@@ -331,7 +331,7 @@ class DiscreteAE(DeterministicAE):
             "Pass a smaller batch_size, or take a model of fewer codes.",
         )
         codes = prior.digits(codes)
-        batches = inputs.ArrayBatches((codes, codes), batch_size, True, self.order_seed())
+        batches = inputs.ArrayBatches((codes, codes), batch_size, True, of_order(self))
         if validation_data is not None:
             held_out = prior.digits(self.encode(validation_data, verbose=0))
             held_out = inputs.ArrayBatches((held_out, held_out), batch_size)

@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, backend, memory
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.hamiltonian import FlatMetric
 from keras_ae.models.variational.vae import VAE
 
@@ -68,7 +69,7 @@ class HamiltonianVAE(VAE):
         super().check_given()
         if not self.num_steps:
             for name in ("step_size", "max_step_size", "tempering"):
-                self.refuse_unused(name, "num_steps=0 moves no code")
+                refuse_unused(self, name, "num_steps=0 moves no code")
 
     def _start(self, name, shape, share):
         logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
@@ -95,7 +96,7 @@ class HamiltonianVAE(VAE):
             return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
 
         def density(z):
-            values, pull = self.pullback(log_joint, z)
+            values, pull = backend.pullback(log_joint, z)
             return values, pull(ops.ones_like(values))
 
         if not self.num_steps:

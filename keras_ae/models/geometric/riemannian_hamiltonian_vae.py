@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, backend, memory
 from keras_ae.core.seeds import RunSeed
 from keras_ae.hamiltonian import LearnedMetric
 from keras_ae.models.geometric.hamiltonian_vae import HamiltonianVAE
@@ -117,7 +117,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             seed = RunSeed(seed.next())
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
         anchor = ops.cast(uniform * self.num_anchors, "int32")
-        return self.program(self.walk)(anchor, seed.pair)
+        return backend.program(self, self.walk)(anchor, seed.pair)
 
     def walk(self, anchor, pair):
         """Codes at the end of walks that begin at the codes of the anchors of these numbers."""

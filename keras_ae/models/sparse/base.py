@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ae import sparsity
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.core import arguments, inputs
+from keras_ae.core import arguments, inputs, seeds
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.layers.dictionary import DataScale, Dictionary
 from keras_ae.samplers import FeatureDensity
@@ -181,7 +181,7 @@ class DictionaryAE(Autoencoder):
         squares = np.sum(error**2, axis=1)
         if len(dead) == 0 or not np.any(squares):
             return len(dead)
-        rng = np.random.default_rng(np.abs(self.seed_numbers(seed)))
+        rng = np.random.default_rng(np.abs(seeds.numbers_of(self, seed)))
         chosen = rng.choice(len(x), len(dead), p=squares**2 / np.sum(squares**2))
         self.dictionary.replace(dead, error[chosen] / np.sqrt(squares[chosen])[:, None])
         self.restart(dead)

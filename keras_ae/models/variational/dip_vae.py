@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.objective import unless_alone
 from keras_ae.divergences import covariance
 from keras_ae.models.variational.vae import VAE
 
@@ -76,5 +77,5 @@ class DIPVAE(VAE):
         }
         return {
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
-            **{name: self.unless_alone(name, value, z) for name, value in distances.items()},
+            **{name: unless_alone(self, name, value, z) for name, value in distances.items()},
         }

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ae import flows
 from keras_ae.core import arguments
+from keras_ae.core.configuration import refuse_unused
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.models.variational.vae import VAE
 
@@ -80,7 +81,7 @@ class FlowVAE(VAE):
     def check_given(self):
         super().check_given()
         if self.flow != "sylvester":
-            self.refuse_unused("num_reflections", f"a {self.flow} flow has none")
+            refuse_unused(self, "num_reflections", f"a {self.flow} flow has none")
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)

@@ -1,0 +1,105 @@
+"""A model's constructor, read from its code: its arguments, its signature, its configuration."""
+
+import inspect
+import itertools
+
+import keras
+
+from keras_ae.core import backend, changes
+
+
+def constructor_parameters(cls):
+    """The constructor's parameters and their defaults, following **kwargs up to Keras' own."""
+    found = {}
+    for base in itertools.takewhile(lambda base: base is not keras.Model, cls.__mro__):
+        for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
+            named = p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+            if named and p.name not in ("self", *cls.without):
+                found.setdefault(p.name, p.default)
+    return found
+
+
+def refuse_unknown(cls, names):
+    """Raise for names that are no arguments of the constructor."""
+    unknown = [name for name in names if name not in ("name", "dtype", "trainable")]
+    if unknown:
+        raise TypeError(
+            f"{cls.__name__}: unknown argument {unknown[0]!r}. It takes "
+            f"{', '.join(constructor_parameters(cls))}, name and dtype."
+        )
+
+
+def signature_of(cls):
+    """The signature of the constructor with every argument, those of base classes by keyword."""
+    own = inspect.signature(cls.__init__).parameters.values()
+    given = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    names = {p.name for p in given}
+    kind = inspect.Parameter.KEYWORD_ONLY
+    inherited = {k: v for k, v in constructor_parameters(cls).items() if k not in names}
+    inherited |= {"name": None, "dtype": None}
+    more = [inspect.Parameter(name, kind, default=value) for name, value in inherited.items()]
+    return inspect.Signature([*given, *more])
+
+
+def refuse_unused(model, name, reason):
+    """Raise if an argument without effect has another value than its default."""
+    value = model.arguments[name]
+    if value != constructor_parameters(type(model))[name]:
+        raise ValueError(
+            f"{type(model).__name__}: {name}={value!r} has no effect, because {reason}. Leave "
+            "it out."
+        )
+
+
+def of_arguments(model):
+    """The constructor's arguments as plain data."""
+    return {
+        name: keras.saving.serialize_keras_object(model.argument_now(name))
+        for name in model.arguments
+    }
+
+
+def read(config, custom_objects):
+    """The constructor's arguments from plain data."""
+    return {
+        name: keras.saving.deserialize_keras_object(value, custom_objects)
+        for name, value in config.items()
+    }
+
+
+def of_build(model):
+    """What a built model is built again from, as plain data."""
+    return {
+        "input_shape": [None, *model.data_shape],
+        "target_shape": [None, *model.target_shape],
+        "changes": changes.record(model),
+    }
+
+
+def build(model, config):
+    """Build a model from what `of_build` gave."""
+    model.restored = True
+    model.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
+    if "changes" in config:  # Files of old do not hold them.
+        with backend.building_scope(model):
+            changes.repeat(model, config["changes"])
+
+
+def of_compile(model, config):
+    """Keras' configuration of a model's `compile`, for every backend; None if it is lost."""
+    trained = changes.numbers_of_trained(model)
+    if config is None or trained is None:  # What it knows of weights that are gone is lost.
+        return None
+    return {**_portable(config), **trained}
+
+
+def _portable(config):
+    """A configuration in which torch's optimizers have the names that every backend knows."""
+    if isinstance(config, (list, tuple)):
+        return [_portable(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    config = {name: _portable(value) for name, value in config.items()}
+    if str(config.get("module")).startswith("keras.src.backend.torch.optimizers"):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config

@@ -1,0 +1,60 @@
+"""Networks of a model, built by passing symbolic data, and whether they fit each other."""
+
+import keras
+
+
+def symbolic_call(model, name, network, shape):
+    """The network's output for symbolic data, with an error that says who asked for what."""
+    given = getattr(network, "input_shape", None) if network.built else None
+    if isinstance(given, (list, dict)) and len(given) > 1:
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} has {len(given)} inputs, of "
+            f"shapes {given}, and gets one, of shape {shape[1:]}. Make a model of one input."
+        )
+    if isinstance(given, tuple) and not _compatible(given, shape):
+        raise ValueError(
+            f"{type(model).__name__}: the {name} takes inputs of shape {given[1:]}, and gets "
+            f"{shape[1:]}. "
+            f"Make its first layer keras.Input({shape[1:]}), or "
+            + ("set latent_dim to what it takes." if name == "decoder" else "reshape the data.")
+        )
+    output = network(keras.KerasTensor(shape, dtype="float32"), training=False)
+    if not isinstance(output, keras.KerasTensor):
+        found = keras.tree.map_structure(lambda each: each.shape[1:], output)
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} has to return one tensor, and it "
+            f"returns a {type(output).__name__} of outputs of shapes {found}. Choose one, such as "
+            "keras.Model(network.inputs, network.outputs[0]), or join them by "
+            "keras.layers.Concatenate."
+        )
+    return output
+
+
+def _compatible(given, shape):
+    return len(given) == len(shape) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
+    )
+
+
+def fit_decoder(model, target_shape):
+    """Build the decoder by passing symbolic data, and check what it returns."""
+    width = model.decoder_input_shape()
+    output = symbolic_call(model, "decoder", model.decoder, (None, *width))
+    expected = model.decoder_shape(target_shape)
+    if tuple(output.shape[1:]) != tuple(expected):
+        raise ValueError(
+            f"{type(model).__name__}: the decoder returns {tuple(output.shape[1:])} for "
+            f"inputs of shape {width}, and {tuple(expected)} is needed. Give it an output of "
+            "that shape."
+        )
+
+
+def refuse_unused_options(model):
+    """Raise for options of networks that the model does not make, because both were given."""
+    given = [model.arguments.get(name) for name in ("encoder", "decoder")]
+    if all(isinstance(network, keras.layers.Layer) for network in given):
+        for name in model.network_options.keys() - model.options_in_use():
+            raise ValueError(
+                f"{type(model).__name__}: network_options={model.network_options!r} has no effect "
+                f"in {name!r}, because encoder and decoder were given. Leave it out."
+            )
