@@ -1,22 +1,12 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
-import keras
-import numpy as np
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.core import (
-    arguments,
-    backend,
-    configuration,
-    inputs,
-    memory,
-    objective,
-    seeds,
-)
+from keras_ae.core import arguments, building, inputs, memory, objective, seeds
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
-from keras_ae.core.notes import Notes
+from keras_ae.core.configuration import refuse_unknown
 from keras_ae.core.programs import traced
 from keras_ae.core.training import Loops
 from keras_ae.networks import fitting
@@ -24,11 +14,10 @@ from keras_ae.saving import export, keras_files
 
 
 class Autoencoder(Adjustable, Loops):
-    """The base of all models: what a paper adds is `loss_terms` and who minimises which term.
+    """The base of all models: what a paper adds is `loss_terms` and who minimizes which term.
 
-    A model names its losses per example in `loss_terms`; the tables below say who minimises them;
-    this class turns them into one number per player, tracks them, and does everything that is the
-    same for every model: networks, building, data, batched calls, configuration, state, export.
+    A model names its losses per example in `loss_terms`, and the tables below say who minimizes
+    them. This class does what is the same for every model.
 
     Args:
         latent_dim: Positive integer, the number of dimensions of the code. Defaults to 16.
@@ -50,67 +39,25 @@ class Autoencoder(Adjustable, Loops):
         ValueError: If an argument is out of range, or an option is unknown.
     """
 
-    objective = ("reconstruction_loss",)  # What every unclaimed weight minimises.
-    # Attribute, or tuple of attributes -> the terms that these networks minimise instead.
+    objective = ("reconstruction_loss",)  # What every unclaimed weight minimizes.
+    # Attribute, or tuple of attributes -> the terms that these networks minimize instead.
     players = {}
-    diagnostics = ()  # Tracked, minimised by nobody.
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
-        cls.__signature__ = configuration.signature_of(cls)
-        if cls.__module__.startswith("keras_ae."):
-            keras.saving.register_keras_serializable("keras_ae")(cls)
-
-    def __new__(cls, *args, **kwargs):
-        model = super().__new__(cls, *args, **kwargs)
-        given = {**dict(zip(configuration.signature_of(cls).parameters, args, strict=False))}
-        given |= kwargs
-        configuration.refuse_unknown(cls, [name for name in given if name in cls.without])
-        defaults = configuration.constructor_parameters(cls)
-        notes = Notes(model, {name: given.get(name, defaults[name]) for name in defaults})
-        object.__setattr__(model, "_notes", notes)  # Hidden from Keras' tracking.
-        return model
+    diagnostics = ()  # Tracked, minimized by nobody.
 
     def __init__(
-        self,
-        latent_dim=16,
-        encoder=None,
-        decoder=None,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        self, latent_dim=16, encoder=None, decoder=None, network_options=None, seed=None, **kwargs
     ):
-        configuration.refuse_unknown(type(self), kwargs)
+        refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
         self.latent_dim = arguments.integer(self, "latent_dim", latent_dim)
         self.encoder = networks.given_or_none(self, "encoder", encoder)
         self.decoder = networks.given_or_none(self, "decoder", decoder)
-        if not isinstance(network_options, (dict, type(None))):
-            raise TypeError(
-                f"{type(self).__name__}: network_options={network_options!r} must be a dictionary, "
-                "such as {'units': (200, 200)}."
-            )
-        self.network_options = dict(network_options or {})
+        self.network_options = networks.options_or_none(self, network_options)
         # What all features of a padded step equal, or None where no step is padding.
         self.mask_value = networks.mask_value(self.encoder, self.network_options)
-        if seed is not None:
-            seeds.checked(seed)
-        self.seed_generator = seeds.ReplicaSeedGenerator(seed, name="seed_generator")
-        # For draws of programs that users make of the model, which must not move training's seeds.
-        order = seeds.of_order(self)
-        self.program_seeds = seeds.ReplicaSeedGenerator(order, name="program_seeds")
-        self._notes.fresh_seeds = seeds.FreshSeeds(order)
+        self.seed_generator, self.program_seeds = seeds.make_generators(self, seed)
         self.features_to_code = self.sampler = None
-        self.step = self.add_weight(
-            shape=(),
-            initializer="zeros",
-            dtype="int32",
-            trainable=False,
-            aggregation="only_first_replica",
-            name="step",
-        )
+        self.step = building.make_counter(self, "step")
 
     # ------------------------------------------------------------------ what a paper writes
 
@@ -123,7 +70,7 @@ class Autoencoder(Adjustable, Loops):
     restored = False  # Whether the model was built from a file.
 
     def loss_terms(self, x, y, training):
-        """The losses of a batch by name.
+        """The losses of a batch by name, of every one in `objective`, `players` and `diagnostics`.
 
         Args:
             x: Float32 tensor of inputs, shape (batch, ...).
@@ -131,8 +78,7 @@ class Autoencoder(Adjustable, Loops):
             training: Whether weights are being updated.
 
         Returns:
-            Dictionary of name -> tensor of shape (batch,) or (), in nats for likelihoods. It holds
-            every name in `objective`, `players` and `diagnostics`.
+            Dictionary of name -> tensor of shape (batch,) or (), in nats for likelihoods.
         """
         raise NotImplementedError
 
@@ -179,29 +125,20 @@ class Autoencoder(Adjustable, Loops):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
-    def batch_numbers(self, batch_size):
-        """Numbers in what an array call of a batch compares its examples with: see below."""
-        return 0
-
     def step_numbers(self, batch_size):
-        """Numbers in the largest term of a step's losses that are no outputs of layers.
+        """Numbers of a step besides the outputs of layers, such as one for each pair of examples.
 
-        Such as one for each pair of examples, or of a vector and a code. `fit` and `evaluate`
-        refuse a batch_size for which they and the outputs do not fit into memory.
+        `fit` and `evaluate` refuse a batch_size for which all of them do not fit into memory.
         """
         return self.batch_numbers(batch_size)
+
+    def batch_numbers(self, batch_size):
+        """The same of an array call."""
+        return 0
 
     def code_width(self):
         """Numbers that the encoder gives for the whole code."""
         return self.code_parameters * self.latent_dim
-
-    @property
-    def arguments(self):
-        """What the constructor was given, or its defaults: name -> value.
-
-        Files hold the weights of networks that were given under this name.
-        """
-        return self._notes.arguments
 
     @property
     def code_shape(self):
@@ -254,32 +191,19 @@ class Autoencoder(Adjustable, Loops):
         """
         return self._sample(num_samples, seed, batch_size, verbose)
 
+    @memory.explains(memory.FEWER_DRAWS)
     def _sample(self, num_samples, seed, batch_size, verbose, **options):
         """`sample`, with options of the sampler."""
-        if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
-            raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
-        if self.sampler is None or not self.sampler.ready():
-            needs = (self.sampler or samplers.Sampler).needs
-            raise RuntimeError(f"{type(self).__name__}.sample needs {needs}")
-        inputs.require_built(self, "sample")
-        memory.refuse_samples(self, num_samples)
         seed = seeds.draw(self, seed)
-        name, sizes = f"{type(self).__name__}.sample", {"num_samples": num_samples}
-        with memory.explained(name, lambda: sizes, memory.FEWER_DRAWS):
-            self.sampler.prepare()
-            draws = self.sampler.draw(int(num_samples), seed, verbose=verbose, **options)
-            return self._decode_drawn(draws, batch_size=batch_size, verbose=verbose)
+        draws = samplers.draw(self, num_samples, seed, verbose, **options)
+        return self._decode_drawn(draws, batch_size=batch_size, verbose=verbose)
 
     def step_seed(self, training):
-        """Noise for one step: fresh while training, and the same in every evaluation.
+        """The seed of one step's draws: fresh while training, and the same in every evaluation.
 
-        In evaluation the seed is the number of examples seen since it began, so that batches
-        differ and two evaluations of the same weights agree. All draws of a step are its one
-        seed's.
+        In evaluation it is the number of examples seen since it began, so that batches differ.
         """
         return seeds.of_step(self, training)
-
-    # ------------------------------------------------------------------ building
 
     def build(self, input_shape, target_shape=None):
         """Make the networks and the weights for data of this shape.
@@ -291,27 +215,14 @@ class Autoencoder(Adjustable, Loops):
         Raises:
             ValueError: If the model was built for other shapes, or the networks do not fit.
         """
-        shape, target_shape = tuple(input_shape[1:]), tuple((target_shape or input_shape)[1:])
-        if self.built:
-            if (shape, target_shape) != (self.data_shape, self.target_shape):
-                raise ValueError(
-                    f"This {type(self).__name__} was built for {self.data_shape} -> "
-                    f"{self.target_shape}, and cannot be built again for {shape} -> "
-                    f"{target_shape}. Make a new model."
-                )
-            return
-        self.data_shape, self.target_shape = shape, target_shape
-        scope = memory.checked_weights(type(self).__name__, memory.SMALLER_MODEL)
-        explained = memory.explained(
-            f"{type(self).__name__}.build",
-            lambda: {"input_shape": input_shape},
-            memory.SMALLER_MODEL,
-        )
-        with seeds.following(seeds.of_order(self)), backend.building_scope(self), scope, explained:
-            objective.make_trackers(self)
-            self.build_networks(shape, target_shape)
-        if not self.restored:
-            self.check_given()
+        shapes = tuple(input_shape[1:]), tuple((target_shape or input_shape)[1:])
+        if not building.is_built_for(self, *shapes):
+            self.data_shape, self.target_shape = shapes
+            with building.scope(self):
+                objective.make_trackers(self)
+                self.build_networks(*shapes)
+            if not self.restored:
+                self.check_given()
 
     def check_given(self):
         """Raise where what was given has no effect, or cannot be trained as it is meant.
@@ -331,65 +242,10 @@ class Autoencoder(Adjustable, Loops):
             shape: Shape of one input.
             target_shape: Shape of one target.
         """
-        dtype, options = self.dtype_policy, self.network_options
-        if self.encoder is None or isinstance(self.encoder, str):
-            self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, **options)
-        if self.decoder is None or isinstance(self.decoder, str):
-            self.decoder = networks.decoder(
-                self.latent_dim,
-                self.decoder_shape(target_shape),
-                self.decoder,
-                dtype=dtype,
-                **options,
-            )
-        self.features_to_code = keras.Sequential(
-            [
-                keras.layers.Flatten(dtype=dtype, name="flatten"),
-                keras.layers.Dense(self.code_width(), dtype=dtype, name="code"),
-            ],
-            name="features_to_code",
-        )
+        fitting.make_networks(self, shape, target_shape)
         self._fit_networks(shape, target_shape)
 
-    def _fit_networks(self, shape, target_shape):
-        features = fitting.symbolic_call(self, "encoder", self.encoder, (None, *shape))
-        self.features_to_code(features)
-        fitting.fit_decoder(self, target_shape)
-
-    def _build_for(self, shape, target_shape=None):
-        """Build if need be, in one thread."""
-        with self._notes.making:
-            if not self.built:
-                self.build((None, *shape), (None, *(target_shape or shape)))
-
-    # ------------------------------------------------------------------ configuration and state
-
-    def get_config(self):
-        return {**super().get_config(), **configuration.of_arguments(self)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**configuration.read(config, custom_objects))
-
-    def get_build_config(self):
-        return configuration.of_build(self) if self.built else None
-
-    def build_from_config(self, config):
-        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
-        if config:
-            configuration.build(self, config)
-
-    def get_compile_config(self):
-        return configuration.of_compile(self, super().get_compile_config())
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        seeds.save(self, store)
-
-    def load_own_variables(self, store):
-        super().load_own_variables(seeds.load(self, store))
-
-    # ------------------------------------------------------------------ files
+    _fit_networks = fitting.fit_networks
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Write the model to a `.keras` file, which appears whole or not at all.
@@ -420,33 +276,22 @@ class Autoencoder(Adjustable, Loops):
         """
         keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
-    def _endpoints(self):
-        """What an exported model serves: name -> (function, {argument: shape})."""
-        x, z = (None, *self.data_shape), (None, *self.code_shape)
-        return {
-            "serve": (lambda x: self.reconstruct(x), {"x": x}),
-            "encode": (lambda x: self.encode(x), {"x": x}),
-            "decode": (lambda z: self.decode(z), {"z": z}),
-        }
+    _endpoints = export.endpoints_of
 
     def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
         """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
-
-        The endpoints are for inference; through those of a model on JAX no gradient goes.
 
         Args:
             filepath: Folder to make; of another format, the file. It appears whole or not at all.
             format: "tf_saved_model", or another format of `keras.Model.export`.
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
-            overwrite: Whether an artifact that is there may be replaced, or a file by one of
-                another format. Nothing else ever is. Defaults to False.
+            overwrite: Whether an artifact, or a file of another format, may be replaced.
             **kwargs: For the other formats.
 
         Raises:
-            FileExistsError: If filepath exists and overwrite is False, or is no artifact.
-            BlockingIOError: If another export to filepath is under way, in any process.
+            OSError: If filepath exists and overwrite is False, or is no artifact; if another export
+                to it is under way; or if it cannot be written.
             ValueError: If the model is not built.
-            OSError: If the folder cannot be written; what was there before is unharmed.
             NotImplementedError: On the torch backend.
         """
         inputs.require_built(self, "export")

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_ae.core import backend, storage
-from keras_ae.core.adjustable import Adjustable
+from keras_ae.core.adjustable import Adjustable, adopt_numbers
 
 _held = {}  # Folders that this process trains into -> the thread, and what releases the lock.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -218,7 +218,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         for variable, array in zip(variables, arrays, strict=False):
             _assign(variable, array)
         if isinstance(model, Adjustable):
-            model.adopt_numbers()
+            adopt_numbers(model)
         return {**facts, "means": arrays[len(variables) :]}
 
     # ------------------------------------------------------------------ within an epoch

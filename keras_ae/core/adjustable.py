@@ -1,11 +1,14 @@
-"""Numbers of a model that may be assigned at any time, such as weights of its losses."""
+"""The arguments of a model: kept, saved, and some of them assigned at any time."""
+
+import contextlib
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend
+from keras_ae.core import backend, configuration, memory, seeds
 from keras_ae.core.arguments import is_number
+from keras_ae.core.notes import Notes
 
 
 class Adjustable:
@@ -21,6 +24,26 @@ class Adjustable:
 
     _notes = None  # `keras_ae.core.notes.Notes`, as soon as the model is made.
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
+        cls.__signature__ = configuration.signature_of(cls)
+        if cls.__module__.startswith("keras_ae.models."):
+            keras.saving.register_keras_serializable("keras_ae")(cls)
+
+    def __new__(cls, *args, **kwargs):
+        model = super().__new__(cls, *args, **kwargs)
+        notes = Notes(model, configuration.given(cls, args, kwargs))
+        object.__setattr__(model, "_notes", notes)  # Hidden from Keras' tracking.
+        return model
+
+    @property
+    def arguments(self):
+        """What the constructor was given, or its defaults: name -> value."""
+        # Files hold the weights of networks that were given under this name.
+        return self._notes.arguments
+
     def __getattr__(self, name):
         if self._notes is not None and name in self._notes.numbers:
             return self._notes.numbers[name].read()
@@ -30,101 +53,132 @@ class Adjustable:
         return inherited(name)
 
     def __setattr__(self, name, value):
-        notes = self._notes
-        if notes is None or name not in notes.arguments:
-            self._set_plain(name, value)
-        elif name in self._notes.numbers:
-            self._adjust(name, self._notes.rules[name](value))
-        elif self._notes.rules.get(name) is not None and self._is_first(name, value):
-            self._notes.numbers[name] = _Number(name, value)
-        else:
-            self._refuse_another(name, value)
-            changes = self.built or (name in self.__dict__ and is_number(value))
+        if self._notes is None:
             super().__setattr__(name, value)
-            if changes:
-                notes.arguments[name] = value
-                self._renew()
-            elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
-                # By the constructor: networks, which `build` makes, are saved with their weights.
-                if getattr(self, "data_shape", None) is None:
-                    self._notes.named.setdefault(name, (type(value), value.get_config()))
-
-    def argument_now(self, name):
-        """What the constructor takes to make the model as it is.
-
-        That is an object instead of its name, where a number of the object was assigned since.
-        """
-        given, now = self.arguments[name], getattr(self, name, None)
-        if isinstance(given, str) and name in self._notes.named and hasattr(now, "get_config"):
-            if (type(now), now.get_config()) != self._notes.named[name]:
-                return now
-        return given
-
-    def _set_plain(self, name, value):
-        """Set what is no argument of the constructor."""
-        before = self.__dict__.get(name)
-        super().__setattr__(name, value)
-        if is_number(before) and is_number(value) and before != value:
-            self._renew()
-
-    def _adjust(self, name, value):
-        backend.settle(self)
-        renew = self._notes.numbers[name].assign(value)
-        self._notes.arguments[name] = value
-        if renew:
-            self._renew()
-
-    def _renew(self):
-        """Have Keras' loop go on with a step of the model as it is."""
-        if self._notes.step_programs.parts is not None and not backend.tracing():
-            self._notes.step_programs.current()
-
-    def _is_first(self, name, value):
-        """Whether it is the constructor that assigns, and not someone after it."""
-        given = self._notes.arguments[name]
-        return given is None or callable(given) or given == value
-
-    def _refuse_another(self, name, value):
-        """Raise where the model depends on the argument by more than the attribute."""
-        now = self.__dict__.get(name, self._notes.arguments[name])
-        # What has no attribute is held by others; but a user's constructor may compute its own.
-        made = self.built or type(self).__module__.startswith("keras_ae.")
-        elsewhere = name not in self.__dict__ and is_number(now) and is_number(value) and made
-        if (elsewhere or name in self._notes.rules) and now != value:
-            raise ValueError(
-                f"{type(self).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
-                f"which the model was made with. Make a new model with {name}={value!r}."
-            )
+        elif not assign_number(self, name, value):
+            with noting_change(self, name, value):
+                super().__setattr__(name, value)
 
     @property
     def variables(self):
         # Not among the weights, which `set_weights` carries from one model to another.
         return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
+    def get_config(self):
+        return {**super().get_config(), **configuration.of_arguments(self)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**configuration.read(config, custom_objects))
+
+    def get_build_config(self):
+        return configuration.of_build(self) if self.built else None
+
+    def build_from_config(self, config):
+        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
+        if config:
+            configuration.build(self, config)
+
+    def get_compile_config(self):
+        return configuration.of_compile(self, super().get_compile_config())
+
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        for name, number in self._notes.numbers.items():
-            if number.assigned and is_number(number.value):
-                store[f"assigned_{name}"] = number.variable
+        seeds.save(self, store)
+        save_numbers(self, store)
 
     def load_own_variables(self, store):
-        kept = {key: store[key] for key in store.keys()}
+        kept = seeds.load(self, store)
         assigned = {key: kept.pop(key) for key in list(kept) if key.startswith("assigned_")}
         super().load_own_variables(kept)
-        for key, value in assigned.items():
-            # What the configuration says has more digits.
-            name, value = key.removeprefix("assigned_"), float(value[()])
-            known = self._notes.numbers[name]
-            if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
-                setattr(self, name, value)
-            known.assigned = True
+        load_numbers(self, assigned)
 
-    def adopt_numbers(self):
-        """Take over the numbers whose variables hold others, as after a backup was restored."""
-        for name, number in self._notes.numbers.items():
-            value = ops.convert_to_numpy(number.variable)
-            if is_number(number.value) and np.float32(number.value) != value:
-                setattr(self, name, float(value))
+
+def assign_number(model, name, value):
+    """Whether an argument is a number that may be assigned; if so, it is assigned."""
+    notes = model._notes
+    if name not in notes.arguments:
+        return False
+    if name in notes.numbers:
+        backend.settle(model)
+        value = notes.rules[name](value)
+        another_kind = notes.numbers[name].assign(value)
+        notes.arguments[name] = value
+        if another_kind:
+            _renew(model)
+        return True
+    given = notes.arguments[name]
+    if notes.rules.get(name) is not None and (given is None or callable(given) or given == value):
+        notes.numbers[name] = _Number(name, value)  # By the constructor.
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def noting_change(model, name, value):
+    """The context in which an attribute is assigned that is no number of the above kind."""
+    notes = model._notes
+    if name not in notes.arguments:
+        before = vars(model).get(name)
+        yield
+        if is_number(before) and is_number(value) and before != value:
+            _renew(model)
+        return
+    _refuse_another(model, name, value)
+    changes = model.built or (name in vars(model) and is_number(value))
+    yield
+    if changes:
+        notes.arguments[name] = value
+        _renew(model)
+    elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
+        # By the constructor: networks, which `build` makes, are saved with their weights.
+        if getattr(model, "data_shape", None) is None:
+            notes.named.setdefault(name, (type(value), value.get_config()))
+
+
+def _renew(model):
+    """Have Keras' loop go on with a step of the model as it is."""
+    if model._notes.step_programs.parts is not None and not backend.tracing():
+        model._notes.step_programs.current()
+
+
+def _refuse_another(model, name, value):
+    """Raise where the model depends on the argument by more than the attribute."""
+    now = vars(model).get(name, model._notes.arguments[name])
+    # What has no attribute is held by others; but a user's constructor may compute its own.
+    made = model.built or type(model).__module__.startswith("keras_ae.")
+    elsewhere = name not in vars(model) and is_number(now) and is_number(value) and made
+    if (elsewhere or name in model._notes.rules) and now != value:
+        raise ValueError(
+            f"{type(model).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
+            f"which the model was made with. Make a new model with {name}={value!r}."
+        )
+
+
+def save_numbers(model, store):
+    """Put the numbers that were assigned into a file."""
+    for name, number in model._notes.numbers.items():
+        if number.assigned and is_number(number.value):
+            store[f"assigned_{name}"] = number.variable
+
+
+def load_numbers(model, assigned):
+    """Assign the numbers of a file."""
+    for key, value in assigned.items():
+        # What the configuration says has more digits.
+        name, value = key.removeprefix("assigned_"), float(value[()])
+        known = model._notes.numbers[name]
+        if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
+            setattr(model, name, value)
+        known.assigned = True
+
+
+def adopt_numbers(model):
+    """Take over the numbers whose variables hold others, as after a backup was restored."""
+    for name, number in model._notes.numbers.items():
+        value = ops.convert_to_numpy(number.variable)
+        if is_number(number.value) and np.float32(number.value) != value:
+            setattr(model, name, float(value))
 
 
 class _Number:

@@ -32,13 +32,21 @@ def refuse_unknown(cls, names):
 def signature_of(cls):
     """The signature of the constructor with every argument, those of base classes by keyword."""
     own = inspect.signature(cls.__init__).parameters.values()
-    given = [p for p in own if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    given = [p for p in own if p.kind in kinds and p.name not in ("self", *cls.without)]
     names = {p.name for p in given}
     kind = inspect.Parameter.KEYWORD_ONLY
     inherited = {k: v for k, v in constructor_parameters(cls).items() if k not in names}
     inherited |= {"name": None, "dtype": None}
     more = [inspect.Parameter(name, kind, default=value) for name, value in inherited.items()]
     return inspect.Signature([*given, *more])
+
+
+def given(cls, args, kwargs):
+    """What a constructor was called with, and its defaults for the rest: name -> value."""
+    passed = {**dict(zip(signature_of(cls).parameters, args, strict=False)), **kwargs}
+    refuse_unknown(cls, [name for name in passed if name in cls.without])
+    return {k: passed.get(k, default) for k, default in constructor_parameters(cls).items()}
 
 
 def refuse_unused(model, name, reason):
@@ -54,9 +62,21 @@ def refuse_unused(model, name, reason):
 def of_arguments(model):
     """The constructor's arguments as plain data."""
     return {
-        name: keras.saving.serialize_keras_object(model.argument_now(name))
+        name: keras.saving.serialize_keras_object(_argument_now(model, name))
         for name in model.arguments
     }
+
+
+def _argument_now(model, name):
+    """What the constructor takes to make the model as it is.
+
+    That is an object instead of its name, where a number of the object was assigned since.
+    """
+    given, now, named = model.arguments[name], getattr(model, name, None), model._notes.named
+    if isinstance(given, str) and name in named and hasattr(now, "get_config"):
+        if (type(now), now.get_config()) != named[name]:
+            return now
+    return given
 
 
 def read(config, custom_objects):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from keras_ae.core import memory, seeds
+from keras_ae.core import building, memory, seeds
 
 
 class ArrayBatches(DataAdapter):
@@ -452,7 +452,7 @@ def check_data(model, x, name="x"):
     if is_tf_dataset(x):
         x = dataset_to_array(x, len(model.data_shape) if model.built else None)
     x, bounds = array_and_extent(x, name)
-    model._build_for(x.shape[1:])
+    building.build_once(model, x.shape[1:])
     check_shape(x, model.data_shape, name, model)
     if model.target_shape == model.data_shape and model._inputs_are_targets:
         check_support(model, x, name, bounds)
@@ -541,7 +541,7 @@ def check_batch(model, x, y, sample_weight, name="x"):
     x, bounds = array_and_extent(x, name)
     if y is not None:
         y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]")
-    model._build_for(x.shape[1:], None if y is None else y.shape[1:])
+    building.build_once(model, x.shape[1:], None if y is None else y.shape[1:])
     check_shape(x, model.data_shape, name, model)
     if y is None:
         if model.target_shape != model.data_shape:

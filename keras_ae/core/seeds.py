@@ -110,6 +110,19 @@ class RunSeed(keras.random.SeedGenerator):
         return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))
 
 
+def make_generators(model, seed):
+    """The seed generators of a model.
+
+    Returns:
+        That of training, and one for draws of programs that users make of the model, which must
+        not move the seeds of training.
+    """
+    generator = ReplicaSeedGenerator(None if seed is None else checked(seed), name="seed_generator")
+    order = _order_of(generator)
+    model._notes.fresh_seeds = FreshSeeds(order)
+    return generator, ReplicaSeedGenerator(order, name="program_seeds")
+
+
 def draw(model, seed):
     """A seed generator of a seed: an integer's, the given one, or if it is None a fresh one.
 
@@ -149,7 +162,11 @@ def of_step(model, training):
 
 def of_order(model):
     """The integer that the order of array data follows from; resuming does not change it."""
-    return int(ops.convert_to_numpy(ops.convert_to_tensor(model.seed_generator.state))[0])
+    return _order_of(model.seed_generator)
+
+
+def _order_of(generator):
+    return int(ops.convert_to_numpy(ops.convert_to_tensor(generator.state))[0])
 
 
 def states(model):

@@ -118,7 +118,7 @@ class Loops(backend.TrainStep, keras.Model):
                     self, validation_parts, size, False, validation_steps, "validation_data"
                 ),
             )
-        self._build_optimizer()
+        build_optimizer(self)
         self.prepare_training(batches, steps_per_epoch)
         self._notes.step_programs.current()
         # After the user's own, which may change the model.
@@ -214,7 +214,7 @@ class Loops(backend.TrainStep, keras.Model):
         self._assert_compile_called("train_on_batch")
         arrays = inputs.check_batch(self, x, y, sample_weight)
         memory.refuse_step(self, len(arrays[0]))
-        self._build_optimizer()
+        build_optimizer(self)
         self._notes.step_programs.current()
         return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
 
@@ -246,15 +246,17 @@ class Loops(backend.TrainStep, keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
 
-    def _build_optimizer(self):
-        # Before training begins, for BackupAndRestore restores into what exists by then.
-        if self.built and self.optimizer is not None and not self.optimizer.built:
-            # A step makes a gradient of every weight beside what the optimizer keeps of it.
-            gradients = memory.size_of(self.trainable_variables)
-            remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, keep less."
-            name = type(self).__name__
-            with backend.building_scope(self), memory.checked_weights(name, remedy, gradients):
-                self.optimizer.build(self.trainable_variables)
+
+def build_optimizer(model):
+    """Make the state of a model's optimizer, as soon as there are weights."""
+    # Before training begins, for BackupAndRestore restores into what exists by then.
+    if model.built and model.optimizer is not None and not model.optimizer.built:
+        # A step makes a gradient of every weight beside what the optimizer keeps of it.
+        gradients = memory.size_of(model.trainable_variables)
+        remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, keep less."
+        name = type(model).__name__
+        with backend.building_scope(model), memory.checked_weights(name, remedy, gradients):
+            model.optimizer.build(model.trainable_variables)
 
 
 def _check_checkpoints(callbacks):

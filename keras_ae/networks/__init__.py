@@ -9,6 +9,7 @@ from keras_ae.networks.by_name import encoder as encoder
 from keras_ae.networks.by_name import given_or_none as given_or_none
 from keras_ae.networks.by_name import has_places as has_places
 from keras_ae.networks.by_name import mask_value as mask_value
+from keras_ae.networks.by_name import options_or_none as options_or_none
 from keras_ae.networks.mlp import discriminator as discriminator
 from keras_ae.networks.options import KINDS as KINDS
 from keras_ae.networks.reach import check_output as check_output

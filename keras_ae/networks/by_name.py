@@ -233,3 +233,13 @@ def given_or_none(model, name, network):
         f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
         f"kind of network ({', '.join(KINDS)}).{hint}"
     )
+
+
+def options_or_none(model, options):
+    """A model's `network_options`, a dictionary or None, as a dictionary of its own."""
+    if not isinstance(options, (dict, type(None))):
+        raise TypeError(
+            f"{type(model).__name__}: network_options={options!r} must be a dictionary, such as "
+            "{'units': (200, 200)}."
+        )
+    return dict(options or {})

@@ -2,6 +2,25 @@
 
 import keras
 
+from keras_ae.networks.by_name import decoder, encoder
+
+
+def make_networks(model, shape, target_shape):
+    """Make the encoder and the decoder that were not given, and the layer from features to code."""
+    dtype, options = model.dtype_policy, model.network_options
+    if model.encoder is None or isinstance(model.encoder, str):
+        model.encoder = encoder(shape, model.encoder, dtype=dtype, **options)
+    if model.decoder is None or isinstance(model.decoder, str):
+        shape = model.decoder_shape(target_shape)
+        model.decoder = decoder(model.latent_dim, shape, model.decoder, dtype=dtype, **options)
+    model.features_to_code = keras.Sequential(
+        [
+            keras.layers.Flatten(dtype=dtype, name="flatten"),
+            keras.layers.Dense(model.code_width(), dtype=dtype, name="code"),
+        ],
+        name="features_to_code",
+    )
+
 
 def symbolic_call(model, name, network, shape):
     """The network's output for symbolic data, with an error that says who asked for what."""
@@ -34,6 +53,13 @@ def _compatible(given, shape):
     return len(given) == len(shape) and all(
         None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
     )
+
+
+def fit_networks(model, shape, target_shape):
+    """Build the networks by passing symbolic data, and check that they fit each other."""
+    features = symbolic_call(model, "encoder", model.encoder, (None, *shape))
+    model.features_to_code(features)
+    fit_decoder(model, target_shape)
 
 
 def fit_decoder(model, target_shape):

@@ -1,6 +1,9 @@
 """What `sample` asks of the place that its codes come from."""
 
+import numpy as np
 from keras import ops
+
+from keras_ae.core import inputs, memory
 
 
 class Sampler:
@@ -56,3 +59,28 @@ def of_before(store, name):
         return store
     *folders, _ = path.split("/")
     return store.get("/".join([*folders, name]))
+
+
+def draw(model, num_samples, seed, verbose=0, **options):
+    """What the sampler of a model draws, as an array.
+
+    Args:
+        model: The model.
+        num_samples: How many, an integer of at least 1.
+        seed: `keras.random.SeedGenerator`.
+        verbose: As in `sample`.
+        **options: Of the sampler.
+
+    Raises:
+        ValueError: If num_samples is not a positive integer, or takes more memory than there is.
+        RuntimeError: If the sampler is not ready; the message says what to call.
+    """
+    if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
+        raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+    if model.sampler is None or not model.sampler.ready():
+        needs = (model.sampler or Sampler).needs
+        raise RuntimeError(f"{type(model).__name__}.sample needs {needs}")
+    inputs.require_built(model, "sample")
+    memory.refuse_samples(model, num_samples)
+    model.sampler.prepare()
+    return model.sampler.draw(int(num_samples), seed, verbose=verbose, **options)

@@ -269,6 +269,16 @@ def _endpoint(in_tensorflow, function, arguments, dtypes):
     return tf.function(converted, input_signature=specs, autograph=False)
 
 
+def endpoints_of(model):
+    """What every exported model serves: name -> (function, {argument: shape})."""
+    x, z = (None, *model.data_shape), (None, *model.code_shape)
+    return {
+        "serve": (lambda x: model.reconstruct(x), {"x": x}),
+        "encode": (lambda x: model.encode(x), {"x": x}),
+        "decode": (lambda z: model.decode(z), {"z": z}),
+    }
+
+
 def _names(model):
     return [*model._endpoints(), *(["sample"] if model.sampler.ready() else [])]
 
