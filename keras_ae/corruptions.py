@@ -5,7 +5,6 @@ Autoencoders, JMLR 11 (2010), section 3.3; https://jmlr.org/papers/v11/vincent10
 """
 
 import dataclasses
-import difflib
 import math
 import numbers
 
@@ -13,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 
 
 class _Corruption:
@@ -377,10 +377,9 @@ def get(identifier):
     if isinstance(identifier, str):
         if identifier in _BY_NAME:
             return _BY_NAME[identifier]()
-        close = difflib.get_close_matches(identifier, _BY_NAME, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(identifier, _BY_NAME)
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is unknown{hint} Known names: {names}."
+            f"corruptions.get: identifier={identifier!r} is unknown.{hint} Known names: {names}."
         )
     # A class is callable too, but calling it with (x, seed) would construct one of it.
     if not callable(identifier) or isinstance(identifier, type):

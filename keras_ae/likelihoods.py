@@ -4,13 +4,13 @@ A likelihood is a small Keras layer, so that a learned scale is a weight like an
 with one saves and loads as usual. `get` finds one by name.
 """
 
-import difflib
 import math
 
 import keras
 from keras import ops
 
 from keras_ae import distributions
+from keras_ae.core.arguments import did_you_mean
 
 
 class Likelihood(keras.layers.Layer):
@@ -206,8 +206,7 @@ def get(identifier):
         return identifier
     if identifier in BY_NAME:
         return BY_NAME[identifier]()
-    close = difflib.get_close_matches(str(identifier), BY_NAME, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(identifier, BY_NAME)
     raise ValueError(
         f"likelihood={identifier!r} is unknown.{hint} Pass one of {', '.join(BY_NAME)}, or a "
         "keras_ae.likelihoods object."

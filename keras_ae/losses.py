@@ -1,6 +1,5 @@
 """Reconstruction losses of plain autoencoders: any Keras loss, summed over each example."""
 
-import difflib
 import math
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 from keras_ae.distributions import event_sum, without_padding
 
 # Keras averages these over the last axis, whose entries are independent; the others read the last
@@ -166,8 +166,7 @@ def _by_name(name):
             "bce",
             "ms_ssim",
         ]
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, names)
         raise ValueError(
             f"reconstruction_loss={name!r} is not a Keras loss.{hint} See keras.losses for all."
         )

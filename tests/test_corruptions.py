@@ -280,7 +280,7 @@ def test_get_passes_objects_and_functions_on():
 
 
 def test_get_names_the_close_match():
-    with pytest.raises(ValueError, match="identifier='gausian' is unknown; .* 'gaussian'"):
+    with pytest.raises(ValueError, match="'gausian' is unknown. Did you mean 'gaussian'"):
         corruptions.get("gausian")
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import difflib
 import json
 import math
 import os
@@ -18,6 +17,7 @@ import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
 from keras_ae.core import configuration, inputs, storage, workers
+from keras_ae.core.arguments import did_you_mean
 from keras_ae.core.storage import whole_file
 
 CONTENTS = {
@@ -133,15 +133,15 @@ def make_model(settings):
     classes = model_classes()
     if settings.model not in classes:
         raise ValueError(
-            f"the model {settings.model!r} is unknown.{_hint(settings.model, classes)} There are "
-            f"{', '.join(classes)}."
+            f"the model {settings.model!r} is unknown.{did_you_mean(settings.model, classes)} "
+            f"There are {', '.join(classes)}."
         )
     cls = classes[settings.model]
     known = [*configuration.constructor_parameters(cls), "name", "dtype"]
     for name in settings.arguments:
         if name not in known:
             raise ValueError(
-                f"{settings.model} has no argument {name!r}.{_hint(name, known)} It takes "
+                f"{settings.model} has no argument {name!r}.{did_you_mean(name, known)} It takes "
                 f"{', '.join(known)}."
             )
     # Not 0: under that global seed TensorFlow takes no tensor as the seed of a shuffle.
@@ -155,12 +155,6 @@ def make_model(settings):
     model = cls(**{"seed": settings.seed, **arguments})
     model.compile(keras.optimizers.Adam(settings.learning_rate))
     return model
-
-
-def _hint(name, known):
-    by_lower = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
-    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 # ---------------------------------------------------------------------- data

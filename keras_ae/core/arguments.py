@@ -5,6 +5,7 @@ A check of an argument of a model's constructor is recorded with the model:
 shapes the model.
 """
 
+import difflib
 import functools
 import numbers
 
@@ -14,6 +15,25 @@ from keras_ae.core import memory
 
 # Numbers reach programs as float32.
 LARGEST = float(np.finfo("float32").max)
+
+
+def did_you_mean(word, known, cutoff=0.6):
+    """A question that ends an error about an unknown word, " Did you mean 'x'?", or nothing.
+
+    Args:
+        word: What was given, of any type.
+        known: Names that would have been right. Upper and lower case count alike.
+        cutoff: How alike a name must be, from 0 to 1. Defaults to 0.6.
+
+    Example:
+        >>> did_you_mean("Gausian", ["gaussian", "laplace"])
+        " Did you mean 'gaussian'?"
+        >>> did_you_mean(3, ["gaussian", "laplace"])
+        ''
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=cutoff)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def is_number(value):

@@ -1,12 +1,12 @@
 """`load` and `as_array`: which source a name means."""
 
-import difflib
 import math
 import os
 
 import numpy as np
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 from keras_ae.datasets.files import ARRAY_SUFFIXES, IN_PARTS, as_path, path_dataset
 from keras_ae.datasets.prepared import is_tfds_name, tfds_dataset, tfds_names
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images
@@ -154,10 +154,9 @@ def _is_surely_path(name):
 
 
 def _unknown_name(name):
-    close = difflib.get_close_matches(name.lower(), [*_EMBEDDED, *tfds_names()], n=1, cutoff=0.7)
-    hint = f"did you mean {close[0]!r}? Else give " if close else "give "
+    hint = did_you_mean(name, [*_EMBEDDED, *tfds_names()], cutoff=0.7)
     return (
-        f"datasets.load: name={name!r} is unknown; {hint}{', '.join(map(repr, _EMBEDDED))}, "
+        f"datasets.load: name={name!r} is unknown.{hint} Give {', '.join(map(repr, _EMBEDDED))}, "
         "the TFDS name of a set of pictures, or the path of a folder of pictures or of an "
         f"{', '.join(ARRAY_SUFFIXES)} file."
     )

@@ -1,12 +1,12 @@
 """What every source of data shares: fixed splits, rows streamed in blocks, binarisation."""
 
-import difflib
 import itertools
 import random
 
 import numpy as np
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 
 _BLOCK_BYTES = 2**22
 
@@ -51,11 +51,9 @@ def split_rows(count, num_test, split, argument):
 def check_split(split, allowed, argument):
     """Raises a ValueError with the close match unless `split` is one of `allowed`."""
     if split not in allowed:
-        close = difflib.get_close_matches(str(split), allowed, n=1)
         raise ValueError(
-            f"datasets.load: split={split!r} is unknown for {argument}; "
-            + (f"did you mean {close[0]!r}? " if close else "")
-            + f"There are {', '.join(map(repr, allowed))}."
+            f"datasets.load: split={split!r} is unknown for {argument}."
+            f"{did_you_mean(split, allowed)} There are {', '.join(map(repr, allowed))}."
         )
 
 

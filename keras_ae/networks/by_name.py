@@ -1,12 +1,12 @@
 """The encoder and the decoder of every kind that has a name."""
 
-import difflib
 import importlib
 
 import keras
 from keras import layers
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import (
     KINDS,
@@ -227,11 +227,9 @@ def given_or_none(model, name, network):
     """
     if network is None or isinstance(network, layers.Layer) or network in KINDS:
         return network
-    close = difflib.get_close_matches(str(network), KINDS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise (ValueError if isinstance(network, str) else TypeError)(
         f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
-        f"kind of network ({', '.join(KINDS)}).{hint}"
+        f"kind of network ({', '.join(KINDS)}).{did_you_mean(network, KINDS)}"
     )
 
 

@@ -1,6 +1,5 @@
 """What the networks may be asked for, and whether it was asked rightly."""
 
-import difflib
 import math
 import numbers
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ import keras
 from keras import layers
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 
 _COMMON = {
     "activation": "relu",
@@ -73,7 +73,7 @@ def checked_kind(where, kind, shape):
         return _KIND_BY_RANK.get(len(shape), "mlp")
     if kind not in tuple(_OPTIONS):
         raise ValueError(
-            f"{where}: kind={kind!r} is unknown{_did_you_mean(kind, _OPTIONS)} "
+            f"{where}: kind={kind!r} is unknown.{did_you_mean(kind, _OPTIONS)} "
             f"Give one of {', '.join(map(repr, _OPTIONS))}, or None to choose by the shape."
         )
     if kind == "transformer" and len(shape) not in (2, 3):
@@ -122,7 +122,7 @@ def checked_options(where, kind, options, without=()):
         if name not in known:
             raise ValueError(
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}"
-                f"{_did_you_mean(name, known)} The options are {', '.join(known)}."
+                f".{did_you_mean(name, known)} The options are {', '.join(known)}."
             )
     checked = SimpleNamespace(**{**_ABSENT, **known, **options})
     _check_common_options(where, checked)
@@ -156,7 +156,7 @@ def _check_recurrent_options(where, options):
     checked_sizes(where, "units", options.units, "(128,)")
     if options.cell not in tuple(CELLS):
         raise ValueError(
-            f"{where}: cell={options.cell!r} is unknown{_did_you_mean(options.cell, CELLS)} "
+            f"{where}: cell={options.cell!r} is unknown.{did_you_mean(options.cell, CELLS)} "
             f"Give one of {', '.join(map(repr, CELLS))}."
         )
     checked_value(where, options.mask_value)
@@ -184,7 +184,7 @@ def _check_keras_name(where, name, module, value):
     except ValueError as error:
         known = [known for known in dir(module) if not known.startswith("_")]
         raise ValueError(
-            f"{where}: {name}={value!r} is unknown to Keras{_did_you_mean(value, known)} "
+            f"{where}: {name}={value!r} is unknown to Keras.{did_you_mean(value, known)} "
             f"Give a name or an object of {module.__name__}."
         ) from error
 
@@ -212,8 +212,3 @@ def _is_size(value):
 
 def _is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _did_you_mean(value, known):
-    matches = difflib.get_close_matches(str(value), list(known), n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else "."

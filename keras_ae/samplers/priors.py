@@ -3,7 +3,6 @@
 Each takes (num_samples, latent_dim, seed) and gives a float32 tensor (num_samples, latent_dim).
 """
 
-import difflib
 import math
 import numbers
 
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.arguments import did_you_mean
 from keras_ae.core.seeds import RunSeed
 
 
@@ -120,8 +120,7 @@ def get(identifier):
         return _BY_NAME[identifier]
     if callable(identifier):
         return identifier
-    close = difflib.get_close_matches(str(identifier), _BY_NAME, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(identifier, _BY_NAME)
     raise ValueError(
         f"prior={identifier!r} is neither {', '.join(map(repr, _BY_NAME))} nor a function of "
         f"(num_samples, latent_dim, seed).{hint}"

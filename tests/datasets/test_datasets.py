@@ -708,7 +708,7 @@ def test_real_mnist():
         ("fashion-mnist", "'fashion_mnist'"),
         ("cifar", "'cifar10'"),
         ("", "''"),
-        ("no such thing at all", "is unknown; give"),
+        ("no such thing at all", "is unknown. Give"),
     ],
 )
 def test_unknown_names(name, match):
