@@ -1,8 +1,8 @@
 """Probability distributions over a batch of examples: frozen parameters, float32 densities.
 
-One event is everything but the first axis, so that `log_prob` gives one number per example for
+One event comprises all axes but the first, so that `log_prob` returns one number per example for
 vectors, images and sequences alike. Parameters, samples and densities are float32 whatever the
-precision of the networks: a sum over thousands of pixels does not fit in 16 bits.
+precision of the networks, because a sum over thousands of pixels does not fit in 16 bits.
 """
 
 from keras_ae.distributions.elementary import Bernoulli as Bernoulli

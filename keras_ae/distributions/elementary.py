@@ -1,4 +1,4 @@
-"""Gaussians and the likelihoods of data, each of independent elements."""
+"""Gaussians and the likelihoods of data, all with independent elements."""
 
 import dataclasses
 import inspect
@@ -16,7 +16,7 @@ LOG_TWO_PI = math.log(2.0 * math.pi)
 
 @memory.explains("Pass fewer examples.")
 def event_sum(values):
-    """Sum everything but the first axis, in float32.
+    """Sum over all axes but the first, in float32.
 
     Args:
         values: Tensor of shape (batch, ...), any numeric dtype.
@@ -30,7 +30,7 @@ def event_sum(values):
         True
     """
     values = ops.cast(values, "float32")
-    if len(values.shape) == 1:  # Over no axes at all, torch would sum over the batch.
+    if len(values.shape) == 1:  # Given an empty tuple of axes, torch would sum over the batch.
         return values
     return ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
@@ -41,11 +41,11 @@ _explained = memory.explains(_FEWER)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distribution:
-    """The base of distributions: the fields of a subclass are its parameters, float32 tensors."""
+    """Base class of distributions. The fields of a subclass are its parameters: float32 tensors."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # What a distribution computes names its sizes where memory does not suffice.
+        # Every public method of a subclass reports the sizes involved when memory runs out.
         for name, member in list(vars(cls).items()):
             if inspect.isfunction(member) and not name.startswith("_"):
                 setattr(cls, name, _explained(member))
@@ -58,7 +58,7 @@ class Distribution:
                 object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
 
     def sample_with_log_prob(self, seed):
-        """Draws, and their log-densities: the pair that importance weights need.
+        """Draw samples and compute their log-densities: the pair that importance weights need.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -71,24 +71,24 @@ class Distribution:
 
     @_explained
     def repeat(self, num_copies):
-        """The distribution of every example as many times, one after the other.
+        """Repeat the distribution of every example num_copies times in a row.
 
         Args:
             num_copies: Positive integer.
 
         Returns:
-            Distribution of the same class over a batch that is so many times as long.
+            Distribution of the same class over a batch that is num_copies times as long.
         """
         values = [getattr(self, field.name) for field in dataclasses.fields(self)]
         numbers = sum(math.prod(n or 1 for n in v.shape) for v in values if v.shape)
         memory.refuse_beyond(
             4.0 * num_copies * numbers, f"{type(self).__name__}: num_copies={num_copies}", _FEWER
         )
-        # A scalar, such as one scale for all, has no examples.
+        # A scalar, such as one scale for all examples, has no batch axis to repeat.
         return type(self)(*(ops.repeat(v, num_copies, axis=0) if v.shape else v for v in values))
 
     def _event(self, x, parameter):
-        """Casts x, and refuses one that would silently broadcast against the parameter."""
+        """Cast x, and refuse one that would silently broadcast against the parameter."""
         x = ops.cast(x, "float32")
         given, expected = tuple(x.shape), tuple(parameter.shape)
         fits = len(given) == len(expected) and all(
@@ -99,14 +99,14 @@ class Distribution:
             raise ValueError(
                 f"{type(self).__name__}.log_prob: x has shape {given}, but the distribution's "
                 f"parameters have shape {expected}; all axes but the first must be equal. "
-                "Reshape x, or give the network that makes the parameters x's shape."
+                "Reshape x, or let the network that makes the parameters return x's shape."
             )
         return x
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DiagonalGaussian(Distribution):
-    """Gaussian with independent dimensions: the usual posterior of a variational autoencoder.
+    """Gaussian with independent dimensions, the usual posterior of a variational autoencoder.
 
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, section 2.4 (the sample) and
     appendix B (the divergence), arXiv:1312.6114.
@@ -129,7 +129,7 @@ class DiagonalGaussian(Distribution):
 
     @classmethod
     def standard(cls, like):
-        """The standard normal distribution over tensors shaped as another one.
+        """Make the standard normal distribution over tensors of a given tensor's shape.
 
         Args:
             like: Tensor of shape (batch, ...); only its shape is used.
@@ -146,7 +146,7 @@ class DiagonalGaussian(Distribution):
         return cls(zeros, zeros)
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to both parameters.
+        """Draw samples that are differentiable with respect to both parameters.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -158,7 +158,7 @@ class DiagonalGaussian(Distribution):
         return self.mean + ops.exp(0.5 * self.log_variance) * noise
 
     def log_prob(self, x):
-        """Log-density, in nats.
+        """Compute the log-density in nats.
 
         Args:
             x: Tensor of the mean's shape.
@@ -167,24 +167,24 @@ class DiagonalGaussian(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the mean's, the batch axis aside.
+            ValueError: the shapes of x and the mean differ beyond the batch axis.
         """
         x = self._event(x, self.mean)
-        squares = ops.square(_standardized(x - self.mean, self.log_variance))
+        squares = ops.square(_standardize(x - self.mean, self.log_variance))
         return -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
 
     def kl_per_dimension(self):
-        """Kullback-Leibler divergence to the standard normal of every dimension, in nats.
+        """Compute every dimension's Kullback-Leibler divergence to the standard normal, in nats.
 
         Returns:
-            Float32 tensor of the mean's shape, non-negative but for rounding.
+            Float32 tensor of the mean's shape, non-negative up to rounding.
         """
-        # exp(v) - 1 in one operation keeps the digits of small divergences.
+        # expm1 keeps the digits of small divergences, which exp(v) - 1 would lose.
         variance_part = ops.expm1(self.log_variance) - self.log_variance
         return 0.5 * (ops.square(self.mean) + variance_part)
 
     def kl(self):
-        """Kullback-Leibler divergence to the standard normal, in nats.
+        """Compute the Kullback-Leibler divergence to the standard normal, in nats.
 
         Returns:
             Float32 tensor of shape (batch,).
@@ -213,7 +213,7 @@ class GaussianMixture(Distribution):
     log_variance: object
 
     def sample(self, num_samples, seed):
-        """Draws, each from a component drawn first.
+        """Draw a component for each sample, then the sample from that component.
 
         Args:
             num_samples: Positive integer.
@@ -223,7 +223,8 @@ class GaussianMixture(Distribution):
             Float32 tensor of shape (num_samples, dimensions).
         """
         count, dimensions = self.mean.shape
-        if isinstance(seed, numbers.Integral):  # Used twice, it would tie noise to the component.
+        # The same integer for both draws would make the noise depend on the component.
+        if isinstance(seed, numbers.Integral):
             seed = SeedGenerator(int(seed))
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
         component = ops.minimum(ops.cast(uniform * count, "int32"), count - 1)
@@ -232,7 +233,7 @@ class GaussianMixture(Distribution):
         return ops.take(self.mean, component, axis=0) + scale * noise
 
     def sample_with_log_prob(self, num_samples, seed):
-        """Draws, and their log-densities.
+        """Draw samples and compute their log-densities.
 
         Args:
             num_samples: Positive integer.
@@ -246,7 +247,7 @@ class GaussianMixture(Distribution):
         return z, self.log_prob(z)
 
     def log_prob(self, x):
-        """Log-density, in nats.
+        """Compute the log-density in nats.
 
         Args:
             x: Tensor of shape (batch, dimensions).
@@ -261,7 +262,7 @@ class GaussianMixture(Distribution):
 
 @memory.explains("Pass fewer examples.")
 def pairwise_log_prob(x, mean, log_variance):
-    """Log-densities of every vector under every one of several Gaussians, by dimension.
+    """Compute the log-densities of every vector under each of several Gaussians, by dimension.
 
     Args:
         x: Tensor of shape (batch, dimensions).
@@ -283,39 +284,40 @@ def pairwise_log_prob(x, mean, log_variance):
         f"pairwise_log_prob: x of shape {tuple(x.shape)} with mean of {tuple(mean.shape)}",
         "Pass fewer rows at a time.",
     )
-    # Not beyond float32: at x = mean, 0 times infinity would be NaN.
+    # The bound keeps the scale finite in float32: at x = mean, 0 times infinity would be NaN.
     scale = ops.exp(-0.5 * ops.where(log_variance > -174.0, log_variance, -174.0))
-    # Where no sum over the dimensions overflows: a component whose share of a mixture's density is
-    # 0 would have 0 times infinity for its gradient.
+    # The bound keeps the sum of squares over the dimensions finite. Otherwise the gradient of a
+    # component whose share of a mixture's density is 0 would be 0 times infinity.
     most = 1e19 / math.sqrt(max(1, x.shape[-1]))
     distance = ops.clip((x[:, None] - mean[None]) * scale[None], -most, most)
     return -0.5 * ops.square(distance) - 0.5 * (log_variance + LOG_TWO_PI)[None]
 
 
-def _standardized(difference, log_variance):
-    """A difference divided by the standard deviation whose logarithm is half of log_variance.
+def _standardize(difference, log_variance):
+    """Divide a difference by the standard deviation, whose logarithm is half of log_variance.
 
-    In two steps, because the reciprocal of a small standard deviation overflows where its root does
-    not: 0 times infinity would be NaN. Beyond the bound the quotient is 0 or overflows itself.
+    The division takes two steps, because the reciprocal of a small standard deviation overflows
+    where the root of that reciprocal does not, and 0 times infinity would be NaN. Below the bound
+    on log_variance, the quotient is 0 or overflows itself.
     """
     bounded = ops.where(log_variance > -350.0, log_variance, -350.0)
     root = ops.exp(-0.25 * bounded)
     return difference * root * root
 
 
-_SMALLEST = 1.1754944e-38  # The smallest normal number: processors may take less for 0.
+_SMALLEST = 1.1754944e-38  # The smallest normal number: processors may treat smaller ones as 0.
 
 
 def _reciprocal_and_log(scale):
-    """1 / scale and log(scale) of a positive scale, with gradients that do not turn to NaN."""
+    """Compute 1 / scale and log(scale) of a positive scale, with gradients that are never NaN."""
     log_scale = ops.log(ops.where(scale > _SMALLEST, scale, _SMALLEST))
-    # The derivative of the quotient is minus its square, which overflows below 1e-19.
+    # The derivative of 1 / scale is minus its square, which overflows for a scale below 1e-19.
     return ops.exp(-log_scale), log_scale
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normal(Distribution):
-    """Gaussian given by its standard deviation: the likelihood behind the squared error.
+    """Gaussian with a given standard deviation, the likelihood behind the squared error.
 
     Args:
         mean: Tensor of shape (batch, ...).
@@ -332,7 +334,7 @@ class Normal(Distribution):
     scale: object
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to both parameters.
+        """Draw samples that are differentiable with respect to both parameters.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -344,7 +346,7 @@ class Normal(Distribution):
         return self.mean + self.scale * noise
 
     def log_prob(self, x):
-        """Log-density, in nats.
+        """Compute the log-density in nats.
 
         Args:
             x: Tensor of the mean's shape.
@@ -353,7 +355,7 @@ class Normal(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the mean's, the batch axis aside.
+            ValueError: the shapes of x and the mean differ beyond the batch axis.
         """
         reciprocal, log_scale = _reciprocal_and_log(self.scale)
         standardized = (self._event(x, self.mean) - self.mean) * reciprocal
@@ -362,7 +364,7 @@ class Normal(Distribution):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Laplace(Distribution):
-    """Two-sided exponential: the likelihood behind the absolute error.
+    """Two-sided exponential distribution, the likelihood behind the absolute error.
 
     Args:
         mean: Tensor of shape (batch, ...).
@@ -380,7 +382,7 @@ class Laplace(Distribution):
     scale: object
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to both parameters.
+        """Draw samples that are differentiable with respect to both parameters.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -388,13 +390,13 @@ class Laplace(Distribution):
         Returns:
             Float32 tensor of the mean's shape.
         """
-        # The inverse of the cumulative distribution function, at a uniform number.
-        centred = 2.0 * _open_uniform(ops.shape(self.mean), seed) - 1.0
-        noise = -ops.sign(centred) * ops.log1p(-ops.abs(centred))
+        # This evaluates the inverse of the cumulative distribution function at uniform numbers.
+        centered = 2.0 * _open_uniform(ops.shape(self.mean), seed) - 1.0
+        noise = -ops.sign(centered) * ops.log1p(-ops.abs(centered))
         return self.mean + self.scale * noise
 
     def log_prob(self, x):
-        """Log-density, in nats.
+        """Compute the log-density in nats.
 
         Args:
             x: Tensor of the mean's shape.
@@ -403,7 +405,7 @@ class Laplace(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the mean's, the batch axis aside.
+            ValueError: the shapes of x and the mean differ beyond the batch axis.
         """
         reciprocal, log_scale = _reciprocal_and_log(self.scale)
         distance = ops.abs(self._event(x, self.mean) - self.mean) * reciprocal
@@ -412,7 +414,9 @@ class Laplace(Distribution):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bernoulli(Distribution):
-    """Independent binary values; for values between 0 and 1, the binary cross-entropy.
+    """Independent binary values.
+
+    For values between 0 and 1, `log_prob` is minus the binary cross-entropy.
 
     Args:
         logits: Tensor of shape (batch, ...): log(p / (1 - p)) of the probability p of a 1.
@@ -427,11 +431,11 @@ class Bernoulli(Distribution):
 
     @property
     def mean(self):
-        """Probability of a 1: float32 tensor of the logits' shape."""
+        """The probability of a 1: float32 tensor of the logits' shape."""
         return ops.sigmoid(self.logits)
 
     def sample(self, seed):
-        """Zeros and ones; no gradient flows through them.
+        """Draw zeros and ones. No gradient flows through them.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -443,7 +447,7 @@ class Bernoulli(Distribution):
         return ops.cast(uniform < self.mean, "float32")
 
     def log_prob(self, x):
-        """Log-probability, in nats.
+        """Compute the log-probability in nats.
 
         Args:
             x: Tensor of the logits' shape, values in [0, 1].
@@ -452,17 +456,17 @@ class Bernoulli(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the logits', the batch axis aside.
+            ValueError: the shapes of x and the logits differ beyond the batch axis.
         """
         x = self._event(x, self.logits)
-        if len(x.shape) == 1:  # Over no axes at all, torch would sum over the batch.
+        if len(x.shape) == 1:  # Given an empty tuple of axes, torch would sum over the batch.
             return x * self.logits - ops.softplus(self.logits)
         return backend.log_bernoulli(x, self.logits)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ContinuousBernoulli(Distribution):
-    """The distribution on [0, 1] whose density is that of a Bernoulli, normalised.
+    """The distribution on [0, 1] with a Bernoulli's p^x (1 - p)^(1 - x), normalized, as density.
 
     Source: Loaiza-Ganem and Cunningham, The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders, section 3 (density, mean and inverse distribution function),
@@ -487,11 +491,11 @@ class ContinuousBernoulli(Distribution):
 
     @property
     def mean(self):
-        """Expected value: float32 tensor of the logits' shape."""
+        """The expected value: float32 tensor of the logits' shape."""
         return 0.5 + 0.5 * _langevin(0.5 * self.logits)
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to the logits.
+        """Draw samples that are differentiable with respect to the logits.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -500,8 +504,9 @@ class ContinuousBernoulli(Distribution):
             Float32 tensor of the logits' shape, values in [0, 1].
         """
         uniform = _open_uniform(ops.shape(self.logits), seed)
-        # The inverse of the cumulative distribution function. That of a positive logit is the
-        # mirror image of the negative one's, whose exponential cannot overflow.
+        # This evaluates the inverse of the cumulative distribution function at uniform numbers. A
+        # positive logit uses the mirror image of the negative logit's inverse, because the
+        # exponential of a negative number cannot overflow.
         positive = self.logits > 0.0
         mirrored = ops.where(positive, 1.0 - uniform, uniform)
         near_zero = ops.abs(self.logits) < 1e-3
@@ -512,7 +517,7 @@ class ContinuousBernoulli(Distribution):
         return ops.clip(ops.where(near_zero, first_order, draw), 0.0, 1.0)
 
     def log_prob(self, x):
-        """Log-density, in nats.
+        """Compute the log-density in nats.
 
         Args:
             x: Tensor of the logits' shape, values in [0, 1].
@@ -521,12 +526,13 @@ class ContinuousBernoulli(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the logits', the batch axis aside.
+            ValueError: the shapes of x and the logits differ beyond the batch axis.
         """
         x = self._event(x, self.logits)
         near_zero, small, large = _split_at_zero(0.5 * self.logits)
         series = 2.0 * (x - 0.5) * small - _log_sinhc_series(small)
-        # What is linear in the logit as one product: a difference of two would lose its digits.
+        # The terms that are linear in the logit are computed as one product, because a difference
+        # of two products would lose its digits.
         from_mode = ops.where(large > 0.0, 1.0 - x, x)
         twice = 2.0 * ops.abs(large)
         closed_form = ops.log(twice) - ops.log(-ops.expm1(-twice)) - twice * from_mode
@@ -535,7 +541,7 @@ class ContinuousBernoulli(Distribution):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Categorical(Distribution):
-    """Independent choices, each among the entries of the last axis.
+    """Independent choices, each among the classes along the last axis.
 
     Args:
         logits: Tensor of shape (batch, ..., classes): log-probabilities up to a constant.
@@ -550,11 +556,11 @@ class Categorical(Distribution):
 
     @property
     def mean(self):
-        """Probabilities of the classes: float32 tensor of the logits' shape."""
+        """The probabilities of the classes: float32 tensor of the logits' shape."""
         return ops.softmax(self.logits, axis=-1)
 
     def sample(self, seed):
-        """One-hot draws; no gradient flows through them.
+        """Draw one-hot vectors. No gradient flows through them.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -562,13 +568,14 @@ class Categorical(Distribution):
         Returns:
             Float32 tensor of the logits' shape.
         """
-        # The largest of the logits with Gumbel noise is a draw, whatever the rank.
+        # The class whose logit plus Gumbel noise is largest is a draw from the distribution. Unlike
+        # a categorical sampler, this works for tensors of any rank.
         gumbel = -ops.log(-ops.log(_open_uniform(ops.shape(self.logits), seed)))
         chosen = ops.argmax(self.logits + gumbel, axis=-1)
         return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
 
     def log_prob(self, x):
-        """Log-probability, in nats.
+        """Compute the log-probability in nats.
 
         Args:
             x: Tensor of the logits' shape, one-hot along the last axis.
@@ -577,32 +584,35 @@ class Categorical(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the logits', the batch axis aside.
+            ValueError: the shapes of x and the logits differ beyond the batch axis.
         """
         x = self._event(x, self.logits)
-        # A class that is not chosen counts nothing, even where its logarithm is minus infinity.
+        # A class that is not chosen contributes 0, even where its log-probability is minus
+        # infinity.
         chosen = ops.not_equal(x, 0.0)
         return event_sum(x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0))
 
 
 def _open_uniform(shape, seed):
-    """Uniform numbers in (0, 1) without the ends, where inverse distributions are infinite."""
+    """Draw uniform numbers in (0, 1), without the ends, where inverse distribution functions
+    are infinite.
+    """
     smallest = 2.0**-24
     return keras.random.uniform(shape, smallest, 1.0 - smallest, dtype="float32", seed=seed)
 
 
 def _split_at_zero(u):
-    """Arguments for the series around 0 and for the closed form far from it.
+    """Split u into arguments for the series around 0 and for the closed form far from 0.
 
-    `where` lets the gradient of the branch not taken pass as 0 times it, which is NaN if that
-    branch overflows: each branch therefore gets a harmless argument where it is not taken.
+    Through `where`, the branch not taken contributes 0 times its gradient, which is NaN if that
+    branch overflows. Each branch therefore gets a harmless argument where it is not taken.
     """
     near_zero = ops.abs(u) < 0.5
     return near_zero, ops.where(near_zero, u, 0.0), ops.where(near_zero, 1.0, u)
 
 
 def _log_sinhc(u):
-    """log(sinh(u) / u), an even function, with exact gradients at and around 0."""
+    """Compute log(sinh(u) / u), an even function, with exact gradients at and around 0."""
     near_zero, small, large = _split_at_zero(u)
     large = ops.abs(large)
     closed_form = large - ops.log(2.0 * large) + ops.log(-ops.expm1(-2.0 * large))
@@ -615,7 +625,7 @@ def _log_sinhc_series(small):
 
 
 def _langevin(u):
-    """coth(u) - 1 / u, the derivative of `_log_sinhc`."""
+    """Compute coth(u) - 1 / u, the derivative of `_log_sinhc`."""
     near_zero, small, large = _split_at_zero(u)
     square = ops.square(small)
     series = small * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))

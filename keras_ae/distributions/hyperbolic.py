@@ -1,12 +1,13 @@
-"""The Poincaré ball, and the two Gaussians that live on it.
+"""The Poincaré ball and two generalizations of the Gaussian on it.
 
 Points of the ball of curvature -c are vectors of norm below 1 / sqrt(c). Formulas follow Ganea et
-al., Hyperbolic neural networks, section 2 (arXiv:1805.09112); c = 0 is flat space, to which all of
-them tend, with a metric of 4 times the usual one: the distance is twice the usual one.
+al., Hyperbolic neural networks, section 2 (arXiv:1805.09112). All of them tend to those of flat
+space as c tends to 0, with a metric of 4 times the usual one: distances are twice the usual ones.
 
-Float32 cannot tell points near the rim apart. All maps keep to `MAX_RADIUS` / sqrt(c) around the
-origin, in the ball's own distance. Ways, tangent vectors at the origin whose norm is the distance
-to go, have no such rim: distributions draw them as well as points.
+Float32 cannot tell points near the rim apart. All maps therefore stay within the distance
+`MAX_RADIUS` / sqrt(c) of the origin, measured in the ball. A way is a tangent vector at the origin
+whose norm is the distance to go. Ways have no such limit, and distributions draw them as well as
+points.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ from keras_ae.distributions.von_mises_fisher import (
     nodes_between,
 )
 
-_RIM = 1e-5  # Between the outermost point and the rim, for a ball of radius 1.
+_RIM = 1e-5  # The gap between the outermost point and the rim, in a ball of radius 1.
 MAX_RADIUS = 2.0 * math.atanh(1.0 - _RIM)  # 12.2
 
 
@@ -42,12 +43,12 @@ def _norm(x):
 
 
 def _gap(x, c):
-    """1 - c |x|^2, shape (batch, 1)."""
+    """Compute 1 - c |x|^2, shape (batch, 1)."""
     return ops.maximum(1.0 - c * ops.sum(ops.square(x), axis=-1, keepdims=True), _RIM)
 
 
 def project(x, curvature):
-    """The nearest point that is far enough from the rim.
+    """Move x to the nearest point that is far enough from the rim.
 
     Args:
         x: Tensor of shape (batch, d).
@@ -69,7 +70,7 @@ def project(x, curvature):
 
 
 def conformal_factor(x, curvature):
-    """How much longer steps at a point are than they look: 2 / (1 - c |x|^2).
+    """Compute 2 / (1 - c |x|^2): a step's length in the ball divided by its Euclidean length.
 
     Args:
         x: Tensor of shape (batch, d), points of the ball.
@@ -88,7 +89,7 @@ def conformal_factor(x, curvature):
 
 
 def mobius_add(x, y, curvature):
-    """x ⊕ y, the ball's addition, which neither commutes nor associates.
+    """Compute x ⊕ y, the ball's addition, which is neither commutative nor associative.
 
     Args:
         x, y: Tensors of shape (batch, d), points of the ball.
@@ -104,7 +105,7 @@ def mobius_add(x, y, curvature):
         0.8
     """
     x, y = _floats(x, y)
-    # Written in x + y, whose digits survive where y is nearly -x.
+    # The formula is written in terms of x + y, which keeps its digits where y is nearly -x.
     total = x + y
     square = curvature * ops.sum(ops.square(total), axis=-1, keepdims=True)
     gap = _gap(x, curvature)
@@ -112,7 +113,7 @@ def mobius_add(x, y, curvature):
 
 
 def distance(x, y, curvature):
-    """Length of the shortest way between points.
+    """Compute the length of the shortest path between points.
 
     Args:
         x, y: Tensors of shape (batch, d), points of the ball.
@@ -130,41 +131,43 @@ def distance(x, y, curvature):
     x, y = _floats(x, y)
     spread = ops.rsqrt(_gap(x, curvature) * _gap(y, curvature))
     s = _norm(math.sqrt(curvature) * (x - y)) * spread
-    # The inverse hyperbolic sine, without cancellation.
+    # This is the inverse hyperbolic sine, written without cancellation.
     arc = ops.log1p(s + ops.square(s) / (1.0 + ops.sqrt(1.0 + ops.square(s))))
     return 2.0 * _norm(x - y) * spread * (arc / s)
 
 
 def _step(x, v, c):
-    """From x along v, whose norm is the distance to go."""
+    """Move from x along v, whose norm is the distance to go."""
     length = _norm(0.5 * math.sqrt(c) * v)
     return mobius_add(x, 0.5 * ops.tanh(length) / length * v, c)
 
 
 def _way(x, y, c):
-    """The v of `_step` that leads from x to y."""
+    """Compute the v with which `_step` leads from x to y."""
     w = mobius_add(-x, y, c)
     return distance(x, y, c) / _norm(w) * w
 
 
 def _way_there(x, v, c):
-    """The way from the origin to where v, whose norm is the distance to go, leads from x.
+    """Compute the way from the origin to the point that lies |v| away from x in direction v.
 
-    Nothing overflows and no rim cuts it off: exact wherever the point would have no coordinates.
+    Nothing overflows and nothing is cut off at the rim, so that the result is exact even where the
+    point has no float32 coordinates.
     """
     root = math.sqrt(c)
     to_x = distance(ops.zeros_like(x), x, c)
     length = _norm(v)
     u, e = x / _norm(x), v / length
-    # In the hyperboloid's coordinates, of which the way's length is the inverse hyperbolic sine,
-    # divided by exp(root * (to_x + length)) / 4: y = along * u + aside * e.
+    # y = along * u + aside * e is the point in the hyperboloid's coordinates, divided by
+    # exp(root * (to_x + length)) / 4. The length of the way is the inverse hyperbolic sine of the
+    # norm of those coordinates.
     fallen_x, fallen = _fall(2.0 * to_x, root), _fall(2.0 * length, root)
     shrunk, half = ops.exp(-root * to_x), _fall(to_x, root)
     cosine = ops.sum(u * e, axis=-1, keepdims=True)
     aside = 2.0 * shrunk * fallen
     along = (2.0 - root * fallen) * fallen_x + root**2 * fallen * ops.square(half) * cosine
-    # Back towards the origin the two nearly cancel: their difference and the sum of u and e keep
-    # the digits.
+    # Where v leads back towards the origin, the two terms nearly cancel. Their difference and u + e
+    # keep the digits there.
     both = u + e
     excess = 0.5 * ops.sum(ops.square(both), axis=-1, keepdims=True)
     further = to_x - length
@@ -185,13 +188,13 @@ def _way_there(x, v, c):
 
 
 def _fall(t, root):
-    """(1 - exp(-root * t)) / root, which is t for a root of 0."""
+    """Compute (1 - exp(-root * t)) / root, which is t for a root of 0."""
     x = ops.maximum(root * t, 1e-12)
     return t * (-ops.expm1(-x) / x)
 
 
 def exponential_map(x, v, curvature):
-    """The point at the end of the shortest way that leaves x with velocity v.
+    """Compute the end of the geodesic that leaves x with velocity v and takes unit time.
 
     Args:
         x: Tensor of shape (batch, d), points of the ball.
@@ -213,7 +216,7 @@ def exponential_map(x, v, curvature):
 
 
 def logarithmic_map(x, y, curvature):
-    """The velocity with which the shortest way to y leaves x: `exponential_map`'s inverse.
+    """Compute the velocity at x of the geodesic from x to y: the inverse of `exponential_map`.
 
     Args:
         x, y: Tensors of shape (batch, d), points of the ball.
@@ -234,7 +237,7 @@ def logarithmic_map(x, y, curvature):
 
 
 def exponential_map_at_origin(v, curvature):
-    """`exponential_map` at the origin: tanh(sqrt(c) |v|) v / (sqrt(c) |v|).
+    """Compute `exponential_map` at the origin: tanh(sqrt(c) |v|) v / (sqrt(c) |v|).
 
     Args:
         v: Tensor of shape (batch, d).
@@ -253,7 +256,7 @@ def exponential_map_at_origin(v, curvature):
 
 
 def logarithmic_map_at_origin(y, curvature):
-    """`logarithmic_map` at the origin: artanh(sqrt(c) |y|) y / (sqrt(c) |y|).
+    """Compute `logarithmic_map` at the origin: artanh(sqrt(c) |y|) y / (sqrt(c) |y|).
 
     Args:
         y: Tensor of shape (batch, d), points of the ball.
@@ -272,7 +275,7 @@ def logarithmic_map_at_origin(y, curvature):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _OnTheBall(Distribution):
+class _BallDistribution(Distribution):
     mean: object
     scale: object
     curvature: float = 1.0
@@ -283,19 +286,19 @@ class _OnTheBall(Distribution):
         object.__setattr__(self, "curvature", curvature)
 
     def repeat(self, num_copies):
-        """The distribution of every example as many times, one after the other.
+        """Repeat the distribution of every example num_copies times in a row.
 
         Args:
             num_copies: Positive integer.
 
         Returns:
-            Distribution of the same class over a batch that is so many times as long.
+            Distribution of the same class over a batch that is num_copies times as long.
         """
         mean, scale = (ops.repeat(v, num_copies, axis=0) for v in (self.mean, self.scale))
         return type(self)(mean, scale, self.curvature)
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to the mean and the scale.
+        """Draw samples that are differentiable with respect to the mean and the scale.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -306,16 +309,16 @@ class _OnTheBall(Distribution):
         return self.sample_with_log_prob(seed)[0]
 
     def sample_with_log_prob(self, seed):
-        """Draws, and their log-densities, exact however small the scale.
+        """Draw samples and compute their log-densities, which are exact however small the scale.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
 
         Returns:
-            Float32 tensors: the draws, (batch, d), and their log-densities, (batch,). A draw
-            beyond `MAX_RADIUS` / sqrt(c), for which float32 has no coordinates, is given as the
-            nearest point within, and its density is that point's: `sample_ways` draws without
-            this limit.
+            Float32 tensors: the draws, (batch, d), and their log-densities, (batch,). Float32 has
+            no coordinates for a draw beyond `MAX_RADIUS` / sqrt(c). Such a draw is replaced by the
+            nearest point within the limit, and its density by that point's. `sample_ways` draws
+            without this limit.
         """
         way, log_density = self._draw(seed)
         if not self.curvature:
@@ -328,9 +331,9 @@ class _OnTheBall(Distribution):
         return z, ops.where(beyond[:, 0], self.log_prob(z), log_density)
 
     def sample_ways(self, seed):
-        """Draws as tangent vectors at the origin, whose norm is the distance from it.
+        """Draw ways: tangent vectors at the origin whose norm is the draw's distance from it.
 
-        Beyond `MAX_RADIUS` / sqrt(c) a point has no float32 coordinates, and a way still has.
+        A point beyond `MAX_RADIUS` / sqrt(c) has no float32 coordinates, but its way does.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -342,7 +345,7 @@ class _OnTheBall(Distribution):
         return _way_there(self.mean, way, self.curvature), log_density
 
     def log_prob_of_ways(self, way):
-        """`log_prob` where a way from the mean leads.
+        """Compute `log_prob` at the end of a way that begins at the mean.
 
         Args:
             way: Tensor of the mean's shape: tangent vectors at the mean, whose norm is the
@@ -352,14 +355,14 @@ class _OnTheBall(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: way's shape is not the mean's, the batch axis aside.
+            ValueError: the shapes of way and the mean differ beyond the batch axis.
         """
         return self._log_prob(self._event(way, self.mean))
 
     def log_prob(self, x):
-        """Log-density, in nats, with respect to the ball's own volume.
+        """Compute the log-density, in nats, with respect to the ball's own volume.
 
-        That volume is conformal_factor ** d times the usual one.
+        The ball's volume element is conformal_factor ** d times the Euclidean one.
 
         Args:
             x: Tensor of the mean's shape, points of the ball.
@@ -368,14 +371,14 @@ class _OnTheBall(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the mean's, the batch axis aside.
+            ValueError: the shapes of x and the mean differ beyond the batch axis.
         """
         return self._log_prob(_way(self.mean, self._event(x, self.mean), self.curvature))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class WrappedNormal(_OnTheBall):
-    """A Gaussian of tangent vectors at a point, mapped to the ball.
+class WrappedNormal(_BallDistribution):
+    """A Gaussian of tangent vectors at the mean, mapped to the ball.
 
     Source: Mathieu et al., Continuous hierarchical representations with Poincaré variational
     auto-encoders, arXiv:1901.06033.
@@ -401,30 +404,31 @@ class WrappedNormal(_OnTheBall):
     def _log_prob(self, way):
         return self._density(way, way / self.scale)
 
-    def _density(self, way, standardised):
+    def _density(self, way, standardized):
         d = self.mean.shape[-1]
-        # The map stretches a sphere of radius r by sinh(sqrt(c) r) / (sqrt(c) r), d - 1 times.
+        # The map stretches a sphere of radius r by sinh(sqrt(c) r) / (sqrt(c) r) in each of its
+        # d - 1 dimensions.
         stretch = _log_sinhc(math.sqrt(self.curvature) * _norm(way)[:, 0])
-        gaussian = 0.5 * ops.square(standardised) + ops.log(self.scale) + 0.5 * LOG_TWO_PI
+        gaussian = 0.5 * ops.square(standardized) + ops.log(self.scale) + 0.5 * LOG_TWO_PI
         return -event_sum(gaussian) - (d - 1) * stretch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RiemannianNormal(_OnTheBall):
-    """The density exp(-distance^2 / (2 scale^2)), normalised: of the least information.
+class RiemannianNormal(_BallDistribution):
+    """The maximum-entropy Gaussian: the normalized density exp(-distance^2 / (2 scale^2)).
 
     Source: Mathieu et al., Continuous hierarchical representations with Poincaré variational
-    auto-encoders, arXiv:1901.06033. The paper's sum of error
-    functions for the normaliser alternates in sign and loses all of float32's digits for a small
-    scale; here it is an integral over the radius, as are the implicit gradients of the sampler.
+    auto-encoders, arXiv:1901.06033. The paper's normalizing constant is a sum of error functions
+    that alternates in sign and loses all of float32's digits for a small scale. Here the constant
+    is an integral over the radius, and so are the implicit gradients of the sampler.
 
     Args:
         mean: Tensor of shape (batch, d), points of the ball.
         scale: Tensor of shape (batch, 1), positive, in the ball's own distance.
         curvature: Float of at least 0, the c of a curvature of -c. Defaults to 1.
 
-    Typical draws lie at the distance (d - 1) sqrt(c) scale^2 where that is large, which should
-    stay below `MAX_RADIUS` / sqrt(c) if they are to have coordinates: see `sample_ways`.
+    For a large scale, typical draws lie at the distance (d - 1) sqrt(c) scale^2. This should stay
+    below `MAX_RADIUS` / sqrt(c) if the draws are to have coordinates; see `sample_ways`.
 
     Example:
         >>> import numpy as np
@@ -436,7 +440,7 @@ class RiemannianNormal(_OnTheBall):
 
     def _draw(self, seed):
         d = self.mean.shape[-1]
-        # One call: an integer for a seed gives every call the same numbers.
+        # One call draws all the noise, because an integer seed gives every call the same numbers.
         shape = (ops.shape(self.mean)[0], 3 * PROPOSALS + d)
         noise = keras.random.normal(shape, dtype="float32", seed=seed)
         ratio = self._radius(noise[:, :-d])
@@ -450,66 +454,68 @@ class RiemannianNormal(_OnTheBall):
         return self._density(_norm(way) / self.scale)
 
     def _density(self, ratio):
-        log_normaliser, _ = self._radial_integral()
+        log_normalizer, _ = self._radial_integral()
         d = self.mean.shape[-1]
-        volume = log_sphere_area(d) + d * ops.log(self.scale) + log_normaliser
+        volume = log_sphere_area(d) + d * ops.log(self.scale) + log_normalizer
         return (-0.5 * ops.square(ratio) - volume)[:, 0]
 
-    # Of the radius over the scale, the density is exp(-r^2 / 2) (sinh(b r) / b)^(d - 1), where b
-    # is sqrt(c) times the scale. Its logarithm is more concave than a Gaussian's.
+    # The methods below use r, the radius divided by the scale. Its density is proportional to
+    # exp(-r^2 / 2) (sinh(b r) / b)^(d - 1), where b is sqrt(c) times the scale. The logarithm of
+    # this density is more concave than a Gaussian's.
 
     def _log_density(self, ratio):
         bent = _log_sinhc(math.sqrt(self.curvature) * self.scale * ratio)
         d = self.mean.shape[-1]
         return (d - 1) * (ops.log(ratio) + bent) - 0.5 * ops.square(ratio)
 
-    def _centre(self):
-        """Nearly the mode: where r = (d - 1) b coth(b r), with coth(x)^2 as 1 + 1 / x^2."""
+    def _center(self):
+        """Approximate the mode, r = (d - 1) b coth(b r), by setting coth(x)^2 to 1 + 1 / x^2."""
         d = self.mean.shape[-1]
         bent = self.curvature * ops.square(ops.stop_gradient(self.scale))
         square = ops.square(bent * (d - 1)) + 4.0
         return ops.sqrt(0.5 * (d - 1) * (bent * (d - 1) + ops.sqrt(square)))
 
     def _radial_integral(self):
-        """Logarithm of the density's integral, and the mean square: both of shape (batch, 1)."""
-        centre = self._centre()
-        low = ops.maximum(centre - 7.0, 0.0)
-        pairs = [nodes_between(low, centre), nodes_between(centre, centre + 7.0)]
+        """Compute the log of the density's integral and the mean of r^2: both (batch, 1)."""
+        center = self._center()
+        low = ops.maximum(center - 7.0, 0.0)
+        pairs = [nodes_between(low, center), nodes_between(center, center + 7.0)]
         points, weights = (ops.concatenate(v, axis=-1) for v in zip(*pairs, strict=True))
-        points = ops.maximum(points, 1e-30)  # In one dimension the lower half is empty.
+        points = ops.maximum(points, 1e-30)  # In one dimension the lower interval is empty.
         terms = self._log_density(points) + ops.log(ops.maximum(weights, 1e-30))
-        log_normaliser = ops.logsumexp(terms, axis=-1, keepdims=True)
-        mean_square = ops.exp(terms - log_normaliser) * ops.square(points)
-        return log_normaliser, ops.sum(mean_square, axis=-1, keepdims=True)
+        log_normalizer = ops.logsumexp(terms, axis=-1, keepdims=True)
+        mean_square = ops.exp(terms - log_normalizer) * ops.square(points)
+        return log_normalizer, ops.sum(mean_square, axis=-1, keepdims=True)
 
     def _radius(self, noise):
-        """A radius over the scale, (batch, 1), from Gaussians of shape (batch, 3 * proposals)."""
+        """Turn Gaussian noise of shape (batch, 3 * proposals) into draws of r, (batch, 1)."""
         d = self.mean.shape[-1]
         b = math.sqrt(self.curvature) * ops.stop_gradient(self.scale)
-        centre = ops.maximum(self._centre(), 1e-6)
-        # log(sinh(b r)) lies below its tangent at the centre, so that a Gaussian around the
-        # tangent's maximum, scaled, lies above the density: it proposes.
-        slope = b / ops.tanh(b * centre) if self.curvature else 1.0 / centre
+        center = ops.maximum(self._center(), 1e-6)
+        # log(sinh(b r)) lies below its tangent at the center. With the tangent in its place, the
+        # density becomes a scaled Gaussian that lies above it and from which proposals are drawn.
+        slope = b / ops.tanh(b * center) if self.curvature else 1.0 / center
         first, second, third = ops.split(noise, 3, axis=-1)
-        # In one dimension the density is half a Gaussian, and the other half its mirror image.
+        # In one dimension the density is half a Gaussian, so that a proposal of the other half is
+        # mirrored.
         proposed = (d - 1) * slope + first
         proposed = ops.abs(proposed) if d == 1 else proposed
         inside = ops.maximum(proposed, 1e-6)
         below = (
-            ops.log(inside / centre)
+            ops.log(inside / center)
             + _log_sinhc(b * inside)
-            - _log_sinhc(b * centre)
-            - slope * (inside - centre)
+            - _log_sinhc(b * center)
+            - slope * (inside - center)
         )
         accepted = (d - 1) * below >= -0.5 * (ops.square(second) + ops.square(third))
         accepted = ops.logical_and(accepted, proposed >= inside)
         return ops.stop_gradient(first_accepted(inside, accepted))
 
     def _radius_slope(self, ratio):
-        """d radius / d scale at a fixed quantile: minus dF / d scale over the density.
+        """Compute d radius / d scale at a fixed quantile: minus dF / d scale over the density.
 
-        That derivative is the integral of (r^2 - E[r^2]) times the density, taken on the side
-        where it keeps its sign.
+        F is the distribution function. dF / d scale is the integral of (r^2 - E[r^2]) times the
+        density, taken over the side of r on which the integrand keeps its sign.
         """
         _, mean_square = self._radial_integral()
         towards = ops.square(ratio) < mean_square

@@ -1,4 +1,4 @@
-"""Sequences of several lengths in one array: steps that are padding have no density."""
+"""Sequences of several lengths in one array, whose padded steps do not count in the density."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from keras_ae.core import memory
 
 @memory.explains("Pass fewer examples.")
 def counted(values, mask_value):
-    """Which steps are no padding.
+    """Tell which steps are not padding.
 
     Args:
         values: Tensor of shape (..., features).
@@ -28,7 +28,7 @@ def counted(values, mask_value):
 
 @memory.explains("Pass fewer examples.")
 def without_padding(function, target, other, mask_value):
-    """A function of two batches, summed over those steps of the first one that are no padding.
+    """Sum a function of two batches over the steps at which the first one is not padding.
 
     Args:
         function: Takes two tensors (steps, ...) and returns a number for each step, (steps,).
@@ -50,7 +50,8 @@ def without_padding(function, target, other, mask_value):
         number *= size
     steps = ops.reshape(target, (-1, target.shape[-1]))
     given = counted(steps, mask_value)
-    # Padding may lie where the function has no value; 0 is data for all likelihoods and losses.
+    # The padding value may lie outside the function's domain. 0 is valid data for all likelihoods
+    # and losses.
     steps = ops.where(given[:, None], steps, 0.0)
     values = function(steps, ops.reshape(other, (-1, other.shape[-1])))
     values = ops.where(given, ops.cast(values, "float32"), 0.0)
@@ -59,9 +60,9 @@ def without_padding(function, target, other, mask_value):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WithoutPadding:
-    """A distribution of independent steps, whose log-density counts those that are no padding.
+    """A distribution of independent steps, whose log-density counts the steps that are not padding.
 
-    Its mean and its draws are those of all steps.
+    The mean and the draws cover all steps, including padding.
 
     Args:
         make: Function from parameters (batch, ...) to a distribution.
@@ -82,18 +83,21 @@ class WithoutPadding:
 
     @property
     def mean(self):
-        """The mean of every step, those that are padding among them."""
+        """The mean of every step, including padding."""
         return self.make(self.parameters).mean
 
     def sample(self, seed):
-        """Draws of every step, those that are padding among them."""
+        """Draw a sample of every step, including padding."""
         return self.make(self.parameters).sample(seed)
 
     def log_prob(self, x):
-        """Log-density of the steps of x that are no padding, in nats: shape (batch,).
+        """Compute the log-density, in nats, of the steps of x that are not padding.
 
         Args:
             x: Tensor of shape (batch, ..., features).
+
+        Returns:
+            Float32 tensor of shape (batch,).
         """
 
         def log_density(steps, parameters):

@@ -6,17 +6,17 @@ from keras import ops
 class TransformedGaussian:
     """The distribution of f(z) for z drawn from a diagonal Gaussian.
 
-    By the change of variables log q(f(z)) = log q(z) - log |det df/dz|. The density is known of the
-    distribution's own draws alone, for the map's inverse is not needed.
+    The change of variables says that log q(f(z)) = log q(z) - log |det df/dz|. Only the densities
+    of the distribution's own draws are known, because the map's inverse is never computed.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 5 to 7,
     arXiv:1505.05770.
 
     Args:
         base: `DiagonalGaussian` over (batch, dimensions).
-        transform: Function of codes (batch, dimensions) and of the parameters, which returns the
-            moved codes and the logarithm of the determinant, shape (batch,).
-        parameters: Tuple of tensors with the batch in front.
+        transform: Function of codes (batch, dimensions) and of the parameters. It returns the
+            moved codes and log |det df/dz|, of shape (batch,).
+        parameters: Tuple of tensors whose first axis is the batch.
 
     Example:
         >>> import math, numpy as np
@@ -33,11 +33,11 @@ class TransformedGaussian:
 
     @property
     def mean(self):
-        """Where the base's mean is moved to: the code of a deterministic encoder."""
+        """The point to which the base's mean is moved: the code of a deterministic encoder."""
         return self.transform(self.base.mean, *self.parameters)[0]
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to all parameters.
+        """Draw samples that are differentiable with respect to all parameters.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -48,30 +48,30 @@ class TransformedGaussian:
         return self.sample_with_log_prob(seed)[0]
 
     def sample_with_log_prob(self, seed):
-        """Draws, and their log-densities.
+        """Draw samples and compute their log-densities.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
 
         Returns:
-            Float32 tensors of the base's shape and of shape (batch,).
+            Float32 tensors: the draws, of the base's shape, and their log-densities, (batch,).
         """
         z, log_density = self.base.sample_with_log_prob(seed)
         moved, log_determinant = self.transform(z, *self.parameters)
         return moved, log_density - log_determinant
 
     def sample_with_kl(self, seed):
-        """Draws, and estimates of the divergence from the standard normal, in nats.
+        """Draw samples and estimate the divergence from the standard normal, in nats.
 
-        What the base contributes is known in closed form, and what the map adds is taken from the
-        draw: an estimate of less variance than the difference of the two log-densities, and exact
-        where the map moves nothing.
+        The base's own divergence is computed in closed form, and the map's contribution is
+        estimated from the draw. This estimate has less variance than the difference of the two
+        log-densities, and it is exact where the map moves nothing.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
 
         Returns:
-            Float32 tensors of the base's shape and of shape (batch,).
+            Float32 tensors: the draws, of the base's shape, and the estimates, (batch,).
         """
         z = self.base.sample(seed)
         moved, log_determinant = self.transform(z, *self.parameters)
@@ -79,6 +79,6 @@ class TransformedGaussian:
         return moved, self.base.kl() + further - log_determinant
 
     def repeat(self, num_copies):
-        """The distribution of every example as many times, one after the other."""
+        """Repeat the distribution of every example num_copies times in a row."""
         parameters = (ops.repeat(value, num_copies, axis=0) for value in self.parameters)
         return TransformedGaussian(self.base.repeat(num_copies), self.transform, parameters)

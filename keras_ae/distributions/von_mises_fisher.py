@@ -10,22 +10,23 @@ from keras import ops
 from keras_ae.distributions.elementary import Distribution, event_sum
 
 NODES, WEIGHTS = (a.astype("float32") for a in np.polynomial.legendre.leggauss(32))
-# A sampler that accepts two proposals in three finds none among these once in 3e7 draws; it then
-# gives its first proposal.
+# A sampler that accepts two proposals in three rejects all of these once in 3e7 draws. It then
+# returns its first proposal.
 PROPOSALS = 16
 
-# Coefficients of D_1 to D_4 by power of p, in log I_n(x) = ... + sum of D_j(p) / n^j.
+# These are the coefficients of D_1 to D_4, by power of p, in log I_n(x) = ... + sum of
+# D_j(p) / n^j.
 _DEBYE = (
     {1: 3 / 24, 3: -5 / 24},
     {2: 1 / 16, 4: -6 / 16, 6: 5 / 16},
     {3: 25 / 384, 5: -531 / 640, 7: 221 / 128, 9: -1105 / 1152},
     {4: 13 / 128, 6: -71 / 32, 8: 531 / 64, 10: -339 / 32, 12: 565 / 128},
 )
-_DEBYE_ORDER = 12  # From which these four terms reach float32's precision.
+_DEBYE_ORDER = 12  # The four terms reach float32's precision at this order and above.
 
 
 def log_sphere_area(dimensions):
-    """Logarithm of the area of the unit sphere in a space of so many dimensions.
+    """Compute the logarithm of the area of the unit sphere in a space of `dimensions` dimensions.
 
     Args:
         dimensions: Positive integer.
@@ -42,10 +43,10 @@ def log_sphere_area(dimensions):
 
 
 def log_bessel(order, x):
-    """The modified Bessel function of the first kind, without its factors that run away.
+    """Compute the modified Bessel function of the first kind without the factors that overflow.
 
-    Debye's uniform expansion (NIST DLMF 10.41.3) gives it at an order of at least 12, and the
-    recurrence of ratios, all of whose terms are positive, brings it down to a smaller one.
+    Debye's uniform expansion (NIST DLMF 10.41.3) gives the function at an order of at least 12. The
+    recurrence of ratios, all of whose terms are positive, then leads down to a smaller order.
 
     Args:
         order: Float of at least 0.
@@ -73,7 +74,7 @@ def log_bessel(order, x):
 
 
 def _debye(n, x):
-    # Differences such as root - n are written as quotients, which keep their digits.
+    # Differences such as root - n are written as quotients, which do not lose digits.
     root = ops.hypot(x, n * ops.ones_like(x))
     p = n / root
     above = x * (x / (root + n))  # root - n
@@ -92,7 +93,7 @@ def _debye(n, x):
 
 
 def first_accepted(proposals, accepted):
-    """One accepted proposal of every row, or the first where none is.
+    """Pick the first accepted proposal of every row, or the first proposal if none is accepted.
 
     Args:
         proposals: Tensor of shape (batch, proposals).
@@ -110,10 +111,10 @@ def first_accepted(proposals, accepted):
 
 
 def nodes_between(low, high):
-    """Points and weights of Gauss and Legendre's quadrature.
+    """Compute the points and weights of Gauss-Legendre quadrature between two limits.
 
     Args:
-        low, high: Tensors of shape (batch, 1), or numbers.
+        low, high: Limits of the integral: tensors of shape (batch, 1), or numbers.
 
     Returns:
         Two tensors of shape (batch, 32).
@@ -146,7 +147,7 @@ class UniformSphere(Distribution):
     like: object
 
     def sample(self, seed):
-        """Draws.
+        """Draw samples.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -157,7 +158,7 @@ class UniformSphere(Distribution):
         return _unit(keras.random.normal(ops.shape(self.like), dtype="float32", seed=seed))
 
     def log_prob(self, x):
-        """Log-density, in nats, with respect to the sphere's area.
+        """Compute the log-density, in nats, with respect to the sphere's area.
 
         Args:
             x: Tensor of shape (batch, m), rows of norm 1.
@@ -166,7 +167,7 @@ class UniformSphere(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not that of `like`, the batch axis aside.
+            ValueError: the shapes of x and `like` differ beyond the batch axis.
         """
         x = self._event(x, self.like)
         return ops.zeros_like(x[:, 0]) - log_sphere_area(x.shape[-1])
@@ -177,8 +178,8 @@ class VonMisesFisher(Distribution):
     """The Gaussian's counterpart on the unit sphere of m dimensions, m at least 2.
 
     Source: Davidson et al., Hyperspherical variational auto-encoders (density, sampler,
-    divergence), arXiv:1804.00891. Where the paper corrects the gradient of its sampler
-    by a score term, this one is differentiated implicitly (arXiv:1805.08498).
+    divergence), arXiv:1804.00891. The paper corrects the gradient of its sampler by a score term;
+    here the sampler is differentiated implicitly (arXiv:1805.08498).
 
     Args:
         direction: Tensor of shape (batch, m): the mean direction, rows of norm 1.
@@ -203,11 +204,14 @@ class VonMisesFisher(Distribution):
 
     @property
     def mean(self):
-        """The mean direction: float32 tensor of shape (batch, m). The mean lies inside of it."""
+        """The mean direction: float32 tensor of shape (batch, m).
+
+        The expected value itself has the same direction and lies inside the sphere.
+        """
         return self.direction
 
     def sample(self, seed):
-        """Draws that are differentiable with respect to both parameters.
+        """Draw samples that are differentiable with respect to both parameters.
 
         Args:
             seed: Integer or `keras.random.SeedGenerator`.
@@ -217,13 +221,13 @@ class VonMisesFisher(Distribution):
         """
         m = self.direction.shape[-1]
         shape = (ops.shape(self.direction)[0], PROPOSALS * (m + 2) + m - 1)
-        # One call: an integer for a seed gives every call the same numbers.
+        # One call draws all the noise, because an integer seed gives every call the same numbers.
         noise = keras.random.normal(shape, dtype="float32", seed=seed)
         angle = self._angle(ops.reshape(noise[:, : 1 - m], (-1, PROPOSALS, m + 2)))
         around = _unit(noise[:, 1 - m :])
         drawn = ops.concatenate([ops.cos(angle), ops.sin(angle) * around], axis=-1)
-        # Householder's reflection of the first axis to the direction, or to its opposite if that
-        # is farther: the reflection's own axis then never vanishes.
+        # A Householder reflection takes the first axis to the direction or to its opposite,
+        # whichever is farther away, so that the axis of the reflection never vanishes.
         sign = ops.where(self.direction[:, :1] < 0.0, -1.0, 1.0)
         axis = ops.concatenate([self.direction[:, :1] + sign, self.direction[:, 1:]], axis=-1)
         length = ops.sum(axis * drawn, axis=-1, keepdims=True)
@@ -231,33 +235,39 @@ class VonMisesFisher(Distribution):
         return sign * (2.0 * length / square * axis - drawn)
 
     def _angle(self, noise):
-        """The angle to the mean direction, shape (batch, 1), from (batch, proposals, m + 2)."""
+        """Draw the angle to the mean direction, shape (batch, 1).
+
+        The noise has the shape (batch, proposals, m + 2).
+        """
         m = self.direction.shape[-1]
         concentration = ops.stop_gradient(self.concentration)
-        # Wood's rejection (1994), for 1 - cos(angle), which keeps its digits when it is small.
-        # A coordinate of a uniform direction is a centred beta variable, and half the square of
-        # the norm of two Gaussians an exponential one.
+        # This is the rejection sampler of Wood (1994), written for 1 - cos(angle), which keeps its
+        # digits when the angle is small. A coordinate of a uniform direction is a beta variable
+        # scaled to [-1, 1], and half the squared norm of two Gaussians is an exponential variable.
         b = (m - 1.0) / (2.0 * concentration + ops.hypot(2.0 * concentration, m - 1.0))
         beta = 0.5 * (1.0 + _unit(noise[..., :m])[..., 0])  # (batch, proposals)
         exponential = 0.5 * ops.sum(ops.square(noise[..., m:]), axis=-1)
         rise = 2.0 * b * beta / (1.0 - beta + b * beta)  # 1 - cos(angle)
-        centre = 2.0 * b / (1.0 + b)
-        bent = ops.log((centre + (1.0 - centre) * rise) / (centre * (2.0 - centre)))
-        accepted = concentration * (centre - rise) + (m - 1.0) * bent >= -exponential
+        center = 2.0 * b / (1.0 + b)
+        bent = ops.log((center + (1.0 - center) * rise) / (center * (2.0 - center)))
+        accepted = concentration * (center - rise) + (m - 1.0) * bent >= -exponential
         rise = ops.stop_gradient(first_accepted(rise, accepted))
         angle = _angle_of(ops.clip(rise, 1e-14, 2.0 - 1e-6))
         slope = ops.stop_gradient(self._angle_slope(angle, concentration))
         return angle + slope * (self.concentration - concentration)
 
     def _angle_slope(self, angle, concentration):
-        """d angle / d concentration at a fixed quantile: minus dF / d concentration over density.
+        """Compute d angle / d concentration at a fixed quantile.
 
-        The density of the angle is exp(-k (1 - cos)) sin^(m - 2), and that derivative the integral
-        of (cos - E[cos]) times it, taken on the side where it keeps its sign.
+        It is minus dF / d concentration divided by the density, where F is the distribution
+        function. The density of the angle is proportional to exp(-k (1 - cos)) sin^(m - 2), and
+        dF / d concentration is the integral of (cos - E[cos]) times the density. The integral is
+        taken over the side of the angle on which the integrand keeps its sign.
         """
         m = self.direction.shape[-1]
         _, mean_rise = log_bessel(0.5 * m - 1.0, concentration)
-        reach = 7.0 / ops.sqrt(m + concentration * (1.0 - mean_rise))  # Standard deviations.
+        # The integral reaches seven standard deviations far.
+        reach = 7.0 / ops.sqrt(m + concentration * (1.0 - mean_rise))
         towards = angle < _angle_of(mean_rise)
         low = ops.where(towards, ops.maximum(angle - reach, 0.0), angle)
         high = ops.where(towards, angle, ops.minimum(angle + reach, math.pi))
@@ -270,7 +280,7 @@ class VonMisesFisher(Distribution):
         return -ops.sum(total, axis=-1, keepdims=True)
 
     def log_prob(self, x):
-        """Log-density, in nats, with respect to the sphere's area.
+        """Compute the log-density, in nats, with respect to the sphere's area.
 
         Args:
             x: Tensor of the direction's shape, rows of norm 1.
@@ -279,19 +289,20 @@ class VonMisesFisher(Distribution):
             Float32 tensor of shape (batch,).
 
         Raises:
-            ValueError: x's shape is not the direction's, the batch axis aside.
+            ValueError: the shapes of x and the direction differ beyond the batch axis.
         """
         x = self._event(x, self.direction)
         value, _ = log_bessel(0.5 * x.shape[-1] - 1.0, self.concentration)
-        # 1 - the cosine by the chord: their difference would lose the digits of a near one.
+        # 1 - cosine is computed as half the squared chord, because the difference would lose its
+        # digits where the cosine is near 1.
         rise = 0.5 * event_sum(ops.square(x - self.direction))
         return -self.concentration[:, 0] * rise - value[:, 0] - log_sphere_area(x.shape[-1])
 
     def kl(self):
-        """Kullback-Leibler divergence to the uniform distribution, in nats.
+        """Compute the Kullback-Leibler divergence to the uniform distribution, in nats.
 
         Returns:
-            Float32 tensor of shape (batch,), non-negative but for rounding.
+            Float32 tensor of shape (batch,), non-negative up to rounding.
         """
         order = 0.5 * self.direction.shape[-1] - 1.0
         value, rest = log_bessel(order, self.concentration)
@@ -299,7 +310,10 @@ class VonMisesFisher(Distribution):
 
 
 def _angle_of(rise):
-    """The angle whose cosine is 1 - rise. TensorFlow reads no arc sine that JAX exports."""
+    """Compute the angle whose cosine is 1 - rise.
+
+    TensorFlow cannot load an arc sine that JAX exports, so this uses the arc tangent.
+    """
     return 2.0 * ops.arctan2(ops.sqrt(rise), ops.sqrt(ops.maximum(2.0 - rise, 0.0)))
 
 
