@@ -1,4 +1,4 @@
-"""Keras layers of the models, useful alone."""
+"""Keras layers that the models use, and that are useful by themselves."""
 
 from keras_ae.layers.autoregressive import InverseAutoregressiveFlow as InverseAutoregressiveFlow
 from keras_ae.layers.code_priors import GridPrior as GridPrior

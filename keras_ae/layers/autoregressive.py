@@ -1,4 +1,4 @@
-"""Inverse autoregressive flow: a map with weights of its own, fast in the direction of sampling."""
+"""Inverse autoregressive flow: a map with its own weights that is fast to sample from."""
 
 import keras
 import numpy as np
@@ -9,19 +9,19 @@ from keras_ae.core import memory
 
 @keras.saving.register_keras_serializable("keras_ae")
 class InverseAutoregressiveFlow(memory.GuardedLayer):
-    """f(z) = s * z + (1 - s) * m, where s and m of a dimension depend on those before it alone.
+    """f(z) = s * z + (1 - s) * m, where s and m of a dimension depend only on earlier dimensions.
 
-    A network of masked dense layers (arXiv:1502.03509) gives m and the logits of the gate s in
-    (0, 1), from z and from a context that every unit sees.
+    A network of masked dense layers (arXiv:1502.03509) computes m and the logits of the gate s in
+    (0, 1) from z and from a context that every unit sees.
 
     Source: Kingma et al., Improving Variational Inference with Inverse Autoregressive Flow, eq. 13
     and 14, arXiv:1606.04934.
 
     Args:
-        units: Hidden units, a positive integer. Where they are fewer than the dimensions, a masked
-            layer from z itself makes up for what they leave out. Defaults to 128.
-        reverse: Whether the dimensions follow each other from the last to the first. Defaults to
-            False.
+        units: Number of hidden units, a positive integer. If there are fewer units than
+            dimensions, a masked linear layer from z adds the dependences that the units cannot
+            carry. Defaults to 128.
+        reverse: Whether the dimensions are ordered from the last to the first. Defaults to False.
         **kwargs: `name` and `dtype`. The flow computes in float32.
 
     Example:
@@ -33,7 +33,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         True
     """
 
-    GATE_BIAS = 2.0  # The gates begin nearly open: the map near the identity.
+    GATE_BIAS = 2.0  # The gates begin nearly open, so that the map begins near the identity.
 
     def __init__(self, units=128, reverse=False, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -47,11 +47,12 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         size = z_shape[-1]
         numbers = 3 * size * (self.units + (size if self.units < size else 0))
         memory.refuse_beyond(
-            8.0 * numbers,  # Of the kernels and of their masks.
+            8.0 * numbers,  # The kernels and their masks take 4 bytes a number each.
             f"{type(self).__name__}: {self.units} units on {size} dimensions",
             "Take fewer units, or a smaller latent_dim.",
         )
-        # A hidden unit of degree k sees the first k dimensions, an output those before its own.
+        # A hidden unit of degree k sees the first k dimensions, and an output sees the dimensions
+        # before its own.
         degrees = np.arange(self.units) % size
         places = np.arange(size)[:: -1 if self.reverse else 1]
         self.first_mask = (places[:, None] < degrees[None]).astype("float32")
@@ -62,7 +63,8 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         self.last_bias = self.add_weight(shape=(2 * size,), initializer="zeros", name="last_bias")
         if context_shape is not None:
             self.context = self._kernel("context", (context_shape[-1], self.units))
-        # Where the units are too few for all dimensions, each also sees those before it directly.
+        # If there are too few units for all dimensions, an output also sees the dimensions before
+        # its own directly.
         self.direct = None
         if self.units < size:
             self.direct_mask = np.tile(places[:, None] < places[None], (1, 2)).astype("float32")
@@ -72,7 +74,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
     def load_own_variables(self, store):
         values = {key: store[key] for key in store.keys()}
         if self.direct is not None and len(values) == len(self.weights) - 1:
-            # A file from before there were direct connections.
+            # The file was written before direct connections existed.
             values[str(len(values))] = np.zeros(self.direct.shape)
         super().load_own_variables(values)
 
@@ -95,7 +97,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
 
         Args:
             z: Tensor of shape (batch, dimensions).
-            context: Tensor of shape (batch, ...) that the map depends on, or None.
+            context: Tensor of shape (batch, ...) on which the map depends, or None.
 
         Returns:
             Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
@@ -106,18 +108,18 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         return gate * z + (1.0 - gate) * shift, ops.sum(ops.log_sigmoid(logit), axis=-1)
 
     def inverse(self, y, context=None):
-        """The codes that are mapped to y, one dimension after the other.
+        """Compute the codes that are mapped to y, one dimension after the other.
 
         Args:
             y: Tensor of shape (batch, dimensions).
-            context: As in the call.
+            context: The context with which `call` computed y.
 
         Returns:
             Tensor of y's shape.
         """
         y = ops.cast(y, "float32")
         z = ops.zeros_like(y)
-        for _ in range(y.shape[-1]):  # Each turn makes one more dimension right.
+        for _ in range(y.shape[-1]):  # Each turn makes one more dimension correct.
             shift, logit = self._shift_and_gate(z, context)
             z = (y - ops.sigmoid(-logit) * shift) / ops.sigmoid(logit)
         return z

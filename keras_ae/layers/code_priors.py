@@ -1,4 +1,4 @@
-"""Autoregressive priors over codes: the probability of every code given those before it."""
+"""Autoregressive priors over codes: the probability of every code given the codes before it."""
 
 import math
 
@@ -17,17 +17,17 @@ _CONFIG = ("num_codes", "code_shape", "units", "num_layers")
 
 
 class CodePrior(memory.GuardedLayer):
-    """p(codes), the product over all positions of p(code | codes before it), in their order.
+    """p(codes): the product over all positions, in order, of p(code | codes before it).
 
-    Called with codes of shape (batch, *code_shape) a prior gives the logits of every position,
-    (batch, *code_shape, num_codes), which depend on the codes before it alone. It computes in
-    float32.
+    Called with codes of shape (batch, *code_shape), a prior returns the logits of every position,
+    (batch, *code_shape, num_codes). They depend only on the codes before that position. The prior
+    computes in float32.
 
-    Where a code has digits, as those of product codebooks have, num_codes is the tuple of how many
-    values each digit takes, the lowest digit first. A position then has the logits of its digits
-    side by side, sum(num_codes) of them, each digit's given the lower digits of the same code: as
-    exact as logits of whole codes, whose number is the product. Such a prior also takes the digits
-    themselves, (batch, *code_shape, digits).
+    The codes of a product codebook have digits. For them, num_codes is a tuple: the number of
+    values of each digit, the lowest digit first. The last axis of the logits then concatenates the
+    logits of the digits, sum(num_codes) in all, and each digit is conditioned on the lower digits
+    of the same code. This is as exact as logits of whole codes, of which there are
+    prod(num_codes). Such a prior also accepts the digits themselves, (batch, *code_shape, digits).
     """
 
     def __init__(self, num_codes, code_shape, units, num_layers, **kwargs):
@@ -46,13 +46,13 @@ class CodePrior(memory.GuardedLayer):
         self.num_layers = arguments.layers(self, "num_layers", num_layers)
 
     def build(self, codes_shape=None):
-        with memory.checked_weights(type(self).__name__, "Take fewer codes, or less units."):
+        with memory.checked_weights(type(self).__name__, "Take fewer codes or units."):
             self._make_weights()
         self.built = True
 
     @memory.explains("Pass fewer examples.")
     def log_prob(self, codes):
-        """The log-probability of every example's codes in nats.
+        """Compute the log-probability of every example's codes, in nats.
 
         Args:
             codes: Integer tensor of shape (batch, *code_shape).
@@ -64,16 +64,19 @@ class CodePrior(memory.GuardedLayer):
 
     @memory.explains("Pass fewer examples.")
     def nats(self, codes, logits):
-        """The negative log-likelihood of every example, a tensor (batch,), by a prior's logits.
+        """Compute the negative log-likelihood of every example, in nats, from a prior's logits.
 
         Args:
             codes: Tensor of shape (batch, *code_shape), or of their digits.
-            logits: What the prior, called with them, gave.
+            logits: What the prior returned when it was called with these codes.
+
+        Returns:
+            Float32 tensor of shape (batch,).
         """
         digits = self._digits(codes)
         if len(self.levels) == 1:
             pairs = [(digits, logits)]
-        elif len(set(self.levels)) == 1:  # All digits at once.
+        elif len(set(self.levels)) == 1:  # Digits with equally many values fit in one tensor.
             pairs = [(digits, ops.reshape(logits, (*ops.shape(digits), self.levels[0])))]
         else:
             ends = np.cumsum(self.levels)[:-1].tolist()
@@ -88,14 +91,14 @@ class CodePrior(memory.GuardedLayer):
         return ops.sum(surprises, axis=tuple(range(1, len(surprises.shape))))
 
     def numbers_of_example(self):
-        """About how many numbers training holds of each example."""
+        """Estimate how many numbers training holds in memory for each example."""
         places = math.prod(self.code_shape)
         outputs = self.num_layers * self.units * 4 + len(self.levels) * self.units
         return places * (3 * sum(self.levels) + outputs)
 
     @property
     def draws_shape(self):
-        """The shape of the uniform draws that an example's codes take, without the batch axis."""
+        """The shape of the uniform draws that make an example's codes, without the batch axis."""
         return self.code_shape if len(self.levels) == 1 else (*self.code_shape, len(self.levels))
 
     @memory.explains(memory.FEWER_DRAWS)
@@ -103,7 +106,7 @@ class CodePrior(memory.GuardedLayer):
         """Draw codes.
 
         Args:
-            num_samples: How many.
+            num_samples: Number of examples, a positive integer.
             seed: Integer or `keras.random.SeedGenerator`.
 
         Returns:
@@ -118,10 +121,10 @@ class CodePrior(memory.GuardedLayer):
         return self.generate(keras.random.uniform(shape, dtype="float32", seed=seed))
 
     def generate(self, uniforms):
-        """The codes that draws of a uniform distribution on [0, 1) stand for.
+        """Turn draws from the uniform distribution on [0, 1) into codes.
 
-        Each code, or digit of a code, is the one at which the distribution function, given what
-        comes before it, passes the draw of its position.
+        Each code, or digit of a code, is the value at which its cumulative distribution function,
+        given the codes before it, first exceeds the draw of its position.
 
         Args:
             uniforms: Tensor of shape (batch, *draws_shape).
@@ -132,21 +135,24 @@ class CodePrior(memory.GuardedLayer):
         raise NotImplementedError
 
     def digits(self, codes):
-        """An array of codes as the prior is trained on it, (examples, *draws_shape), int32.
+        """Turn an array of codes into the array on which the prior is trained.
 
-        Batches of arrays are float32, which counts to 2 ** 24: a digit is exact in it, and a code
-        of several need not be.
+        Batches of arrays are float32, which represents integers up to 2 ** 24 exactly. A digit is
+        therefore exact, but a code of several digits need not be.
 
         Args:
             codes: Array of shape (examples, *code_shape).
+
+        Returns:
+            Int32 array of shape (examples, *draws_shape).
         """
         if len(self.levels) == 1:
             return codes
         return ops.convert_to_numpy(digits_of_codes(ops.convert_to_tensor(codes), self.levels))
 
     def _make_ends(self, extra_rows=0):
-        """The layers by which codes come in, and by which logits go out."""
-        # The digits of a code share a table, in which each has rows of its own.
+        """Make the first layer, which embeds codes, and the last, which returns logits."""
+        # The digits of a code share one table, in which each digit has rows of its own.
         self.embedding = layers.Embedding(
             sum(self.levels) + extra_rows, self.units, dtype="float32", name="embedding"
         )
@@ -156,36 +162,36 @@ class CodePrior(memory.GuardedLayer):
             self.logits = _DigitLogits(self.levels, self.units, dtype="float32", name="logits")
 
     def _digits(self, codes):
-        """Codes of one digit as they are, int32, else the digits of codes, or the digits given."""
+        """Return int32 digits: given digits, or codes of a single digit, as they are."""
         codes = ops.cast(codes, "int32")
         if len(self.levels) == 1 or len(codes.shape) == 2 + len(self.code_shape):
             return codes
         return digits_of_codes(codes, self.levels)
 
     def _rows(self, codes):
-        """The rows of the embedding that codes stand for."""
+        """Return the rows of the embedding table that belong to codes."""
         digits = self._digits(codes)
         if len(self.levels) == 1:
             return digits
         return digits + ops.convert_to_tensor(_first_rows(self.levels))
 
-    def _embedded(self, rows):
-        """The vectors of codes: of several digits the sum."""
+    def _embed(self, rows):
+        """Return the vectors of codes. A code of several digits has the sum of their vectors."""
         vectors = self.embedding(rows)
         return vectors if len(self.levels) == 1 else ops.sum(vectors, axis=-2)
 
-    def _logits_of(self, features, rows):
-        """The logits of codes, whose own lower digits, of several, are given as well."""
+    def _compute_logits(self, features, rows):
+        """Compute the logits of codes. Those of a digit also depend on the code's lower digits."""
         if len(self.levels) == 1:
             return self.logits(features)
         return self.logits(features, rows)
 
     def _draw(self, features, uniforms):
-        """The codes (batch,) that draws stand for, by features (batch, units), and the logits."""
+        """Turn draws into codes (batch,), given features (batch, units). Also return the logits."""
         if len(self.levels) > 1:
             return self.logits.draw(features, uniforms)
         logits = self.logits(features)
-        return _drawn(logits, uniforms), logits
+        return _invert_distribution(logits, uniforms), logits
 
     def get_config(self):
         own = {name: getattr(self, name) for name in _CONFIG}
@@ -195,12 +201,12 @@ class CodePrior(memory.GuardedLayer):
 
 
 class _DigitLogits(layers.Layer):
-    """The logits of a code's digits, each given the features of its place and the lower digits.
+    """The logits of a code's digits, each given the features of its position and the lower digits.
 
-    Called with features (..., units) and rows (..., digits), the numbers that digits have when
-    the values of all are counted through. Returns (..., sum(levels)), every digit's side by side.
-    A digit adds a vector to the features, from which two layers that all digits share, and a map of
-    its own, lead to the next one's logits.
+    The layer takes features (..., units) and rows (..., digits), the rows of the embedding table
+    that belong to the digits. It returns the concatenated logits of all digits,
+    (..., sum(levels)). Each digit adds a vector to the features. A hidden layer that all digits
+    share and an output map for each digit then lead to the logits of the next digit.
 
     Source: Larochelle and Murray, The Neural Autoregressive Distribution Estimator, AISTATS 2011.
     """
@@ -227,7 +233,7 @@ class _DigitLogits(layers.Layer):
         before = ops.matmul(lower, ops.take(self.table, rows, axis=0))  # (..., digits, units)
         h = features[..., None, :] + before + self.places
         h = self.hidden(ops.relu(h))
-        if len(set(self.levels)) == 1:  # All digits at once.
+        if len(set(self.levels)) == 1:  # Digits with equally many values fit in one tensor.
             kernel = ops.reshape(self.kernel, (self.units, len(self.levels), self.levels[0]))
             logits = ops.einsum("...du,udl->...dl", h, kernel)
             return ops.reshape(logits, (*ops.shape(h)[:-2], sum(self.levels))) + self.bias
@@ -235,44 +241,61 @@ class _DigitLogits(layers.Layer):
         return ops.concatenate(parts, axis=-1)
 
     def draw(self, features, uniforms):
-        """Codes (batch,) from features (batch, units) and draws (batch, digits), and the logits."""
+        """Draw one code per example, digit by digit.
+
+        Args:
+            features: Tensor of shape (batch, units).
+            uniforms: Tensor of shape (batch, digits), draws from [0, 1).
+
+        Returns:
+            The codes, (batch,), and their logits, (batch, sum(levels)).
+        """
         digits, parts = [], []
         for i, first in enumerate(_first_rows(self.levels)):
             h = self.hidden(ops.relu(features + self.places[i]))
             parts.append(self._part(h, i))
-            digits.append(_drawn(parts[-1], uniforms[:, i]))
+            digits.append(_invert_distribution(parts[-1], uniforms[:, i]))
             features = features + ops.take(self.table, digits[-1] + int(first), axis=0)
         codes = codes_of_digits(ops.stack(digits, axis=-1), self.levels)
         return codes, ops.concatenate(parts, axis=-1)
 
     def _part(self, h, i):
-        """The logits of digit i, (..., levels[i])."""
+        """Compute the logits of digit i, (..., levels[i])."""
         first = int(_first_rows(self.levels)[i])
         own = slice(first, first + self.levels[i])
         return ops.matmul(h, self.kernel[:, own]) + self.bias[own]
 
 
 def _first_rows(levels):
-    """The number of each digit's first value, when the values of all are counted through."""
+    """Return the row of each digit's first value in the table of all digits' values."""
     return np.cumsum((0, *levels[:-1])).astype("int32")
 
 
-def _drawn(logits, uniforms):
-    """The code of every distribution, (batch, num_codes), at which it passes the draw, (batch,)."""
+def _invert_distribution(logits, uniforms):
+    """Find the code at which each cumulative distribution function exceeds its draw.
+
+    Args:
+        logits: Tensor of shape (batch, num_codes).
+        uniforms: Tensor of shape (batch,), draws from [0, 1).
+
+    Returns:
+        Int32 tensor of shape (batch,).
+    """
     passed = ops.cumsum(ops.softmax(logits), axis=-1) <= uniforms[:, None]
     codes = ops.sum(ops.cast(passed, "int32"), axis=-1)
-    return ops.minimum(codes, logits.shape[-1] - 1)  # The last sum may be rounded to below 1.
+    # Rounding may leave the last cumulative sum below 1, and hence below the draw.
+    return ops.minimum(codes, logits.shape[-1] - 1)
 
 
 def _blank_codes(uniforms, code_shape):
-    """Zeros of the shape of the codes that draws stand for."""
+    """Make int32 zeros of the shape of the codes that these draws make."""
     several = len(uniforms.shape) > 1 + len(code_shape)
     return ops.zeros_like(uniforms[..., 0] if several else uniforms, "int32")
 
 
-def _written(values, index, value):
-    """values with what is at index along axis 1 replaced by value, which lacks that axis."""
-    # A slice's update would lose the shape that TensorFlow's loops insist on.
+def _write(values, index, value):
+    """Replace the entry at index along axis 1 of values by value, which lacks that axis."""
+    # `ops.slice_update` would lose the static shape that TensorFlow's loops require.
     here = ops.arange(values.shape[1]) == index
     here = ops.reshape(here, (1, -1, *[1] * (len(values.shape) - 2)))
     return ops.where(here, ops.expand_dims(value, 1), values)
@@ -282,18 +305,19 @@ def _written(values, index, value):
 class SequencePrior(CodePrior):
     """A causal transformer over a sequence of codes.
 
-    Generation keeps the keys and values of every layer, so that each code costs one position.
+    Generation caches the keys and values of every layer, so that each new code costs the
+    computation of one position.
 
-    Source: Vaswani et al., Attention Is All You Need, arXiv:1706.03762; its layers normalise their
-    input, as in arXiv:2002.04745, and positions are learned.
+    Source: Vaswani et al., Attention Is All You Need, arXiv:1706.03762. Unlike there, layers
+    normalize their input, as in arXiv:2002.04745, and the embeddings of positions are learned.
 
     Args:
-        num_codes: How many codes there are, or a tuple of how many values each digit of a code has,
-            the lowest first.
+        num_codes: Number of codes, or a tuple of the numbers of values of a code's digits, the
+            lowest digit first.
         code_shape: Tuple of one integer, the length of the sequence.
         units: Width of the layers, a multiple of num_heads. Defaults to 64.
         num_layers: Positive integer. Defaults to 3.
-        num_heads: Heads of the attention. Defaults to 4.
+        num_heads: Number of attention heads. Defaults to 4.
         **kwargs: `name`.
 
     Raises:
@@ -314,7 +338,7 @@ class SequencePrior(CodePrior):
             raise ValueError(
                 f"SequencePrior: units={units} must be a multiple of num_heads={num_heads}."
             )
-        self._make_ends(extra_rows=1)  # The last embedding is that of the start.
+        self._make_ends(extra_rows=1)  # The last row of the table embeds the start of a sequence.
         self.blocks = [
             _CausalBlock(units, self.num_heads, dtype="float32", name=f"block_{i + 1}")
             for i in range(self.num_layers)
@@ -322,7 +346,7 @@ class SequencePrior(CodePrior):
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
 
     def numbers_of_example(self):
-        pairs = self.code_shape[0] ** 2  # Each head has scores and weights of them.
+        pairs = self.code_shape[0] ** 2  # Each head has a score and a weight for every pair.
         return super().numbers_of_example() + 2 * self.num_layers * self.num_heads * pairs
 
     def _make_weights(self):
@@ -339,10 +363,10 @@ class SequencePrior(CodePrior):
         rows = self._rows(codes)
         start = ops.full_like(rows[:, :1], sum(self.levels))
         before = ops.concatenate([start, rows[:, :-1]], axis=1)
-        h = self._embedded(before) + self.positions
+        h = self._embed(before) + self.positions
         for block in self.blocks:
             h = block(h)
-        return self._logits_of(self.normalization(h), rows)
+        return self._compute_logits(self.normalization(h), rows)
 
     def generate(self, uniforms):
         if not self.built:
@@ -358,24 +382,24 @@ class SequencePrior(CodePrior):
         )[0]
 
     def _turn(self, index, state, uniforms):
-        """The state with one more code, and that code's logits (batch, sum(levels))."""
+        """Draw the code at `index`. Return the new state and the logits (batch, sum(levels))."""
         codes, cache = state
         before = self._rows(ops.take(codes, ops.maximum(index - 1, 0), axis=1))
         before = ops.where(index > 0, before, sum(self.levels))
-        h = self._embedded(before) + ops.take(self.positions, index, axis=0)  # (batch, units)
+        h = self._embed(before) + ops.take(self.positions, index, axis=0)  # (batch, units)
         kept = []
         for block, (keys, values) in zip(self.blocks, cache, strict=True):
             h, keys, values = block.step(h, keys, values, index)
             kept.append((keys, values))
         code, logits = self._draw(self.normalization(h), ops.take(uniforms, index, axis=1))
-        return (_written(codes, index, code), tuple(kept)), logits
+        return (_write(codes, index, code), tuple(kept)), logits
 
     def get_config(self):
         return {**super().get_config(), "num_heads": self.num_heads}
 
 
 class _CausalBlock(layers.Layer):
-    """Attention to what came before, then two dense layers, each added to its input."""
+    """Attention to earlier positions, then two dense layers, each part added to its input."""
 
     def __init__(self, units, num_heads, **kwargs):
         super().__init__(**kwargs)
@@ -398,15 +422,18 @@ class _CausalBlock(layers.Layer):
     def call(self, h):
         queries, keys, values = self._parts(h)
         places = ops.arange(h.shape[1])
-        h = h + self._attended(queries, keys, values, places[None] <= places[:, None])
+        h = h + self._attend(queries, keys, values, places[None] <= places[:, None])
         return h + self._dense(h)
 
     def step(self, h, keys, values, index):
-        """One position, h of shape (batch, units), of a sequence whose keys and values are kept."""
+        """Compute one position of a sequence whose earlier keys and values are cached.
+
+        h, the position's features, has the shape (batch, units).
+        """
         query, key, value = self._parts(h)
-        keys, values = _written(keys, index, key), _written(values, index, value)
+        keys, values = _write(keys, index, key), _write(values, index, value)
         seen = ops.arange(keys.shape[1])[None] <= index
-        h = h + self._attended(query[:, None], keys, values, seen)[:, 0]
+        h = h + self._attend(query[:, None], keys, values, seen)[:, 0]
         return h + self._dense(h), keys, values
 
     def _parts(self, h):
@@ -415,8 +442,8 @@ class _CausalBlock(layers.Layer):
     def _dense(self, h):
         return self.last(self.hidden(self.second_norm(h)))
 
-    def _attended(self, queries, keys, values, seen):
-        """The mean of the values that each query may see, (batch, queries, units)."""
+    def _attend(self, queries, keys, values, seen):
+        """Average the values that each query may see: a tensor (batch, queries, units)."""
         queries, keys, values = (self._heads(v) for v in (queries, keys, values))
         batch, length = (n or 1 for n in queries.shape[:2])
         memory.refuse_beyond(
@@ -437,20 +464,21 @@ class _CausalBlock(layers.Layer):
 class GridPrior(CodePrior):
     """A gated masked convolution over a grid of codes, row after row.
 
-    A vertical stack sees the rows above, a horizontal one what is to the left in the row and, at
-    every layer, the vertical stack. Positions are learned. Generation computes the vertical stack
-    once a row, and the horizontal one for the row alone.
+    A vertical stack of convolutions sees the rows above. A horizontal stack sees what is to the
+    left in the row and, at every layer, the vertical stack. The embeddings of positions are
+    learned. Generation computes the vertical stack once for each row, and the horizontal stack for
+    the current row only.
 
     Source: van den Oord et al., Conditional Image Generation with PixelCNN Decoders,
-    arXiv:1606.05328; the order of the codes is that of arXiv:1601.06759.
+    arXiv:1606.05328. The order of the codes is that of arXiv:1601.06759.
 
     Args:
-        num_codes: How many codes there are, or a tuple of how many values each digit of a code has,
-            the lowest first.
+        num_codes: Number of codes, or a tuple of the numbers of values of a code's digits, the
+            lowest digit first.
         code_shape: Tuple of two integers, rows and columns.
         units: Channels of the convolutions. Defaults to 64.
-        num_layers: Positive integer: as many rows above and columns to each side are seen.
-            Defaults to 6.
+        num_layers: Positive integer. A code depends on this many rows above its own and columns to
+            each side. Defaults to 6.
         **kwargs: `name`.
 
     Raises:
@@ -475,7 +503,7 @@ class GridPrior(CodePrior):
 
     def _convolutions(self, name, size, channels=None):
         options = {"data_format": "channels_last", "dtype": "float32"}
-        channels = channels or 2 * self.units  # A value and its gate.
+        channels = channels or 2 * self.units  # Half are values, and half are their gates.
         return [
             layers.Conv2D(channels, size, name=f"{name}_{i + 1}", **options)
             for i in range(self.num_layers)
@@ -498,26 +526,31 @@ class GridPrior(CodePrior):
     def call(self, codes):
         rows = self._rows(codes)
         features = self._features(rows, self._contexts(rows), self.positions)
-        return self._logits_of(features, rows)
+        return self._compute_logits(features, rows)
 
     def _contexts(self, rows):
-        """What the rows above say to every layer of the horizontal stack, (batch, ..., 2 units)."""
-        h, contexts = self._embedded(rows), []
+        """Compute what the rows above add to each layer of the horizontal stack.
+
+        Returns:
+            A list with a tensor (batch, rows, columns, 2 * units) for each layer.
+        """
+        h, contexts = self._embed(rows), []
         for vertical, across in zip(self.vertical, self.across, strict=True):
-            # One row above and one column to each side: a feature sees its own row as well,
-            values = vertical(_padded(h, above=1, left=1, right=1))
-            # so that a row is told what the one above it has seen.
-            contexts.append(across(_padded(values, above=1)[:, :-1]))
-            h = h + _gated(values)
+            # The kernel covers one row above and one column to each side. A feature sees its own
+            # row, too, so that the features are shifted down by one row for the horizontal stack.
+            values = vertical(_pad(h, above=1, left=1, right=1))
+            contexts.append(across(_pad(values, above=1)[:, :-1]))
+            h = h + _apply_gate(values)
         return contexts
 
     def _features(self, rows, contexts, positions):
-        """Of whole grids, or of one row of each with its contexts and positions."""
-        h = self._embedded(rows)
-        h = _padded(h, left=1)[:, :, :-1] + positions  # What is to the left, without the code.
+        """Compute the features of whole grids, or of one row with its contexts and positions."""
+        h = self._embed(rows)
+        # The shift by one column hides a code from its own position.
+        h = _pad(h, left=1)[:, :, :-1] + positions
         layers_of_stack = zip(self.horizontal, self.residual, contexts, strict=True)
         for horizontal, residual, context in layers_of_stack:
-            h = h + residual(_gated(horizontal(_padded(h, left=1)) + context))
+            h = h + residual(_apply_gate(horizontal(_pad(h, left=1)) + context))
         return self.hidden(ops.relu(h))
 
     def generate(self, uniforms):
@@ -534,21 +567,21 @@ class GridPrior(CodePrior):
                 features = self._features(self._rows(row[:, None]), contexts, positions)[:, 0]
                 here = ops.take(features, column, axis=1)
                 code, _ = self._draw(here, ops.take(draws, column, axis=1))
-                return _written(row, column, code)
+                return _write(row, column, code)
 
             row = _blank_codes(draws, self.code_shape[1:])
             row = ops.fori_loop(0, self.code_shape[1], column_turn, row)
-            return _written(codes, index, row)
+            return _write(codes, index, row)
 
         codes = _blank_codes(uniforms, self.code_shape)
         return ops.fori_loop(0, self.code_shape[0], row_turn, codes)
 
 
-def _padded(h, above=0, left=0, right=0):
-    """h of shape (batch, rows, columns, channels) with zeros around it."""
+def _pad(h, above=0, left=0, right=0):
+    """Pad h of shape (batch, rows, columns, channels) with zeros."""
     return ops.pad(h, ((0, 0), (above, 0), (left, right), (0, 0)))
 
 
-def _gated(values):
+def _apply_gate(values):
     value, gate = ops.split(values, 2, axis=-1)
     return ops.tanh(value) * ops.sigmoid(gate)

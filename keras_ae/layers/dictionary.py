@@ -1,4 +1,4 @@
-"""What sparse dictionaries are made of: their maps, the data's scale, the features' frequencies."""
+"""The parts of sparse autoencoders: the dictionary's two maps, and the scale of the data."""
 
 import keras
 import numpy as np
@@ -9,16 +9,16 @@ from keras_ae.core.running_means import batch_mean, fading_rate
 from keras_ae.core.seeds import default_seed
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
-_FIRST = 100  # Batches that are looked at.
+_FIRST = 100  # The scale of the data is estimated from this many batches.
 
 
 def geometric_median(x, start, num_steps=8):
-    """Weiszfeld's steps towards the point with the least sum of distances to the examples.
+    """Approximate the point with the least sum of distances to the examples by Weiszfeld's steps.
 
     Args:
         x: Tensor of shape (batch, width).
         start: Tensor of shape (width,).
-        num_steps: Integer.
+        num_steps: Number of steps, an integer. Defaults to 8.
 
     Returns:
         Tensor of shape (width,); `start` for an empty batch.
@@ -26,7 +26,7 @@ def geometric_median(x, start, num_steps=8):
     point = start
     for _ in range(num_steps):
         squares = ops.sum(ops.square(x - point), axis=-1, keepdims=True)
-        # Smoothed, for an example at the point itself would hold it there.
+        # The squares are smoothed, because an example at the point itself would hold it there.
         closeness = ops.rsqrt(squares + 1e-6 * batch_mean(squares) + 1e-30)
         total = ops.sum(closeness)
         found = ops.sum(closeness * x, axis=0) / ops.maximum(total, 1e-30)
@@ -35,12 +35,12 @@ def geometric_median(x, start, num_steps=8):
 
 
 class DataScale(keras.layers.Layer):
-    """The data's geometric median and spread, from the first hundred batches of training.
+    """The data's geometric median and spread, estimated from the first 100 batches of training.
 
-    `normalise` moves the median to zero and makes the mean squared norm the dimension. Afterwards
-    both stand still, so that what was learned keeps its meaning. They are taken while training
-    goes on, and not before it, because every form of data then serves, a resumed run has them, and
-    replicas and processes agree on them.
+    `normalize` moves the median to zero and makes the mean squared norm equal to the dimension.
+    After the first 100 batches both statistics are fixed, so that what was learned keeps its
+    meaning. They are estimated during training and not before, because this works with every form
+    of data, a resumed run has them, and replicas and processes agree on them.
 
     Args:
         width: Numbers in an example.
@@ -49,12 +49,13 @@ class DataScale(keras.layers.Layer):
     def __init__(self, width, **kwargs):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.width = width
-        self.centre = self.add_weight(shape=(width,), initializer="zeros", name="centre", **_STATE)
+        self.center = self.add_weight(shape=(width,), initializer="zeros", name="center", **_STATE)
         self.mean, self.latest = (
             self.add_weight(shape=(width,), initializer="zeros", name=name, **_STATE)
             for name in ("mean", "latest")
         )
-        # Summed over the dimensions. So that at first nothing is scaled.
+        # The variance is summed over the dimensions. It starts at the width, so that data is not
+        # scaled before the first batch.
         start = keras.initializers.Constant(float(width))
         self.variance = self.add_weight(shape=(), initializer=start, name="variance", **_STATE)
         self.num_updates = self.add_weight(
@@ -63,56 +64,63 @@ class DataScale(keras.layers.Layer):
         self.built = True
 
     def update(self, x):
-        """Take a batch into account, shape (batch, width)."""
+        """Update the statistics with a batch of shape (batch, width)."""
         x = ops.stop_gradient(x)
-        known, centre = (ops.convert_to_tensor(v) for v in (self.num_updates, self.centre))
+        known, center = (ops.convert_to_tensor(v) for v in (self.num_updates, self.center))
         rate = fading_rate(known, x) * ops.cast(known < _FIRST, "float32")
-        # By a weight, so that replicas measure the variance around the mean of them all.
+        # The batch's mean goes through a weight, whose value is averaged over the replicas. Each
+        # replica then measures the variance around the mean of all of them.
         self.latest.assign(
             ops.where(ops.shape(x)[0] > 0, batch_mean(x), ops.convert_to_tensor(self.mean))
         )
         mean = ops.convert_to_tensor(self.latest)
-        median = geometric_median(x, ops.where(known > 0.0, centre, mean))
+        median = geometric_median(x, ops.where(known > 0.0, center, mean))
         variance = ops.sum(batch_mean(ops.square(x - mean)))
         shift = mean - self.mean
-        # The variance of the mixture of what was known and what came.
+        # The earlier batches and this one form a mixture, whose variance has a part between their
+        # means.
         between = rate * (1.0 - rate) * ops.sum(ops.square(shift))
         self.variance.assign((1.0 - rate) * self.variance + rate * variance + between)
         self.mean.assign(self.mean + rate * shift)
-        self.centre.assign(centre + rate * (median - centre))
+        self.center.assign(center + rate * (median - center))
         self.num_updates.assign(known + 1.0)
 
     def scale(self):
-        """The root of the mean square of a number of x - centre; 1 where the data never varies."""
-        square = self.variance + ops.sum(ops.square(self.mean - self.centre))
+        """Compute the root mean square of the numbers in x - center.
+
+        The scale is 1 if the data does not vary.
+        """
+        square = self.variance + ops.sum(ops.square(self.mean - self.center))
         return ops.sqrt(ops.where(self._varies(), square / self.width, 1.0))
 
     def _varies(self):
-        """Whether the variance is more than rounding makes it."""
+        """Tell whether the variance is more than a rounding error."""
         return self.variance > 1e-10 * ops.sum(ops.square(self.mean))
 
-    def normalise(self, x):
-        """Data as the dictionary sees it, shape (batch, width)."""
-        return (x - self.centre) / self.scale()
+    def normalize(self, x):
+        """Center and scale data of shape (batch, width), as the dictionary sees it."""
+        return (x - self.center) / self.scale()
+
+    normalise = normalize  # The method was called so at first.
 
     def restore(self, x):
-        """The inverse of `normalise`."""
-        return x * self.scale() + self.centre
+        """Undo `normalize`."""
+        return x * self.scale() + self.center
 
     def total_variance(self):
-        """The variance of normalised data, summed over the dimensions."""
+        """Compute the variance of normalized data, summed over the dimensions."""
         return ops.where(self._varies(), self.variance / ops.square(self.scale()), 1.0)
 
 
 class Dictionary(keras.layers.Layer):
-    """An affine encoder, and a decoder that adds up rows of length one.
+    """An affine encoder and a decoder whose output is a weighted sum of unit-length rows.
 
-    The rows are normalised where they are used, so that no gradient points along them, whatever
-    the optimiser. The encoder begins as the decoder's transpose.
+    The decoder's rows are normalized whenever they are used, so that no gradient points along them,
+    whatever the optimizer. The encoder starts as the decoder's transpose.
 
     Args:
         width: Numbers in an example.
-        num_features: Rows of the decoder.
+        num_features: Number of features, which is the number of the decoder's rows.
     """
 
     def __init__(self, width, num_features, **kwargs):
@@ -142,24 +150,24 @@ class Dictionary(keras.layers.Layer):
         self.built = True
 
     def rows(self):
-        """The features' directions, shape (num_features, width), each of length one."""
+        """Compute the features' directions, shape (num_features, width), each of length 1."""
         squares = ops.sum(ops.square(self.decoder_kernel), axis=1, keepdims=True)
         return self.decoder_kernel * ops.rsqrt(ops.maximum(squares, 1e-24))
 
     def encode(self, x):
-        """Numbers before any selection: (batch, width) gives (batch, num_features)."""
+        """Compute pre-activations, (batch, num_features), from data (batch, width)."""
         return ops.matmul(x - self.bias, self.encoder_kernel) + self.encoder_bias
 
     def decode(self, z):
-        """Codes (batch, num_features) give data (batch, width)."""
+        """Compute data (batch, width) from codes (batch, num_features)."""
         return ops.matmul(z, self.rows()) + self.bias
 
     def replace(self, features, directions):
-        """Begin some features anew, outside any program.
+        """Replace some features by new ones. Call this outside compiled functions.
 
         Args:
-            features: Array of their numbers.
-            directions: Array of shape (len(features), width), each row of length one.
+            features: Integer array of the features' positions.
+            directions: Array of shape (len(features), width), each row of length 1.
         """
         kernel, bias, rows = (
             np.array(ops.convert_to_numpy(ops.convert_to_tensor(v)))

@@ -1,4 +1,4 @@
-"""Patches of data, and where they lie: pictures in squares, vectors and sequences in pieces."""
+"""Patches of data and their positions: squares of pictures, pieces of vectors and sequences."""
 
 import math
 
@@ -9,11 +9,12 @@ from keras_ae.core import memory
 
 
 def patch_places(shape, size):
-    """The row and column of every patch of a picture, or the number of every piece.
+    """Return the row and column of every patch of a picture, or the position of every piece.
 
     Args:
         shape: Shape of one example: (height, width, channels), (steps, features) or (width,).
-        size: Side of a patch in pixels, or the steps of a piece. It divides the sides.
+        size: Side of a patch in pixels, or length of a piece. It divides the height and width, or
+            the length.
 
     Returns:
         Integer array of shape (patches, 2) for pictures, (patches, 1) otherwise.
@@ -34,11 +35,11 @@ def patch_places(shape, size):
 
 @memory.explains("Pass fewer examples.")
 def to_patches(x, size):
-    """Data cut into patches.
+    """Cut data into patches, in the order of `patch_places`.
 
     Args:
-        x: Tensor of shape (batch, ...), of one to three axes beside the batch.
-        size: As of `patch_places`, whose order the patches have.
+        x: Tensor of shape (batch, ...), with one to three axes besides the batch.
+        size: See `patch_places`.
 
     Returns:
         Tensor of shape (batch, patches, values).
@@ -59,12 +60,12 @@ def to_patches(x, size):
 
 @memory.explains("Pass fewer examples.")
 def from_patches(patches, shape, size):
-    """The data of patches: what `to_patches` was given.
+    """Put patches together: the inverse of `to_patches`.
 
     Args:
         patches: Tensor of shape (batch, patches, values).
         shape: Shape of one example.
-        size: As of `patch_places`.
+        size: See `patch_places`.
 
     Returns:
         Tensor of shape (batch, *shape).
@@ -85,14 +86,15 @@ def from_patches(patches, shape, size):
 
 @memory.explains("Pass fewer examples.")
 def sine_cosine_positions(places, width):
-    """Fixed embeddings of positions: sines and cosines of falling frequency, for each axis a share.
+    """Compute fixed embeddings of positions: sines and cosines of falling frequency.
 
-    Source: Vaswani et al., Attention Is All You Need, section 3.5, arXiv:1706.03762, here with all
-    sines before all cosines, and the numbers shared out among the axes.
+    Source: Vaswani et al., Attention Is All You Need, section 3.5, arXiv:1706.03762. Here each axis
+    of the positions has its share of an embedding's dimensions, in which all sines come before all
+    cosines.
 
     Args:
-        places: Array of shape (tokens, axes).
-        width: Numbers for each token, a positive integer.
+        places: Array of shape (tokens, axes), the positions.
+        width: Dimensions of each embedding, a positive integer.
 
     Returns:
         Float32 array of shape (tokens, width).

@@ -1,4 +1,4 @@
-"""Spectral normalisation: Miyato et al. 2018, arXiv:1802.05957."""
+"""Spectral normalization: Miyato et al. 2018, arXiv:1802.05957."""
 
 import keras
 from keras import ops
@@ -16,22 +16,22 @@ _LINEAR = (
     Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
-_SMALLEST = 1e-12  # What a norm of zero is taken for.
+_SMALLEST = 1e-12  # This number takes the place of smaller norms, by which nothing can be divided.
 
 
 @memory.explains("Pass a smaller matrix.")
 def power_iteration(matrix, right):
-    """One turn of the iteration that leads to a matrix's first singular vectors.
+    """Take one step of the iteration that converges to a matrix's first singular vectors.
 
-    Source: arXiv:1802.05957, algorithm 1, step 1, whose u and v are here `right` and `left`.
+    Source: arXiv:1802.05957, algorithm 1, step 1. The paper's u and v are `right` and `left` here.
 
     Args:
         matrix: Tensor of shape (m, n).
-        right: Tensor of shape (n,), what is known of the first right singular vector.
+        right: Tensor of shape (n,), the current estimate of the first right singular vector.
 
     Returns:
-        The left vector, shape (m,), that belongs to `right`, and the next right one: both of
-        length 1.
+        The left vector that belongs to `right`, shape (m,), and the next estimate of the right
+        vector, shape (n,), both of length 1.
 
     Example:
         >>> import numpy as np
@@ -51,27 +51,27 @@ def _unit(vector):
 class SpectralNormalization(memory.GuardedLayer):
     """A linear layer whose kernel is divided by its largest singular value.
 
-    The kernel itself stays as it is: by linearity the layer's output is divided, before bias and
-    activation, by sigma(W) = v^T W u. The singular vectors u and v are kept up by one turn of the
-    power iteration at every call in training, and no gradient passes through them: that of sigma,
-    u v^T, does reach the kernel.
+    The kernel itself is left unchanged. Because the layer is linear, its output is divided by
+    sigma(W) = v^T W u before bias and activation. Every call in training updates the singular
+    vectors u and v by one step of the power iteration. No gradient passes through u and v, but the
+    gradient of sigma, u v^T, reaches the kernel.
 
-    A dense layer so normalised has the Lipschitz constant 1 before its activation, once the
-    iteration has converged. A convolution's kernel is read as a matrix with its last axis as
-    columns, which bounds the constant of the whole map only by the square root of the number of
-    windows that one place lies in; a transposed convolution has the constant of the convolution
-    that it transposes.
+    Once the iteration has converged, a dense layer normalized in this way has the Lipschitz
+    constant 1 before its activation. The kernel of a convolution is reshaped to a matrix whose
+    columns are the kernel's last axis. This bounds the Lipschitz constant of the convolution only
+    by the square root of the number of windows that contain one position. A transposed convolution
+    has the same bound as the convolution that it transposes.
 
     Source: Miyato et al., Spectral Normalization for Generative Adversarial Networks, algorithm 1,
     arXiv:1802.05957.
 
     Args:
-        layer: A new Dense, convolution or transposed convolution of Keras, of which a copy is
-            made. Its bias and activation act after the division.
+        layer: A new `Dense`, convolution or transposed convolution of Keras. It is copied, and its
+            bias and activation are applied after the division.
         **kwargs: `name` and `dtype`. Default to the layer's own.
 
     Raises:
-        TypeError: If the layer is of another class, or built already.
+        TypeError: If the layer is of another class or has already been built.
 
     Example:
         >>> import keras, numpy as np
@@ -129,13 +129,14 @@ class SpectralNormalization(memory.GuardedLayer):
         return self.activation(y)
 
     def sigma(self, training=False):
-        """The kernel's largest singular value, a float32 scalar, as far as it is known.
+        """Estimate the kernel's largest singular value, a float32 scalar.
 
         Args:
-            training: Whether to take one more turn of the power iteration. Defaults to False.
+            training: Whether to take one more step of the power iteration. Defaults to False.
         """
         kernel = self.linear.kernel
-        # As it is multiplied: of half precision where the layer computes in half precision.
+        # If the layer computes in half precision, Keras rounds the kernel to it here, so that sigma
+        # is that of the kernel by which the input is multiplied.
         matrix = ops.cast(ops.reshape(kernel, (-1, kernel.shape[-1])), "float32")
         fixed = ops.stop_gradient(matrix)
         right = ops.convert_to_tensor(self.right)

@@ -1,4 +1,4 @@
-"""Stochastic layers of hierarchies: a draw, and beside it its divergence from the layer's prior."""
+"""Stochastic layers of hierarchies: a draw, and its divergence from the layer's prior."""
 
 import keras
 from keras import ops
@@ -6,19 +6,21 @@ from keras import ops
 from keras_ae.core import memory
 from keras_ae.distributions import DiagonalGaussian
 
-# Beyond these log-variances float32 overflows, or a prior's gradient freezes Adam.
+# Beyond these log-variances float32 overflows, or the gradient of a prior is so large that Adam's
+# later steps vanish.
 _HIGHEST, _LOWEST_OF_PRIOR, _LOWEST = 20.0, -20.0, -60.0
 
 
 @memory.explains("Pass fewer examples.")
 def gaussian(statistics, lowest=_LOWEST):
-    """The Gaussian of a network's output, its log-variances kept between `lowest` and 20.
+    """Make a Gaussian from a network's output, with log-variances between `lowest` and 20.
 
-    The ends are smooth, so that a gradient leads back from beyond them; within, it changes nothing.
+    The limits are smooth, so that the gradient leads back from beyond them. Far within the limits,
+    log-variances are unchanged.
 
     Args:
         statistics: Tensor of shape (batch, 2 * width): means, then log-variances.
-        lowest: Number, the least log-variance. Defaults to -60.
+        lowest: Number, the smallest log-variance. Defaults to -60.
 
     Returns:
         `keras_ae.distributions.DiagonalGaussian` over (batch, width).
@@ -35,10 +37,13 @@ def gaussian(statistics, lowest=_LOWEST):
 
 @memory.explains("Pass fewer examples.")
 def gaussian_product(first, second):
-    """The Gaussian proportional to the product of two: precisions add, and weigh the means.
+    """Compute the Gaussian that is proportional to the product of two Gaussians.
 
-    Source: the posterior of Sønderby et al., Ladder Variational Autoencoders, arXiv:1602.02282,
-    of a bottom-up and a top-down estimate. By log-variances alone, so that nothing overflows.
+    Its precision is the sum of theirs, and its mean is their mean weighted by precision. The
+    computation uses log-variances only, so that nothing overflows.
+
+    Source: Sønderby et al., Ladder Variational Autoencoders, arXiv:1602.02282, which merges a
+    bottom-up and a top-down estimate in this way.
 
     Args:
         first, second: `keras_ae.distributions.DiagonalGaussian` over (batch, width).
@@ -60,13 +65,13 @@ def gaussian_product(first, second):
 
 @memory.explains("Pass fewer examples.")
 def gaussian_kl(q, p):
-    """KL(q || p) of two diagonal Gaussians for every dimension, in nats.
+    """Compute KL(q || p) of two diagonal Gaussians for every dimension, in nats.
 
     Args:
         q, p: `keras_ae.distributions.DiagonalGaussian` over (batch, width).
 
     Returns:
-        Float32 tensor of shape (batch, width), non-negative but for rounding.
+        Float32 tensor of shape (batch, width), non-negative up to rounding.
 
     Example:
         >>> import numpy as np
@@ -81,17 +86,17 @@ def gaussian_kl(q, p):
 
 @memory.explains("Pass fewer examples.")
 def draw_with_divergence(q, p, seed=None, estimate=False):
-    """A draw from q, and for every dimension the divergence of q from p.
+    """Draw from q, and compute the divergence of q from p for every dimension.
 
     Args:
         q, p: `keras_ae.distributions.DiagonalGaussian` over (batch, width).
-        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, q's mean in place of a
-            draw.
-        estimate: Whether the divergence is log q(z) - log p(z) at the draw, which importance
-            weights need, and not its expectation KL(q || p). Defaults to False.
+        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, which takes q's mean
+            instead of a draw.
+        estimate: Whether the divergence is log q(z) - log p(z) at the draw z, which importance
+            weights need, instead of its expectation KL(q || p). Defaults to False.
 
     Returns:
-        Float32 tensors, both of shape (batch, width).
+        Float32 tensors: the draw and the divergence, both of shape (batch, width).
 
     Example:
         >>> import numpy as np
@@ -107,21 +112,21 @@ def draw_with_divergence(q, p, seed=None, estimate=False):
 
 
 def _surprise(p, z):
-    """-2 log p(z) for every dimension, but for a constant."""
+    """Compute -2 log p(z) for every dimension, up to a constant."""
     return ops.square(z - p.mean) * ops.exp(-p.log_variance) + p.log_variance
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class StochasticLayer(memory.GuardedLayer):
-    """One level of a hierarchy: z given what is above, and its divergence from p(z | above).
+    """One level of a hierarchy: z given the levels above, and its divergence from p(z | above).
 
-    A dense layer gives the prior's mean and log-variance. The posterior is the Gaussian of the
-    statistics that are passed. It computes in float32.
+    A dense layer computes the prior's mean and log-variance. The posterior is a Gaussian with the
+    given statistics. The layer computes in float32.
 
     Args:
         width: Dimensions of z, a positive integer.
-        kernel_initializer: Of the prior's dense layer; "zeros" begins at the standard normal.
-            Defaults to "glorot_uniform".
+        kernel_initializer: Initializer of the prior's dense layer. With "zeros", the prior starts
+            as the standard normal. Defaults to "glorot_uniform".
         **kwargs: `name`.
 
     Raises:
@@ -150,27 +155,33 @@ class StochasticLayer(memory.GuardedLayer):
         self.built = True
 
     def prior(self, above):
-        """p(z | above): a `keras_ae.distributions.DiagonalGaussian` over (batch, width)."""
+        """Compute p(z | above): a `DiagonalGaussian` over (batch, width)."""
         return gaussian(self.prior_statistics(above), _LOWEST_OF_PRIOR)
 
     def posterior(self, prior, statistics):
-        """q(z | x, above), of that prior and the statistics of shape (batch, 2 * width)."""
+        """Compute q(z | x, above): a `DiagonalGaussian` over (batch, width).
+
+        Args:
+            prior: p(z | above), which this class ignores and a subclass may use.
+            statistics: Tensor of shape (batch, 2 * width): means, then log-variances.
+        """
         return gaussian(statistics)
 
     def call(self, above, statistics=None, seed=None, temperature=1.0, estimate=False):
         """Draw z.
 
         Args:
-            above: Features of what is above, shape (batch, features).
-            statistics: What the data says about z, means and then log-variances, shape
-                (batch, 2 * width). Defaults to None: z is drawn from the prior.
-            seed: Integer or `keras.random.SeedGenerator`. Defaults to None: the mean is taken.
-            temperature: Factor of the prior's standard deviation, where z is drawn from it.
+            above: Features of the levels above, shape (batch, features).
+            statistics: Means, then log-variances, that the encoder computed from the data, shape
+                (batch, 2 * width). Defaults to None, which draws z from the prior.
+            seed: Integer or `keras.random.SeedGenerator`. Defaults to None, which takes the mean.
+            temperature: Factor of the prior's standard deviation if z is drawn from the prior.
                 Defaults to 1.
             estimate: See `draw_with_divergence`. Defaults to False.
 
         Returns:
-            z and its divergence, zero where z is drawn from the prior: both (batch, width).
+            z and its divergence, both of shape (batch, width). The divergence is 0 if z is drawn
+            from the prior.
         """
         p = self.prior(above)
         if statistics is not None:
@@ -189,9 +200,9 @@ class StochasticLayer(memory.GuardedLayer):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class LadderLayer(StochasticLayer):
-    """A stochastic layer whose posterior is the prior times the Gaussian of the statistics.
+    """A stochastic layer whose posterior is the product of the prior and the statistics' Gaussian.
 
-    Source: Sønderby et al., Ladder Variational Autoencoders, arXiv:1602.02282; see
+    Source: Sønderby et al., Ladder Variational Autoencoders, arXiv:1602.02282. See
     `gaussian_product`.
 
     Args:

@@ -1,4 +1,4 @@
-"""The parts of a residual stream that latent variables add to: arXiv:2011.10650, figure 3."""
+"""The parts of a residual stream to which latent variables are added (arXiv:2011.10650)."""
 
 import keras
 from keras import ops
@@ -7,7 +7,7 @@ from keras_ae.layers.stochastic import StochasticLayer
 
 
 class LearnedStart(keras.layers.Layer):
-    """The learned vector that the stream starts from, once for each row of its argument."""
+    """The learned vector with which the stream starts, repeated for each row of the argument."""
 
     def __init__(self, width, **kwargs):
         super().__init__(**kwargs)
@@ -21,10 +21,13 @@ class LearnedStart(keras.layers.Layer):
 
 
 class Residual(keras.layers.Layer):
-    """h + last(hidden(h)).
+    """A residual block, h -> h + last(hidden(h)).
 
-    `mlp(name, width, units)` makes a network from (batch, width), and `scaled()` the initialiser of
-    what is added to the stream.
+    Args:
+        mlp: Function of a name, a width and a tuple of units. It makes a network for inputs of
+            shape (batch, width).
+        width: Width of h.
+        scaled: Function that makes the initializer of the layer whose output is added to h.
     """
 
     def __init__(self, mlp, width, scaled, **kwargs):
@@ -42,9 +45,11 @@ class Residual(keras.layers.Layer):
 
 
 class TopDownBlock(keras.layers.Layer):
-    """h -> h + project(z) -> h + residual(h), where z of so many dimensions is drawn given h.
+    """h -> h + project(z) -> residual(h), where z is drawn given h.
 
-    `mlp` and `scaled` are as in `Residual`.
+    Args:
+        mlp, width, scaled: See `Residual`.
+        dimensions: Dimensions of z.
     """
 
     def __init__(self, mlp, dimensions, width, scaled, **kwargs):
@@ -77,5 +82,5 @@ class TopDownBlock(keras.layers.Layer):
         return self.advance(h, z, training), z, divergence
 
     def advance(self, h, z, training):
-        """The stream after the block, for a z that is given."""
+        """Compute the stream after the block, given z."""
         return self.residual(h + self.project(z), training=training)

@@ -1,4 +1,4 @@
-"""The transposed convolution as matrix products, where those are faster."""
+"""The transposed convolution as matrix products, where these are faster."""
 
 import keras
 from keras import ops
@@ -8,14 +8,15 @@ from keras_ae.core import backend, memory
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Conv2DTranspose(memory.GuardedLayer, keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose`, several times as fast with JAX on a CPU.
+    """`keras.layers.Conv2DTranspose`, several times as fast as Keras' own with JAX on a CPU.
 
-    There XLA spreads the input out among zeros and convolves it with them. Here every place of the
-    input gives its whole block of the output in one matrix product, and overlapping blocks are
-    added up, with channels last, `padding="same"` and a kernel of at least the strides, or of just
-    the strides; all else, and every other backend, is Keras' own. The weights are the same.
+    There, XLA inserts zeros into the input and convolves the result. Here, one matrix product
+    computes the output block of every input position, and overlapping blocks are added. This
+    requires channels last and `padding="same"` with a kernel at least as large as the strides, or
+    any padding with a kernel exactly as large. In all other cases, and on other backends, the
+    layer calls Keras' own code. The weights are those of Keras' layer.
 
-    Args: As of `keras.layers.Conv2DTranspose`.
+    Args: See `keras.layers.Conv2DTranspose`.
 
     Example:
 
@@ -35,7 +36,7 @@ class Conv2DTranspose(memory.GuardedLayer, keras.layers.Conv2DTranspose):
         return outputs if self.activation is None else self.activation(outputs)
 
     def has_products(self, input_shape):
-        """Whether the layer is of the kind that `products` computes, for inputs of this shape."""
+        """Tell whether `products` can compute this layer for inputs of this shape."""
         return (
             (self.padding == "same" or self.kernel_size == self.strides)
             and self.data_format == "channels_last"
@@ -46,14 +47,18 @@ class Conv2DTranspose(memory.GuardedLayer, keras.layers.Conv2DTranspose):
         )
 
     def products(self, x):
-        """The transposed convolution without bias: a tensor (batch, rows, columns, filters).
+        """Compute the transposed convolution without bias.
 
         Args:
             x: Tensor of shape (batch, height, width, channels).
+
+        Returns:
+            Tensor of shape (batch, rows, columns, filters).
         """
         (height, width, channels), filters = x.shape[1:], self.filters
         strides, kernel = self.strides, self.kernel
-        # A kernel in blocks of one stride: each block falls onto a neighbour's place.
+        # The kernel is cut into blocks as large as the strides, so that each block adds to the
+        # output block of one neighboring position.
         blocks = [-(-k // s) for k, s in zip(self.kernel_size, strides, strict=True)]
         missing = [b * s - k for b, s, k in zip(blocks, strides, self.kernel_size, strict=True)]
         kernel = ops.pad(kernel, ((0, missing[0]), (0, missing[1]), (0, 0), (0, 0)))
@@ -71,6 +76,7 @@ class Conv2DTranspose(memory.GuardedLayer, keras.layers.Conv2DTranspose):
         total = ops.reshape(total, (-1, rows, columns, *strides, filters))
         total = ops.transpose(total, (0, 1, 3, 2, 4, 5))
         total = ops.reshape(total, (-1, rows * strides[0], columns * strides[1], filters))
-        # "same" drops what the kernel has beyond the strides, the odd one at the end.
+        # With padding="same", what the kernel has beyond the strides is cut off on both sides. If
+        # it is odd, one row or column more is cut off at the end.
         top, left = ((k - s) // 2 for k, s in zip(self.kernel_size, strides, strict=True))
         return total[:, top : top + height * strides[0], left : left + width * strides[1]]

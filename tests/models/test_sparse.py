@@ -67,7 +67,7 @@ def maps(model):
 
 
 def scaled(model, x):
-    return (x - numpy(model.data_scale.centre)) / numpy(model.data_scale.scale())
+    return (x - numpy(model.data_scale.center)) / numpy(model.data_scale.scale())
 
 
 def terms(model, x, training=False):
@@ -167,8 +167,8 @@ def test_the_centre_is_the_geometric_median_and_the_norm_the_dimension():
     mean, exact = x.mean(axis=0, dtype="float64"), x.astype("float64")
     median = optimize.minimize(lambda m: np.linalg.norm(exact - m, axis=1).sum(), mean).x
     assert np.linalg.norm(median - mean) > 1.0
-    np.testing.assert_allclose(numpy(scale.centre), median, atol=0.15)
-    normalised = numpy(scale.normalise(ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(numpy(scale.center), median, atol=0.15)
+    normalised = numpy(scale.normalize(ops.convert_to_tensor(x)))
     assert np.mean(np.sum(normalised**2, axis=1)) == pytest.approx(WIDTH, rel=1e-4)
     np.testing.assert_allclose(
         numpy(scale.restore(ops.convert_to_tensor(normalised))), x, rtol=1e-4, atol=1e-4
@@ -186,7 +186,7 @@ def test_the_scale_is_the_mean_over_batches_and_then_stands_still():
     np.testing.assert_allclose(numpy(scale.mean), whole.mean(axis=0), rtol=1e-4)
     assert numpy(scale.variance) == pytest.approx(whole.var(axis=0).sum(), rel=1e-4)
     scale.num_updates.assign(100.0)
-    held = scale.centre, scale.mean, scale.variance
+    held = scale.center, scale.mean, scale.variance
     before = [numpy(v) for v in held]
     scale.update(ops.convert_to_tensor(x[0] * 7 + 3))
     for old, variable in zip(before, held, strict=True):
@@ -200,7 +200,7 @@ def test_an_empty_batch_and_data_that_never_vary_harm_nothing():
     assert all(np.all(np.isfinite(w)) for w in zoo.weights(scale) + zoo.weights(density))
     scale = DataScale(3)
     scale.update(ops.full((8, 3), 1 / 3))
-    np.testing.assert_allclose(numpy(scale.normalise(ops.full((1, 3), 1 / 3))), 0.0, atol=1e-6)
+    np.testing.assert_allclose(numpy(scale.normalize(ops.full((1, 3), 1 / 3))), 0.0, atol=1e-6)
     assert numpy(scale.scale()) == numpy(scale.total_variance()) == 1.0
 
 
@@ -217,7 +217,7 @@ def test_data_in_another_unit_gives_the_same_codes(name):
         other.decode(codes), 100.0 * one.decode(codes) - 30.0, rtol=1e-4, atol=0.2
     )
     _, _, rows, bias = maps(one)
-    centre, scale = numpy(one.data_scale.centre), numpy(one.data_scale.scale())
+    centre, scale = numpy(one.data_scale.center), numpy(one.data_scale.scale())
     expected = codes @ (scale * rows) + scale * bias + centre
     np.testing.assert_allclose(one.decode(codes), expected, rtol=1e-4, atol=1e-4)
 
