@@ -1,13 +1,14 @@
-"""Images per second of everything but training: keras_ae beside pythae and the machine's limit.
+"""Images per second of everything but training: keras_ae, pythae and the machine's own limit.
 
     pip install -e . pythae torch "jax[cpu]"
     python benchmarks/inference.py log_likelihood
     python benchmarks/inference.py reconstruct --images 60000
 
-The dense variational autoencoder of `train_step.py`, 784-512-16-512-784, from arrays to arrays. Of
-`log_likelihood` the samples of the decoder are counted, 100 for each image. Contenders: `keras_ae`
-(TensorFlow), `keras_ae_jax`, `pythae` (its `get_nll`, which is all that it has of these), and
-`products` (the matrix products that the work needs alone, in TensorFlow).
+The model is the dense variational autoencoder of `train_step.py`, 784-512-16-512-784. It takes
+arrays and returns arrays. For `log_likelihood` the outputs of the decoder are counted, 100 for each
+image. Contenders: `keras_ae` (on TensorFlow), `keras_ae_jax`, `pythae` (`get_nll`, the only one of
+these tasks that pythae has), and `products` (only the matrix products that the work needs, in
+TensorFlow).
 """
 
 import argparse
@@ -24,7 +25,7 @@ AT_ONCE = 1024
 
 
 def count(arguments):
-    """What a round makes: samples of the decoder, or images."""
+    """Return how many images, or outputs of the decoder, a round computes."""
     samples = IMPORTANCE_SAMPLES if arguments.task == "log_likelihood" else 1
     return samples * arguments.images
 
@@ -49,10 +50,10 @@ def keras_ae(arguments):
 
 
 def rate(work, arguments):
-    """The median of three calls in a row.
+    """Return a function that gives the median speed of three calls in a row.
 
-    While others have their turn, a virtual machine may give memory back that a call has freed, and
-    the next call then takes up to twice as long to write its results.
+    While other contenders have their turn, a virtual machine may give back the memory that a call
+    has freed. The next call then takes up to twice as long to write its results.
     """
 
     def one_call():
@@ -68,7 +69,7 @@ def pythae(arguments):
 
     model = train_step.pythae_model("dense", (784,))
     x = torch.from_numpy(train_step.images(arguments.images, "dense"))
-    # An image at a time, as many samples at once as there are.
+    # pythae takes one image at a time, and here all importance samples of an image at once.
     return rate(
         lambda: model.get_nll(x, n_samples=IMPORTANCE_SAMPLES, batch_size=IMPORTANCE_SAMPLES),
         arguments,
@@ -112,7 +113,7 @@ CONTENDERS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--images", type=int, default=2_000, help="images of a round")
+    parser.add_argument("--images", type=int, default=2_000, help="images in a round")
     race.main(
         parser,
         CONTENDERS,

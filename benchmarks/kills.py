@@ -1,17 +1,17 @@
-"""Whatever moment a process is killed at, what it replaces is whole: counted.
+"""Count how often a kill leaves a whole file or folder at the path that is being replaced.
 
     python benchmarks/kills.py export
     python benchmarks/kills.py run
 
-For each kill a process is started. It writes once undisturbed, which cleans up after the one
-before; then it writes again, and is killed (SIGKILL) at a moment drawn uniformly from the time
-that this takes. What is left is read by a process of its own. The table says how often that was
-the old or the new, whole; and how many hidden names stood beside it after a kill, and after the
-next process had written.
+`export` starts a process for each kill. The process writes once undisturbed, which cleans up after
+the process before it. Then it writes again, and is killed (SIGKILL) at a moment drawn uniformly
+from the time that a write takes. Another process reads what is left. The table says how often that
+was the old artifact or the new one, complete. It also says how many hidden names were next to it
+after a kill, and after the next process had written.
 
-A run, as of `keras-ae train`, is killed at a moment of its training or of the writing behind it,
-and gone on with as `--resume` does. The table says how often that ended in the same bits as a run
-that nobody killed (weights, state of the optimizer, history and figures).
+`run` kills a run of `keras-ae train` while it trains or writes, and continues it as `--resume`
+does. The table says how often it ended with the same bits as a run that was not killed (weights,
+state of the optimizer, history and figures).
 """
 
 import argparse
@@ -30,7 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class Export:
-    """Overwriting exports of a small VAE, told apart by their cards."""
+    """Exports of a small VAE that overwrite each other; a number in the card tells them apart."""
 
     def __init__(self):
         import keras_ae
@@ -43,7 +43,7 @@ class Export:
 
     @staticmethod
     def read(place):
-        """The number of what is at the target, read as its users do."""
+        """Return the number of the artifact at the target, after loading it as users do."""
         import tensorflow as tf
 
         import keras_ae
@@ -55,28 +55,28 @@ class Export:
         return saving.read_card(place / "target")["data"]
 
 
-# Name -> class; its objects are made in the process that is killed. `write` writes one number,
-# and `read` returns the number that is there, or raises.
+# Name -> class. The process that is killed makes an object of it. `write` writes an artifact with a
+# number, and `read` returns the number of the artifact that is there, or raises.
 SCENARIOS = {"export": Export}
 NAMES = [*SCENARIOS, "run"]
 
 
-def hidden(place):
+def count_hidden(place):
     return len([name for name in os.listdir(place) if name.startswith(".")])
 
 
-def victim(scenario, place, number, told):
-    """Write undisturbed, then again; say when."""
+def write_twice(scenario, place, number, told):
+    """Write undisturbed, then again; send the hidden names between, and the seconds at the end."""
     writer = SCENARIOS[scenario]()
     writer.write(place, 2 * number)
-    told.send(hidden(place))
+    told.send(count_hidden(place))
     start = time.perf_counter()
     writer.write(place, 2 * number + 1)
     told.send(time.perf_counter() - start)
 
 
-def left(scenario, place, number):
-    """What is at the target after the number's second writing."""
+def describe_target(scenario, place, number):
+    """Return what is at the target after the process with this number wrote a second time."""
     import tensorflow as tf
 
     if not (place / "target").exists():
@@ -89,17 +89,17 @@ def left(scenario, place, number):
 
 
 def count(scenario, kills, seed, place):
-    """Counters of what was left, and of hidden names after a kill and after the next writing."""
-    # Each process is forked from one that has imported everything and computed nothing.
+    """Print what kills left at the path, and how many hidden names there were."""
+    # Each process is forked from a server that has imported everything and computed nothing.
     forks = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["tensorflow", "keras_ae", "keras_ae.saving.export"])
     draw, moments = random.Random(seed), []
     found, after_kill, after_next = (collections.Counter() for _ in range(3))
     with multiprocessing.get_context("spawn").Pool(1) as reader:
-        # The first three are timed; the last one cleans up.
+        # The first three processes are timed and not killed; the last one only cleans up.
         for number in range(-3, kills + 1):
             hear, told = forks.Pipe(duplex=False)
-            process = forks.Process(target=victim, args=(scenario, place, number, told))
+            process = forks.Process(target=write_twice, args=(scenario, place, number, told))
             process.start()
             told.close()
             names = hear.recv()
@@ -112,19 +112,19 @@ def count(scenario, kills, seed, place):
             time.sleep(draw.uniform(0, statistics.median(moments)))
             process.kill()
             process.join()
-            found[reader.apply(left, (scenario, place, number))] += 1
-            after_kill[hidden(place)] += 1
+            found[reader.apply(describe_target, (scenario, place, number))] += 1
+            after_kill[count_hidden(place)] += 1
     print(f"{scenario}: {kills} kills within {statistics.median(moments[:3]):.2f} s")
     for name, counter in {
         "left at the path": found,
         "hidden names after a kill": after_kill,
-        "hidden names after the next writing": after_next,
+        "hidden names after the next write": after_next,
     }.items():
         print(f"  {name}: " + ", ".join(f"{n} times {what}" for what, n in sorted(counter.items())))
 
 
 def train(place, told):
-    """Train a small run, or go on with it; say how long it took, and what it ended with."""
+    """Train a small run, or continue it; send the seconds it took and a digest of its results."""
     import keras
 
     import keras_ae
@@ -146,7 +146,7 @@ def train(place, told):
 
 
 def count_runs(kills, seed, place):
-    """Counters of what runs ended with that were killed and gone on with, and left behind."""
+    """Print what runs ended with that were killed and continued, and which names were left."""
     import numpy as np
 
     np.save(place / "x.npy", (np.random.default_rng(0).random((64, 6)) > 0.5).astype("float32"))

@@ -3,11 +3,15 @@
     python benchmarks/memory.py
     TFDS_DATA_DIR=... python benchmarks/memory.py --tasks tfds likelihood
 
-Every line is a process of its own. Tasks: `npy`, an epoch of `fit` from a memory-mapped file of
-float32 vectors of 784 numbers; `tfds`, the same from MNIST of TensorFlow Datasets, repeated;
-`codes`, `keras-ae encode` of such a file into another; and `likelihood`, the likelihood of 10,000
-images with 5,000 importance samples of each, of an IWAE. What is counted is the memory that belongs
-to the process alone, sampled every 5 milliseconds: pages of a mapped file can be dropped any time.
+Each printed line comes from a process of its own. The tasks are:
+
+- `npy`: an epoch of `fit` from a memory-mapped file of float32 vectors of 784 numbers;
+- `tfds`: the same from MNIST of TensorFlow Datasets, repeated;
+- `codes`: `keras-ae encode` from such a file into another;
+- `likelihood`: `log_likelihood` of an IWAE for 10,000 images, with 5,000 importance samples each.
+
+Only the memory that belongs to the process alone is counted, because the system can drop the pages
+of a mapped file at any time. It is sampled every 5 milliseconds.
 """
 
 import argparse
@@ -29,14 +33,14 @@ LIKELIHOOD = {"images": 10_000, "samples": 5_000}
 
 
 def resident():
-    """MiB of the process' own memory."""
+    """Return the MiB of memory that belong to this process alone."""
     with open("/proc/self/status") as file:
         kibibytes = next(line.split()[1] for line in file if line.startswith("RssAnon"))
     return int(kibibytes) / 1024
 
 
 class Peak:
-    """The largest of what `resident` said while the block ran, and its seconds."""
+    """The largest value of `resident` while the block ran, and the seconds that the block took."""
 
     def __enter__(self):
         self.highest, self.running = resident(), True
@@ -56,8 +60,8 @@ class Peak:
         self.thread.join()
 
 
-def written(rows, folder):
-    """A file of random vectors."""
+def write_vectors(rows, folder):
+    """Write a file of random vectors, unless it exists, and return its path."""
     path = pathlib.Path(folder) / f"{rows}.npy"
     if not path.exists():
         file = np.lib.format.open_memmap(path, "w+", "float32", (rows, WIDTH))
@@ -76,8 +80,8 @@ def vae():
 
 
 def npy(rows, folder):
-    model, x = vae(), np.load(written(rows, folder), mmap_mode="r")
-    # Until a process is as large as it stays, which takes some hundred steps.
+    model, x = vae(), np.load(write_vectors(rows, folder), mmap_mode="r")
+    # The process reaches the size at which it stays after some hundred steps.
     model.fit(x[: ROWS[0]], batch_size=BATCH_SIZE, epochs=20, verbose=0)
     return lambda: model.fit(x, batch_size=BATCH_SIZE, verbose=0)
 
@@ -99,8 +103,8 @@ def codes(rows, folder):
     def encode(path):
         runs.write_over_all(lambda x: model.encode(x, verbose=0), path, target)
 
-    encode(written(ROWS[0], folder))
-    return lambda: encode(written(rows, folder))
+    encode(write_vectors(ROWS[0], folder))
+    return lambda: encode(write_vectors(rows, folder))
 
 
 def likelihood(rows, folder):
@@ -119,7 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--rows", nargs="+", type=int, default=ROWS)
-    parser.add_argument("--folder", help="of the files [default: a temporary one]")
+    parser.add_argument("--folder", help="where files are written [default: a temporary one]")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -131,7 +135,7 @@ def main():
         with Peak() as peak:
             work()
         microseconds = 1e6 * peak.seconds / arguments.rows[0]
-        print(f"{peak.highest:6.0f} MiB, {microseconds:9.1f} microseconds an example", flush=True)
+        print(f"{peak.highest:6.0f} MiB, {microseconds:9.1f} microseconds per example", flush=True)
         return
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Where the time of a dense training step goes, on TensorFlow.
 
-Each part is a `tf.function` of one batch: the five large matrix products, the forward pass with
-its losses and running means, the same with gradients, and the whole step. They are called in turn,
-round after round; `fit` is one epoch of as many steps from a NumPy array.
+Each part is a `tf.function` of one batch: the five large matrix products, the forward pass with the
+losses and their running means, the same with gradients, and the whole step. The parts are called in
+turn, round after round. `fit` is one epoch of as many steps from a NumPy array.
 
     python benchmarks/profile_step.py --batch-size 100
 """
@@ -21,7 +21,7 @@ from keras_ae import VAE
 
 
 def parts(batch_size, calls):
-    """Name -> a function that makes `calls` calls, and returns the seconds that they took."""
+    """Return name -> a function that makes `calls` calls and returns the seconds that they took."""
     model = VAE(LATENT, network_options={"units": (512,)})
     model.compile("adam")
     x = images(batch_size * calls, "dense")
@@ -36,14 +36,14 @@ def parts(batch_size, calls):
     def gradients():
         with tf.GradientTape() as tape:
             (loss,), logs = model.losses_and_logs((batch,), training=True)
-        # A number of each keeps them from being left out as unused.
+        # TensorFlow leaves out what nothing uses, so one number of each gradient is returned.
         return [tf.reduce_sum(g) for g in tape.gradient(loss, model.trainable_variables)], logs
 
     @tf.function
     def step():
         return model.train_step((batch,))
 
-    def repeated(function):
+    def repeat(function):
         def seconds():
             start = time.perf_counter()
             for _ in range(calls):
@@ -54,9 +54,9 @@ def parts(batch_size, calls):
 
     return {
         "products": products(argparse.Namespace(batch_size=batch_size, images=batch_size * calls)),
-        "forward": repeated(forward),
-        "gradients": repeated(gradients),
-        "step": repeated(step),
+        "forward": repeat(forward),
+        "gradients": repeat(gradients),
+        "step": repeat(step),
         "fit": lambda: time_of_last_epoch(model, x, batch_size),
     }
 

@@ -1,7 +1,8 @@
-"""Contenders that take turns: each a process of its own, started once and warmed up.
+"""Let contenders take turns; each is a process of its own, started once and warmed up.
 
-A machine whose speed drifts treats all alike then. Printed are the medians over the rounds, and the
-median of the ratios to the first contender in the same round.
+Because they take turns, a machine whose speed drifts treats all of them alike. The report has each
+contender's median over the rounds, and the median of the first contender's ratios to it, each ratio
+within one round.
 """
 
 import argparse
@@ -16,16 +17,17 @@ ROUNDS = 5
 
 
 def main(parser, contenders, describe, applies=lambda name, arguments: True, usual=None):
-    """Parse the command line, and race or be a contender.
+    """Parse the command line, then run the race, or be one of its contenders.
 
     Args:
         parser: `argparse.ArgumentParser` with the script's own options.
-        contenders: Name -> (the package that it needs, function of the parsed options that returns
-            a function: it does the work of one round, and returns how much of it a second). A name
-            that ends in "_jax" or "_torch" runs on that backend of Keras.
-        describe: Function of the parsed options: the first line that is printed.
-        applies: Whether a contender can do what the options say.
-        usual: Those that race unless others are named. Defaults to all.
+        contenders: Name -> (package that the contender needs, function of the parsed options). The
+            function returns another, which does the work of one round and returns how much work it
+            did per second. A name that ends in "_jax" or "_torch" runs on that backend of Keras.
+        describe: Function of the parsed options that returns the first line to print.
+        applies: Function of a name and the parsed options that says whether the contender can do
+            what the options ask.
+        usual: Names of the contenders that race unless others are given. Defaults to all.
     """
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(
@@ -42,12 +44,12 @@ def main(parser, contenders, describe, applies=lambda name, arguments: True, usu
         if importlib.util.find_spec(contenders[name][0]) and applies(name, arguments)
     ]
     for missing in sorted(set(arguments.contenders) - set(here)):
-        print(f"{missing}: not installed, or not for this")
+        print(f"{missing}: not installed, or cannot do this")
     _report(_race(here, arguments.rounds), describe(arguments), arguments.rounds)
 
 
 def _work(contender, arguments):
-    """Answer every line of standard input with the rate of one round."""
+    """Answer every line of standard input with the speed of one round."""
     answers = os.fdopen(os.dup(1), "w")
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -62,7 +64,7 @@ def _work(contender, arguments):
             answers.flush()
 
 
-def _started(name):
+def _start(name):
     suffix = name.rpartition("_")[2]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["KERAS_BACKEND"] = suffix if suffix in ("jax", "torch") else "tensorflow"
@@ -76,11 +78,11 @@ def _started(name):
 
 
 def _race(names, rounds):
-    """Name -> what it did a second, in each round."""
+    """Return name -> list of the contender's speeds, one per round."""
     with contextlib.ExitStack() as stack:
         processes = {}
         for name in names:
-            processes[name] = _started(name)
+            processes[name] = _start(name)
             stack.callback(processes[name].terminate)
         rates = {name: [] for name in names}
         for _ in range(rounds):
@@ -94,7 +96,7 @@ def _race(names, rounds):
 def _report(rates, description, rounds):
     first = next(iter(rates))
     print(f"{description}; {rounds} rounds, {os.cpu_count()} cores")
-    print(f"{'':16} a second (min-max)        {first} is ... times as fast")
+    print(f"{'':16} per second (min-max)      {first} is ... times as fast")
     for name, values in rates.items():
         ratios = [a / b for a, b in zip(rates[first], values, strict=True)]
         print(

@@ -1,4 +1,4 @@
-"""Published figures, reproduced: one row a model, each trained and measured by this script.
+"""Train models as papers do and print their figures, one row per model.
 
     TFDS_DATA_DIR=... python benchmarks/reproduce.py vae_mnist
     TFDS_DATA_DIR=... python benchmarks/reproduce.py likelihood --models VAE IWAE
@@ -8,10 +8,10 @@
     TFDS_DATA_DIR=... python benchmarks/reproduce.py compression
     python benchmarks/reproduce.py sparse_features
     TFDS_DATA_DIR=... python benchmarks/reproduce.py sparse_activations --models TopKSAE
-    TFDS_DATA_DIR=... python benchmarks/reproduce.py denoising  # Which needs scikit-image.
+    TFDS_DATA_DIR=... python benchmarks/reproduce.py denoising  # needs scikit-image
 
-MNIST comes through tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row
-prints its figures as JSON; `benchmarks/RESULTS.md` keeps what was printed, with the command.
+MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
+its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
 """
 
 import argparse
@@ -42,7 +42,7 @@ BATCH_SIZE = 128
 
 
 def binary_mnist(seed):
-    """Training batches binarised anew at every pass, and the test set binarised once."""
+    """Return training batches, binarized again in every pass, and the test set, binarized once."""
     import tensorflow as tf
 
     train = datasets.as_array("mnist", "train").reshape(-1, 784)
@@ -58,16 +58,17 @@ def binary_mnist(seed):
 
 
 def active_units(model, x):
-    """Dimensions of the code whose posterior mean varies over the data by more than 0.01."""
+    """Count the dimensions of the code whose posterior mean has a variance above 0.01 over x."""
     return int(np.sum(np.var(model.encode(x), axis=0) > 0.01))
 
 
 def shares(model, x):
-    """The share of the divergence or of the information that each latent carries, largest first.
+    """Return the share that each latent dimension carries, largest first.
 
-    A posterior of independent dimensions has a divergence from the standard normal for each. Of any
-    other, the information about x in dimension j is taken for a Gaussian's: half the logarithm of
-    the variance of z_j over all draws, divided by the mean of its variance given x.
+    A posterior with independent dimensions has a divergence from the standard normal in each, and
+    shares are shares of their sum. For any other posterior they are shares of the information about
+    x. That in dimension j is computed as for a Gaussian: half the logarithm of the variance of z_j
+    over all draws, divided by the mean of its variance given x.
     """
     q = model.posterior(keras.ops.convert_to_tensor(x))
     if isinstance(q, keras_ae.distributions.DiagonalGaussian):
@@ -81,7 +82,7 @@ def shares(model, x):
 
 
 def likelihood_figures(model, test, seed):
-    """What every row of a variational model states of the test set."""
+    """Return the figures on the test set that every row of a variational model has."""
     logs = model.evaluate(test, batch_size=500, verbose=0, return_dict=True)
     likelihood = model.log_likelihood(test, num_samples=1000, seed=seed, verbose=0)
     by_layer = [round(value, 2) for name, value in logs.items() if name.startswith("kl_loss_")]
@@ -97,7 +98,7 @@ def likelihood_figures(model, test, seed):
 
 
 def vae_mnist(epochs=100, seed=0):
-    """VAE, dynamically binarised MNIST: test negative log-likelihood of at most 91.5 nats."""
+    """VAE on dynamically binarized MNIST: test negative log-likelihood of at most 91.5 nats."""
     batches, test = binary_mnist(seed)
     model = keras_ae.VAE(LATENT_DIM, network_options=TANH_NETWORKS, seed=seed)
     model.compile("adam")
@@ -108,22 +109,23 @@ def vae_mnist(epochs=100, seed=0):
 
 
 def networks_of(train, latent_dim):
-    """784-200-200 and back, tanh: inputs centred, and the output's bias at the data's mean.
+    """Return an encoder 784-200-200 and its mirror image, with tanh.
 
-    As the authors of arXiv:1509.00519 have it in their code. Without it the first epochs pass
-    with every picture reconstructed as the mean.
+    The inputs are centered, and the output's bias starts at the data's mean, as in the code of the
+    authors of arXiv:1509.00519. Without this, models reconstruct every picture as the mean in the
+    first epochs.
     """
     mean = np.mean(train, axis=0).clip(0.002, 0.998)
     hidden = [keras.layers.Dense(200, "tanh") for _ in range(4)]
-    centre = keras.layers.Normalization(mean=mean, variance=np.ones_like(mean))
+    center = keras.layers.Normalization(mean=mean, variance=np.ones_like(mean))
     logits = keras.layers.Dense(
         len(mean), bias_initializer=keras.initializers.Constant(np.log(mean / (1.0 - mean)))
     )
-    encoder = keras.Sequential([keras.Input((len(mean),)), centre, *hidden[:2]])
+    encoder = keras.Sequential([keras.Input((len(mean),)), center, *hidden[:2]])
     return encoder, keras.Sequential([keras.Input((latent_dim,)), *hidden[2:], logits])
 
 
-# What each model is given beside the networks, the seed and the number of dimensions.
+# What each model is given besides the networks, the seed and the number of dimensions.
 LIKELIHOOD_MODELS = {
     "VAE": ("VAE", {}),
     "VAE-10": ("VAE", {"latent_dim": 10}),
@@ -138,26 +140,27 @@ LIKELIHOOD_MODELS = {
     "IAFVAE": ("IAFVAE", {"num_flows": 2, "flow_units": 200}),
     "HamiltonianVAE": ("HamiltonianVAE", {"num_steps": 2}),
     "RiemannianHamiltonianVAE": ("RiemannianHamiltonianVAE", {"latent_dim": 10, "num_steps": 1}),
-    "HypersphericalVAE": ("HypersphericalVAE", {"latent_dim": 11}),  # Ten free dimensions.
+    # Unit vectors of 11 numbers have ten free dimensions.
+    "HypersphericalVAE": ("HypersphericalVAE", {"latent_dim": 11}),
     "PoincareVAE": ("PoincareVAE", {"latent_dim": 10}),
-    # The layers of arXiv:1602.02282, section 3, on the networks that all rows share.
+    # The layers are those of arXiv:1602.02282, section 3, on the networks that all rows share.
     "LadderVAE": (
         "LadderVAE",
         {
             "latent_dim": 64,
             "upper_dims": (32, 16, 8, 4),
             "units": (200,),
-            "kl_weight": keras_ae.schedules.LinearWarmUp(2_345),  # Five epochs.
+            "kl_weight": keras_ae.schedules.LinearWarmUp(2_345),  # 2,345 steps are five epochs.
         },
     ),
 }
 
 
 def likelihood(epochs=20, seed=0, models=tuple(LIKELIHOOD_MODELS)):
-    """The variational zoo on dynamically binarised MNIST: equal networks, epochs, rate, seeds.
+    """The variational models on dynamically binarized MNIST: equal networks, epochs, rate, seeds.
 
-    The rate rises to 3e-3 in two epochs and falls as a cosine, and long gradients are clipped: at a
-    high rate flows leap.
+    The rate rises to 3e-3 in two epochs and falls as a cosine. Long gradients are clipped, because
+    flows diverge at a high rate otherwise.
     """
     train = datasets.as_array("mnist", "train").reshape(-1, 784)
     epoch = math.ceil(len(train) / BATCH_SIZE)
@@ -165,7 +168,8 @@ def likelihood(epochs=20, seed=0, models=tuple(LIKELIHOOD_MODELS)):
         class_name, given = LIKELIHOOD_MODELS[name]
         batches, test = binary_mnist(seed)
         options = {"latent_dim": LATENT_DIM, "seed": seed} | given
-        if class_name in ("LadderVAE", "TopDownVAE"):  # Which have more networks than these two.
+        # These two have more networks than an encoder and a decoder.
+        if class_name in ("LadderVAE", "TopDownVAE"):
             options["network_options"] = {"activation": "tanh"}
         keras.utils.set_random_seed(seed)
         encoder, decoder = networks_of(train, options["latent_dim"])
@@ -183,7 +187,7 @@ def likelihood(epochs=20, seed=0, models=tuple(LIKELIHOOD_MODELS)):
         yield {"model": name, **given, **figures, "training_seconds": seconds}
 
 
-# Ten dimensions for the five factors, as in arXiv:1802.05983 and 1802.04942.
+# The models have ten dimensions for the five factors, as in arXiv:1802.05983 and 1802.04942.
 DISENTANGLED_MODELS = {
     "VAE": {},
     "BetaTCVAE": {"beta": 6.0},
@@ -193,12 +197,15 @@ SPRITES = {"train": 40_000, "test": 10_000}
 
 
 def total_correlations(model, x, seed):
-    """Nats by which the dimensions of the code depend on each other, over these examples, twice.
+    """Return the total correlation of the code over these examples in nats, computed in two ways.
 
-    KL(q(z) || prod_j q(z_j)), with q(z) the average of the posteriors of x, exactly; only the
-    outer expectation is an average over one draw of each. Of a finite set a code can tell no more
-    than log(len(x)), so that this is never less than KL - log(len(x)) - sum_j KL(q(z_j) || p(z_j)).
-    And that of the Gaussian with the draws' covariance, which sees linear dependence alone.
+    The first is KL(q(z) || prod_j q(z_j)), where q(z) is the average of the posteriors of x. The
+    densities are exact; the outer expectation is an average over one draw of each posterior. A code
+    can tell no more than log(len(x)) nats about which of finitely many examples it belongs to, so
+    this is never less than KL - log(len(x)) - sum_j KL(q(z_j) || p(z_j)).
+
+    The second is that of the Gaussian with the draws' covariance, which sees only linear
+    dependence.
     """
     q = model.posterior(keras.ops.convert_to_tensor(x))
     z = keras.ops.convert_to_numpy(q.sample(keras.random.SeedGenerator(seed)))
@@ -210,7 +217,8 @@ def total_correlations(model, x, seed):
         densities = -0.5 * (difference**2 * np.exp(-log_variance) + log_variance)
         joint = scipy.special.logsumexp(densities.sum(axis=-1), axis=1)
         each = scipy.special.logsumexp(densities, axis=1).sum(axis=-1)
-        # Both are less the logarithm of the number of examples, once and once a dimension.
+        # The average of len(x) posteriors subtracts log(len(x)): once from the joint density, and
+        # once per dimension from the product.
         parts.append(joint - each + (z.shape[1] - 1) * math.log(len(x)))
     return {
         "total_correlation": float(np.mean(np.concatenate(parts))),
@@ -219,7 +227,7 @@ def total_correlations(model, x, seed):
 
 
 def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
-    """Sprites of known factors: the total correlation at least halved, and what that costs."""
+    """Sprites with known factors: at least half the VAE's total correlation, and what it costs."""
     indices = np.random.default_rng(seed).permutation(math.prod(datasets.SPRITES_FACTORS.values()))
     train, test = np.split(indices[: sum(SPRITES.values())], [SPRITES["train"]])
     train, test = (datasets.sprites_images(part).reshape(-1, 64 * 64) for part in (train, test))
@@ -243,7 +251,7 @@ def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
         }
 
 
-# What each model is given beside its 16 dimensions and the seed.
+# What each model is given besides its 16 dimensions and the seed.
 CROSS_ENTROPY = {"reconstruction_loss": "binary_crossentropy"}
 SAMPLED_MODELS = {
     "VAE": {},
@@ -258,7 +266,7 @@ SAMPLED_MODELS = {
 
 
 def classifier_features(x, labels, seed, layers):
-    """A small convolutional network that was trained to tell digits: the values of its layers."""
+    """Train a small convolutional classifier of digits; return a model of its layers' outputs."""
     keras.utils.set_random_seed(seed)
     conv = {"strides": 2, "padding": "same", "activation": "relu"}
     network = keras.Sequential(
@@ -278,20 +286,22 @@ def classifier_features(x, labels, seed, layers):
 
 
 def frechet_distance(features, others):
-    """Frechet distance of the two Gaussians with the features' means and covariances."""
+    """Return the Frechet distance between Gaussians with the features' means and covariances."""
     means = [np.mean(f, axis=0) for f in (features, others)]
     first, second = (np.cov(f, rowvar=False) for f in (features, others))
-    # tr (AB)^(1/2) is the sum of the roots of AB's eigenvalues, which are real and not negative.
+    # The trace of (AB)^(1/2) is the sum of the roots of AB's eigenvalues, which are real and at
+    # least 0.
     roots = np.sqrt(np.maximum(np.linalg.eigvals(first @ second).real, 0.0))
     apart = np.sum((means[0] - means[1]) ** 2)
     return float(apart + np.trace(first) + np.trace(second) - 2.0 * np.sum(roots))
 
 
 def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
-    """Samples of digits beside test digits, in the features of a classifier that no model saw.
+    """Samples compared with test digits, in the features of a classifier that no model saw.
 
-    Of the variational models, of AE and RegularizedAE with the Gaussian of their codes, of WAE and
-    AdversarialAE from the prior that their codes were drawn to, of VQVAE from its learned prior.
+    Codes come from the prior for the variational models, from the Gaussian of the data's codes for
+    AE and RegularizedAE, from the prior that training pulled the codes to for WAE and
+    AdversarialAE, and from the learned prior for VQVAE.
     """
     train, labels = datasets.as_array("mnist", "train", labels=True)
     test = datasets.as_array("mnist", "test")
@@ -302,14 +312,14 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
 
     for name in models:
         given = dict(SAMPLED_MODELS[name])
-        if name == "PerceptualVAE":  # Features of other weights than the judge's.
+        if name == "PerceptualVAE":  # Its features come from another classifier than the judge.
             given["features"] = classifier_features(train, labels, seed + 1, ["first", "second"])
         model = getattr(keras_ae, name)(16, seed=seed, **given)
         model.compile(keras.optimizers.Adam(1e-3))
         start = time.perf_counter()
         model.fit(train, batch_size=128, epochs=epochs, verbose=0)
         if hasattr(model, "fit_prior"):
-            # Half as many, for one takes five times as long.
+            # The prior gets half as many epochs, because one takes five times as long.
             model.fit_prior(train, epochs=epochs // 2, verbose=0)
         seconds = round(time.perf_counter() - start, 1)
         drawn = model.sample(10_000, seed=seed, verbose=0)
@@ -349,9 +359,9 @@ ROWS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("row", choices=ROWS)
-    parser.add_argument("--epochs", type=int, help="default: what the row was measured with")
+    parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--models", nargs="+", help="default: all of the row")
+    parser.add_argument("--models", nargs="+", help="default: all models of the row")
     parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of `samples`")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a linear classifier reads from codes of 64 numbers.
+"""The row `codes`: what a linear classifier reads from codes of 64 dimensions.
 
 TFDS_DATA_DIR=... python benchmarks/reproduce.py codes --models AE VAE
 """
@@ -30,7 +30,10 @@ DRAWS_OF_LABELS = 10
 
 
 def accuracies(train, labels, test, test_labels, seed):
-    """Of logistic regressions on standardised features: all labels, and ten of each digit."""
+    """Return accuracies of logistic regressions with all labels, and with ten of each digit.
+
+    The features are standardized.
+    """
     everything = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     few = []
     for draw in range(DRAWS_OF_LABELS):
@@ -50,7 +53,7 @@ def accuracies(train, labels, test, test_labels, seed):
 def codes(epochs=10, seed=0, models=("pixels", "PCA", *CODED_MODELS)):
     """Logistic regressions on codes of MNIST, on its pixels and on 64 principal components.
 
-    Of MaskedAE, whose code is a token for each patch, on the mean of the tokens.
+    The code of MaskedAE has a token for each patch; the regression sees the mean of the tokens.
     """
     train, labels = datasets.as_array("mnist", "train", labels=True)
     test, test_labels = datasets.as_array("mnist", "test", labels=True)

@@ -1,4 +1,4 @@
-"""The row of denoising: digits beside the classical filters."""
+"""The row `denoising`: an autoencoder compared with classical filters on noisy digits."""
 
 import itertools
 import time
@@ -24,13 +24,13 @@ DENOISER = {
 
 
 def peak_signal_to_noise(clean, found):
-    """In decibels, the mean over the pictures."""
+    """Return the peak signal-to-noise ratio in decibels, the mean over the pictures."""
     errors = np.mean((clean - np.clip(found, 0.0, 1.0)) ** 2, axis=(1, 2, 3))
     return float(np.mean(-10.0 * np.log10(np.maximum(errors, 1e-10))))
 
 
 def classical_filters():
-    """name -> (filter of a noisy picture (height, width), the parameters to choose from)."""
+    """Return name -> (function of a picture (height, width), the parameters to choose from)."""
     from skimage import filters, restoration
 
     def median(picture, side):
@@ -50,28 +50,28 @@ def classical_filters():
     }
 
 
-def filtered(function, pictures, **parameters):
+def apply_filter(function, pictures, **parameters):
     return np.stack([function(p[..., 0], **parameters)[..., None] for p in pictures])
 
 
 def best_parameters(function, grid, clean, noisy):
-    """Those of the highest ratio."""
+    """Return the parameters with the highest peak signal-to-noise ratio."""
     choices = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return max(
         choices,
-        key=lambda chosen: peak_signal_to_noise(clean, filtered(function, noisy, **chosen)),
+        key=lambda chosen: peak_signal_to_noise(clean, apply_filter(function, noisy, **chosen)),
     )
 
 
-def corrupted(x, corruption, seed):
+def corrupt(x, corruption, seed):
     return keras.ops.convert_to_numpy(corruption(keras.ops.convert_to_tensor(x), seed))
 
 
 def denoising(epochs=4, seed=0, models=tuple(CORRUPTIONS), chosen_on=100, tested_on=1000):
-    """Noisy digits: a denoising autoencoder at least 4 dB above the best classical filter.
+    """Noisy digits: a denoising autoencoder at least 4 dB better than the best classical filter.
 
-    `models` are names of corruptions. Each filter's parameters are those of the highest ratio on
-    training digits; both sides are tested on the same noisy test digits.
+    `models` are names of corruptions. Each filter has the parameters with the highest ratio on
+    training digits. The filters and the autoencoder are tested on the same noisy test digits.
     """
     try:
         filters = classical_filters()
@@ -82,12 +82,12 @@ def denoising(epochs=4, seed=0, models=tuple(CORRUPTIONS), chosen_on=100, tested
     test = test[:tested_on]
     for name in models:
         corruption = CORRUPTIONS[name]
-        noisy = corrupted(test, corruption, seed + 1)
-        shown = train[:chosen_on], corrupted(train[:chosen_on], corruption, seed + 2)
+        noisy = corrupt(test, corruption, seed + 1)
+        shown = train[:chosen_on], corrupt(train[:chosen_on], corruption, seed + 2)
         by_filter = {}
         for kind, (function, grid) in filters.items():
             chosen = best_parameters(function, grid, *shown)
-            ratio = peak_signal_to_noise(test, filtered(function, noisy, **chosen))
+            ratio = peak_signal_to_noise(test, apply_filter(function, noisy, **chosen))
             by_filter[kind] = {"psnr": ratio, **chosen}
         best = max(figures["psnr"] for figures in by_filter.values())
         model = keras_ae.UNetAE(corruption=corruption, seed=seed, **DENOISER)

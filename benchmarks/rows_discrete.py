@@ -1,4 +1,4 @@
-"""Rows of the models of integer codes: what they keep of MNIST, and in how many bits.
+"""The row `compression`: how many bits integer codes of MNIST take, and what they lose.
 
 TFDS_DATA_DIR=... python benchmarks/reproduce.py compression --models VQVAE
 """
@@ -13,8 +13,8 @@ import numpy as np
 import keras_ae
 from keras_ae import datasets
 
-# 49 places of 8 bits: 256 codes, or 2 times 16. Of finite scalars, whose paper advises against
-# fewer than 5 levels, the 240 codes of its table 1.
+# Each of 49 positions has 8 bits: one of 256 codes, or twice one of 16. The paper of finite scalar
+# quantization advises against fewer than 5 levels, so FSQVAE has the 240 codes of its table 1.
 COMPRESSING_MODELS = {
     "VQVAE": {"latent_dim": 16, "num_codes": 256},
     "ResidualVQVAE": {"latent_dim": 16, "num_codes": 16, "depth": 2},
@@ -25,7 +25,7 @@ PRIOR_UNITS = {"GridPrior": 32, "SequencePrior": 64}
 
 
 def lossless_bits(pictures):
-    """Bits an image of uint8 pictures by PNG and by gzip, each alone and all in one stream."""
+    """Return the bits per uint8 picture of PNG, of gzip, and of gzip of all in one stream."""
     import tensorflow as tf
 
     pngs = [len(tf.io.encode_png(picture, compression=9).numpy()) for picture in pictures]
@@ -39,10 +39,10 @@ def lossless_bits(pictures):
 
 
 def compression(epochs=5, seed=0, models=tuple(COMPRESSING_MODELS)):
-    """Quantisers at 387 to 392 bits an image, and what the codes take under a learned prior.
+    """Quantizers at 387 to 392 bits per image, and what the codes take under a learned prior.
 
-    Beside PNG and gzip of the same test images, which lose nothing. At least 90 percent of the
-    codes are in use.
+    They are compared with PNG and gzip of the same test images, which are lossless. The limit is
+    that at least 90 percent of the codes are in use.
     """
     train, test = (datasets.as_array("mnist", split) for split in ("train", "test"))
     others = lossless_bits(np.round(test * 255).astype("uint8"))

@@ -1,4 +1,4 @@
-"""Rows of `reproduce.py` on sparse dictionaries: known features, and those of a classifier."""
+"""The rows of sparse dictionaries: features that are known, and those of a classifier."""
 
 import time
 
@@ -10,7 +10,7 @@ from keras_ae import datasets
 
 NUM_FEATURES, WIDTH, ACTIVE = 512, 64, 5
 BATCH_SIZE = 512
-# What each model is given beside the number of features and the seed.
+# What each model is given besides the number of features and the seed.
 SPARSE_MODELS = {
     "TopKSAE": {"k": ACTIVE},
     "BatchTopKSAE": {"k": ACTIVE},
@@ -31,10 +31,10 @@ CURVES = {
 
 
 def known_features(num_examples, seed):
-    """Directions drawn uniformly, and sums of a few of them.
+    """Return uniformly drawn directions, and examples that are sums of a few of them.
 
-    Each is in an example with the same probability, independently of the others, with a weight
-    between one half and three halves.
+    Each direction is in an example with the same probability, independently of the others, and with
+    a weight between one half and three halves.
     """
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(NUM_FEATURES, WIDTH)).astype("float32")
@@ -48,8 +48,11 @@ def known_features(num_examples, seed):
     return directions, x
 
 
-def trained(name, x, epochs, rate, seed, given):
-    """A dictionary, and the seconds that it took; dead features begin anew in the first half."""
+def train_dictionary(name, x, epochs, rate, seed, given):
+    """Return a trained dictionary and the seconds of training.
+
+    In the first half of the epochs, dead features are restarted after each epoch.
+    """
     model = getattr(keras_ae, name)(NUM_FEATURES, seed=seed, **given)
     schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-len(x) // BATCH_SIZE))
     model.compile(keras.optimizers.Adam(schedule))
@@ -65,11 +68,11 @@ def trained(name, x, epochs, rate, seed, given):
 
 
 def sparse_features(epochs=10, seed=0, models=tuple(SPARSE_MODELS), rate=3e-3):
-    """Features that are known: the cosine of each with the nearest that a dictionary has."""
+    """Known features: the cosine of each direction with the nearest one of the dictionary."""
     directions, x = known_features(220_000, seed)
     train, test = x[:200_000], x[200_000:]
     for name in models:
-        model, seconds = trained(name, train, epochs, rate, seed, SPARSE_MODELS[name])
+        model, seconds = train_dictionary(name, train, epochs, rate, seed, SPARSE_MODELS[name])
         nearest = np.max(directions @ model.directions.T, axis=1)
         figures = model.dictionary_metrics(test)
         del figures["feature_density"]
@@ -84,7 +87,7 @@ def sparse_features(epochs=10, seed=0, models=tuple(SPARSE_MODELS), rate=3e-3):
 
 
 def digit_classifier(x, labels, seed):
-    """Two hidden layers that tell digits apart; the second is what is looked into."""
+    """Train a classifier of digits; the dictionaries learn from its second hidden layer."""
     keras.utils.set_random_seed(seed)
     network = keras.Sequential(
         [
@@ -102,7 +105,7 @@ def digit_classifier(x, labels, seed):
 
 
 def sparse_activations(epochs=15, seed=0, models=tuple(CURVES), rate=1e-3):
-    """The hidden layer of a classifier of digits: variance unexplained against active features."""
+    """A classifier's hidden layer: the variance unexplained, by the number of active features."""
     train, labels = datasets.as_array("mnist", "train", labels=True)
     test, test_labels = datasets.as_array("mnist", "test", labels=True)
     network = digit_classifier(train, labels, seed)
@@ -113,7 +116,7 @@ def sparse_activations(epochs=15, seed=0, models=tuple(CURVES), rate=1e-3):
     for name in models:
         points, total = [], 0.0
         for given in CURVES[name]:
-            model, seconds = trained(name, inner, epochs, rate, seed, given)
+            model, seconds = train_dictionary(name, inner, epochs, rate, seed, given)
             figures = model.dictionary_metrics(held_out)
             del figures["feature_density"]
             points.append({**given, **{k: round(v, 4) for k, v in figures.items()}})

@@ -1,10 +1,10 @@
-"""Time of one served call: an exported model's `encode` beside a bare TensorFlow function.
+"""Time of one served call: an exported model's `encode` compared with a bare TensorFlow function.
 
     python benchmarks/served.py
 
-The bare function does the same arithmetic, two matrix products and an activation, on variables of
-its own, and is saved and loaded as the model is. Both are called in turn, with one image and with
-256, of the dense variational autoencoder of `train_step.py`.
+The model is the dense variational autoencoder of `train_step.py`. The bare function does the same
+arithmetic, two matrix products and an activation, on variables of its own, and is also saved and
+loaded. The two are called in turn, with one image and with 256.
 """
 
 import argparse

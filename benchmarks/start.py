@@ -2,9 +2,12 @@
 
     python benchmarks/start.py
 
-Each is measured in processes of their own, in turn: the import of keras_ae beyond Keras' own, and
-what memory it adds; `keras-ae --help` from start to end; and a new model with its first `fit` of
-one step, beside the same network as a plain Keras model whose loss Keras knows.
+Each of these is measured in processes of its own, in turn:
+
+- the time and the memory that `import keras_ae` adds to `import keras`;
+- the time of `keras-ae --help`;
+- the time to make a model and fit it for one step, compared with a plain Keras model that has the
+  same network and a loss of Keras.
 """
 
 import argparse
@@ -47,8 +50,8 @@ print(time.perf_counter() - start)
 """
 
 
-def printed(code):
-    """The numbers that a process prints which runs this code."""
+def run_code(code):
+    """Run this code in a process of its own, and return the numbers that it prints."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
@@ -67,17 +70,18 @@ def main():
     rounds = parser.parse_args().rounds
     imports, helps, ours, plain = [], [], [], []
     for _ in range(rounds):
-        imports.append(printed(IMPORT))
+        imports.append(run_code(IMPORT))
         helps.append(help_seconds())
-        plain.append(printed(FIRST_STEP.format(plain=True))[0])
-        ours.append(printed(FIRST_STEP.format(plain=False))[0])
+        plain.append(run_code(FIRST_STEP.format(plain=True))[0])
+        ours.append(run_code(FIRST_STEP.format(plain=False))[0])
     seconds, mebibytes = (statistics.median(values) for values in zip(*imports, strict=True))
     ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
     print(f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}, medians of {rounds} rounds")
-    print(f"import keras_ae beyond keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
+    print(f"import keras_ae, beyond import keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
     print(f"keras-ae --help: {statistics.median(helps):.3f} s")
     print(
-        f"a model and its first step: {statistics.median(ours):.2f} s, {ratio:.2f} of plain Keras"
+        f"a model and its first step: {statistics.median(ours):.2f} s, "
+        f"{ratio:.2f} times that of plain Keras"
     )
 
 

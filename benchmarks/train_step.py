@@ -1,18 +1,30 @@
-"""Images per second of training: keras_ae beside its peers and the machine's own limit.
+"""Images per second of training: keras_ae, its peers and the machine's own limit.
 
     pip install -e . pythae torch "jax[cpu]"
     python benchmarks/train_step.py --network dense --batch-size 100
     python benchmarks/train_step.py --network resnet --precision mixed_bfloat16 --batch-size 256 \
-        --contenders keras_ae_jax torch_loop torch_compiled pythae matrix_rate  # On a GPU.
+        --contenders keras_ae_jax torch_loop torch_compiled pythae matrix_rate  # on a GPU
 
-Networks: `dense`, 784-512-16-512-784; `conv`, 32 and 64 filters of 4x4 with stride 2; `resnet`, two
-residual blocks at each of three sizes for pictures of 64x64x3. Contenders: `keras_ae` (TensorFlow,
-default settings, NumPy array in), `keras_ae_jax`, `keras_ae_torch`, `naive_keras` (the subclass
-that a tutorial writes, NumPy array in), `torch_loop` (hand-written), `torch_compiled` (its step
-under torch.compile), `pythae` (its TrainingPipeline), `products` (the matrix products of the dense
-network alone, in TensorFlow: what no training step can beat) and `matrix_rate` (the network's
-multiplications, as torch counts them, at the rate of one large product). Torch and JAX use a GPU
-where there is one.
+Networks:
+
+- `dense`: 784-512-16-512-784;
+- `conv`: 32 and 64 filters of 4x4 with stride 2;
+- `resnet`: two residual blocks at each of three sizes, for pictures of 64x64x3.
+
+Contenders:
+
+- `keras_ae` (on TensorFlow), `keras_ae_jax` and `keras_ae_torch`, with default settings and a NumPy
+  array as input;
+- `naive_keras`: the subclass of `keras.Model` that a tutorial writes, with a NumPy array as input;
+- `torch_loop`: a hand-written loop, and `torch_compiled`: the same with its step under
+  torch.compile;
+- `pythae`: its TrainingPipeline;
+- `products`: only the matrix products of the dense network, in TensorFlow, which no training step
+  can beat;
+- `matrix_rate`: the network's multiplications, as torch counts them, at the speed of one large
+  product.
+
+Torch and JAX use a GPU where there is one.
 """
 
 import argparse
@@ -45,7 +57,7 @@ def images(count, network, channels_first=False):
 
 
 def time_of_last_epoch(model, x, batch_size, epochs=1):
-    """Seconds of the last epoch of `fit`."""
+    """Fit, and return the seconds of the last epoch."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -74,7 +86,7 @@ def keras_ae(given):
 
 
 def naive_keras(given):
-    """The variational autoencoder of the Keras tutorials, for these networks."""
+    """Train the variational autoencoder that Keras tutorials write, with these networks."""
     import keras
     import tensorflow as tf
     from keras import layers, ops
@@ -171,7 +183,7 @@ def torch_networks(network):
 
 
 def torch_resnet():
-    """The `"resnet"` of keras_ae.networks, layer by layer."""
+    """Return the networks that keras_ae names `"resnet"`, with the same layers in torch."""
     import torch
     from torch import nn
 
@@ -217,12 +229,12 @@ def torch_resnet():
         *activated(channels),
         nn.Conv2d(channels, 3, 3, 1, 1),
     )
-    torch.set_float32_matmul_precision("high")  # As JAX has it on a GPU.
+    torch.set_float32_matmul_precision("high")  # JAX uses this precision on a GPU.
     return trunk, units, decoder
 
 
 def torch_step(given):
-    """A hand-written training step of one batch, which returns its loss, and where it runs."""
+    """Return a hand-written training step, which returns a batch's loss, and its device."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -232,7 +244,7 @@ def torch_step(given):
     mean_layer, log_variance_layer = nn.Linear(width, LATENT), nn.Linear(width, LATENT)
     everything = nn.ModuleList([trunk, mean_layer, log_variance_layer, decoder]).to(device)
     optimizer = torch.optim.Adam(everything.parameters(), LEARNING_RATE)
-    # In float32 none at all: even one that does nothing takes part of a small step.
+    # In float32 there is no autocast, because even one that does nothing slows a small step.
     mixed = contextlib.nullcontext()
     if given.precision == "mixed_bfloat16":
         mixed = torch.autocast(device, torch.bfloat16)
@@ -276,7 +288,7 @@ def torch_compiled(given):
 
 
 def pythae_model(network, shape):
-    """Its variational autoencoder of examples of this shape."""
+    """Return pythae's variational autoencoder for examples of this shape."""
     from pythae.models import VAE as PythaeVAE
     from pythae.models import VAEConfig
     from pythae.models.base.base_utils import ModelOutput
@@ -342,7 +354,7 @@ def pythae(given):
 
 
 def products(given):
-    """The five large products of a dense step: two forward, three backward."""
+    """Time the five large matrix products of a dense step: two forward, three backward."""
     import tensorflow as tf
 
     x = tf.random.normal((given.batch_size, 784))
@@ -369,7 +381,7 @@ def products(given):
 
 
 def matrix_rate(given):
-    """The time of as many multiplications as an epoch has, in products of 4,096 numbers square."""
+    """Time as many multiplications as an epoch has, in products of square matrices of 4,096."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -406,19 +418,19 @@ CONTENDERS = {
     "products": ("tensorflow", products),
     "matrix_rate": ("torch", matrix_rate),
 }
-# Not for every network.
+# These contenders exist only for some networks.
 ONLY = {"products": ("dense",), "naive_keras": ("dense", "conv")}
 USUAL = [name for name in CONTENDERS if name not in ("torch_compiled", "matrix_rate")]
 
 
-def contender(function):
-    """The same as images a second."""
+def count_per_second(function):
+    """Return a contender that gives images per second, where the function gives seconds."""
 
-    def prepared(arguments):
+    def prepare(arguments):
         epoch = function(arguments)
         return lambda: arguments.images / epoch()
 
-    return prepared
+    return prepare
 
 
 def main():
@@ -427,14 +439,14 @@ def main():
     precisions = ("float32", "mixed_bfloat16")
     parser.add_argument("--precision", choices=precisions, default="float32")
     parser.add_argument("--batch-size", type=int, default=100)
-    parser.add_argument("--images", type=int, default=15_000, help="images of an epoch")
+    parser.add_argument("--images", type=int, default=15_000, help="images in an epoch")
     parser.add_argument("--epoch", type=int, default=1, help="which epoch of a fit is timed")
     race.main(
         parser,
-        {name: (needs, contender(function)) for name, (needs, function) in CONTENDERS.items()},
+        {name: (needs, count_per_second(fun)) for name, (needs, fun) in CONTENDERS.items()},
         lambda given: (
             f"{given.network}, {given.precision}, batch {given.batch_size}, "
-            f"{given.images} images an epoch"
+            f"{given.images} images per epoch"
         ),
         lambda name, given: given.network in ONLY.get(name, OPTIONS),
         USUAL,

@@ -2,11 +2,12 @@
 
     KERAS_BACKEND=jax python benchmarks/zoo_step.py
 
-Every model has the same dense networks, data and batch. Its step is traced, and its operations are
-counted: multiplications of matrix products, and numbers that element-wise operations make. What a
-product costs is measured on products alone, and what an element costs is what remains of the VAE's
-own step; these two explain every other step, and the table has what it took beside that. Steps are
-called in turn, round after round, and the median counts.
+Every model has the same dense networks, data and batch. The script traces its step and counts the
+operations: multiplications in matrix products, and numbers that all other operations write. The
+cost of a multiplication is measured on products alone. The cost of a number is what is left of the
+VAE's step, divided by its count. From these two costs follows the time that explains any other
+step, and the table compares the measured time with it. Steps are called in turn, round after round;
+the median counts.
 """
 
 import argparse
@@ -72,7 +73,7 @@ FREE = {"broadcast_in_dim", "reshape", "squeeze", "slice", "transpose", "convert
 
 
 def step_of(name, batch_size, given):
-    """The training step as a function of its state, that state, and the counts of its trace."""
+    """Return a function that takes a training step of this model, and the counts of its trace."""
     if name.endswith("SAE"):  # A dictionary of vectors has no networks.
         options = {"latent_dim": FEATURES}
     else:
@@ -91,7 +92,7 @@ def step_of(name, batch_size, given):
         )
     )
     traced = jax.make_jaxpr(model.train_step)(state, (x,)).jaxpr
-    # Without what nobody reads, such as one player's gradients by another's loss.
+    # Leave out what nothing reads, such as gradients of one player's weights by another's loss.
     needed, _ = partial_eval.dce_jaxpr(traced, [True] * len(traced.outvars))
     counts = count(needed)
     program = jax.jit(model.train_step)
@@ -99,7 +100,7 @@ def step_of(name, batch_size, given):
 
 
 def count(jaxpr):
-    """Multiplications in products, and numbers that other operations make."""
+    """Count the multiplications in matrix products, and the numbers that other operations write."""
     products = elements = 0
     for equation in jaxpr.eqns:
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
@@ -126,7 +127,7 @@ def programs_in(value):
 
 
 def products_alone(batch_size):
-    """The VAE's large products, forward and backward, and their multiplications."""
+    """Return a function that computes the VAE's large products, and their multiplications."""
     shapes = [(WIDTH, UNITS[0]), UNITS, UNITS[::-1], (UNITS[0], WIDTH)]
     weights = [np.ones(shape, "float32") for shape in shapes]
     inputs = [np.ones((batch_size, shape[0]), "float32") for shape in shapes]
@@ -166,7 +167,7 @@ def main():
     products, elements = counts["VAE"]
     per_element = (seconds["VAE"] - products * per_product) / elements
     print(f"{keras.config.backend()}, batch {arguments.batch_size}; products {per_product:.3g} s")
-    print("| model | milliseconds | VAEs | explained | taken / explained |")
+    print("| model | milliseconds | ratio to VAE's | explained | taken / explained |")
     print("|---|---|---|---|---|")
     for name, (products, elements) in counts.items():
         explained = products * per_product + elements * per_element
