@@ -1,7 +1,7 @@
 """Run every notebook from top to bottom, with few epochs unless told otherwise.
 
-python notebooks/execute.py           # a check: nothing is written
-python notebooks/execute.py --write   # the full settings, outputs kept in the files
+python notebooks/execute.py           # checks that they run, and writes nothing
+python notebooks/execute.py --write   # runs all epochs, and saves the outputs in the files
 """
 
 import argparse
@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="keep the outputs in the files")
+    parser.add_argument("--write", action="store_true", help="save the outputs in the files")
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path, help="default: all of them")
     arguments = parser.parse_args()
     if not arguments.write:
@@ -26,8 +26,9 @@ def main():
         NotebookClient(notebook, timeout=1200, kernel_name="python3").execute(cwd=str(HERE))
         if arguments.write:
             for cell in notebook.cells:
-                cell.metadata.pop("execution", None)  # Times of day, which only make noise.
-                if cell.cell_type == "code":  # As do the logs of TensorFlow's start.
+                # Times of day and the logs of TensorFlow's start differ between any two runs.
+                cell.metadata.pop("execution", None)
+                if cell.cell_type == "code":
                     cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             nbformat.write(notebook, path)
         print(f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran")
