@@ -70,9 +70,12 @@ def batched(kind):
             sizes = {**arrays, "batch_size": batch_size, **arguments}
             kept = _put_back(self) if arguments.get("training") else contextlib.nullcontext()
             with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
-                return _run(
-                    self, method, arrays, dtype, arguments, has_seed, seed, batch_size, verbose
-                )
+                first_seed = seeds.numbers_of(self, seed) if has_seed else None
+                batches = _Batches(self, arrays, batch_size, dtype, first_seed)
+                # Draws of an example that are decoded together take as much as other batches.
+                batches.refuse_too_large(arguments.get("draws_at_once", 1))
+                program = _program(self, method, tuple(arrays), arguments, has_seed)
+                return batches.run(program, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
         return call
@@ -110,67 +113,80 @@ def default_batch_size(*shapes):
     return max(1, min(_BATCH_SIZE, 2**20 // numbers))
 
 
-def _run(model, method, arrays, dtype, options, has_seed, seed, batch_size, verbose):
-    """One compiled program over all batches; short ones are padded where that saves a program.
+class _Batches:
+    """The batches of arrays, which one compiled program goes through.
 
-    The arrays are read in dtype, or in their own if it is None.
+    Args:
+        model: The model.
+        arrays: Name -> array, of one length.
+        batch_size: Examples of a batch, a positive integer.
+        dtype: What the arrays are read in; None for their own.
+        seed: The two integers of the first batch's seed, or None for a program without one.
     """
-    names, values = zip(*arrays.items(), strict=True)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
-    length = len(values[0])
-    largest = 2 ** (length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else length
-    size = min(batch_size, largest)
-    at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, -(-length // size))
-    # Draws of an example that a method decodes together take as much as other batches.
-    together = at_once * options.get("draws_at_once", 1)
-    memory.refuse_batch(model, size, values, together)
-    program = _program(model, method, names, options, has_seed)
-    first_seed = seeds.numbers_of(model, seed) if has_seed else None
-    bar = _Progress(-(-length // size), verbose)
 
-    def found(number):
+    def __init__(self, model, arrays, batch_size, dtype, seed):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+        self.model, self.arrays, self.dtype, self.seed = model, arrays, dtype, seed
+        self.length = len(next(iter(arrays.values())))
+        # A few lengths serve all arrays where each would be a program of its own.
+        least = 2 ** (self.length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else self.length
+        self.size = min(batch_size, least)
+        self.count = -(-self.length // self.size)
+
+    def refuse_too_large(self, draws):
+        """Raise if the batches under way do not fit into memory, with so many draws an example."""
+        at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, self.count)
+        arrays = tuple(self.arrays.values())
+        memory.refuse_batch(self.model, self.size, arrays, at_once * draws)
+
+    def run(self, program, verbose):
+        """What the program makes of all batches, in one array."""
+        first = self._compute(program, 0)
+        if self.count == 1:
+            return ops.convert_to_numpy(first)[: self.length]
+        memory.refuse_results(self.model, self.length, first)
+        results = np.empty((self.length, *first.shape[1:]), backend.view(first).dtype)
+        bar = _Progress(self.count, verbose)
+        # Where threads run the program, two batches stand in line, so that no thread waits for one.
+        most = _AT_ONCE + (2 if backend.RUNS_IN_ANY_THREAD else 0)
+        with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+            under_way = collections.deque([pool.submit(self._write, results, 0, first)])
+            for number in range(1, self.count):
+                under_way.append(self._begin(pool, program, results, number))
+                if len(under_way) == most:
+                    under_way.popleft().result()
+                    bar.advance()
+            for writing in under_way:
+                writing.result()
+                bar.advance()
+        return results
+
+    def _compute(self, program, number):
         """What the program makes of a batch, perhaps of a few examples too many."""
-        start = number * size
-        batch = [np.asarray(value[start : start + size], dtype) for value in values]
-        missing = size - len(batch[0])
+        start = number * self.size
+        values = [a[start : start + self.size] for a in self.arrays.values()]
+        batch = [np.asarray(value, self.dtype) for value in values]
+        missing = self.size - len(batch[0])
         if missing and backend.COMPILES_EACH_SHAPE:
             batch = [np.concatenate([b, np.repeat(b[-1:], missing, axis=0)]) for b in batch]
-        if has_seed:
-            pair = [first_seed[0], first_seed[1] + number * seeds.RunSeed.TURNS]
+        if self.seed is not None:
+            pair = [self.seed[0], self.seed[1] + number * seeds.RunSeed.TURNS]
             batch.append(np.array(pair).astype(backend.SEED_DTYPE))
         return program(*batch)
 
-    part = found(0)
-    if length <= size:
-        return ops.convert_to_numpy(part)[:length]
-    memory.refuse_results(model, length, part)
-    results = np.empty((length, *part.shape[1:]), backend.view(part).dtype)
+    def _begin(self, pool, program, results, number):
+        """Compute a batch and write it, of which threads do as much as the backend lets them.
 
-    def write(number, part):
-        rows = results[number * size : (number + 1) * size]
+        A batch that is read or written, or waits for one core, leaves the others to the next ones.
+        """
+        if not backend.RUNS_IN_ANY_THREAD:
+            return pool.submit(self._write, results, number, self._compute(program, number))
+        return pool.submit(lambda: self._write(results, number, self._compute(program, number)))
+
+    def _write(self, results, number, part):
+        rows = results[number * self.size : (number + 1) * self.size]
         rows[...] = backend.view(part)[: len(rows)]
-
-    def find_and_write(number):
-        write(number, found(number))
-
-    # Where threads run the program, two numbers stand in line, so that no thread waits for one.
-    in_hand = _AT_ONCE + (2 if backend.RUNS_IN_ANY_THREAD else 0)
-    # A batch that is read or written, or waits for one core, leaves the others to the next ones.
-    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        under_way = collections.deque([pool.submit(write, 0, part)])
-        for number in range(1, bar.num_batches):
-            if backend.RUNS_IN_ANY_THREAD:
-                under_way.append(pool.submit(find_and_write, number))
-            else:
-                under_way.append(pool.submit(write, number, found(number)))
-            if len(under_way) == in_hand:
-                under_way.popleft().result()
-                bar.advance()
-        for writing in under_way:
-            writing.result()
-            bar.advance()
-    return results
 
 
 def _program(model, method, names, options, has_seed):
