@@ -30,12 +30,12 @@ def parts(batch_size, calls):
 
     @tf.function
     def forward():
-        return model.losses_and_logs((batch,), training=True)
+        return model._losses_and_logs((batch,), training=True)
 
     @tf.function
     def gradients():
         with tf.GradientTape() as tape:
-            (loss,), logs = model.losses_and_logs((batch,), training=True)
+            (loss,), logs = model._losses_and_logs((batch,), training=True)
         # TensorFlow leaves out what nothing uses, so one number of each gradient is returned.
         return [tf.reduce_sum(g) for g in tape.gradient(loss, model.trainable_variables)], logs
 

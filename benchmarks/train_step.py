@@ -117,19 +117,19 @@ def naive_keras(given):
                     ]
                 )
             self.mean, self.log_variance = layers.Dense(LATENT), layers.Dense(LATENT)
-            self.seed_generator = keras.random.SeedGenerator(0)
+            self._seed_generator = keras.random.SeedGenerator(0)
             names = ("loss", "reconstruction_loss", "kl_loss")
-            self.trackers = [keras.metrics.Mean(name=name) for name in names]
+            self._trackers = [keras.metrics.Mean(name=name) for name in names]
 
         @property
         def metrics(self):
-            return self.trackers
+            return self._trackers
 
         def train_step(self, x):
             with tf.GradientTape() as tape:
                 h = self.trunk(x)
                 mean, log_variance = self.mean(h), self.log_variance(h)
-                noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+                noise = keras.random.normal(ops.shape(mean), seed=self._seed_generator)
                 logits = self.decoder(mean + ops.exp(0.5 * log_variance) * noise)
                 cross_entropy = ops.softplus(logits) - x * logits
                 reconstruction = ops.mean(ops.sum(ops.reshape(cross_entropy, (-1, 784)), axis=1))
@@ -138,9 +138,9 @@ def naive_keras(given):
                 loss = reconstruction + kl
             gradients = tape.gradient(loss, self.trainable_weights)
             self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
-            for tracker, value in zip(self.trackers, (loss, reconstruction, kl), strict=True):
+            for tracker, value in zip(self._trackers, (loss, reconstruction, kl), strict=True):
                 tracker.update_state(value)
-            return {tracker.name: tracker.result() for tracker in self.trackers}
+            return {tracker.name: tracker.result() for tracker in self._trackers}
 
     model = NaiveVAE()
     model.compile(keras.optimizers.Adam(LEARNING_RATE))

@@ -54,20 +54,20 @@ class Autoencoder(Adjustable, Loops):
         self.decoder = networks.given_or_none(self, "decoder", decoder)
         self.network_options = networks.options_or_none(self, network_options)
         # What all features of a padded step equal, or None where no step is padding.
-        self.mask_value = networks.mask_value(self.encoder, self.network_options)
-        self.seed_generator, self.program_seeds = seeds.make_generators(self, seed)
+        self._mask_value = networks.mask_value(self.encoder, self.network_options)
+        self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
         self.features_to_code = self.sampler = None
-        self.step = building.make_counter(self, "step")
+        self._step = building.make_counter(self, "step")
 
     # ------------------------------------------------------------------ what a paper writes
 
-    without = ()  # Arguments of this class that a model has no use for and refuses.
-    code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
-    support = None  # Lowest and highest value of the data, where the model has limits.
-    takes_classes = False  # Whether the targets' last axis holds the probabilities of classes.
-    code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
+    _without = ()  # Arguments of this class that a model has no use for and refuses.
+    _code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
+    _support = None  # Lowest and highest value of the data, where the model has limits.
+    _takes_classes = False  # Whether the targets' last axis holds the probabilities of classes.
+    _code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
     _inputs_are_targets = True  # Whether inputs have the targets' range, where both have one shape.
-    restored = False  # Whether the model was built from a file.
+    _restored = False  # Whether the model was built from a file.
 
     def loss_terms(self, x, y, training):
         """The losses of a batch by name, of every one in `objective`, `players` and `diagnostics`.
@@ -125,20 +125,20 @@ class Autoencoder(Adjustable, Loops):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         """Numbers of a step besides the outputs of layers, such as one for each pair of examples.
 
         `fit` and `evaluate` refuse a batch_size for which all of them do not fit into memory.
         """
-        return self.batch_numbers(batch_size)
+        return self._batch_numbers(batch_size)
 
-    def batch_numbers(self, batch_size):
+    def _batch_numbers(self, batch_size):
         """The same of an array call."""
         return 0
 
-    def code_width(self):
+    def _code_width(self):
         """Numbers that the encoder gives for the whole code."""
-        return self.code_parameters * self.latent_dim
+        return self._code_parameters * self.latent_dim
 
     @property
     def code_shape(self):
@@ -221,17 +221,17 @@ class Autoencoder(Adjustable, Loops):
             with building.scope(self):
                 objective.make_trackers(self)
                 self.build_networks(*shapes)
-            if not self.restored:
-                self.check_given()
+            if not self._restored:
+                self._check_given()
 
-    def check_given(self):
+    def _check_given(self):
         """Raise where what was given has no effect, or cannot be trained as it is meant.
 
         Of a model that is built for the first time: files of before such checks still load.
         """
         fitting.refuse_unused_options(self)
 
-    def options_in_use(self):
+    def _options_in_use(self):
         """Names of the `network_options` that count even where both networks were given."""
         return {"mask_value"}
 

@@ -52,3 +52,19 @@ def test_arguments_by_keyword_alone_are_arguments():
     assert list(inspect.signature(Mine).parameters)[:2] == ["latent_dim", "strength"]
     assert Mine(strength=3.0).get_config()["strength"] == 3.0
     assert issubclass(Mine, keras.Model)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_a_model_has_few_public_names(name):
+    """Those of Keras' models and the model's own arguments are known from elsewhere."""
+    model = zoo.MODELS[name]()
+    model.build((None, 6))
+    names = {name for name in dir(model) if not name.startswith("_")}
+    keras_own = {*dir(keras.Model), *dir(keras.Sequential([keras.layers.Dense(2)]))}
+    assert len(names - keras_own - set(model.arguments)) <= 30
+    if name == "VAE":
+        assert len(names - keras_own) <= 30
+    for method in names - keras_own:
+        value = getattr(type(model), method, None)
+        if callable(value) or isinstance(value, property):
+            assert inspect.getdoc(value), f"{method} says nothing of itself"

@@ -83,7 +83,7 @@ def test_all_forms_of_data_train_alike(name):
     losses = {}
     for form, (arguments, options) in forms(x).items():
         model.build((None, 6))
-        model.seed_generator.state.assign([1, 0])
+        model._seed_generator.state.assign([1, 0])
         history = model.fit(*arguments, verbose=0, shuffle=False, **options)
         losses[form] = history.history["loss"][0]
     for form, value in losses.items():
@@ -234,14 +234,14 @@ def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
     x = np.arange(10, dtype="float32")[:, None] * np.ones(6, "float32")
     model = zoo.compiled("AE", None, {"run_eagerly": True}, seed=5)
     model.build(x.shape)
-    losses_and_logs, seen = model.losses_and_logs, []
+    losses_and_logs, seen = model._losses_and_logs, []
 
     def recorded(data, training):
         (batch,) = data
         seen.append(keras.ops.convert_to_numpy(batch)[:, 0])
         return losses_and_logs(data, training)
 
-    monkeypatch.setattr(model, "losses_and_logs", recorded)
+    monkeypatch.setattr(model, "_losses_and_logs", recorded)
     model.fit(x, batch_size=4, epochs=3, steps_per_epoch=steps_per_epoch, verbose=0)
     batches = keras_ae.core.inputs.ArrayBatches(
         (x,), 4, True, keras_ae.core.seeds.of_order(model), steps_per_epoch=steps_per_epoch
@@ -383,7 +383,7 @@ def check_precision(name, policy):
     history = model.fit(x, batch_size=16, verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
-    assert model.encode(x).dtype == model.code_dtype
+    assert model.encode(x).dtype == model._code_dtype
     assert model.reconstruct(x).dtype == np.float32
     exact = zoo.compiled(name, **given)
     exact.build((None, 6))
@@ -416,7 +416,7 @@ def test_regularisers_belong_to_the_loss(name):
     logs = model.evaluate(zoo.data(), batch_size=48, verbose=0, return_dict=True)
     weights = {k: float(v) for k, v in model.loss_weights().items()}
     terms = sum(weights.get(n, 1.0) * logs[n] for n in model.objective)
-    kernels = [v.numpy() for v in model.variable_groups()[0] if v.regularizer is not None]
+    kernels = [v.numpy() for v in model._variable_groups()[0] if v.regularizer is not None]
     assert kernels
     penalty = 0.01 * sum((k**2).sum() for k in kernels)
     assert logs["loss"] - terms == pytest.approx(penalty, rel=1e-3)
@@ -445,9 +445,9 @@ def test_learning_stays_inside_the_players(name):
         model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
         model.build((None, 6))
         assert {part: getattr(model, part) for part in networks} == networks
-        before = [[v.numpy().copy() for v in group] for group in model.variable_groups()]
+        before = [[v.numpy().copy() for v in group] for group in model._variable_groups()]
         model.fit(zoo.data(), batch_size=48, verbose=0)
-        for player, group, old in zip(players, model.variable_groups(), before, strict=True):
+        for player, group, old in zip(players, model._variable_groups(), before, strict=True):
             moved = [not np.array_equal(v.numpy(), b) for v, b in zip(group, old, strict=True)]
             assert any(moved) != (player == silenced), (silenced, player)
 
@@ -457,9 +457,9 @@ def test_an_optimizer_for_each_player():
     model.build((None, 6))
     frozen = keras.optimizers.SGD(0.0)
     model.compile(keras_ae.optimizers_for(model, keras.optimizers.SGD(0.1), discriminator=frozen))
-    before = [[v.numpy().copy() for v in g] for g in model.variable_groups()]
+    before = [[v.numpy().copy() for v in g] for g in model._variable_groups()]
     model.fit(zoo.data(), batch_size=16, verbose=0)
-    after = [[v.numpy() for v in g] for g in model.variable_groups()]
+    after = [[v.numpy() for v in g] for g in model._variable_groups()]
     assert not same(before[0], after[0])
     assert same(before[1], after[1])
     with pytest.raises(ValueError, match="no network 'critic'"):
@@ -481,7 +481,7 @@ def test_arrays_in_numpy_out(name):
     for method, (argument, shape) in calls.items():
         call = getattr(model, method)
         whole = call(argument)
-        dtype = model.code_dtype if method == "encode" else "float32"
+        dtype = model._code_dtype if method == "encode" else "float32"
         assert isinstance(whole, np.ndarray) and whole.dtype == dtype
         assert whole.shape == shape
         np.testing.assert_allclose(call(argument, batch_size=8), whole, atol=1e-6)
@@ -701,7 +701,7 @@ def test_the_configuration_is_what_was_given(name):
 def test_clone_model(name):
     model = zoo.trained(name)
     clone = keras.models.clone_model(model)
-    assert clone.seed_generator is not model.seed_generator
+    assert clone._seed_generator is not model._seed_generator
     shared = {id(v) for v in clone.variables} & {id(v) for v in model.variables}
     assert not shared
     clone.set_weights(model.get_weights())

@@ -200,7 +200,7 @@ def test_options_of_networks_that_were_given_are_refused(name):
         del options["mask_value"]
     model = zoo.make(name, **zoo.own_networks(name), network_options=options)
     if name in ("VAEGAN", "PerceptualVAE"):  # Whose third network has them.
-        assert model.options_in_use() == options.keys()
+        assert model._options_in_use() == options.keys()
         return
     match = f"{name}: network_options={{.*no effect in 'units'"
     with pytest.raises(ValueError, match=match):

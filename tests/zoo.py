@@ -108,7 +108,7 @@ WITH_NETWORKS = [name for name in MODELS if name not in DICTIONARIES]
 VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
 
 # Whose codes are integers.
-DISCRETE = [name for name in MODELS if getattr(keras_ae, name).code_dtype == "int32"]
+DISCRETE = [name for name in MODELS if getattr(keras_ae, name)._code_dtype == "int32"]
 
 
 def code_of(name, num_examples, seed=0):
@@ -261,7 +261,7 @@ def straightened(model, x):
     def surrogate(values, offset):
         """The reconstruction, and q - z of the values."""
         if not hasattr(model, "upper_quantizer"):
-            z = model.code(values)
+            z = model._code(values)
             if hasattr(model.quantizer, "bounded"):
                 z = model.quantizer.bounded(z)
             return model.decode(z + offset), model.quantized(values).vectors - z
@@ -272,7 +272,7 @@ def straightened(model, x):
         z = keras.ops.concatenate([upper, lower], axis=1)
         return model.decode(z + offset), model.quantized(values).vectors - z
 
-    offset = np.zeros((len(x), *model.vector_shape), "float32")
+    offset = np.zeros((len(x), *model._vector_shape), "float32")
     for _ in range(2):  # What the lower level quantises follows from the upper one's.
         offset = compute(surrogate, x, offset)[1]
     return lambda values: compute(surrogate, values, offset)[0]

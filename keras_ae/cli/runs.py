@@ -564,7 +564,7 @@ def _finish(model, data, settings, folder):
 def _pictures(model, x, labels, seed):
     """File name -> figure, of codes and of examples where they can be drawn."""
     pictures = {}
-    if model.code_dtype == "float32" and len(model.code_shape) == 1:
+    if model._code_dtype == "float32" and len(model.code_shape) == 1:
         pictures["latent_plane.png"] = plots.latent_plane(model.encode(x), labels)
     if plots.can_draw(x):
         shown = x[:20]

@@ -14,7 +14,7 @@ def constructor_parameters(cls):
     for base in itertools.takewhile(lambda base: base is not keras.Model, cls.__mro__):
         for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
             named = p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-            if named and p.name not in ("self", *cls.without):
+            if named and p.name not in ("self", *cls._without):
                 found.setdefault(p.name, p.default)
     return found
 
@@ -33,7 +33,7 @@ def signature_of(cls):
     """The signature of the constructor with every argument, those of base classes by keyword."""
     own = inspect.signature(cls.__init__).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    given = [p for p in own if p.kind in kinds and p.name not in ("self", *cls.without)]
+    given = [p for p in own if p.kind in kinds and p.name not in ("self", *cls._without)]
     names = {p.name for p in given}
     kind = inspect.Parameter.KEYWORD_ONLY
     inherited = {k: v for k, v in constructor_parameters(cls).items() if k not in names}
@@ -45,7 +45,7 @@ def signature_of(cls):
 def given(cls, args, kwargs):
     """What a constructor was called with, and its defaults for the rest: name -> value."""
     passed = {**dict(zip(signature_of(cls).parameters, args, strict=False)), **kwargs}
-    refuse_unknown(cls, [name for name in passed if name in cls.without])
+    refuse_unknown(cls, [name for name in passed if name in cls._without])
     return {k: passed.get(k, default) for k, default in constructor_parameters(cls).items()}
 
 
@@ -98,7 +98,7 @@ def of_build(model):
 
 def build(model, config):
     """Build a model from what `of_build` gave."""
-    model.restored = True
+    model._restored = True
     model.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
     if "changes" in config:  # Files of old do not hold them.
         with backend.building_scope(model):

@@ -463,7 +463,7 @@ def check_codes(model, z, name="z"):
     """A checked array of codes, in the type that `decode` takes."""
     require_built(model, "decode")
     given, z = z, as_array(z, name)
-    if model.code_dtype == "int32":
+    if model._code_dtype == "int32":
         return _check_integer_codes(model, z, given, name)
     if z.shape[1:] != model.code_shape:
         raise ValueError(
@@ -475,10 +475,10 @@ def check_codes(model, z, name="z"):
 
 def _check_integer_codes(model, z, given, name):
     """A checked array of integer codes, or of their vectors, as float32."""
-    if z.shape[1:] == model.vector_shape:
+    if z.shape[1:] == model._vector_shape:
         return np.asarray(z, "float32")
     if z.shape[1:] != model.code_shape:
-        shapes = [", ".join(map(str, shape)) for shape in (model.code_shape, model.vector_shape)]
+        shapes = [", ".join(map(str, shape)) for shape in (model.code_shape, model._vector_shape)]
         raise ValueError(
             f"decode: {name} has shape {z.shape}, and codes of this {type(model).__name__} have "
             f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
@@ -510,15 +510,15 @@ def check_support(model, array, name, bounds):
         name: The argument's name, for the error.
         bounds: The data's smallest and largest number.
     """
-    if model.support is None:
+    if model._support is None:
         return
-    steps = None if model.mask_value is None else model._steps_in(array)
+    steps = None if model._mask_value is None else model._steps_in(array)
     if steps is not None:
-        array = without_padding(steps, model.mask_value)
+        array = without_padding(steps, model._mask_value)
         if not array.size:
             return
         bounds = extent(array)
-    low, high = model.support
+    low, high = model._support
     smallest, largest = bounds
     if smallest < low or largest > high:
         remedy = (
@@ -530,7 +530,7 @@ def check_support(model, array, name, bounds):
             f"{name} lies between {smallest:g} and {largest:g}, but this "
             f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}."
         )
-    if model.takes_classes:
+    if model._takes_classes:
         check_classes(array, name, model)
 
 

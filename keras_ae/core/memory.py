@@ -322,14 +322,14 @@ def refuse_batch(model, size, arrays, at_once=1):
     """
     numbers = sum(math.prod(array.shape[1:]) for array in arrays)
     largest, _ = numbers_of_layers(model)
-    _refuse_examples(model, size, numbers + largest, model.batch_numbers(size), at_once)
+    _refuse_examples(model, size, numbers + largest, model._batch_numbers(size), at_once)
 
 
 def refuse_step(model, size):
     """Raise if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
     numbers = math.prod(model.data_shape) + outputs
-    _refuse_examples(model, size, numbers, model.step_numbers(size))
+    _refuse_examples(model, size, numbers, model._step_numbers(size))
 
 
 def _refuse_examples(model, size, numbers, others=0, at_once=1):

@@ -36,7 +36,7 @@ def make_trackers(model):
     """Make the running mean of each term; the first one also counts the examples."""
     first, *others = [*model.objective, *sum(model.players.values(), ()), *model.diagnostics]
     means = {name: keras.metrics.Mean(name=name) for name in others}
-    model.trackers = {first: CountingMean(name=first), **means}
+    model._trackers = {first: CountingMean(name=first), **means}
 
 
 def losses_and_logs(model, data, training):
@@ -73,12 +73,12 @@ def _losses_and_logs(model, data, training):
             (model.objective, *model.players.values()), _regularizers(model), strict=True
         )
     ]
-    for name, tracker in model.trackers.items():
+    for name, tracker in model._trackers.items():
         tracker.update_state(terms[name], sample_weight)
     model._loss_tracker.update_state(totals[0], sample_weight)
     losses = [_BATCH_MEAN(total, total, sample_weight) for total in totals]
     if training:
-        model.step.assign(model.step + 1)
+        model._step.assign(model._step + 1)
     y_pred = model(x, training=False) if model._compile_metrics is not None else None
     return losses, model.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -118,7 +118,9 @@ def unless_alone(model, name, value, x):
         value: What was computed from the batch.
         x: The batch, shape (batch, ...).
     """
-    return ops.where(ops.shape(x)[0] > 1, value, ops.cast(model.trackers[name].result(), "float32"))
+    return ops.where(
+        ops.shape(x)[0] > 1, value, ops.cast(model._trackers[name].result(), "float32")
+    )
 
 
 def _per_example(value, x):

@@ -132,7 +132,7 @@ def draw(model, seed):
         if getattr(model._notes.in_step, "seed", None) is not None:
             return model._notes.in_step.seed
         if backend.tracing():
-            return model.program_seeds
+            return model._program_seeds
         return RunSeed(model._notes.fresh_seeds.next().astype(backend.SEED_DTYPE))
     if isinstance(seed, keras.random.SeedGenerator):
         return seed
@@ -151,10 +151,10 @@ def numbers_of(model, seed):
 def of_step(model, training):
     """See `keras_ae.Autoencoder.step_seed`."""
     if training:
-        return model.seed_generator
+        return model._seed_generator
     if getattr(model._notes.in_step, "seed", None) is not None:
         return model._notes.in_step.seed
-    seen = ops.cast(model.trackers[model.objective[0]].seen, backend.SEED_DTYPE)
+    seen = ops.cast(model._trackers[model.objective[0]].seen, backend.SEED_DTYPE)
     index = backend.replica_index()
     zero = ops.zeros_like(seen) if index is None else ops.cast(index, backend.SEED_DTYPE)
     return RunSeed(ops.stack([zero, seen]))
@@ -162,7 +162,7 @@ def of_step(model, training):
 
 def of_order(model):
     """The integer that the order of array data follows from; resuming does not change it."""
-    return _order_of(model.seed_generator)
+    return _order_of(model._seed_generator)
 
 
 def _order_of(generator):
@@ -174,7 +174,7 @@ def states(model):
     return [
         variable
         for variable in model.non_trainable_variables
-        if variable.name == "seed_generator_state" and variable is not model.program_seeds.state
+        if variable.name == "seed_generator_state" and variable is not model._program_seeds.state
     ]
 
 

@@ -119,7 +119,7 @@ class Loops(backend.TrainStep, keras.Model):
                 ),
             )
         build_optimizer(self)
-        self.prepare_training(batches, steps_per_epoch)
+        self._prepare_training(batches, steps_per_epoch)
         self._notes.step_programs.current()
         # After the user's own, which may change the model.
         callbacks = _with_callback(callbacks, _Renewal(self._notes.step_programs), last=True)
@@ -168,7 +168,7 @@ class Loops(backend.TrainStep, keras.Model):
         batches = inputs.batches_of(self, (x, y, sample_weight), batch_size, False, steps)
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
-        with self.evaluating(batches, steps), at_once as callbacks:
+        with self._evaluating(batches, steps), at_once as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,
@@ -178,7 +178,7 @@ class Loops(backend.TrainStep, keras.Model):
                 **kwargs,
             )
 
-    def prepare_training(self, batches, steps):
+    def _prepare_training(self, batches, steps):
         """Look at what `fit` is about to train a built model on; here nothing.
 
         Args:
@@ -186,7 +186,7 @@ class Loops(backend.TrainStep, keras.Model):
             steps: Batches of an epoch, or None.
         """
 
-    def evaluating(self, batches, steps):
+    def _evaluating(self, batches, steps):
         """A context around an evaluation, of the same arguments; here nothing."""
         return contextlib.nullcontext()
 
@@ -235,11 +235,11 @@ class Loops(backend.TrainStep, keras.Model):
         self._notes.step_programs.current()
         return super().predict_on_batch(x)
 
-    def losses_and_logs(self, data, training):
+    def _losses_and_logs(self, data, training):
         """See `keras_ae.core.objective`; a step differentiates the first."""
         return objective.losses_and_logs(self, data, training)
 
-    def variable_groups(self):
+    def _variable_groups(self):
         """The weights that each player moves; the first group is everything unclaimed."""
         return objective.variable_groups(self)
 

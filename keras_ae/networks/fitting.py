@@ -16,7 +16,7 @@ def make_networks(model, shape, target_shape):
     model.features_to_code = keras.Sequential(
         [
             keras.layers.Flatten(dtype=dtype, name="flatten"),
-            keras.layers.Dense(model.code_width(), dtype=dtype, name="code"),
+            keras.layers.Dense(model._code_width(), dtype=dtype, name="code"),
         ],
         name="features_to_code",
     )
@@ -79,7 +79,7 @@ def refuse_unused_options(model):
     """Raise for options of networks that the model does not make, because both were given."""
     given = [model.arguments.get(name) for name in ("encoder", "decoder")]
     if all(isinstance(network, keras.layers.Layer) for network in given):
-        for name in model.network_options.keys() - model.options_in_use():
+        for name in model.network_options.keys() - model._options_in_use():
             raise ValueError(
                 f"{type(model).__name__}: network_options={model.network_options!r} has no effect "
                 f"in {name!r}, because encoder and decoder were given. Leave it out."

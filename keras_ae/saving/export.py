@@ -230,7 +230,7 @@ def _served(model):
         model.sampler.prepare()
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
-    dtypes = {"seed": "int32", "z": model.code_dtype}
+    dtypes = {"seed": "int32", "z": model._code_dtype}
     for name, (function, arguments) in model._endpoints().items():
         setattr(module, name, _endpoint(in_tensorflow, function, arguments, dtypes))
     if not model.sampler.ready():

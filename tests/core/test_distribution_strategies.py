@@ -110,7 +110,7 @@ def variational_model(strategy, folder):
     evaluations = [whole.evaluate(x, return_dict=True, **OPTIONS) for _ in range(2)]
     return {
         "history": history,
-        "steps": int(whole.step.numpy()),
+        "steps": int(whole._step.numpy()),
         "resumed": float(max(distances)),
         "loaded": float(np.abs(loaded.encode(x) - whole.encode(x)).max()),
         "evaluations": evaluations,
@@ -121,11 +121,11 @@ def variational_model(strategy, folder):
 
 def adversary(strategy):
     model = built_under(strategy, "FactorVAE")
-    before = [[v.numpy() for v in group] for group in model.variable_groups()]
+    before = [[v.numpy() for v in group] for group in model._variable_groups()]
     history = model.fit(zoo.data(), epochs=2, **OPTIONS).history
     moved = [
         all(not np.array_equal(v.numpy(), b) for v, b in zip(group, old, strict=True))
-        for group, old in zip(model.variable_groups(), before, strict=True)
+        for group, old in zip(model._variable_groups(), before, strict=True)
     ]
     return {"history": history, "moved": moved}
 

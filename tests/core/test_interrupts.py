@@ -76,10 +76,10 @@ def test_a_fit_that_ends_early_keeps_its_steps():
             stop()
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=end)
-    step = int(model.step)
+    step = int(model._step)
     with pytest.raises(Stop):
         model.fit(zoo.data(), callbacks=[callback], validation_data=zoo.data(), **BATCH)
-    assert int(model.step) == step + 2
+    assert int(model._step) == step + 2
     assert not np.array_equal(before[0], model.get_weights()[0])
     assert_usable(model)
 

@@ -159,7 +159,7 @@ def test_a_masking_layer_of_the_user_s_own_says_what_is_padding():
         model.compile("adam", **zoo.OP_BY_OP)
         x = sequences()
         model.fit(x, verbose=0)
-        assert model.mask_value == PADDING
+        assert model._mask_value == PADDING
         p = model.conditional(model.encode(ops.convert_to_tensor(x)))
         assert isinstance(p, WithoutPadding)
 

@@ -220,7 +220,7 @@ def test_compile_forgets_what_was_compiled_from_closures():
 
         @batched("data")
         def _encode(self, x):
-            return scale() * self.code(x)
+            return scale() * self._code(x)
 
     model, x = Scaled(2, **zoo.OPTIONS), zoo.data()
     before = model.encode(x)

@@ -96,7 +96,7 @@ def look(model, tmp_path):
         model.encode(x, sample=True), model.encode(x, sample=True, seed=3)
         model.encode(ops.convert_to_tensor(x), sample=True)
         model.decode(code, sample=True), model.log_likelihood(x, num_samples=4)
-    if type(model).code_dtype != "int32":  # Whose prior is fitted by itself.
+    if type(model)._code_dtype != "int32":  # Whose prior is fitted by itself.
         model.sample(3), model.sample(3, seed=5)
     model.summary(print_fn=lambda *_, **__: None), model.get_config()
     model.save(tmp_path / "model.keras")

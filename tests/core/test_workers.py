@@ -20,7 +20,8 @@ from keras_ae.cli import runs
 from keras_ae.core import inputs, workers
 
 BACKEND = keras.config.backend()
-HERE = pathlib.Path(__file__).resolve().parents[1]
+HERE = pathlib.Path(__file__).resolve().parent
+PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 OPTIONS = {"batch_size": 16, "verbose": 0}
 MODELS = {
     "AE": {},
@@ -56,7 +57,7 @@ def noise(model):
     import tensorflow as tf
 
     def draw():
-        return keras.random.normal((3,), seed=model.seed_generator)
+        return keras.random.normal((3,), seed=model._seed_generator)
 
     return tf.distribute.get_strategy().run(draw).numpy().tolist()
 
@@ -73,7 +74,7 @@ def found(tmp_path_factory):
     """The findings of two processes, and of this one."""
     folder = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parent), str(HERE)]))
+        patch.setenv("PYTHONPATH", PATHS)
         code = f"import {__name__} as t; t.measure({str(folder)!r})"
         workers.launch([sys.executable, "-c", code], 2)
     facts = [json.loads((folder / f"{worker}.json").read_text()) for worker in range(2)]
@@ -232,7 +233,7 @@ def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole,
     code = "from keras_ae.cli import runs; " + (
         f"runs.launch(runs.Settings(**{dataclasses.asdict(settings)!r}), {str(killed)!r})"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)])}
+    environment = {**os.environ, "PYTHONPATH": PATHS}
     launcher = subprocess.Popen([sys.executable, "-c", code], env=environment)
     children = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
     while launcher.poll() is None and not list(killed.glob("checkpoint/latest.npz")):
@@ -253,7 +254,7 @@ def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole,
 @several
 def test_workers_end_with_a_pipe_where_the_kernel_does_not_end_them(tmp_path):
     code = "from keras_ae.core import workers; import time; workers.join(); print(1, flush=True); "
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), workers._LAUNCHED: "1"}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), workers._LAUNCHED: "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     words = [sys.executable, "-c", code + "time.sleep(60)"]
     with subprocess.Popen(words, env=environment, **pipes) as worker:

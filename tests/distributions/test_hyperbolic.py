@@ -543,7 +543,7 @@ def test_the_divergence_of_the_model_by_hand(posterior):
     ratios = (log_posterior - log_prior).reshape(16, 500)
     error = ratios.std(axis=1) / np.sqrt(500)
     assert (ratios.mean(axis=1) > -4 * error).all()
-    codes = compute(lambda: model.draw_prior(1000, seed=0))
+    codes = compute(lambda: model._draw_prior(1000, seed=0))
     assert (1.3 * np.square(codes).sum(1)).max() < 1
 
 
@@ -566,7 +566,7 @@ def test_data_is_decoded_from_where_draws_lie():
     assert 0.1 < far.mean() < 0.6
     found = model.sample(500, seed=3)
     np.testing.assert_allclose(found, numpy(ops.sigmoid(model.decoder(way))), atol=1e-5)
-    near = model.decode(numpy(model.draw_prior(500, seeds.draw(model, 3))))
+    near = model.decode(numpy(model._draw_prior(500, seeds.draw(model, 3))))
     np.testing.assert_allclose(found[~far], near[~far], atol=1e-2)
     assert np.abs(found[far] - near[far]).max() > 1e-2
 

@@ -39,7 +39,7 @@ def test_with_its_novelty_switched_off_it_is_the_autoencoder(name):
     model = zoo.eager(name, keras.optimizers.SGD(0.01), **SWITCHED_OFF[name])
 
     class Plain(keras_ae.AE):
-        code_activation = model.code_activation
+        _code_activation = model._code_activation
 
     plain = Plain(2, **zoo.OPTIONS)
     plain.compile(keras.optimizers.SGD(0.01), **zoo.OP_BY_OP)
@@ -125,15 +125,15 @@ def jacobians(model, x):
 def test_the_penalty_is_the_norm_of_the_jacobian(units):
     options = {"units": units, "activation": "tanh"}
     model, x = contractive(network_options=options), zoo.data(4)
-    found = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    found = zoo.compute(lambda x: model._squared_jacobian(x), x)
     np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=1e-3)
 
 
 def test_the_closed_form_of_one_layer_is_what_products_give(monkeypatch):
     model, x = contractive(network_options={"units": ()}), zoo.data(4)
-    closed = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    closed = zoo.compute(lambda x: model._squared_jacobian(x), x)
     monkeypatch.setattr(type(model), "_has_one_layer", lambda self: False)
-    products = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    products = zoo.compute(lambda x: model._squared_jacobian(x), x)
     np.testing.assert_allclose(products, closed, rtol=1e-5)
 
 
@@ -145,21 +145,21 @@ def test_random_probes_have_the_norm_for_their_mean():
     estimate = zoo.compute(
         lambda x: contractive_mean(probed, x), np.repeat(x, 2000, axis=0)
     ).reshape(2, 2000)
-    expected = zoo.compute(lambda x: exact.squared_jacobian(x), x)
+    expected = zoo.compute(lambda x: exact._squared_jacobian(x), x)
     error = estimate.std(axis=1) / np.sqrt(2000)
     assert np.all(np.abs(estimate.mean(axis=1) - expected) < 5 * error)
     assert np.all(error > 0)
 
 
 def contractive_mean(model, x):
-    return model.squared_jacobian(x, keras.random.SeedGenerator(0))
+    return model._squared_jacobian(x, keras.random.SeedGenerator(0))
 
 
 def test_a_scaled_input_is_no_identity():
     """A layer without weights may still have a slope."""
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Rescaling(3.0)])
     model, x = contractive(encoder=encoder), zoo.data(4)
-    found = zoo.compute(lambda x: model.squared_jacobian(x), x)
+    found = zoo.compute(lambda x: model._squared_jacobian(x), x)
     np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=5e-3)
 
 
@@ -174,7 +174,7 @@ def test_the_gradient_penalty_has_the_norm_of_the_decoder_s_jacobian_for_its_mea
     columns = [(model.decode(z + s) - model.decode(z - s)) / 2e-2 for s in steps]
     expected = (np.stack(columns) ** 2).sum()
     many = zoo.compute(
-        lambda z: model.decoder_penalty(z, keras.random.SeedGenerator(0)), np.repeat(z, 4000, 0)
+        lambda z: model._decoder_penalty(z, keras.random.SeedGenerator(0)), np.repeat(z, 4000, 0)
     )
     assert abs(many.mean() - expected) < 5 * many.std() / np.sqrt(4000)
     assert many.std() > 0
@@ -184,7 +184,7 @@ def test_the_l2_penalty_is_the_sum_of_the_decoder_s_squares():
     model = zoo.make("RegularizedAE", regularization="l2")
     model.build((None, 6))
     expected = sum((v.numpy() ** 2).sum() for v in model.decoder.trainable_variables)
-    found = model.decoder_penalty(tensor(np.zeros((3, 2))))
+    found = model._decoder_penalty(tensor(np.zeros((3, 2))))
     assert float(numpy(found)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -324,7 +324,7 @@ def test_the_density_is_that_of_what_encode_gives(name, dropout):
     assert np.all(np.abs(mean - codes.mean(axis=0)) < 0.25 * spread)
     whitened = (covariance - np.cov(codes.T, bias=True)) / np.outer(spread, spread)
     assert np.abs(whitened).max() < 0.3
-    if not dropout and model.codes_are_of_the_data:  # All of them.
+    if not dropout and model._codes_are_of_the_data:  # All of them.
         np.testing.assert_allclose(mean, codes.mean(axis=0), atol=1e-4)
         np.testing.assert_allclose(covariance, np.cov(codes.T, bias=True), atol=1e-4)
 

@@ -41,8 +41,8 @@ def test_codes_of_pictures_lie_in_their_places(kind):
     code_shape, vector_shape = SHAPES.get(kind, ((5, 5), (5, 5, 2)))
     assert codes.shape == (12, *code_shape) and model.code_shape == code_shape
     vectors = ops.convert_to_numpy(model.quantized(ops.convert_to_tensor(PICTURES)).vectors)
-    assert vectors.shape == (12, *vector_shape) and model.vector_shape == vector_shape
-    found = zoo.compute(model.vectors, codes)
+    assert vectors.shape == (12, *vector_shape) and model._vector_shape == vector_shape
+    found = zoo.compute(model._vectors, codes)
     np.testing.assert_allclose(found, vectors, atol=1e-6)
     # Codes and vectors are told apart by their shape.
     expected = model.reconstruct(PICTURES)
@@ -68,14 +68,14 @@ def test_only_codes_and_vectors_are_decoded(kind):
 def test_both_levels_come_apart_and_the_upper_one_tells_the_lower():
     model = of_pictures("VQVAE2")
     codes = model.encode(PICTURES)
-    upper, lower = model.split_codes(codes)
+    upper, lower = model._split_codes(codes)
     assert upper.shape == (12, 3, 3) and lower.shape == (12, 5, 5)
     joined = np.concatenate([upper.reshape(12, -1), lower.reshape(12, -1)], axis=1)
     np.testing.assert_array_equal(joined, codes)
     kernel = model.features_to_code.layers[-1].kernel
     assert kernel.shape == (4 + 2, 2)  # The features, and what comes down.
     kernel.assign(np.concatenate([np.zeros((4, 2)), np.eye(2)]) * 50.0)
-    again = model.split_codes(model.encode(PICTURES))
+    again = model._split_codes(model.encode(PICTURES))
     np.testing.assert_array_equal(again[0], upper)
     # The lower level now follows from the upper one alone.
     below = zoo.compute(lambda u: 50.0 * model.downward(model.upper_quantizer.vectors(u)), upper)
@@ -306,10 +306,10 @@ def test_codes_beyond_an_int32_are_refused_at_construction():
 def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fitted):
     """Such files do not say so: only those of priors over digits do."""
     model = zoo.eager("FSQVAE")
-    model.whole_codes = True
+    model._whole_codes = True
     model.fit(zoo.data(), batch_size=16, verbose=0)
     assert model.code_prior.levels == (25,)
-    model.prior_fitted.assign(float(fitted))
+    model._prior_fitted.assign(float(fitted))
     model.save(tmp_path / "new.keras")
     with (
         zipfile.ZipFile(tmp_path / "new.keras") as new,

@@ -273,7 +273,7 @@ def test_a_ladder_of_one_layer_is_a_vae():
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     np.testing.assert_allclose(ladder.sample(9, seed=0), vae.sample(9, seed=0), atol=1e-6)
     for model in (vae, ladder):
-        model.seed_generator.state.assign([1, 0])
+        model._seed_generator.state.assign([1, 0])
         model.fit(x, batch_size=16, verbose=0)
     for a, b in zip(vae.trainable_variables, ladder.trainable_variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
@@ -281,8 +281,8 @@ def test_a_ladder_of_one_layer_is_a_vae():
 
 def priors_and_posteriors(model, x):
     """Every layer's draw, prior and posterior, the latter two by NumPy from the networks."""
-    evidence = model.evidence(ops.convert_to_tensor(x), False)
-    draws, _, divergence = model.infer(evidence, RunSeed(np.array([3, 0])), False)
+    evidence = model._evidence(ops.convert_to_tensor(x), False)
+    draws, _, divergence = model._infer(evidence, RunSeed(np.array([3, 0])), False)
     found = []
     if isinstance(model, keras_ae.LadderVAE):
         q = statistics(evidence[1])
@@ -475,7 +475,7 @@ def test_the_stream_begins_at_standard_normals():
 def test_a_code_of_uneven_blocks():
     model = keras_ae.TopDownVAE(7, num_blocks=3, width=8, seed=0)
     model.build((None, 6))
-    assert model.layer_dims == (3, 2, 2)
+    assert model._layer_dims == (3, 2, 2)
     x = zoo.data(5)
     assert model.encode(x).shape == (5, 7)
     np.testing.assert_allclose(model.decode(model.encode(x)), model.reconstruct(x), atol=1e-6)
@@ -500,5 +500,5 @@ def test_misuse(cls, given, message):
 
 @hierarchical
 def test_no_single_prior_is_offered(name):
-    with pytest.raises(NotImplementedError, match="draw_prior draws"):
+    with pytest.raises(NotImplementedError, match="one prior a layer"):
         zoo.trained(name).prior(np.zeros((1, 2)))

@@ -35,9 +35,9 @@ def array(tensor):
 
 def seen_patches(model, number, seed):
     """Which patches are seen, (number, patches), as `draw_order` says."""
-    order = array(model.draw_order(number, seeds.draw(model, seed)))
+    order = array(model._draw_order(number, seeds.draw(model, seed)))
     seen = np.zeros(order.shape, bool)
-    np.put_along_axis(seen, order[:, : model.num_visible], True, axis=1)
+    np.put_along_axis(seen, order[:, : model._num_visible], True, axis=1)
     return seen
 
 
@@ -51,9 +51,9 @@ def terms(model, x, y=None, training=False):
 
 
 def masks_of_evaluation(model, number):
-    order = array(model.draw_order(number, model.step_seed(False)))
+    order = array(model._draw_order(number, model.step_seed(False)))
     masked = np.ones(order.shape, bool)
-    np.put_along_axis(masked, order[:, : model.num_visible], False, axis=1)
+    np.put_along_axis(masked, order[:, : model._num_visible], False, axis=1)
     return masked
 
 
@@ -100,7 +100,7 @@ def test_positions_are_the_sines_and_cosines_of_the_paper():
 def test_the_share_of_masked_patches_is_exact(mask_ratio, masked):
     model = made((8, 8, 1), mask_ratio)
     seen = seen_patches(model, 200, seed=0)
-    assert np.all(np.sum(~seen, axis=1) == masked) and model.num_patches == 16
+    assert np.all(np.sum(~seen, axis=1) == masked) and model._num_patches == 16
     # Every patch as often as every other: five standard deviations.
     share = masked / 16
     assert np.all(np.abs(np.mean(~seen, axis=0) - share) < 5 * np.sqrt(share * (1 - share) / 200))
@@ -150,10 +150,10 @@ def test_the_loss_is_the_squared_error_of_what_the_decoder_makes_of_visible_code
     masked = masks_of_evaluation(model, len(x))
     expected = []
     for picture, hidden in zip(x, masked, strict=True):
-        tokens = array(model.tokens(picture[None]))[:, ~hidden]
-        z = np.tile(array(model.mask_token), (1, 6, 1))
-        z[:, ~hidden] = array(model.code_of(tokens, False))
-        output = array(model.decoder(z + model.code_positions))
+        tokens = array(model._tokens(picture[None]))[:, ~hidden]
+        z = np.tile(array(model._mask_token), (1, 6, 1))
+        z[:, ~hidden] = array(model._code_of(tokens, False))
+        output = array(model.decoder(z + model._code_positions))
         error = (output - array(layers.to_patches(picture[None], 2))) ** 2
         expected.append(error[:, hidden].sum())
     np.testing.assert_allclose(terms(model, x), expected, rtol=1e-4)
@@ -161,7 +161,7 @@ def test_the_loss_is_the_squared_error_of_what_the_decoder_makes_of_visible_code
 
 def test_targets_can_be_normalised():
     x = 3 + 2 * pictures()
-    targets = array(made(normalised_targets=True).targets(x))
+    targets = array(made(normalised_targets=True)._targets(x))
     np.testing.assert_allclose(targets.mean(axis=-1), 0, atol=1e-4)
     np.testing.assert_allclose(targets.std(axis=-1), 1, atol=1e-3)
     with pytest.raises(ValueError, match="normalised_targets=True are of any sign"):
@@ -204,7 +204,7 @@ def test_a_patch_is_predicted_without_its_own_token(mask_ratio):
         changed[:, patch] = [5, -3, 1]
         moved = np.abs(array(layers.to_patches(model.decode(changed), 2)) - before).max(axis=-1)[0]
         # Those that a pass hides which shows this patch.
-        expected = np.any(~model.shown & model.shown[:, patch, None], axis=0)
+        expected = np.any(~model._shown & model._shown[:, patch, None], axis=0)
         assert np.all(moved[~expected] < 1e-6) and moved[expected].max() > 1e-3
         assert not expected[patch] and expected.sum() >= 4
 
@@ -213,9 +213,9 @@ def test_predictions_are_averaged_over_the_passes_that_hide_the_patch():
     model = made(mask_ratio=0.67)
     z = np.random.default_rng(0).normal(size=(1, 6, 3)).astype("float32")
     total, count = np.zeros((6, 8)), np.zeros((6, 1))
-    for shown in model.shown:
-        tokens = np.where(shown[:, None], z, array(model.mask_token))
-        output = array(model.decoder(tokens + model.code_positions))[0]
+    for shown in model._shown:
+        tokens = np.where(shown[:, None], z, array(model._mask_token))
+        output = array(model.decoder(tokens + model._code_positions))[0]
         total[~shown] += output[~shown]
         count[~shown] += 1
     assert set(count.ravel()) == {2}  # Three groups of two, each shown alone.

@@ -234,7 +234,7 @@ def test_a_unet_s_own_end_must_fit_as_well():
 
 
 def test_a_file_of_before_loads_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(keras_ae.VAE, "check_given", lambda self: None)
+    monkeypatch.setattr(keras_ae.VAE, "_check_given", lambda self: None)
     model = vae(ending_in("sigmoid"))
     model.compile("adam", **zoo.OP_BY_OP)
     model.fit(zoo.data(), batch_size=24, verbose=0)

@@ -110,7 +110,7 @@ def test_the_features_of_several_layers_by_hand():
     model = zoo.compiled("PerceptualVAE", features=network, weight=20.0)
     x = zoo.data()
     y = 0.7 * x + 0.1
-    found = numpy(model.perceptual_loss(x, y))
+    found = numpy(model._perceptual_loss(x, y))
     pairs = zip(network.predict(x, verbose=0), network.predict(y, verbose=0), strict=True)
     expected = sum(0.5 * np.mean((a - b) ** 2, axis=1) for a, b in pairs)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -126,7 +126,7 @@ def test_a_loss_by_name_takes_the_place_of_the_features():
     x = zoo.data()
     y = np.full_like(x, 0.3)
     expected = np.log(np.cosh(x - 0.3)).mean(axis=1)
-    np.testing.assert_allclose(numpy(model.perceptual_loss(x, y)), expected, rtol=1e-4)
+    np.testing.assert_allclose(numpy(model._perceptual_loss(x, y)), expected, rtol=1e-4)
     assert model.loss_weights()["perceptual_loss"] == WIDTH
 
 
@@ -166,7 +166,7 @@ def test_who_moves_whom():
     """Each player's weights follow the gradient of its own row of the table."""
     model = zoo.eager("VAEGAN", keras.optimizers.SGD(0.1), gamma=0.0)
     model.build((None, WIDTH))
-    own, encoder, judge = model.variable_groups()
+    own, encoder, judge = model._variable_groups()
     parts = (model.encoder, model.features_to_code)
     assert {v.path for v in encoder} == {v.path for p in parts for v in p.trainable_variables}
     parts = (model.discriminator, model.features_to_logit)

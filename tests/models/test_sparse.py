@@ -369,7 +369,7 @@ def test_the_threshold_is_the_mean_of_the_least_active_numbers():
         encoder, encoder_bias, _, bias = maps(model)
         a = np.maximum((u - bias) @ encoder + encoder_bias, 0.0)
         least.append(np.sort(a, axis=None)[-3 * len(u)])
-        z = model.select(ops.convert_to_tensor(a.astype("float32")), training=True)
+        z = model._select(ops.convert_to_tensor(a.astype("float32")), training=True)
         model.threshold.update(z)
     assert min(least) > 0
     assert numpy(model.threshold.mean) == pytest.approx(np.mean(least), rel=1e-4)
@@ -381,7 +381,7 @@ def test_a_jump_relu_dictionary_counts_and_learns_as_the_paper_says():
     model.data_scale.num_updates.assign(100.0)
     x = data()
     encoder, encoder_bias, rows, bias = maps(model)
-    threshold = np.exp(numpy(model.log_threshold).astype("float64"))
+    threshold = np.exp(numpy(model._log_threshold).astype("float64"))
     u = scaled(model, x)
     a = (u - bias) @ encoder + encoder_bias
     z = a * (a > threshold)
@@ -398,7 +398,7 @@ def test_a_jump_relu_dictionary_counts_and_learns_as_the_paper_says():
 
 def gated_arrays(model, x):
     encoder, encoder_bias, rows, bias = maps(model)
-    gain, magnitude_bias = np.exp(numpy(model.log_gain)), numpy(model.magnitude_bias)
+    gain, magnitude_bias = np.exp(numpy(model._log_gain)), numpy(model._magnitude_bias)
     weighted = (scaled(model, x) - bias) @ encoder
     return weighted, encoder_bias, gain, magnitude_bias, rows, bias
 
@@ -406,7 +406,7 @@ def gated_arrays(model, x):
 def test_a_gated_dictionary_is_a_jump_relu_dictionary():
     """Of the weights times the gain, with thresholds where the gates open."""
     model, x = made("GatedSAE"), data()
-    model.magnitude_bias.assign(np.random.default_rng(2).uniform(0.5, 1.0, FEATURES))
+    model._magnitude_bias.assign(np.random.default_rng(2).uniform(0.5, 1.0, FEATURES))
     weighted, gate_bias, gain, magnitude_bias, _, _ = gated_arrays(model, x)
     threshold = magnitude_bias - gain * gate_bias
     assert np.all(threshold > 0)

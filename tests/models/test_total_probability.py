@@ -28,7 +28,7 @@ def weights(model, x):
 
     def logarithms(x, pair):
         q = model.posterior(x)
-        parts = model.importance_terms(q, x, draws // PARTS, RunSeed(pair))
+        parts = model._importance_terms(q, x, draws // PARTS, RunSeed(pair))
         return parts[0] - parts[1]
 
     seeds = [np.array([7919 * part, 0]).astype(backend.SEED_DTYPE) for part in range(PARTS)]

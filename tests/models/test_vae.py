@@ -316,7 +316,7 @@ def test_a_scheduled_weight_is_exact_at_every_step(name, steps_per_execution, tm
     options = {"batch_size": 16, "shuffle": False, "verbose": 0}
     history = model.fit(batches, epochs=2, **options).history["loss"]
     assert history == pytest.approx([loss(range(8)), loss(range(8, 16))], rel=1e-5)
-    assert int(model.step) == 16
+    assert int(model._step) == 16
     assert evaluated(model, x)["loss"] == pytest.approx(loss([16]), rel=1e-5)
 
     model.save(tmp_path / "model.keras")

@@ -161,7 +161,7 @@ def test_the_loss_is_the_bound_whatever_the_estimator(estimator, training):
         np.testing.assert_allclose(terms["dreg_loss"], terms["iwae_loss"], rtol=1e-5)
     one_sample = terms["reconstruction_loss"] + terms["kl_loss"]
     np.testing.assert_allclose(one_sample, -weights.mean(axis=1), rtol=1e-4)
-    assert set(terms) == set(model.trackers)
+    assert set(terms) == set(model._trackers)
 
 
 def test_averaged_and_combined_bounds_by_hand():
@@ -264,7 +264,7 @@ def test_a_weighted_bound_has_a_name_of_its_own():
         terms["iwae_loss"], -log_mean_exp(log_weights(model, x, 6)), rtol=1e-4
     )
     q = model.posterior(ops.convert_to_tensor(x))
-    parts = model.importance_terms(q, ops.convert_to_tensor(x), 6, Fixed())
+    parts = model._importance_terms(q, ops.convert_to_tensor(x), 6, Fixed())
     log_likelihood, divergence = (ops.convert_to_numpy(v) for v in parts)
     weighted = -log_mean_exp(log_likelihood - 0.5 * divergence)
     np.testing.assert_allclose(terms["weighted_iwae_loss"], weighted, rtol=1e-4)
@@ -282,7 +282,7 @@ def test_free_bits_without_effect_are_an_error(name):
 def test_capacity():
     schedule = keras_ae.schedules.LinearWarmUp(10, end=5.0)
     model = built("AnnealedVAE", gamma=3.0, capacity=schedule)
-    model.step.assign(4)
+    model._step.assign(4)
     terms = terms_of(model, zoo.data(16))
     np.testing.assert_allclose(terms["capacity_loss"], np.abs(terms["kl_loss"] - 2.0), rtol=1e-5)
     assert float(model.loss_weights()["capacity_loss"]) == 3.0

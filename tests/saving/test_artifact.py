@@ -103,7 +103,7 @@ def run(code, *arguments, **environment):
 
 # What of a model's code an artefact runs.
 EXPORTED = (
-    "call encode decode reconstruct posterior conditional prior draw_prior importance_terms "
+    "call encode decode reconstruct posterior conditional prior _draw_prior _importance_terms "
     "evidence infer code quantized walk flow metric log_likelihood"
 ).split()
 
@@ -118,7 +118,7 @@ def test_the_endpoints_equal_the_model(name, tmp_path, exports, request):
     assert inputs["encode"] == {"x": ["float32", [None, 6]]}
     assert inputs["serve"] == inputs["serving_default"] == {"x": ["float32", [None, 6]]}
     shape = [None, *zoo.code_shape(name)]
-    assert inputs["decode"] == {"z": [model.code_dtype, shape]}
+    assert inputs["decode"] == {"z": [model._code_dtype, shape]}
     assert inputs["sample"] == {"num_samples": ["int32", []], "seed": ["int32", []]}
     z = model.encode(x)
     for rows in (1, 37):
@@ -128,7 +128,7 @@ def test_the_endpoints_equal_the_model(name, tmp_path, exports, request):
     np.testing.assert_allclose(served["sample0"], model.sample(7, seed=0), atol=1e-5)
     assert not np.array_equal(served["sample0"], served["sample1"])
     if name in zoo.VARIATIONAL:
-        estimate = model.log_likelihood(x, num_samples=model.SERVED_SAMPLES, seed=3)
+        estimate = model.log_likelihood(x, num_samples=model._SERVED_SAMPLES, seed=3)
         assert served["log_likelihood"].shape == (37,)
         np.testing.assert_allclose(served["log_likelihood"], estimate, atol=0.2)
         assert inputs["log_likelihood"]["seed"] == ["int32", []]

@@ -79,7 +79,7 @@ class TrainStep:
             scale = self.optimizer.scale_loss(1.0)
         gradients = [None] * len(trainable)
         places = {id(v): i for i, v in enumerate(self.trainable_variables)}
-        for player, group in enumerate(self.variable_groups()):
+        for player, group in enumerate(self._variable_groups()):
             cotangents = [
                 jax.numpy.full_like(loss, scale * (i == player)) for i, loss in enumerate(losses)
             ]
@@ -106,7 +106,7 @@ def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
         *zip(model.metrics_variables, metrics, strict=True),
     ]
     with keras.StatelessScope(mapping, collect_losses=True) as scope:
-        losses, logs = model.losses_and_logs(data, training)
+        losses, logs = model._losses_and_logs(data, training)
     non_trainable = [scope.get_current_value(v) for v in model.non_trainable_variables]
     metrics = [scope.get_current_value(v) for v in model.metrics_variables]
     return losses, (logs, non_trainable, metrics)

@@ -23,10 +23,10 @@ class TrainStep:
     """One step under TensorFlow: every player descends its own loss, in one apply."""
 
     def train_step(self, data):
-        groups = self.variable_groups()
+        groups = self._variable_groups()
         # A persistent tape keeps every intermediate tensor alive: only several players need one.
         with tf.GradientTape(persistent=len(groups) > 1) as tape:
-            losses, logs = self.losses_and_logs(data, training=True)
+            losses, logs = self._losses_and_logs(data, training=True)
             losses = [self.optimizer.scale_loss(loss) for loss in losses]
         gradients = [tape.gradient(loss, group) for loss, group in zip(losses, groups, strict=True)]
         with _fused_updates(self.optimizer):
@@ -34,7 +34,7 @@ class TrainStep:
         return _reducible(logs)
 
     def test_step(self, data):
-        return _reducible(self.losses_and_logs(data, training=False)[1])
+        return _reducible(self._losses_and_logs(data, training=False)[1])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:

@@ -20,8 +20,8 @@ class TrainStep:
     """One step under torch: every player descends its own loss, in one apply."""
 
     def train_step(self, data):
-        losses, logs = self.losses_and_logs(data, training=True)
-        groups = self.variable_groups()
+        losses, logs = self._losses_and_logs(data, training=True)
+        groups = self._variable_groups()
         gradients = []
         for player, (loss, group) in enumerate(zip(losses, groups, strict=True)):
             if group:
@@ -36,7 +36,7 @@ class TrainStep:
         return logs
 
     def test_step(self, data):
-        return self.losses_and_logs(data, training=False)[1]
+        return self._losses_and_logs(data, training=False)[1]
 
 
 @contextlib.contextmanager

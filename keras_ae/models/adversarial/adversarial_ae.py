@@ -51,7 +51,7 @@ class AdversarialAE(DeterministicAE):
                 f"AdversarialAE: prior={prior!r} draws a shape of {tuple(drawn.shape)} for "
                 f"num_samples=2, and {(2, self.latent_dim)} is needed."
             )
-        self.sampler = samplers.Prior(self.draw_prior)
+        self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.discriminator = discriminator
 
@@ -61,7 +61,7 @@ class AdversarialAE(DeterministicAE):
             self.discriminator = networks.discriminator(self.latent_dim, dtype=self.dtype_policy)
         symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         """Codes from the prior."""
         return self.prior(num_samples, self.latent_dim, seed)
 
@@ -69,11 +69,11 @@ class AdversarialAE(DeterministicAE):
         return {"generator_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        z = self.code(x, training)
-        draws = self.draw_prior(ops.shape(z)[0], self.step_seed(training))
+        z = self._code(x, training)
+        draws = self._draw_prior(ops.shape(z)[0], self.step_seed(training))
         made, drawn = self._logit(z, training), self._logit(draws, training)
         return {
-            **self.reconstruction_terms(y, z, training),
+            **self._reconstruction_terms(y, z, training),
             "generator_loss": ops.softplus(-made),
             "discriminator_loss": ops.softplus(-drawn) + ops.softplus(made),
         }

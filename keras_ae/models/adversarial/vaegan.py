@@ -50,7 +50,7 @@ class VAEGAN(VAE):
         ("discriminator", "features_to_logit"): ("discriminator_loss",),
     }
     diagnostics = ("reconstruction_loss",)
-    trains_likelihood = False
+    _trains_likelihood = False
 
     def __init__(self, latent_dim=16, gamma=0.01, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -58,15 +58,15 @@ class VAEGAN(VAE):
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
         self.features_to_logit = None
 
-    def options_in_use(self):
+    def _options_in_use(self):
         given = isinstance(self.arguments["discriminator"], keras.layers.Layer)
-        return super().options_in_use() if given else self.network_options.keys()
+        return super()._options_in_use() if given else self.network_options.keys()
 
-    def check_given(self):
-        super().check_given()
-        if self.mask_value is not None:
+    def _check_given(self):
+        super()._check_given()
+        if self._mask_value is not None:
             raise ValueError(
-                f"VAEGAN: mask_value={self.mask_value!r} would let the discriminator tell data "
+                f"VAEGAN: mask_value={self._mask_value!r} would let the discriminator tell data "
                 "from what was made by its padding. Train on sequences of one length without it, "
                 "or use keras_ae.VAE."
             )
@@ -107,7 +107,7 @@ class VAEGAN(VAE):
         # Cross-entropy: softplus(-logit) for the data, softplus(logit) for what was made.
         made = ops.softplus(again) + ops.softplus(sampled)
         return {
-            **self.terms_of(p.log_prob(y), q.kl_per_dimension()),
+            **self._terms_of(p.log_prob(y), q.kl_per_dimension()),
             "similarity_loss": similarity,
             "decoder_loss": self.gamma * similarity - made,
             "discriminator_loss": ops.softplus(-real) + made,

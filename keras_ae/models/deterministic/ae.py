@@ -41,14 +41,14 @@ class AE(DeterministicAE):
 
     # Where training makes other codes than `encode`, the density follows those of one example in so
     # many: to encode all of them once more would take long.
-    FOLLOWED = 8
-    codes_are_of_the_data = True  # And not of a corrupted copy, or of a part.
+    _FOLLOWED = 8
+    _codes_are_of_the_data = True  # And not of a corrupted copy, or of a part.
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         self.sampler = CodeDensity(self.code_shape, name="sampler")
 
-    def reconstruction_terms(self, y, z, training, x=None):
+    def _reconstruction_terms(self, y, z, training, x=None):
         """The reconstruction loss, by its name; while training the density follows the codes.
 
         Args:
@@ -59,13 +59,13 @@ class AE(DeterministicAE):
                 to None: z is.
         """
         if training:
-            self.follow_codes(z, x)
-        return super().reconstruction_terms(y, z, training)
+            self._follow_codes(z, x)
+        return super()._reconstruction_terms(y, z, training)
 
-    def follow_codes(self, z, x=None):
+    def _follow_codes(self, z, x=None):
         """Let the density follow a batch, of the same z and x."""
-        if x is not None and not (self.codes_are_of_the_data and self._encodes_alike()):
-            z = self.code(x[:: self.FOLLOWED])
+        if x is not None and not (self._codes_are_of_the_data and self._encodes_alike()):
+            z = self._code(x[:: self._FOLLOWED])
         self.sampler.update(z)
 
     def _encodes_alike(self):
@@ -73,9 +73,9 @@ class AE(DeterministicAE):
         return not any(_changes_in_training(p) for p in (self.encoder, self.features_to_code))
 
     def loss_terms(self, x, y, training):
-        return self.reconstruction_terms(y, self.code(x, training), training, x)
+        return self._reconstruction_terms(y, self._code(x, training), training, x)
 
-    def loss_of_parts(self, y, output):
+    def _loss_of_parts(self, y, output):
         """The reconstruction loss of every part of an example, such as a patch or a time step.
 
         Args:

@@ -21,7 +21,7 @@ class DeterministicAE(Autoencoder):
             "mean_squared_error".
     """
 
-    code_activation = "linear"
+    _code_activation = "linear"
 
     def __init__(
         self,
@@ -35,23 +35,23 @@ class DeterministicAE(Autoencoder):
     ):
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.reconstruction_loss = losses.get(reconstruction_loss)
-        self.decoder_activation = (
+        self._decoder_activation = (
             losses.output_activation(self.reconstruction_loss)
             if decoder is None or isinstance(decoder, str)
             else "linear"
         )
         if losses.takes_shares(self.reconstruction_loss):
-            self.support = (0.0, 1.0)
-        self.takes_classes = losses.takes_classes(self.reconstruction_loss)
+            self._support = (0.0, 1.0)
+        self._takes_classes = losses.takes_classes(self.reconstruction_loss)
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         given, wanted = (
             self.arguments["decoder"],
             losses.wanted_output(self.reconstruction_loss),
         )
         name = self._loss_name()
-        if self.vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
+        if self._vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
             raise ValueError(
                 f"{type(self).__name__}: {name} reads the last axis of data of shape "
                 f"{self.target_shape} as one vector, and of one number it learns nothing. Make "
@@ -61,7 +61,7 @@ class DeterministicAE(Autoencoder):
         if isinstance(given, keras.layers.Layer):
             shape = self.decoder_input_shape()
             networks.check_output(self, self.decoder, shape, wanted, name)
-        elif self.decoder_activation == "linear":
+        elif self._decoder_activation == "linear":
             networks.refuse_linear(self, wanted, name)
 
     def _loss_name(self):
@@ -69,11 +69,11 @@ class DeterministicAE(Autoencoder):
         named = given if isinstance(given, str) else getattr(given, "name", None)
         return f"reconstruction_loss={named!r}" if named else "reconstruction_loss"
 
-    def vector_width(self):
+    def _vector_width(self):
         """The length of the last axis of what the loss compares; of a built model."""
         return self.target_shape[-1]
 
-    def code(self, x, training=False):
+    def _code(self, x, training=False):
         """The code of a batch, a float32 tensor.
 
         Args:
@@ -82,18 +82,18 @@ class DeterministicAE(Autoencoder):
         """
         features = self.encoder(x, training=training)
         z = ops.cast(self.features_to_code(features, training=training), "float32")
-        return keras.activations.get(self.code_activation)(z)
+        return keras.activations.get(self._code_activation)(z)
 
     @batched("data")
     def encode(self, x, training=False):
-        return self.code(x, training)
+        return self._code(x, training)
 
     @batched("code")
     def decode(self, z, training=False):
         output = ops.cast(self.decoder(z, training=training), "float32")
-        return keras.activations.get(self.decoder_activation)(output)
+        return keras.activations.get(self._decoder_activation)(output)
 
-    def reconstruction_terms(self, y, z, training):
+    def _reconstruction_terms(self, y, z, training):
         """The reconstruction loss, by its name.
 
         Args:
@@ -102,8 +102,8 @@ class DeterministicAE(Autoencoder):
             training: Whether weights are being updated.
         """
         output = self.decode(z, training=training)
-        loss = losses.per_example(self.reconstruction_loss, y, output, self.mask_value)
+        loss = losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
         return {"reconstruction_loss": loss}
 
     def loss_terms(self, x, y, training):
-        return self.reconstruction_terms(y, self.code(x, training), training)
+        return self._reconstruction_terms(y, self._code(x, training), training)

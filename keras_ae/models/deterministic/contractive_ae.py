@@ -39,7 +39,7 @@ class ContractiveAE(AE):
     """
 
     objective = (*AE.objective, "contractive_loss")
-    code_activation = "sigmoid"
+    _code_activation = "sigmoid"
 
     def __init__(self, latent_dim=16, weight=0.1, num_probes=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -54,7 +54,7 @@ class ContractiveAE(AE):
             name = "ContractiveAE, whose num_probes=None takes a gradient of each dimension"
             memory.refuse_layers(name, "latent_dim", self.latent_dim)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         if self.num_probes is None and self._has_one_layer():
             return 0
         _, outputs = memory.numbers_of_layers(self.encoder)
@@ -65,10 +65,10 @@ class ContractiveAE(AE):
         return {"contractive_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        terms = self.reconstruction_terms(y, self.code(x, training), training, x)
-        return {**terms, "contractive_loss": self.squared_jacobian(x, self.step_seed(training))}
+        terms = self._reconstruction_terms(y, self._code(x, training), training, x)
+        return {**terms, "contractive_loss": self._squared_jacobian(x, self.step_seed(training))}
 
-    def squared_jacobian(self, x, seed=None):
+    def _squared_jacobian(self, x, seed=None):
         """The squared Frobenius norm of the Jacobian of `encode`, or its estimate.
 
         Args:
@@ -79,12 +79,12 @@ class ContractiveAE(AE):
             Float32 tensor of shape (batch,), non-negative.
         """
         if self.num_probes is None and self._has_one_layer():
-            z = self.code(x)
+            z = self._code(x)
             slope = ops.square(z * (1.0 - z))  # The sigmoid's, squared.
             kernel = ops.cast(self.features_to_code.layers[-1].kernel, "float32")
             return ops.matmul(slope, ops.sum(ops.square(kernel), axis=0))
         # As `encode` computes it: what layers do in training alone, such as dropout, is left out.
-        z, pull = backend.pullback(self.code, x)
+        z, pull = backend.pullback(self._code, x)
         if self.num_probes is None:
             units = ops.eye(self.latent_dim, dtype="float32")
             vectors = [ops.zeros_like(z) + units[i] for i in range(self.latent_dim)]

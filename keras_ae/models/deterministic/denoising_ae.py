@@ -48,16 +48,16 @@ class DenoisingAE(AE):
         )
         self.corruption = corruptions.get(corruption)
 
-    codes_are_of_the_data = False
+    _codes_are_of_the_data = False
     _inputs_are_targets = False  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):
-        noisy = self.corrupted(x, training)
-        return self.reconstruction_terms(y, self.code(noisy, training), training, x)
+        noisy = self._corrupted(x, training)
+        return self._reconstruction_terms(y, self._code(noisy, training), training, x)
 
-    def corrupted(self, x, training):
+    def _corrupted(self, x, training):
         """Data (batch, ...) with noise, in which padding stays padding."""
         noisy = self.corruption(x, self.step_seed(training))
-        if self.mask_value is None or len(x.shape) < 3:
+        if self._mask_value is None or len(x.shape) < 3:
             return noisy
-        return ops.where(counted(x, self.mask_value)[..., None], noisy, x)
+        return ops.where(counted(x, self._mask_value)[..., None], noisy, x)

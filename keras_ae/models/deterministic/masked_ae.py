@@ -61,7 +61,7 @@ class MaskedAE(AE):
     ((16, 4, 4), (16, 8, 8, 1))
     """
 
-    codes_are_of_the_data = False
+    _codes_are_of_the_data = False
 
     def __init__(
         self,
@@ -86,26 +86,26 @@ class MaskedAE(AE):
         )
         self.decoder_blocks = arguments.layers(self, "decoder_blocks", decoder_blocks)
         self.normalised_targets = normalised_targets
-        if normalised_targets and self.decoder_activation != "linear":
+        if normalised_targets and self._decoder_activation != "linear":
             raise ValueError(
                 f"MaskedAE: normalised_targets={normalised_targets!r} are of any sign, and this "
-                f"reconstruction_loss needs a {self.decoder_activation}. Choose "
+                f"reconstruction_loss needs a {self._decoder_activation}. Choose "
                 "'mean_squared_error'."
             )
 
     @property
     def code_shape(self):
-        return (self.num_patches, self.latent_dim)
+        return (self._num_patches, self.latent_dim)
 
     def build_networks(self, shape, target_shape):
         self._check_shapes(shape, target_shape)
         places = patch_places(shape, self.patch_size)
-        self.num_patches = len(places)
-        masked = round(self.mask_ratio * self.num_patches)
-        self.num_visible = self.num_patches - min(max(masked, 1), self.num_patches - 1)
-        self.shown = _groups(self.num_patches, self.num_visible)
+        self._num_patches = len(places)
+        masked = round(self.mask_ratio * self._num_patches)
+        self._num_visible = self._num_patches - min(max(masked, 1), self._num_patches - 1)
+        self._shown = _groups(self._num_patches, self._num_visible)
         dtype, options = self.dtype_policy, {"dtype": self.dtype_policy, **self.network_options}
-        values = math.prod(shape) // self.num_patches
+        values = math.prod(shape) // self._num_patches
         if self.encoder is None or isinstance(self.encoder, str):
             self.encoder = networks.transformer_blocks(name="encoder", **options)
         if self.decoder is None or isinstance(self.decoder, str):
@@ -118,23 +118,23 @@ class MaskedAE(AE):
                 "one keras.Input((None, width))."
             )
         self.patch_to_token = keras.layers.Dense(width, dtype=dtype, name="patch_to_token")
-        self.patch_to_token.build((None, self.num_patches, values))
+        self.patch_to_token.build((None, self._num_patches, values))
         self.features_to_code = keras.layers.Dense(self.latent_dim, dtype=dtype, name="code")
-        self.mask_token = self.add_weight(
+        self._mask_token = self.add_weight(
             shape=(self.latent_dim,),
             initializer=keras.initializers.RandomNormal(stddev=0.02),
             dtype="float32",
             name="mask_token",
         )
         self._fit_networks(shape, target_shape)
-        self.positions = sine_cosine_positions(places, width)
-        self.code_positions = sine_cosine_positions(places, self.latent_dim)
+        self._positions = sine_cosine_positions(places, width)
+        self._code_positions = sine_cosine_positions(places, self.latent_dim)
         self.sampler = CodeDensity(self.code_shape, name="sampler")
 
-    def check_given(self):
-        super().check_given()
-        width = self.vector_width()
-        if self.takes_classes and width != self.target_shape[-1]:
+    def _check_given(self):
+        super()._check_given()
+        width = self._vector_width()
+        if self._takes_classes and width != self.target_shape[-1]:
             raise ValueError(
                 f"MaskedAE: {self._loss_name()} would read the {width} numbers of a patch of data "
                 f"of shape {self.target_shape} as the classes of one thing. Set patch_size=1, or "
@@ -143,10 +143,10 @@ class MaskedAE(AE):
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             refuse_unused(self, "decoder_blocks", "the decoder was given")
 
-    def vector_width(self):
-        return math.prod(self.target_shape) // self.num_patches
+    def _vector_width(self):
+        return math.prod(self.target_shape) // self._num_patches
 
-    def batch_numbers(self, batch_size):
+    def _batch_numbers(self, batch_size):
         # The networks' own shapes do not say how many tokens they will be given.
         networks = [memory.numbers_of_layers(n)[1] for n in (self.encoder, self.decoder)]
         attention = sum(
@@ -155,7 +155,7 @@ class MaskedAE(AE):
             for layer in network._flatten_layers(include_self=False)
             if isinstance(layer, keras.layers.MultiHeadAttention)
         )
-        return batch_size * self.num_patches * (sum(networks) + attention * self.num_patches)
+        return batch_size * self._num_patches * (sum(networks) + attention * self._num_patches)
 
     def decoder_input_shape(self):
         return self.code_shape
@@ -175,17 +175,17 @@ class MaskedAE(AE):
             )
 
     def _fit_networks(self, shape, target_shape):
-        tokens = (None, self.num_patches, self.encoder.input_shape[-1])
+        tokens = (None, self._num_patches, self.encoder.input_shape[-1])
         self.features_to_code(symbolic_call(self, "encoder", self.encoder, tokens))
         output = symbolic_call(self, "decoder", self.decoder, (None, *self.code_shape))
-        expected = (self.num_patches, math.prod(shape) // self.num_patches)
+        expected = (self._num_patches, math.prod(shape) // self._num_patches)
         if tuple(output.shape[1:]) != expected:
             raise ValueError(
                 f"MaskedAE: the decoder returns {tuple(output.shape[1:])} for tokens of shape "
                 f"{self.code_shape}, and {expected} is needed. Give it an output of that shape."
             )
 
-    def targets(self, y):
+    def _targets(self, y):
         """What is predicted of every patch, (batch, patches, values)."""
         patches = to_patches(y, self.patch_size)
         if not self.normalised_targets:
@@ -193,50 +193,50 @@ class MaskedAE(AE):
         centred = patches - ops.mean(patches, axis=-1, keepdims=True)
         return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-6)
 
-    def draw_order(self, num_examples, seed):
+    def _draw_order(self, num_examples, seed):
         """A random order of each example's patches, (num_examples, patches): those seen first."""
-        shape = (num_examples, self.num_patches)
+        shape = (num_examples, self._num_patches)
         return ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=-1)
 
-    def tokens(self, x):
+    def _tokens(self, x):
         """The patches of data at their positions, (batch, patches, width)."""
-        return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self.positions)
+        return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self._positions)
 
-    def code_of(self, tokens, training):
+    def _code_of(self, tokens, training):
         """The codes of tokens (batch, any number, width): (batch, that number, latent_dim)."""
         features = self.encoder(tokens, training=training)
         return ops.cast(self.features_to_code(features), "float32")
 
-    def code(self, x, training=False):
-        return self.code_of(self.tokens(x), training)
+    def _code(self, x, training=False):
+        return self._code_of(self._tokens(x), training)
 
-    def predictions(self, z, training):
+    def _predictions(self, z, training):
         """What the decoder makes of codes and mask tokens, (batch, patches, latent_dim)."""
-        output = self.decoder(ops.add(z, self.code_positions), training=training)
-        return keras.activations.get(self.decoder_activation)(ops.cast(output, "float32"))
+        output = self.decoder(ops.add(z, self._code_positions), training=training)
+        return keras.activations.get(self._decoder_activation)(ops.cast(output, "float32"))
 
     @batched("code")
     def decode(self, z, training=False):
-        shown = self.shown[:, :, None]  # (groups, patches, 1)
-        tokens = ops.where(shown, z[:, None], ops.cast(self.mask_token, "float32"))
-        output = self.predictions(ops.reshape(tokens, (-1, *self.code_shape)), training)
-        output = ops.reshape(output, (-1, len(shown), self.num_patches, output.shape[-1]))
+        shown = self._shown[:, :, None]  # (groups, patches, 1)
+        tokens = ops.where(shown, z[:, None], ops.cast(self._mask_token, "float32"))
+        output = self._predictions(ops.reshape(tokens, (-1, *self.code_shape)), training)
+        output = ops.reshape(output, (-1, len(shown), self._num_patches, output.shape[-1]))
         weights = (~shown / np.sum(~shown, axis=0)).astype("float32")
         patches = ops.sum(ops.multiply(output, weights), axis=1)
         return from_patches(patches, self.data_shape, self.patch_size)
 
     def loss_terms(self, x, y, training):
-        order = self.draw_order(ops.shape(x)[0], self.step_seed(training))
+        order = self._draw_order(ops.shape(x)[0], self.step_seed(training))
         rank = ops.argsort(order, axis=-1)  # The place of each patch in the order.
-        visible = order[:, : self.num_visible, None]
-        seen = self.code_of(ops.take_along_axis(self.tokens(x), visible, axis=1), training)
-        token = ops.cast(self.mask_token, "float32")
-        hidden = ops.zeros_like(order[:, self.num_visible :, None], dtype="float32") + token
+        visible = order[:, : self._num_visible, None]
+        seen = self._code_of(ops.take_along_axis(self._tokens(x), visible, axis=1), training)
+        token = ops.cast(self._mask_token, "float32")
+        hidden = ops.zeros_like(order[:, self._num_visible :, None], dtype="float32") + token
         z = ops.take_along_axis(ops.concatenate([seen, hidden], axis=1), rank[:, :, None], axis=1)
-        masked = ops.cast(rank >= self.num_visible, "float32")
+        masked = ops.cast(rank >= self._num_visible, "float32")
         if training:
-            self.follow_codes(seen, x)
-        losses = self.loss_of_parts(self.targets(y), self.predictions(z, training))
+            self._follow_codes(seen, x)
+        losses = self._loss_of_parts(self._targets(y), self._predictions(z, training))
         return {"reconstruction_loss": ops.sum(losses * masked, axis=-1)}
 
 

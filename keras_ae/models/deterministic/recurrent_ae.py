@@ -68,7 +68,7 @@ class RecurrentAE(AE):
         self.cell = arguments.choice(self, "cell", cell, ("gru", "lstm"))
         self.reverse, self.teacher_forcing = reverse, teacher_forcing
         if mask_value is not None:
-            self.mask_value = mask_value
+            self._mask_value = mask_value
         for name in ("encoder", "decoder"):
             kind = getattr(self, name)
             if isinstance(kind, str) and kind != "recurrent":
@@ -89,8 +89,8 @@ class RecurrentAE(AE):
 
     def build_networks(self, shape, target_shape):
         dtype = self.dtype_policy
-        options = {"cell": self.cell, "mask_value": self.mask_value, **self.network_options}
-        self.steps = _steps_of(target_shape)  # (steps, features)
+        options = {"cell": self.cell, "mask_value": self._mask_value, **self.network_options}
+        self._steps = _steps_of(target_shape)  # (steps, features)
         if self.encoder is None or isinstance(self.encoder, str):
             steps = _steps_of(shape)
             self.encoder = networks.encoder(steps, "recurrent", dtype=dtype, **options)
@@ -102,59 +102,59 @@ class RecurrentAE(AE):
             make = networks.decoder
             if self.teacher_forcing:
                 make = networks.feedback_decoder
-                options["output_activation"] = self.decoder_activation
-            self.decoder = make(self.latent_dim, self.steps, "recurrent", dtype=dtype, **options)
-            self.written_shape = self.steps
+                options["output_activation"] = self._decoder_activation
+            self.decoder = make(self.latent_dim, self._steps, "recurrent", dtype=dtype, **options)
+            self._written_shape = self._steps
         else:
-            self.written_shape = tuple(target_shape)
+            self._written_shape = tuple(target_shape)
         super().build_networks(shape, target_shape)
 
     def decoder_shape(self, target_shape):
-        return self.written_shape
+        return self._written_shape
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         given = [self.arguments[name] for name in ("encoder", "decoder")]
         if all(isinstance(network, keras.layers.Layer) for network in given):
             refuse_unused(self, "cell", "both networks were given")
 
-    def vector_width(self):
-        return self.steps[-1]
+    def _vector_width(self):
+        return self._steps[-1]
 
     def _steps_in(self, array):
         return array.reshape(-1, *_steps_of(array.shape[1:]))
 
-    def in_order(self, steps):
+    def _in_order(self, steps):
         """Steps (batch, steps, features) in the order of the decoder, or back again."""
         return ops.flip(steps, axis=1) if self.reverse else steps
 
-    def data_of(self, written):
+    def _data_of(self, written):
         """The data that the decoder's output is."""
-        steps = ops.reshape(ops.cast(written, "float32"), (-1, *self.steps))
-        data = ops.reshape(self.in_order(steps), (-1, *self.target_shape))
-        return keras.activations.get(self.decoder_activation)(data)
+        steps = ops.reshape(ops.cast(written, "float32"), (-1, *self._steps))
+        data = ops.reshape(self._in_order(steps), (-1, *self.target_shape))
+        return keras.activations.get(self._decoder_activation)(data)
 
     @batched("code")
     def decode(self, z, training=False):
-        return self.data_of(self.decoder(z, training=training))
+        return self._data_of(self.decoder(z, training=training))
 
-    def known(self, steps):
+    def _known(self, steps):
         """1 for steps (batch, steps, features) that are no padding: (batch, steps, 1)."""
-        if self.mask_value is None:
+        if self._mask_value is None:
             return ops.ones_like(steps[:, :, :1])
-        return ops.cast(counted(steps, self.mask_value)[:, :, None], "float32")
+        return ops.cast(counted(steps, self._mask_value)[:, :, None], "float32")
 
-    def reconstruction_terms(self, y, z, training, x=None):
-        steps = ops.reshape(y, (-1, *self.steps))
+    def _reconstruction_terms(self, y, z, training, x=None):
+        steps = ops.reshape(y, (-1, *self._steps))
         if training:
-            self.follow_codes(z, x)
+            self._follow_codes(z, x)
         if training and self.teacher_forcing:
-            read, known = self.in_order(steps), self.in_order(self.known(steps))
-            output = self.data_of(self.decoder(z, read, known, training=True))
+            read, known = self._in_order(steps), self._in_order(self._known(steps))
+            output = self._data_of(self.decoder(z, read, known, training=True))
         else:
             output = self.decode(z, training=training)
-        output = ops.reshape(output, (-1, *self.steps))
-        loss = losses.per_example(self.reconstruction_loss, steps, output, self.mask_value)
+        output = ops.reshape(output, (-1, *self._steps))
+        loss = losses.per_example(self.reconstruction_loss, steps, output, self._mask_value)
         return {"reconstruction_loss": loss}
 
 

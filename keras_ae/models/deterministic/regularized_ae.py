@@ -55,8 +55,8 @@ class RegularizedAE(AE):
         self.code_weight = arguments.number(self, "code_weight", code_weight)
         self.weight = arguments.number(self, "weight", weight)
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         if self.regularization == "spectral_normalization":
             refuse_unused(self, "weight", "spectral norms take the place of a penalty")
 
@@ -82,14 +82,14 @@ class RegularizedAE(AE):
         return {"code_loss": self.code_weight, "decoder_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        z = self.code(x, training)
+        z = self._code(x, training)
         return {
-            **self.reconstruction_terms(y, z, training, x),
+            **self._reconstruction_terms(y, z, training, x),
             "code_loss": 0.5 * ops.sum(ops.square(z), axis=-1),
-            "decoder_loss": self.decoder_penalty(z, self.step_seed(training)),
+            "decoder_loss": self._decoder_penalty(z, self.step_seed(training)),
         }
 
-    def decoder_penalty(self, z, seed=None):
+    def _decoder_penalty(self, z, seed=None):
         """What keeps the decoder smooth, of shape () or (batch,).
 
         Args:

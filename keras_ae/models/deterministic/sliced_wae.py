@@ -38,15 +38,15 @@ class SlicedWAE(DeterministicAE):
 
     def __init__(self, latent_dim=16, weight=100.0, num_projections=50, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.sampler = samplers.Prior(self.draw_prior)
+        self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.num_projections = arguments.integer(self, "num_projections", num_projections)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # The directions, and for codes and draws their projections, in order and not.
         return self.num_projections * (2 * self.latent_dim + 4 * batch_size)
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         """Codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
 
@@ -55,9 +55,9 @@ class SlicedWAE(DeterministicAE):
 
     def loss_terms(self, x, y, training):
         seed = self.step_seed(training)
-        z = self.code(x, training)
+        z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], seed)
         distance = sliced_wasserstein(z, draws, self.num_projections, seed)
         distance = unless_alone(self, "sliced_wasserstein_loss", distance, z)
-        terms = self.reconstruction_terms(y, z, training)
+        terms = self._reconstruction_terms(y, z, training)
         return {**terms, "sliced_wasserstein_loss": distance}

@@ -43,10 +43,10 @@ class SparseAE(AE):
         self.penalty = arguments.choice(self, "penalty", penalty, ("kl", "l1"))
         self.target = arguments.number(self, "target", target, positive=True, below=1.0)
         self.weight = arguments.number(self, "weight", weight)
-        self.code_activation = "sigmoid" if penalty == "kl" else "relu"
+        self._code_activation = "sigmoid" if penalty == "kl" else "relu"
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         if self.penalty == "l1":
             refuse_unused(self, "target", 'penalty="l1" has no target')
 
@@ -54,13 +54,13 @@ class SparseAE(AE):
         return {"sparsity_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        z = self.code(x, training)
+        z = self._code(x, training)
         if self.penalty == "kl":
             sparsity = ops.sum(bernoulli_kl(self.target, ops.mean(z, axis=0)))
         else:
             sparsity = ops.sum(z, axis=-1)
         return {
-            **self.reconstruction_terms(y, z, training, x),
+            **self._reconstruction_terms(y, z, training, x),
             "sparsity_loss": sparsity,
             "mean_activation": ops.mean(z, axis=-1),
         }

@@ -62,22 +62,22 @@ class UNetAE(DenoisingAE):
         both = (*given[:2], given[2] + wanted[2])
         self.unet = networks.unet(both, wanted[2], dtype=self.dtype_policy, **self.unet_options)
 
-    def check_given(self):
-        super().check_given()
-        if self.mask_value is not None and len(self.target_shape) > 1:
+    def _check_given(self):
+        super()._check_given()
+        if self._mask_value is not None and len(self.target_shape) > 1:
             raise ValueError(
-                f"UNetAE: mask_value={self.mask_value!r} marks steps as padding, and the U-Net's "
+                f"UNetAE: mask_value={self._mask_value!r} marks steps as padding, and the U-Net's "
                 "convolutions would read it beside the others. Train on sequences of one length "
                 "without it, or use keras_ae.DenoisingAE."
             )
-        if self.decoder_activation == "linear":  # The U-Net ends in the same one.
+        if self._decoder_activation == "linear":  # The U-Net ends in the same one.
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())
 
-    def distance(self, y, output):
-        return losses.per_example(self.reconstruction_loss, y, output, self.mask_value)
+    def _distance(self, y, output):
+        return losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
 
-    def refined(self, x, decoded, training):
+    def _refined(self, x, decoded, training):
         """What the U-Net makes of data (batch, ...) and of what its code was decoded to."""
         shapes = self.data_shape, self.target_shape
         pictures = [
@@ -86,22 +86,22 @@ class UNetAE(DenoisingAE):
         ]
         output = self.unet(ops.concatenate(pictures, axis=-1), training=training)
         output = ops.reshape(ops.cast(output, "float32"), (-1, *self.target_shape))
-        return keras.activations.get(self.decoder_activation)(output)
+        return keras.activations.get(self._decoder_activation)(output)
 
     @batched("data")
     def reconstruct(self, x, training=False):
-        return self.refined(x, self.decode(self.code(x, training), training=training), training)
+        return self._refined(x, self.decode(self._code(x, training), training=training), training)
 
     def loss_terms(self, x, y, training):
-        noisy = self.corrupted(x, training)
-        z = self.code(noisy, training)
+        noisy = self._corrupted(x, training)
+        z = self._code(noisy, training)
         if training:
-            self.follow_codes(z, x)
+            self._follow_codes(z, x)
         decoded = self.decode(z, training=training)
-        refined = self.refined(noisy, decoded, training)
+        refined = self._refined(noisy, decoded, training)
         return {
-            "reconstruction_loss": self.distance(y, refined),
-            "code_loss": self.distance(y, decoded),
+            "reconstruction_loss": self._distance(y, refined),
+            "code_loss": self._distance(y, decoded),
         }
 
 

@@ -39,11 +39,11 @@ class WAE(DeterministicAE):
 
     def __init__(self, latent_dim=16, weight=10.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.sampler = samplers.Prior(self.draw_prior)
+        self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         """Codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
 
@@ -51,7 +51,7 @@ class WAE(DeterministicAE):
         return {"mmd_loss": self.weight}
 
     def loss_terms(self, x, y, training):
-        z = self.code(x, training)
+        z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
         discrepancy = unless_alone(self, "mmd_loss", mmd(z, draws, self.kernel), z)
-        return {**self.reconstruction_terms(y, z, training), "mmd_loss": discrepancy}
+        return {**self._reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

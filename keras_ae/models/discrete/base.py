@@ -35,7 +35,7 @@ class DiscreteAE(DeterministicAE):
     """
 
     diagnostics = ("codebook_usage", "perplexity")
-    code_dtype = "int32"
+    _code_dtype = "int32"
 
     def __init__(self, latent_dim=16, code_length=8, prior_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -46,7 +46,7 @@ class DiscreteAE(DeterministicAE):
                 "such as {'units': 64}."
             )
         self.prior_options = dict(prior_options or {})
-        self.prior_fitted = self.add_weight(
+        self._prior_fitted = self.add_weight(
             shape=(),
             initializer="zeros",
             dtype="float32",
@@ -55,11 +55,11 @@ class DiscreteAE(DeterministicAE):
             name="prior_fitted",
         )
         self.quantizer = self.code_prior = None
-        self.whole_codes = False  # Whether the prior predicts whole codes that have digits.
+        self._whole_codes = False  # Whether the prior predicts whole codes that have digits.
 
     # ------------------------------------------------------------------ what a paper writes
 
-    def make_quantizer(self):
+    def _make_quantizer(self):
         """The layer that quantises vectors of latent_dim numbers."""
         raise NotImplementedError
 
@@ -74,9 +74,9 @@ class DiscreteAE(DeterministicAE):
         Returns:
             `keras_ae.layers.Quantized`; the codes have shape (batch, *code_shape).
         """
-        return self.quantizer(self.code(x, training), training=follow)
+        return self.quantizer(self._code(x, training), training=follow)
 
-    def vectors(self, codes):
+    def _vectors(self, codes):
         """The vectors of codes: a tensor (batch, ..., latent_dim).
 
         Args:
@@ -84,13 +84,13 @@ class DiscreteAE(DeterministicAE):
         """
         return self.quantizer.vectors(codes)
 
-    def statistics(self, codes):
+    def _statistics(self, codes):
         """`keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
         return self.quantizer.statistics(codes)
 
-    def batch_numbers(self, batch_size):
+    def _batch_numbers(self, batch_size):
         # Every vector is compared with every code where there is a codebook to search.
-        vectors = batch_size * math.prod(self.places)
+        vectors = batch_size * math.prod(self._places)
         return vectors * (self.num_codes if self.quantizer.levels is None else 0)
 
     @property
@@ -100,12 +100,12 @@ class DiscreteAE(DeterministicAE):
 
     @property
     def code_shape(self):
-        return self.places
+        return self._places
 
     @property
-    def vector_shape(self):
+    def _vector_shape(self):
         """The shape of an example's vectors, without the batch axis; of a built model."""
-        return (*self.places, self.latent_dim)
+        return (*self._places, self.latent_dim)
 
     # ------------------------------------------------------------------ building
 
@@ -115,15 +115,15 @@ class DiscreteAE(DeterministicAE):
             grid = networks.has_places(shape, self.encoder)
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)
         features = fitting.symbolic_call(self, "encoder", self.encoder, (None, *shape))
-        self.flat = len(features.shape) == 2
-        self.places = (self.code_length,) if self.flat else tuple(features.shape[1:-1])
-        if None in self.places:
+        self._flat = len(features.shape) == 2
+        self._places = (self.code_length,) if self._flat else tuple(features.shape[1:-1])
+        if None in self._places:
             raise ValueError(
                 f"{type(self).__name__}: the encoder ends in features of shape "
                 f"{tuple(features.shape[1:])}, and the number of codes must be known. Give its "
                 "input a size."
             )
-        self.build_codes(features)
+        self._build_codes(features)
         if self.decoder is None or isinstance(self.decoder, str):
             *grid, width = self.decoder_input_shape()
             self.decoder = networks.decoder(
@@ -135,7 +135,7 @@ class DiscreteAE(DeterministicAE):
                 **options,
             )
         fitting.fit_decoder(self, target_shape)
-        self._make_prior(self.whole_codes)
+        self._make_prior(self._whole_codes)
 
     def _make_prior(self, whole_codes=False):
         """Make the prior, over the digits of codes that have some unless whole_codes is True."""
@@ -146,14 +146,14 @@ class DiscreteAE(DeterministicAE):
         )
         self.code_prior.build()
         self.code_prior.trainable = False  # Not by `fit`.
-        generate, fitted = self._generated, self.prior_fitted
+        generate, fitted = self._generated, self._prior_fitted
         self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 
     def _renew_prior(self):
         """A prior over digits instead of one over whole codes, which was never fitted."""
         self._tracker.unlock()
         del self.code_prior
-        self.whole_codes = False
+        self._whole_codes = False
         with following(of_order(self)), backend.building_scope(self):
             self._make_prior()
         self._tracker.lock()
@@ -161,33 +161,33 @@ class DiscreteAE(DeterministicAE):
 
     def get_build_config(self):
         config = super().get_build_config()
-        return config and {**config, "prior_of_whole_codes": self.whole_codes}
+        return config and {**config, "prior_of_whole_codes": self._whole_codes}
 
     def build_from_config(self, config):
         # Files of before priors over digits do not say, and hold the weights of the other kind.
         if config:
-            self.whole_codes = config.get("prior_of_whole_codes", True)
+            self._whole_codes = config.get("prior_of_whole_codes", True)
         super().build_from_config(config)
 
-    def check_given(self):
-        super().check_given()
-        if not self.flat and self.mask_value is not None:
+    def _check_given(self):
+        super()._check_given()
+        if not self._flat and self._mask_value is not None:
             raise ValueError(
-                f"{type(self).__name__}: mask_value={self.mask_value!r} marks steps as padding, "
+                f"{type(self).__name__}: mask_value={self._mask_value!r} marks steps as padding, "
                 "and this model has a code for every step. Leave it out, or use keras_ae.AE."
             )
 
-    def build_codes(self, features):
+    def _build_codes(self, features):
         """Make what turns the encoder's features into codes."""
-        self.features_to_code = self.head("code")
+        self.features_to_code = self._head("code")
         self.features_to_code(features)
-        self.quantizer = self.make_quantizer()
-        self.quantizer.build((None, *self.vector_shape))
+        self.quantizer = self._make_quantizer()
+        self.quantizer.build((None, *self._vector_shape))
 
-    def head(self, name):
+    def _head(self, name):
         """A network from features to the vectors of all places: the same layer at every place."""
         dtype = self.dtype_policy
-        if not self.flat:
+        if not self._flat:
             return keras.Sequential(
                 [keras.layers.Dense(self.latent_dim, dtype=dtype, name=name)],
                 name=f"features_to_{name}",
@@ -204,8 +204,8 @@ class DiscreteAE(DeterministicAE):
         )
 
     def decoder_input_shape(self):
-        shape = (*self.places, self.latent_dim)
-        return (math.prod(shape),) if self.flat else shape
+        shape = (*self._places, self.latent_dim)
+        return (math.prod(shape),) if self._flat else shape
 
     # ------------------------------------------------------------------ codes
 
@@ -233,12 +233,12 @@ class DiscreteAE(DeterministicAE):
         Returns:
             Array or tensor of shape (batch, ...), float32.
         """
-        vectors = self.vectors(z) if len(z.shape) == 1 + len(self.code_shape) else z
-        vectors = self.to_decoder(vectors, training)
+        vectors = self._vectors(z) if len(z.shape) == 1 + len(self.code_shape) else z
+        vectors = self._to_decoder(vectors, training)
         output = ops.cast(self.decoder(vectors, training=training), "float32")
-        return keras.activations.get(self.decoder_activation)(output)
+        return keras.activations.get(self._decoder_activation)(output)
 
-    def to_decoder(self, vectors, training=False):
+    def _to_decoder(self, vectors, training=False):
         """What the decoder takes of vectors (batch, *vector_shape)."""
         return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
 
@@ -269,18 +269,18 @@ class DiscreteAE(DeterministicAE):
             codebooks, their averages.
         """
         codes = self.encode(x, batch_size=batch_size, verbose=verbose)
-        found = self.statistics(ops.convert_to_tensor(codes))
+        found = self._statistics(ops.convert_to_tensor(codes))
         return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
 
     # ------------------------------------------------------------------ losses
 
     def loss_terms(self, x, y, training):
         found = self.quantized(x, training, follow=training)
-        statistics = self.statistics(found.codes)
+        statistics = self._statistics(found.codes)
         if training:
             self.sampler.update(found.codes)
         return {
-            **self.reconstruction_terms(y, found.vectors, training),
+            **self._reconstruction_terms(y, found.vectors, training),
             **found.losses,
             "codebook_usage": statistics["usage"],
             "perplexity": statistics["perplexity"],
@@ -320,7 +320,7 @@ class DiscreteAE(DeterministicAE):
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
         codes = self.encode(x, verbose=0)
-        if self.whole_codes and self.quantizer.levels and not self.sampler.ready():
+        if self._whole_codes and self.quantizer.levels and not self.sampler.ready():
             self._renew_prior()
         prior = self.code_prior
         size = min(batch_size, len(codes))
@@ -353,7 +353,7 @@ class DiscreteAE(DeterministicAE):
             )
         finally:
             prior.trainable = False
-        self.prior_fitted.assign(1.0)
+        self._prior_fitted.assign(1.0)
         return history
 
     def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):

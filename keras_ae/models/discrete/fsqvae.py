@@ -52,13 +52,13 @@ class FSQVAE(DiscreteAE):
             check_num_codes(self, (levels,), self.latent_dim)
         self.levels = levels
 
-    def head(self, name):
-        network = super().head(name)
+    def _head(self, name):
+        network = super()._head(name)
         # Small features would all be rounded to zero, of which ReLUs without a bias give no sign.
         network.layers[0].bias_initializer = keras.initializers.RandomUniform(-1.0, 1.0)
         return network
 
-    def make_quantizer(self):
+    def _make_quantizer(self):
         levels = self.levels
         if not isinstance(levels, (list, tuple)):
             levels = [levels] * self.latent_dim

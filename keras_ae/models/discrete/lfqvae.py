@@ -48,7 +48,7 @@ class LFQVAE(DiscreteAE):
             self, "temperature", temperature, positive=True, fixed=True
         )
 
-    def make_quantizer(self):
+    def _make_quantizer(self):
         return LookupFreeQuantizer(self.latent_dim, self.temperature, name="quantizer")
 
     def loss_weights(self):

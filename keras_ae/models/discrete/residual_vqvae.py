@@ -61,7 +61,7 @@ class ResidualVQVAE(DiscreteAE):
             self.objective = (*self.objective, "codebook_loss")
         self.depth = arguments.layers(self, "depth", depth)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
-        self.quantizer_options = {
+        self._quantizer_options = {
             "num_codes": num_codes,
             "depth": depth,
             "learning": learning,
@@ -70,28 +70,28 @@ class ResidualVQVAE(DiscreteAE):
             "k_means_start": k_means_start,
             "restart_below": restart_below,
         }
-        ResidualQuantizer(**self.quantizer_options)  # Which checks them.
+        ResidualQuantizer(**self._quantizer_options)  # Which checks them.
 
-    def make_quantizer(self):
-        return ResidualQuantizer(**self.quantizer_options, name="quantizer")
+    def _make_quantizer(self):
+        return ResidualQuantizer(**self._quantizer_options, name="quantizer")
 
     @property
     def code_shape(self):
-        return (math.prod(self.places) * self.depth,)
+        return (math.prod(self._places) * self.depth,)
 
     def quantized(self, x, training=False, follow=False):
         found = super().quantized(x, training, follow)
         codes = ops.reshape(found.codes, (-1, *self.code_shape))
         return Quantized(found.vectors, codes, found.losses)
 
-    def vectors(self, codes):
-        return super().vectors(self._by_place(codes))
+    def _vectors(self, codes):
+        return super()._vectors(self._by_place(codes))
 
-    def statistics(self, codes):
-        return super().statistics(self._by_place(codes))
+    def _statistics(self, codes):
+        return super()._statistics(self._by_place(codes))
 
     def _by_place(self, codes):
-        return ops.reshape(codes, (-1, *self.places, self.depth))
+        return ops.reshape(codes, (-1, *self._places, self.depth))
 
     def loss_weights(self):
         return {"commitment_loss": self.commitment_weight}

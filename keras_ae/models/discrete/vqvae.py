@@ -73,10 +73,10 @@ class VQVAE(DiscreteAE):
         if learning == "gradient":
             self.objective = (*self.objective, "codebook_loss")
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
-        self.quantizer_options = options
+        self._quantizer_options = options
 
-    def make_quantizer(self):
-        return VectorQuantizer(**self.quantizer_options, name="quantizer")
+    def _make_quantizer(self):
+        return VectorQuantizer(**self._quantizer_options, name="quantizer")
 
     def loss_weights(self):
         return {"commitment_loss": self.commitment_weight}

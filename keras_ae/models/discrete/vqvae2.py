@@ -47,7 +47,7 @@ class VQVAE2(DiscreteAE):
     >>> x = np.random.default_rng(0).random((64, 8), "float32")
     >>> history = model.fit(x, epochs=1, verbose=0)
     >>> codes = model.encode(x)
-    >>> upper, lower = model.split_codes(codes)
+    >>> upper, lower = model._split_codes(codes)
     >>> codes.shape, upper.shape, lower.shape, model.decode(codes).shape
     ((64, 6), (64, 3), (64, 3), (64, 8))
     """
@@ -69,37 +69,37 @@ class VQVAE2(DiscreteAE):
         super().__init__(latent_dim, **kwargs)
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
-        self.quantizer_options = {
+        self._quantizer_options = {
             "num_codes": num_codes,
             "decay": decay,
             "estimator": estimator,
             "k_means_start": k_means_start,
             "restart_below": restart_below,
         }
-        VectorQuantizer(**self.quantizer_options)  # Which checks them.
+        VectorQuantizer(**self._quantizer_options)  # Which checks them.
         self.upper_quantizer = self.features_to_upper = self.downward = None
 
-    def make_quantizer(self, name="quantizer"):
-        return VectorQuantizer(**self.quantizer_options, name=name)
+    def _make_quantizer(self, name="quantizer"):
+        return VectorQuantizer(**self._quantizer_options, name=name)
 
-    def build_codes(self, features):
+    def _build_codes(self, features):
         dtype, width = self.dtype_policy, self.latent_dim
-        if self.flat:
-            self.upper_places = self.places
+        if self._flat:
+            self._upper_places = self._places
             upward = keras.layers.Dense(self.hidden_units, "relu", dtype=dtype, name="upper_hidden")
             downward = [
                 keras.layers.Flatten(dtype=dtype, name="downward_flatten"),
-                keras.layers.Dense(math.prod(self.places) * width, dtype=dtype, name="downward"),
+                keras.layers.Dense(math.prod(self._places) * width, dtype=dtype, name="downward"),
             ]
-        elif len(self.places) not in _OF_PLACES:
+        elif len(self._places) not in _OF_PLACES:
             raise ValueError(
                 f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}, and a "
                 "vector, a sequence or a map of rows and columns is needed."
             )
         else:
-            convolution, transposed, cropping = _OF_PLACES[len(self.places)]
-            self.upper_places = tuple(math.ceil(n / 2) for n in self.places)
-            surplus = tuple((0, n % 2) for n in self.places)
+            convolution, transposed, cropping = _OF_PLACES[len(self._places)]
+            self._upper_places = tuple(math.ceil(n / 2) for n in self._places)
+            surplus = tuple((0, n % 2) for n in self._places)
             channels = {"data_format": "channels_last", "dtype": dtype}
             strided = {"kernel_size": 4, "strides": 2, "padding": "same", **channels}
             upward = convolution(
@@ -109,15 +109,15 @@ class VQVAE2(DiscreteAE):
                 transposed(width, name="downward", **strided),
                 cropping(surplus if len(surplus) > 1 else surplus[0], name="crop", dtype=dtype),
             ]
-        self.features_to_upper = keras.Sequential([upward, self.head("upper")], name="upper")
+        self.features_to_upper = keras.Sequential([upward, self._head("upper")], name="upper")
         upper = self.features_to_upper(features)
-        self.upper_quantizer = self.make_quantizer("upper_quantizer")
+        self.upper_quantizer = self._make_quantizer("upper_quantizer")
         self.upper_quantizer.build(upper.shape)
         self.downward = keras.Sequential(downward, name="downward")
-        self.features_to_code = self.head("code")
+        self.features_to_code = self._head("code")
         self.features_to_code(ops.concatenate([features, self.downward(upper)], axis=-1))
-        self.quantizer = self.make_quantizer()
-        self.quantizer.build((None, *self.places, width))
+        self.quantizer = self._make_quantizer()
+        self.quantizer.build((None, *self._places, width))
 
     def quantized(self, x, training=False, follow=False):
         features = self.encoder(x, training=training)
@@ -133,11 +133,11 @@ class VQVAE2(DiscreteAE):
 
     def _in_line(self, upper, lower, rest=()):
         """Both levels side by side, (batch, positions, ...)."""
-        lengths = (math.prod(self.upper_places), math.prod(self.places))
+        lengths = (math.prod(self._upper_places), math.prod(self._places))
         parts = zip((upper, lower), lengths, strict=True)
         return ops.concatenate([ops.reshape(v, (-1, n, *rest)) for v, n in parts], axis=1)
 
-    def split_codes(self, codes):
+    def _split_codes(self, codes):
         """The codes of the upper and of the lower level, each in its own shape.
 
         Args:
@@ -147,17 +147,17 @@ class VQVAE2(DiscreteAE):
             Two arrays or tensors, (batch, *upper_places) and (batch, *places).
         """
         reshape = np.reshape if isinstance(codes, np.ndarray) else ops.reshape
-        rest, cut = codes.shape[2:], math.prod(self.upper_places)
-        upper = reshape(codes[:, :cut], (-1, *self.upper_places, *rest))
-        return upper, reshape(codes[:, cut:], (-1, *self.places, *rest))
+        rest, cut = codes.shape[2:], math.prod(self._upper_places)
+        upper = reshape(codes[:, :cut], (-1, *self._upper_places, *rest))
+        return upper, reshape(codes[:, cut:], (-1, *self._places, *rest))
 
-    def vectors(self, codes):
-        upper, lower = self.split_codes(codes)
+    def _vectors(self, codes):
+        upper, lower = self._split_codes(codes)
         upper, lower = self.upper_quantizer.vectors(upper), self.quantizer.vectors(lower)
         return self._in_line(upper, lower, (self.latent_dim,))
 
-    def to_decoder(self, vectors, training=False):
-        upper, lower = self.split_codes(vectors)
+    def _to_decoder(self, vectors, training=False):
+        upper, lower = self._split_codes(vectors)
         below = self.downward(upper, training=training)
         lower = ops.reshape(lower, (-1, *super().decoder_input_shape()))
         return ops.concatenate([lower, ops.cast(below, lower.dtype)], axis=-1)
@@ -168,14 +168,14 @@ class VQVAE2(DiscreteAE):
 
     @property
     def code_shape(self):
-        return (math.prod(self.upper_places) + math.prod(self.places),)
+        return (math.prod(self._upper_places) + math.prod(self._places),)
 
     @property
-    def vector_shape(self):
+    def _vector_shape(self):
         return (*self.code_shape, self.latent_dim)
 
-    def statistics(self, codes):
-        found = [code_statistics(part, self.num_codes) for part in self.split_codes(codes)]
+    def _statistics(self, codes):
+        found = [code_statistics(part, self.num_codes) for part in self._split_codes(codes)]
         return {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
 
     def loss_weights(self):

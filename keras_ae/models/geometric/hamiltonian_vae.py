@@ -62,11 +62,11 @@ class HamiltonianVAE(VAE):
         arguments.number(self, "tempering", tempering, positive=True, below=1, fixed=True)
         if not num_steps:  # Weights without a gradient would be warned of.
             return
-        self.step_logits = self._start("step_logits", (self.latent_dim,), share)
-        self.tempering_logit = self._start("tempering_logit", (), tempering)
+        self._step_logits = self._start("step_logits", (self.latent_dim,), share)
+        self._tempering_logit = self._start("tempering_logit", (), tempering)
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         if not self.num_steps:
             for name in ("step_size", "max_step_size", "tempering"):
                 refuse_unused(self, name, "num_steps=0 moves no code")
@@ -75,21 +75,21 @@ class HamiltonianVAE(VAE):
         logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
         return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # A step of a path decodes forwards and backwards, and training keeps that for its own way
         # back.
         outputs = memory.numbers_of_layers(self.decoder)[1]
         return 6 * batch_size * self.num_steps * outputs
 
-    def temperatures(self):
+    def _temperatures(self):
         """sqrt(beta_k) for k from 0 to K: the paper's quadratic scheme, from learned to 1."""
         if not self.num_steps:
             return [1.0]
-        start = ops.rsqrt(ops.sigmoid(self.tempering_logit))  # 1 / sqrt(beta_0)
+        start = ops.rsqrt(ops.sigmoid(self._tempering_logit))  # 1 / sqrt(beta_0)
         parts = [(k / self.num_steps) ** 2 for k in range(self.num_steps + 1)]
         return [1.0 / ((1.0 - start) * part + start) for part in parts]
 
-    def flow(self, z, momentum, y, metric=None, training=False):
+    def _flow(self, z, momentum, y, metric=None, training=False):
         """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10."""
 
         def log_joint(z):
@@ -101,41 +101,41 @@ class HamiltonianVAE(VAE):
 
         if not self.num_steps:
             return z, momentum
-        metric, roots = metric or self.metric(training), self.temperatures()
-        step = self.max_step_size * ops.sigmoid(self.step_logits)
+        metric, roots = metric or self._metric(training), self._temperatures()
+        step = self.max_step_size * ops.sigmoid(self._step_logits)
         here = metric.surroundings(z, density)
         for k in range(self.num_steps):
             z, momentum, here = metric.leapfrog(z, momentum, here, density, step)
             momentum = momentum * roots[k] / roots[k + 1]
         return z, momentum
 
-    def metric(self, training=False):
+    def _metric(self, training=False):
         """The space that the codes of a batch move in."""
         return FlatMetric()
 
-    def travel(self, start, y, seed, training):
+    def _travel(self, start, y, seed, training):
         """The terms of the bound of paths from these codes: log p(y | zK), and the divergence's.
 
         The latter lacks log q(z0 | x), which depends on where the codes come from.
         """
         noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
-        metric = self.metric(training)
+        metric = self._metric(training)
         first = metric.momentum(start, noise)
-        z, last = self.flow(start, first / self.temperatures()[0], y, metric, training)
+        z, last = self._flow(start, first / self._temperatures()[0], y, metric, training)
         gained = metric.momentum_log_prob(start, first) - metric.momentum_log_prob(z, last)
         return self.conditional(z, training).log_prob(y), gained - self.prior(z).log_prob(z)
 
-    def importance_terms(self, q, y, num_samples, seed, training=False):
+    def _importance_terms(self, q, y, num_samples, seed, training=False):
         start, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
         targets = ops.repeat(y, num_samples, axis=0)
-        log_likelihood, gained = self.travel(start, targets, seed, training)
+        log_likelihood, gained = self._travel(start, targets, seed, training)
         terms = (log_likelihood, log_posterior + gained)
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
 
     def loss_terms(self, x, y, training):
         seed, q = self.step_seed(training), self.posterior(x, training)
         start = q.sample(seed)
-        log_likelihood, gained = self.travel(start, y, seed, training)
+        log_likelihood, gained = self._travel(start, y, seed, training)
         # The divergence of the start in closed form, which varies less than its estimate.
         divergence = q.kl() + self.prior(start).log_prob(start) + gained
-        return self.terms_of(log_likelihood, divergence[:, None])
+        return self._terms_of(log_likelihood, divergence[:, None])

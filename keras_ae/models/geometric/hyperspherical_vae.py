@@ -42,7 +42,7 @@ class HypersphericalVAE(VAE):
                 "one dimension is two points. Take 2 for the circle."
             )
 
-    def code_width(self):
+    def _code_width(self):
         return self.latent_dim + 1
 
     def posterior(self, x, training=False):
@@ -73,7 +73,7 @@ class HypersphericalVAE(VAE):
         """p(z), uniform on the sphere, over codes shaped as a given tensor."""
         return UniformSphere(like)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         return 18 * PROPOSALS * batch_size  # Of each example's concentration, and their gradients.
 
     def loss_terms(self, x, y, training):

@@ -48,7 +48,7 @@ class PoincareVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
-        self.family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
+        self._family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
         self.prior_scale = arguments.number(
             self, "prior_scale", prior_scale, positive=True, fixed=True
         )
@@ -57,24 +57,24 @@ class PoincareVAE(VAE):
         reach = radius if posterior == "wrapped" else math.sqrt(radius)
         self.sampler = samplers.Prior(self._draw_ways)
         flat = reach / math.sqrt(self.latent_dim)
-        self.largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
-        if prior_scale > self.largest_scale:
+        self._largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
+        if prior_scale > self._largest_scale:
             raise ValueError(
                 f"PoincareVAE: a prior_scale={prior_scale!r} in {self.latent_dim} dimensions of "
                 f"curvature={curvature!r} reaches beyond what float32 can hold. Take a prior_scale "
-                f"of at most {self.largest_scale:.3g}, or a curvature of at most "
+                f"of at most {self._largest_scale:.3g}, or a curvature of at most "
                 f"{(flat / prior_scale) ** 2:.3g}."
             )
 
-    def code_width(self):
-        return self.latent_dim + (self.latent_dim if self.family == "wrapped" else 1)
+    def _code_width(self):
+        return self.latent_dim + (self.latent_dim if self._family == "wrapped" else 1)
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         # The posterior begins about as wide as the prior: importance weights of a narrower one
         # would have no finite variance.
         bias = self.features_to_code.layers[-1].bias
-        start = ops.arange(self.code_width()) >= self.latent_dim
+        start = ops.arange(self._code_width()) >= self.latent_dim
         bias.assign(ops.where(start, 2.0 * math.log(self.prior_scale), 0.0))
 
     def posterior(self, x, training=False):
@@ -91,17 +91,17 @@ class PoincareVAE(VAE):
             0.5 * parameters[:, : self.latent_dim], self.curvature
         )
         log_variance = ops.maximum(parameters[:, self.latent_dim :], -40.0)
-        scale = ops.minimum(ops.exp(0.5 * log_variance), self.largest_scale)
+        scale = ops.minimum(ops.exp(0.5 * log_variance), self._largest_scale)
         return self._normal(mean, scale)
 
     def prior(self, like):
         """p(z), of the posterior's family at the origin, over codes shaped as a given tensor."""
         origin = ops.zeros_like(ops.cast(like, "float32"))
         scale = ops.full_like(origin, self.prior_scale)
-        return self._normal(origin, scale if self.family == "wrapped" else scale[:, :1])
+        return self._normal(origin, scale if self._family == "wrapped" else scale[:, :1])
 
     def _normal(self, mean, scale):
-        family = WrappedNormal if self.family == "wrapped" else RiemannianNormal
+        family = WrappedNormal if self._family == "wrapped" else RiemannianNormal
         return family(mean, scale, self.curvature)
 
     def conditional(self, z, training=False):
@@ -123,7 +123,7 @@ class PoincareVAE(VAE):
     def _divergence(self, way, log_posterior):
         return log_posterior - self.prior(way).log_prob_of_ways(way)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         return 10 * PROPOSALS * batch_size  # Of each example's radius, and their gradients.
 
     def _draw_ways(self, num_samples, seed):
@@ -136,9 +136,9 @@ class PoincareVAE(VAE):
     def loss_terms(self, x, y, training):
         way, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
         divergence = self._divergence(way, log_posterior)
-        return self.terms_of(self._at_end(way, training).log_prob(y), divergence[:, None])
+        return self._terms_of(self._at_end(way, training).log_prob(y), divergence[:, None])
 
-    def importance_terms(self, q, y, num_samples, seed, training=False):
+    def _importance_terms(self, q, y, num_samples, seed, training=False):
         way, log_posterior = q.repeat(num_samples).sample_ways(seed)
         targets = ops.repeat(y, num_samples, axis=0)
         terms = (

@@ -86,14 +86,14 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             name="anchors",
         )
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # A matrix for each anchor and its lower triangle, and several for each example. Each turn
         # of a step meets all anchors.
         matrices = (3 * self.num_anchors + 4 * batch_size) * self.latent_dim**2
         pairs = batch_size * self.num_anchors * self.latent_dim
-        return super().step_numbers(batch_size) + matrices + 30 * self.num_steps * pairs
+        return super()._step_numbers(batch_size) + matrices + 30 * self.num_steps * pairs
 
-    def metric(self, training=False):
+    def _metric(self, training=False):
         """The manifold that the anchors span."""
         features = self.encoder(ops.convert_to_tensor(self.anchors), training=training)
         codes = ops.split(self.features_to_code(features, training=training), 2, axis=-1)[0]
@@ -112,15 +112,15 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             self.anchors.assign(ops.reshape(recent, self.anchors.shape))
         return super().loss_terms(x, y, training)
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         if not isinstance(seed, RunSeed):
             seed = RunSeed(seed.next())
         uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
         anchor = ops.cast(uniform * self.num_anchors, "int32")
-        return backend.program(self, self.walk)(anchor, seed.pair)
+        return backend.program(self, self._walk)(anchor, seed.pair)
 
-    def walk(self, anchor, pair):
+    def _walk(self, anchor, pair):
         """Codes at the end of walks that begin at the codes of the anchors of these numbers."""
-        metric = self.metric()
+        metric = self._metric()
         start = ops.take(metric.codes, ops.minimum(anchor, self.num_anchors - 1), axis=0)
         return metric.walk(start, self.walk_steps, RunSeed(pair))

@@ -32,7 +32,7 @@ class HierarchicalPosterior:
 
     def sample(self, seed):
         """A draw of the code."""
-        return self.model.code(self.model.infer(self.evidence, seed, self.training)[0])
+        return self.model._code(self.model._infer(self.evidence, seed, self.training)[0])
 
     def repeat(self, num_copies):
         """The posterior of every example as many times, one after the other."""
@@ -47,12 +47,12 @@ class HierarchicalVAE(VAE):
     well. A model's constructor says in `make_layers` how many there are.
     """
 
-    def make_layers(self, dims, layer_weights):
+    def _make_layers(self, dims, layer_weights):
         """Take down the sizes of the layers, and the factors of their divergences."""
-        self.layer_dims, self.num_layers = tuple(dims), len(dims)
+        self._layer_dims, self._num_layers = tuple(dims), len(dims)
         if layer_weights is not None and "kl_loss" in self.objective:
-            self.minimize_instead({"kl_loss": "weighted_kl_loss"})
-        names = (f"kl_loss_{number}" for number in range(1, self.num_layers + 1))
+            self._minimize_instead({"kl_loss": "weighted_kl_loss"})
+        names = (f"kl_loss_{number}" for number in range(1, self._num_layers + 1))
         self.diagnostics = (*names, *self.diagnostics)
         self.layer_weights = layer_weights
 
@@ -62,10 +62,10 @@ class HierarchicalVAE(VAE):
         super().__setattr__(name, value)
 
     def _check_layer_weights(self, weights):
-        if not isinstance(weights, (list, tuple)) or len(weights) != self.num_layers:
+        if not isinstance(weights, (list, tuple)) or len(weights) != self._num_layers:
             raise ValueError(
                 f"{type(self).__name__}: layer_weights={weights!r} must be a list of "
-                f"{self.num_layers} numbers or schedules, one for each layer."
+                f"{self._num_layers} numbers or schedules, one for each layer."
             )
         if not {"weighted_kl_loss", "free_bits_loss"} & {*self.objective}:
             raise ValueError(
@@ -81,18 +81,19 @@ class HierarchicalVAE(VAE):
             x: Tensor of shape (batch, ...).
             training: Whether layers such as dropout are active. Defaults to False.
         """
-        return HierarchicalPosterior(self, tuple(self.evidence(x, training)), training)
+        return HierarchicalPosterior(self, tuple(self._evidence(x, training)), training)
 
     def prior(self, like):
         raise NotImplementedError(
-            f"{type(self).__name__} has one prior a layer, given those above; draw_prior draws."
+            f"{type(self).__name__} has one prior a layer, given those above; `sample` draws from "
+            "all of them."
         )
 
-    def evidence(self, x, training):
+    def _evidence(self, x, training):
         """What x says about every layer: a list of tensors (batch, ...), in the layers' order."""
         raise NotImplementedError
 
-    def infer(self, evidence, seed, training, estimate=False):
+    def _infer(self, evidence, seed, training, estimate=False):
         """Draws of every layer's posterior, or its means if the seed is None.
 
         Returns:
@@ -102,23 +103,23 @@ class HierarchicalVAE(VAE):
         """
         raise NotImplementedError
 
-    def code(self, draws):
+    def _code(self, draws):
         """The code of the layers' draws: here all of them, side by side."""
         return ops.concatenate(draws, axis=-1)
 
-    def current_layer_weights(self):
+    def _current_layer_weights(self):
         """The factors of the layers' divergences at this step, shape (num_layers,)."""
-        weights = self.layer_weights or [1.0] * self.num_layers
-        values = (w(self.step) if callable(w) else w for w in weights)
+        weights = self.layer_weights or [1.0] * self._num_layers
+        values = (w(self._step) if callable(w) else w for w in weights)
         return ops.stack([ops.cast(value, "float32") for value in values])
 
     def loss_weights(self):
-        return {**super().loss_weights(), "weighted_kl_loss": self.current_kl_weight()}
+        return {**super().loss_weights(), "weighted_kl_loss": self._current_kl_weight()}
 
     def loss_terms(self, x, y, training):
-        evidence, seed = self.evidence(x, training), self.step_seed(training)
-        _, state, divergence = self.infer(evidence, seed, training)
-        weights = self.current_layer_weights()
+        evidence, seed = self._evidence(x, training), self.step_seed(training)
+        _, state, divergence = self._infer(evidence, seed, training)
+        weights = self._current_layer_weights()
         terms = {
             "reconstruction_loss": -VAE.conditional(self, state, training).log_prob(y),
             "kl_loss": ops.sum(divergence, axis=1),
@@ -126,18 +127,18 @@ class HierarchicalVAE(VAE):
         }
         enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (num_layers,)
         terms["free_bits_loss"] = ops.sum(weights * enough)
-        by_layer = {f"kl_loss_{i + 1}": divergence[:, i] for i in range(self.num_layers)}
-        return {k: v for k, v in {**terms, **by_layer}.items() if k in self.trackers}
+        by_layer = {f"kl_loss_{i + 1}": divergence[:, i] for i in range(self._num_layers)}
+        return {k: v for k, v in {**terms, **by_layer}.items() if k in self._trackers}
 
-    def importance_terms(self, q, y, num_samples, seed, training=False):
+    def _importance_terms(self, q, y, num_samples, seed, training=False):
         evidence = q.repeat(num_samples).evidence
-        _, state, divergence = self.infer(evidence, seed, training, estimate=True)
+        _, state, divergence = self._infer(evidence, seed, training, estimate=True)
         targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
         log_likelihood = VAE.conditional(self, state, training).log_prob(targets)
         terms = (log_likelihood, ops.sum(divergence, axis=1))
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
 
-    def draw_prior(self, num_samples, seed, temperature=1.0):
+    def _draw_prior(self, num_samples, seed, temperature=1.0):
         raise NotImplementedError
 
     def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
@@ -164,10 +165,10 @@ class HierarchicalVAE(VAE):
             )
         return self._sample(num_samples, seed, batch_size, verbose, temperature=temperature)
 
-    def options_in_use(self):
-        return super().options_in_use() | set(_SHARED)
+    def _options_in_use(self):
+        return super()._options_in_use() | set(_SHARED)
 
-    def mlp(self, name, width, units):
+    def _mlp(self, name, width, units):
         """A network from (batch, width), of layers of these sizes, as `network_options` say."""
         shared = {k: v for k, v in self.network_options.items() if k in _SHARED}
         return networks.encoder(

@@ -50,7 +50,7 @@ class LadderVAE(HierarchicalVAE):
         if upper_dims is None:
             upper_dims = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
         arguments.sizes(self, "upper_dims", upper_dims, "(8, 4), or () for one layer")
-        self.make_layers((self.latent_dim, *upper_dims), layer_weights)
+        self._make_layers((self.latent_dim, *upper_dims), layer_weights)
         self.units = units
         self.upward, self.upper_statistics, self.downward, self.lower_layers = [], [], [], []
 
@@ -58,34 +58,34 @@ class LadderVAE(HierarchicalVAE):
         super().build_networks(shape, target_shape)
         features = self.encoder(keras.KerasTensor((None, *shape)))
         dtype = self.dtype_policy
-        self.flatten = keras.layers.Flatten(dtype=dtype, name="flatten_features")
-        features = self.flatten(features)
-        for number, size in enumerate(self.layer_dims[1:], start=2):
-            self.upward.append(self.mlp(f"up_{number}", features.shape[-1], self.units))
+        self._flatten = keras.layers.Flatten(dtype=dtype, name="flatten_features")
+        features = self._flatten(features)
+        for number, size in enumerate(self._layer_dims[1:], start=2):
+            self.upward.append(self._mlp(f"up_{number}", features.shape[-1], self.units))
             features = self.upward[-1](features)
             head = keras.layers.Dense(2 * size, dtype=dtype, name=f"statistics_{number}")
             head(features)
             self.upper_statistics.append(head)
-            self.downward.append(self.mlp(f"down_{number}", size, self.units))
-            below = LadderLayer(self.layer_dims[number - 2], name=f"layer_{number - 1}")
+            self.downward.append(self._mlp(f"down_{number}", size, self.units))
+            below = LadderLayer(self._layer_dims[number - 2], name=f"layer_{number - 1}")
             below(self.downward[-1](keras.KerasTensor((None, size))))
             self.lower_layers.append(below)
 
-    def evidence(self, x, training):
+    def _evidence(self, x, training):
         features = self.encoder(x, training=training)
         evidence = [self.features_to_code(features, training=training)]
-        features = self.flatten(features)
+        features = self._flatten(features)
         for network, head in zip(self.upward, self.upper_statistics, strict=True):
             features = network(features, training=training)
             evidence.append(head(features))
         return evidence
 
-    def infer(self, evidence, seed, training, estimate=False):
+    def _infer(self, evidence, seed, training, estimate=False):
         top = gaussian(evidence[-1])
         standard = DiagonalGaussian.standard(top.mean)
         z, divergence = draw_with_divergence(top, standard, seed, estimate)
         draws, parts = [z], [ops.sum(divergence, axis=-1)]
-        for number in range(self.num_layers - 2, -1, -1):
+        for number in range(self._num_layers - 2, -1, -1):
             z, divergence = self.lower_layers[number](
                 self.downward[number](z, training=training),
                 evidence[number],
@@ -96,20 +96,20 @@ class LadderVAE(HierarchicalVAE):
             parts.insert(0, ops.sum(divergence, axis=-1))
         return draws, z, ops.stack(parts, axis=1)
 
-    def code(self, draws):
+    def _code(self, draws):
         return draws[0]
 
     @batched("data")
     def encode_layers(self, x, training=False, sample=False, seed=None):
         """What `encode` gives, of every layer: (batch, sum of their dimensions), z_1 first."""
-        evidence = self.evidence(x, training)
-        draws, _, _ = self.infer(evidence, seed if sample else None, training)
+        evidence = self._evidence(x, training)
+        draws, _, _ = self._infer(evidence, seed if sample else None, training)
         return ops.concatenate(draws, axis=-1)
 
-    def draw_prior(self, num_samples, seed, temperature=1.0):
-        shape = (num_samples, self.layer_dims[-1])
+    def _draw_prior(self, num_samples, seed, temperature=1.0):
+        shape = (num_samples, self._layer_dims[-1])
         z = temperature * keras.random.normal(shape, dtype="float32", seed=seed)
-        for number in range(self.num_layers - 2, -1, -1):
+        for number in range(self._num_layers - 2, -1, -1):
             above = self.downward[number](z, training=False)
             z, _ = self.lower_layers[number](above, seed=seed, temperature=temperature)
         return z

@@ -58,11 +58,11 @@ class TopDownVAE(HierarchicalVAE):
             )
         least, larger = divmod(self.latent_dim, number)
         dims = (least + 1,) * larger + (least,) * (number - larger)
-        self.make_layers(dims, layer_weights)
+        self._make_layers(dims, layer_weights)
         self.width = arguments.integer(self, "width", width)
         self.upward, self.blocks = [], []
 
-    def code_width(self):
+    def _code_width(self):
         return self.width  # What the encoder gives is the data's stream, and no code yet.
 
     def build_networks(self, shape, target_shape):
@@ -70,10 +70,10 @@ class TopDownVAE(HierarchicalVAE):
         dtype, width = self.dtype_policy, self.width
         self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))
-        for number, size in enumerate(self.layer_dims, start=1):
-            up = Residual(self.mlp, width, self.scaled, dtype=dtype, name=f"up_{number}")
+        for number, size in enumerate(self._layer_dims, start=1):
+            up = Residual(self._mlp, width, self._scaled, dtype=dtype, name=f"up_{number}")
             block = TopDownBlock(
-                self.mlp, size, width, self.scaled, dtype=dtype, name=f"block_{number}"
+                self._mlp, size, width, self._scaled, dtype=dtype, name=f"block_{number}"
             )
             stream = up(stream)
             h, _, _ = block(h, stream)
@@ -84,12 +84,12 @@ class TopDownVAE(HierarchicalVAE):
         )
         self.read_out(h)
 
-    def scaled(self):
+    def _scaled(self):
         """Of the weights that add to a stream."""
         # By the inputs alone: averaged with the stream's width, a narrow z would move it little.
-        return keras.initializers.VarianceScaling(1.0 / self.num_layers, "fan_in", "uniform")
+        return keras.initializers.VarianceScaling(1.0 / self._num_layers, "fan_in", "uniform")
 
-    def evidence(self, x, training):
+    def _evidence(self, x, training):
         features = self.encoder(x, training=training)
         stream, evidence = self.features_to_code(features, training=training), []
         for residual in self.upward:
@@ -97,7 +97,7 @@ class TopDownVAE(HierarchicalVAE):
             evidence.insert(0, stream)
         return evidence
 
-    def infer(self, evidence, seed, training, estimate=False):
+    def _infer(self, evidence, seed, training, estimate=False):
         h, draws, parts = self.start(evidence[0]), [], []
         for block, a in zip(self.blocks, evidence, strict=True):
             h, z, divergence = block(h, a, seed=seed, estimate=estimate, training=training)
@@ -107,14 +107,14 @@ class TopDownVAE(HierarchicalVAE):
 
     def conditional(self, z, training=False):
         h = self.start(z)
-        places = np.cumsum(self.layer_dims)[:-1].tolist()
+        places = np.cumsum(self._layer_dims)[:-1].tolist()
         for block, part in zip(self.blocks, ops.split(z, places, axis=-1), strict=True):
             h = block.advance(h, part, training)
         return super().conditional(self.read_out(h), training)
 
-    def draw_prior(self, num_samples, seed, temperature=1.0):
+    def _draw_prior(self, num_samples, seed, temperature=1.0):
         h, draws = self.start(ops.zeros((num_samples, 1))), []
         for block in self.blocks:
             h, z, _ = block(h, seed=seed, temperature=temperature)
             draws.append(z)
-        return self.code(draws)
+        return self._code(draws)

@@ -24,19 +24,19 @@ class ImportanceWeightedVAE(VAE):
         super().__init__(latent_dim, **kwargs)
         # At a weight of 1, too: a callback may assign another one later.
         names = [*self.objective, *sum(self.players.values(), ())]
-        self.minimize_instead({name: f"weighted_{name}" for name in names})
+        self._minimize_instead({name: f"weighted_{name}" for name in names})
 
-    def num_draws(self):
+    def _num_draws(self):
         """Importance samples of each example in a step."""
         raise NotImplementedError
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # A draw has a posterior, a code, a target, the decoder's outputs, and all densities.
         outputs = sum(memory.numbers_of_layers(self.decoder))  # And the gradient of the largest.
         numbers = outputs + 2 * math.prod(self.target_shape) + 3 * self.latent_dim
-        return batch_size * self.num_draws() * numbers
+        return batch_size * self._num_draws() * numbers
 
-    def bound_losses(self, log_likelihood, divergence, weight):
+    def _bound_losses(self, log_likelihood, divergence, weight):
         """The negative bounds by name, shape (batch,).
 
         Args:
@@ -48,13 +48,13 @@ class ImportanceWeightedVAE(VAE):
     def loss_terms(self, x, y, training):
         q = self.posterior(x, training)
         seed = self.step_seed(training)
-        log_likelihood, divergence = self.importance_terms(q, y, self.num_draws(), seed, training)
+        log_likelihood, divergence = self._importance_terms(q, y, self._num_draws(), seed, training)
         terms = {
             "reconstruction_loss": -ops.mean(log_likelihood, axis=1),
             "kl_loss": ops.mean(divergence, axis=1),
-            **self.bound_losses(log_likelihood, divergence, 1.0),
+            **self._bound_losses(log_likelihood, divergence, 1.0),
         }
-        weighted = self.bound_losses(log_likelihood, divergence, self.current_kl_weight())
+        weighted = self._bound_losses(log_likelihood, divergence, self._current_kl_weight())
         return terms | {f"weighted_{name}": loss for name, loss in weighted.items()}
 
 

@@ -36,10 +36,10 @@ class CIWAE(ImportanceWeightedVAE):
         self.beta = arguments.number(self, "beta", beta, most=1)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
 
-    def num_draws(self):
+    def _num_draws(self):
         return self.num_samples
 
-    def bound_losses(self, log_likelihood, divergence, weight):
+    def _bound_losses(self, log_likelihood, divergence, weight):
         log_weights = log_likelihood - weight * divergence
         lower = ops.mean(log_weights, axis=1)
         return {"ciwae_loss": -self.beta * lower - (1 - self.beta) * log_mean_exp(log_weights)}

@@ -48,11 +48,11 @@ class IWAE(ImportanceWeightedVAE):
         super().__init__(latent_dim, **kwargs)
         if estimator == "dreg":
             self.players = {INFERENCE_NETWORKS: ("dreg_loss",)}
-            self.minimize_instead({"dreg_loss": "weighted_dreg_loss"})
+            self._minimize_instead({"dreg_loss": "weighted_dreg_loss"})
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
         self.estimator = estimator
 
-    def num_draws(self):
+    def _num_draws(self):
         return self.num_samples
 
     def posterior(self, x, training=False):
@@ -61,7 +61,7 @@ class IWAE(ImportanceWeightedVAE):
             return _PathwiseGaussian(q.mean, q.log_variance)
         return q
 
-    def bound_losses(self, log_likelihood, divergence, weight):
+    def _bound_losses(self, log_likelihood, divergence, weight):
         log_weights = log_likelihood - weight * divergence
         losses = {"iwae_loss": -log_mean_exp(log_weights)}
         if self.estimator == "dreg":

@@ -39,10 +39,10 @@ class MIWAE(ImportanceWeightedVAE):
         self.num_bounds = arguments.integer(self, "num_bounds", num_bounds)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
 
-    def num_draws(self):
+    def _num_draws(self):
         return self.num_bounds * self.num_samples
 
-    def bound_losses(self, log_likelihood, divergence, weight):
+    def _bound_losses(self, log_likelihood, divergence, weight):
         shape = (-1, self.num_bounds, self.num_samples)
         log_weights = ops.reshape(log_likelihood - weight * divergence, shape)
         return {"miwae_loss": -ops.mean(log_mean_exp(log_weights), axis=1)}

@@ -34,6 +34,6 @@ class PIWAE(MIWAE):
     objective = ("iwae_loss",)
     players = {INFERENCE_NETWORKS: ("miwae_loss",)}
 
-    def bound_losses(self, log_likelihood, divergence, weight):
-        losses = super().bound_losses(log_likelihood, divergence, weight)
+    def _bound_losses(self, log_likelihood, divergence, weight):
+        losses = super()._bound_losses(log_likelihood, divergence, weight)
         return {**losses, "iwae_loss": -log_mean_exp(log_likelihood - weight * divergence)}

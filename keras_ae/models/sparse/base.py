@@ -33,7 +33,7 @@ class DictionaryAE(Autoencoder):
         seed: See `keras_ae.Autoencoder`.
     """
 
-    without = ("encoder", "decoder", "network_options")
+    _without = ("encoder", "decoder", "network_options")
     diagnostics = ("l0", "unexplained_variance", "dead_fraction")
 
     def __init__(self, latent_dim=512, dead_after=200, seed=None, **kwargs):
@@ -54,7 +54,7 @@ class DictionaryAE(Autoencoder):
 
     # ------------------------------------------------------------------ what a paper writes
 
-    def select(self, a, training):
+    def _select(self, a, training):
         """Codes of what the encoder gives: which features are active, and how strongly.
 
         Args:
@@ -66,7 +66,7 @@ class DictionaryAE(Autoencoder):
         """
         raise NotImplementedError
 
-    def sparsity_terms(self, y, a, z, output, training):
+    def _sparsity_terms(self, y, a, z, output, training):
         """The losses beside the reconstruction, by name.
 
         Args:
@@ -80,14 +80,14 @@ class DictionaryAE(Autoencoder):
 
     # ------------------------------------------------------------------ what all of them do
 
-    def batch_numbers(self, batch_size):
+    def _batch_numbers(self, batch_size):
         return batch_size * (math.prod(self.data_shape) + 2 * self.latent_dim)
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # Scaled data and its distances, features as they are selected, and the gradients.
         return batch_size * (5 * math.prod(self.data_shape) + 6 * self.latent_dim)
 
-    def analyse(self, x):
+    def _analyze(self, x):
         """What the encoder gives for data of shape (batch, ...), before the selection."""
         return self.dictionary.encode(self.data_scale.normalise(self._flat(x)))
 
@@ -96,7 +96,7 @@ class DictionaryAE(Autoencoder):
 
     @batched("data")
     def encode(self, x, training=False):
-        return self.select(self.analyse(x), training)
+        return self._select(self._analyze(x), training)
 
     @batched("code")
     def decode(self, z, training=False):
@@ -106,8 +106,8 @@ class DictionaryAE(Autoencoder):
     def loss_terms(self, x, y, training):
         if training:
             self.data_scale.update(self._flat(x))
-        a = self.analyse(x)
-        z = self.select(a, training)
+        a = self._analyze(x)
+        z = self._select(a, training)
         if training:
             self.sampler.update(z)
         y, output = self.data_scale.normalise(self._flat(y)), self.dictionary.decode(z)
@@ -117,7 +117,7 @@ class DictionaryAE(Autoencoder):
             "l0": ops.sum(ops.cast(z != 0.0, "float32"), axis=-1),
             "unexplained_variance": error / self.data_scale.total_variance(),
             "dead_fraction": ops.mean(self.sampler.dead(self.dead_after)),
-            **self.sparsity_terms(y, a, z, output, training),
+            **self._sparsity_terms(y, a, z, output, training),
         }
 
     @property
@@ -184,10 +184,10 @@ class DictionaryAE(Autoencoder):
         rng = np.random.default_rng(np.abs(seeds.numbers_of(self, seed)))
         chosen = rng.choice(len(x), len(dead), p=squares**2 / np.sum(squares**2))
         self.dictionary.replace(dead, error[chosen] / np.sqrt(squares[chosen])[:, None])
-        self.restart(dead)
+        self._restart(dead)
         return len(dead)
 
-    def restart(self, features):
+    def _restart(self, features):
         """Begin what else belongs to features of these numbers anew, outside any program."""
         set_entries(self.sampler.idle, features, 0.0)
 

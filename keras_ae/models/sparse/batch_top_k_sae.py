@@ -37,15 +37,15 @@ class BatchTopKSAE(TopKSAE):
         super().build_networks(shape, target_shape)
         self.threshold = RunningThreshold(name="threshold")
 
-    def select(self, a, training):
+    def _select(self, a, training):
         if training:
             return sparsity.batch_top_k(ops.relu(a), self.k)
         return ops.where(a > self.threshold.mean, a, 0.0)
 
-    def sparsity_terms(self, y, a, z, output, training):
+    def _sparsity_terms(self, y, a, z, output, training):
         if training:
             self.threshold.update(z)
-        return super().sparsity_terms(y, a, z, output, training)
+        return super()._sparsity_terms(y, a, z, output, training)
 
 
 class RunningThreshold(keras.layers.Layer):

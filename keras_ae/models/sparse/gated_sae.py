@@ -41,11 +41,11 @@ class GatedSAE(DictionaryAE):
     def __init__(self, latent_dim=512, sparsity_weight=1.0, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
-        self.log_gain = self.magnitude_bias = None
+        self._log_gain = self._magnitude_bias = None
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        self.log_gain, self.magnitude_bias = (
+        self._log_gain, self._magnitude_bias = (
             self.add_weight(
                 shape=(self.latent_dim,),
                 initializer="zeros",
@@ -57,13 +57,13 @@ class GatedSAE(DictionaryAE):
         )
 
     def loss_weights(self):
-        return {"sparsity_loss": value_at(self.sparsity_weight, self.step)}
+        return {"sparsity_loss": value_at(self.sparsity_weight, self._step)}
 
-    def select(self, a, training):
-        weighted = (a - self.dictionary.encoder_bias) * ops.exp(self.log_gain)
-        return ops.where(a > 0.0, ops.relu(weighted + self.magnitude_bias), 0.0)
+    def _select(self, a, training):
+        weighted = (a - self.dictionary.encoder_bias) * ops.exp(self._log_gain)
+        return ops.where(a > 0.0, ops.relu(weighted + self._magnitude_bias), 0.0)
 
-    def sparsity_terms(self, y, a, z, output, training):
+    def _sparsity_terms(self, y, a, z, output, training):
         gates = ops.relu(a)
         rows, bias = self.dictionary.rows(), self.dictionary.bias + 0.0
         again = ops.matmul(gates, ops.stop_gradient(rows)) + ops.stop_gradient(bias)
@@ -72,7 +72,7 @@ class GatedSAE(DictionaryAE):
             "auxiliary_loss": ops.sum(ops.square(y - again), axis=-1),
         }
 
-    def restart(self, features):
-        super().restart(features)
-        for variable in (self.log_gain, self.magnitude_bias):
+    def _restart(self, features):
+        super()._restart(features)
+        for variable in (self._log_gain, self._magnitude_bias):
             set_entries(variable, features, 0.0)

@@ -56,12 +56,12 @@ class JumpReLUSAE(DictionaryAE):
             self, "initial_threshold", initial_threshold, positive=True, fixed=True
         )
         self.bandwidth = arguments.number(self, "bandwidth", bandwidth, positive=True)
-        self.log_threshold = None
+        self._log_threshold = None
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         # Its logarithm is learned, so that a threshold stays positive.
-        self.log_threshold = self.add_weight(
+        self._log_threshold = self.add_weight(
             shape=(self.latent_dim,),
             initializer=keras.initializers.Constant(math.log(self.initial_threshold)),
             dtype="float32",
@@ -70,15 +70,15 @@ class JumpReLUSAE(DictionaryAE):
         )
 
     def loss_weights(self):
-        return {"sparsity_loss": value_at(self.sparsity_weight, self.step)}
+        return {"sparsity_loss": value_at(self.sparsity_weight, self._step)}
 
-    def select(self, a, training):
-        return sparsity.jump_relu(a, ops.exp(self.log_threshold), self.bandwidth)
+    def _select(self, a, training):
+        return sparsity.jump_relu(a, ops.exp(self._log_threshold), self.bandwidth)
 
-    def sparsity_terms(self, y, a, z, output, training):
-        active = sparsity.heaviside(a, ops.exp(self.log_threshold), self.bandwidth)
+    def _sparsity_terms(self, y, a, z, output, training):
+        active = sparsity.heaviside(a, ops.exp(self._log_threshold), self.bandwidth)
         return {"sparsity_loss": ops.sum(active, axis=-1)}
 
-    def restart(self, features):
-        super().restart(features)
-        set_entries(self.log_threshold, features, np.log(self.initial_threshold))
+    def _restart(self, features):
+        super()._restart(features)
+        set_entries(self._log_threshold, features, np.log(self.initial_threshold))

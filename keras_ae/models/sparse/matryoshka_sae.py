@@ -52,7 +52,7 @@ class MatryoshkaSAE(BatchTopKSAE):
                 f"latent_dim={self.latent_dim}."
             )
 
-    def sparsity_terms(self, y, a, z, output, training):
+    def _sparsity_terms(self, y, a, z, output, training):
         rows = self.dictionary.rows()
         nested, partial, start = 0.0, self.dictionary.bias, 0
         for end in self.prefixes:
@@ -61,5 +61,5 @@ class MatryoshkaSAE(BatchTopKSAE):
             start = end
         return {
             "nested_loss": nested,
-            **super().sparsity_terms(y, a, z, output, training),
+            **super()._sparsity_terms(y, a, z, output, training),
         }

@@ -59,10 +59,10 @@ class TopKSAE(DictionaryAE):
     def loss_weights(self):
         return {"auxiliary_loss": self.auxiliary_weight}
 
-    def select(self, a, training):
+    def _select(self, a, training):
         return sparsity.top_k(a, self.k)
 
-    def sparsity_terms(self, y, a, z, output, training):
+    def _sparsity_terms(self, y, a, z, output, training):
         dead = self.sampler.dead(self.dead_after)
         k = self.auxiliary_k or min(max(self.data_scale.width // 2, 1), self.latent_dim)
         # The living come last in the selection, and are left out if it gets to them.

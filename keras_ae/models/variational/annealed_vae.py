@@ -42,9 +42,9 @@ class AnnealedVAE(VAE):
         self.capacity = weight_of(self, "capacity", capacity)
 
     def loss_weights(self):
-        return {"capacity_loss": self.gamma * self.current_kl_weight()}
+        return {"capacity_loss": self.gamma * self._current_kl_weight()}
 
-    def terms_of(self, log_likelihood, divergence):
-        terms = super().terms_of(log_likelihood, divergence)
-        capacity = self.capacity(self.step) if callable(self.capacity) else self.capacity
+    def _terms_of(self, log_likelihood, divergence):
+        terms = super()._terms_of(log_likelihood, divergence)
+        capacity = self.capacity(self._step) if callable(self.capacity) else self.capacity
         return {**terms, "capacity_loss": ops.abs(terms["kl_loss"] - capacity)}

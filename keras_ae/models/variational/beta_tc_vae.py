@@ -79,7 +79,7 @@ class BetaTCVAE(VAE):
         self.known = WholeDataSet(name="whole_data_set")
 
     def loss_weights(self):
-        weight = self.current_kl_weight()
+        weight = self._current_kl_weight()
         factors = {
             "mi_loss": self.alpha,
             "tc_loss": self.beta,
@@ -96,7 +96,7 @@ class BetaTCVAE(VAE):
             size = ops.maximum(float(self.dataset_size), count)
         joint, each = aggregate_log_densities(z, q, size, self.estimator)
         terms = self.elbo_terms(y, z, q.kl_per_dimension(), training)
-        reported = self.reported_parts(q, z, joint, each, count, size)
+        reported = self._reported_parts(q, z, joint, each, count, size)
         known, *parts = ops.split(self.known.parts, 4)
         for name, value, part in zip(PARTS, reported, parts, strict=True):
             terms[name] = value if training else ops.where(known > 0.0, part, value)
@@ -112,7 +112,7 @@ class BetaTCVAE(VAE):
                 terms[name] = ops.stop_gradient(terms[name] - part) + part
         return terms
 
-    def reported_parts(self, q, z, joint, each, count, size):
+    def _reported_parts(self, q, z, joint, each, count, size):
         """The three parts of every example, of what `aggregate_log_densities` gives."""
         if self.estimator == "weighted":
             log_scale = 0.5 * (q.log_variance + math.log(2.0 * math.pi))
@@ -124,14 +124,14 @@ class BetaTCVAE(VAE):
 
     # ------------------------------------------------------------------ the data set as a whole
 
-    def prepare_training(self, batches, steps):
+    def _prepare_training(self, batches, steps):
         self.known.num_examples.assign(inputs.num_examples(batches, steps) or 0)
 
     @contextlib.contextmanager
-    def evaluating(self, batches, steps):
-        found = self.posteriors_of(batches, steps)
+    def _evaluating(self, batches, steps):
+        found = self._posteriors_of(batches, steps)
         if found is not None:
-            self.known.parts.assign([1.0, *self.parts_over(*found)])
+            self.known.parts.assign([1.0, *self._parts_over(*found)])
         try:
             yield
         finally:
@@ -144,7 +144,7 @@ class BetaTCVAE(VAE):
         q = self.posterior(x)
         return ops.concatenate([q.mean, q.log_variance], axis=-1)
 
-    def posteriors_of(self, batches, steps):
+    def _posteriors_of(self, batches, steps):
         """Posterior parameters and weights of all examples; None if they can be read but once."""
         if isinstance(batches, inputs.ArrayBatches):
             number = min(batches.num_examples, batches.batch_size * batches.num_batches)
@@ -163,7 +163,7 @@ class BetaTCVAE(VAE):
         parameters, weights = (np.concatenate(values) for values in zip(*found, strict=True))
         return parameters, np.reshape(weights, -1).astype("float64")
 
-    def parts_over(self, parameters, weights):
+    def _parts_over(self, parameters, weights):
         """The three parts over a whole data set, in nats.
 
         The mean over draws of the logarithm of q(z), which is summed over all posteriors. There are

@@ -50,7 +50,7 @@ class DIPVAE(VAE):
             self, "diagonal_weight", diagonal_weight, optional=True
         )
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         return 3 * self.latent_dim**2  # The covariance, its square and the gradient.
 
     def loss_weights(self):

@@ -75,18 +75,18 @@ class FlowVAE(VAE):
     def from_config(cls, config, custom_objects=None):
         return super().from_config({"shortest_normal": 0.0, **config}, custom_objects)
 
-    def parameter_shapes(self):
+    def _parameter_shapes(self):
         return PARAMETERS[self.flow](self.latent_dim, self.num_reflections)
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         if self.flow != "sylvester":
             refuse_unused(self, "num_reflections", f"a {self.flow} flow has none")
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         if self.num_flows:
-            width = self.num_flows * sum(map(math.prod, self.parameter_shapes()))
+            width = self.num_flows * sum(map(math.prod, self._parameter_shapes()))
             self.features_to_flows = keras.Sequential(
                 [
                     keras.layers.Flatten(dtype=self.dtype_policy, name="flow_flatten"),
@@ -103,14 +103,14 @@ class FlowVAE(VAE):
         given = ()
         if self.num_flows:
             given = (ops.cast(self.features_to_flows(features, training=training), "float32"),)
-        return TransformedGaussian(base, self.transform, given)
+        return TransformedGaussian(base, self._transform, given)
 
-    def transform(self, z, parameters=None):
+    def _transform(self, z, parameters=None):
         """The flows one after the other, and the sum of their log-determinants."""
         total, start = 0.0 * z[:, 0], 0
         for _ in range(self.num_flows):
             pieces = []
-            for shape in self.parameter_shapes():
+            for shape in self._parameter_shapes():
                 stop = start + math.prod(shape)
                 pieces.append(ops.reshape(parameters[:, start:stop], (-1, *shape)))
                 start = stop

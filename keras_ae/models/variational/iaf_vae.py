@@ -36,7 +36,7 @@ class IAFVAE(VAE):
     ((64, 2), (64,))
     """
 
-    code_parameters = 3  # The Gaussian's two, and the context.
+    _code_parameters = 3  # The Gaussian's two, and the context.
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -56,9 +56,11 @@ class IAFVAE(VAE):
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
         mean, log_variance, context = ops.split(ops.cast(parameters, "float32"), 3, axis=-1)
-        return TransformedGaussian(DiagonalGaussian(mean, log_variance), self.transform, (context,))
+        return TransformedGaussian(
+            DiagonalGaussian(mean, log_variance), self._transform, (context,)
+        )
 
-    def transform(self, z, context):
+    def _transform(self, z, context):
         """The flows one after the other, and the sum of their log-determinants."""
         total = 0.0 * z[:, 0]
         for flow in self.flows:

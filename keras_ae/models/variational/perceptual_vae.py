@@ -46,18 +46,18 @@ class PerceptualVAE(VAE):
 
     objective = ("perceptual_loss", "kl_loss")
     diagnostics = ("reconstruction_loss",)
-    trains_likelihood = False
+    _trains_likelihood = False
 
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
-        self.loss_by_name = losses.get(features) if isinstance(features, str) else None
+        self._loss_by_name = losses.get(features) if isinstance(features, str) else None
         self.features = None if isinstance(features, str) else features
         self.features = networks.given_or_none(self, "features", self.features)
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        if self.loss_by_name is not None:
+        if self._loss_by_name is not None:
             return
         if self.features is None:
             self.features = networks.encoder(
@@ -66,23 +66,23 @@ class PerceptualVAE(VAE):
         self.features.trainable = False
         self.features(keras.KerasTensor((None, *target_shape)))
 
-    def options_in_use(self):
+    def _options_in_use(self):
         given = self.arguments["features"] is not None
-        return super().options_in_use() if given else self.network_options.keys()
+        return super()._options_in_use() if given else self.network_options.keys()
 
     def loss_weights(self):
         weight = math.prod(self.target_shape) if self.weight is None else self.weight
         return {**super().loss_weights(), "perceptual_loss": weight}
 
-    def perceptual_loss(self, y, reconstruction):
+    def _perceptual_loss(self, y, reconstruction):
         """The distance of every example from its reconstruction, shape (batch,)."""
-        if self.loss_by_name is not None:
-            total = losses.per_example(self.loss_by_name, y, reconstruction, self.mask_value)
-            one_number = isinstance(self.loss_by_name, losses.MSSSIM)
+        if self._loss_by_name is not None:
+            total = losses.per_example(self._loss_by_name, y, reconstruction, self._mask_value)
+            one_number = isinstance(self._loss_by_name, losses.MSSSIM)
             return total if one_number else total / math.prod(y.shape[1:])
-        if self.mask_value is not None and len(y.shape) > 2:
+        if self._mask_value is not None and len(y.shape) > 2:
             # Padding is the same in both, so that it makes no difference.
-            given = counted(y, self.mask_value)[..., None]
+            given = counted(y, self._mask_value)[..., None]
             reconstruction = ops.where(given, reconstruction, y)
         pairs = zip(self._layers_of(y), self._layers_of(reconstruction), strict=True)
         return sum(
@@ -100,6 +100,6 @@ class PerceptualVAE(VAE):
         q = self.posterior(x, training)
         p = self.conditional(q.sample(self.step_seed(training)), training)
         return {
-            **self.terms_of(p.log_prob(y), q.kl_per_dimension()),
-            "perceptual_loss": self.perceptual_loss(y, p.mean),
+            **self._terms_of(p.log_prob(y), q.kl_per_dimension()),
+            "perceptual_loss": self._perceptual_loss(y, p.mean),
         }

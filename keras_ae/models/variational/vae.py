@@ -51,7 +51,7 @@ class VAE(Autoencoder):
     """
 
     objective = ("reconstruction_loss", "kl_loss")
-    code_parameters = 2
+    _code_parameters = 2
 
     def __init__(
         self,
@@ -73,15 +73,15 @@ class VAE(Autoencoder):
                     f"{type(self).__name__}: free_bits={free_bits!r} has no effect, because this "
                     f"model minimizes {', '.join(minimized)}. Leave it out."
                 )
-            self.minimize_instead({"kl_loss": "free_bits_loss"})
-        self.sampler = samplers.Prior(self.draw_prior)
+            self._minimize_instead({"kl_loss": "free_bits_loss"})
+        self.sampler = samplers.Prior(self._draw_prior)
         self.likelihood = likelihoods.get(likelihood)
-        self.support = self.likelihood.support
-        self.takes_classes = self.likelihood.takes_classes
+        self._support = self.likelihood.support
+        self._takes_classes = self.likelihood.takes_classes
         self.kl_weight = weight_of(self, "kl_weight", kl_weight)
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
-    def minimize_instead(self, others):
+    def _minimize_instead(self, others):
         """Minimize other terms instead of those named, which stay in the logs."""
 
         def renamed(names):
@@ -96,18 +96,18 @@ class VAE(Autoencoder):
         super().build_networks(shape, target_shape)
         self.likelihood.build()
 
-    trains_likelihood = True  # Whether log p(x | z) is a part of what is minimized.
+    _trains_likelihood = True  # Whether log p(x | z) is a part of what is minimized.
 
-    def check_given(self):
-        super().check_given()
+    def _check_given(self):
+        super()._check_given()
         name = self._likelihood_name()
-        if self.takes_classes and self.target_shape[-1] == 1:
+        if self._takes_classes and self.target_shape[-1] == 1:
             raise ValueError(
                 f"{type(self).__name__}: {name} of data of shape {self.target_shape} has one "
                 "class, which is certain whatever the code is. Make labels one-hot with "
                 'keras.utils.to_categorical, or choose "bernoulli" for a binary value.'
             )
-        if self.likelihood.trainable_variables and not self.trains_likelihood:
+        if self.likelihood.trainable_variables and not self._trains_likelihood:
             weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
             raise ValueError(
                 f"{type(self).__name__}: {name} has weights ({weights}) that nothing trains, "
@@ -149,9 +149,9 @@ class VAE(Autoencoder):
             training: Whether layers such as dropout are active. Defaults to False.
         """
         parameters = self.decoder(z, training=training)
-        if self.mask_value is None or len(self.target_shape) < 2:
+        if self._mask_value is None or len(self.target_shape) < 2:
             return self.likelihood.distribution(parameters)
-        return WithoutPadding(self.likelihood.distribution, parameters, self.mask_value)
+        return WithoutPadding(self.likelihood.distribution, parameters, self._mask_value)
 
     @batched("data")
     def encode(self, x, training=False, sample=False, seed=None):
@@ -185,7 +185,7 @@ class VAE(Autoencoder):
         p = self.conditional(z, training)
         return p.sample(seed) if sample else p.mean
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         """Codes from p(z), a tensor of shape (num_samples, latent_dim).
 
         Args:
@@ -194,12 +194,12 @@ class VAE(Autoencoder):
         """
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
 
-    def current_kl_weight(self):
+    def _current_kl_weight(self):
         """The factor of the divergence at this step."""
-        return self.kl_weight(self.step) if callable(self.kl_weight) else self.kl_weight
+        return self.kl_weight(self._step) if callable(self.kl_weight) else self.kl_weight
 
     def loss_weights(self):
-        weight = self.current_kl_weight()
+        weight = self._current_kl_weight()
         return {"kl_loss": weight, "free_bits_loss": weight}
 
     def loss_terms(self, x, y, training):
@@ -217,26 +217,26 @@ class VAE(Autoencoder):
                 one for each dimension of the code: shape (batch, parts). Free bits count by part.
             training: Whether weights are being updated.
         """
-        return self.terms_of(self.conditional(z, training).log_prob(y), divergence)
+        return self._terms_of(self.conditional(z, training).log_prob(y), divergence)
 
-    def terms_of(self, log_likelihood, divergence):
+    def _terms_of(self, log_likelihood, divergence):
         """The parts of the negative bound of log p(y | z), (batch,), and the divergence's parts."""
         terms = {
             "reconstruction_loss": -log_likelihood,
             "kl_loss": ops.sum(divergence, axis=-1),
         }
-        if "free_bits_loss" in self.trackers:
+        if "free_bits_loss" in self._trackers:
             enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
             terms["free_bits_loss"] = ops.sum(enough)
         return terms
 
-    def estimated_terms(self, y, q, training):
+    def _estimated_terms(self, y, q, training):
         """`elbo_terms` for a posterior or prior without a closed form: estimated from the draw."""
         z, log_posterior = q.sample_with_log_prob(self.step_seed(training))
         divergence = log_posterior - self.prior(z).log_prob(z)
         return self.elbo_terms(y, z, divergence[:, None], training)
 
-    def importance_terms(self, q, y, num_samples, seed, training=False):
+    def _importance_terms(self, q, y, num_samples, seed, training=False):
         """The two parts of log p(y, z) / q(z | x) for several draws z of every example.
 
         Args:
@@ -302,7 +302,7 @@ class VAE(Autoencoder):
 
         # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
         def turn(number, total):
-            log_likelihood, divergence = self.importance_terms(
+            log_likelihood, divergence = self._importance_terms(
                 q, target, draws_at_once, seed.at(number)
             )
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
@@ -312,7 +312,7 @@ class VAE(Autoencoder):
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
 
-    SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
+    _SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
 
     def _endpoints(self):
         x = (None, *self.data_shape)
@@ -320,7 +320,7 @@ class VAE(Autoencoder):
             return super()._endpoints()
 
         def log_likelihood(x, seed):
-            return self.log_likelihood(x, num_samples=self.SERVED_SAMPLES, seed=seed)
+            return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed)
 
         return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
 

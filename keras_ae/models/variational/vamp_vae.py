@@ -45,7 +45,7 @@ class VampVAE(VAE):
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        low, high = self.support or (-1.0, 1.0)
+        low, high = self._support or (-1.0, 1.0)
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *shape),
             initializer=keras.initializers.RandomNormal(0.5 * (low + high), 0.01 * (high - low)),
@@ -53,7 +53,7 @@ class VampVAE(VAE):
             name="pseudo_inputs",
         )
 
-    def step_numbers(self, batch_size):
+    def _step_numbers(self, batch_size):
         # Each draw meets each component, and the encoder reads the pseudo-inputs.
         numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
         return self.num_components * (batch_size * self.latent_dim + numbers)
@@ -77,18 +77,18 @@ class VampVAE(VAE):
 
     def prior(self, like):
         points = ops.convert_to_tensor(self.pseudo_inputs)
-        if self.support:
-            inside = ops.clip(points, *self.support)
-            if self.mask_value is not None and len(self.data_shape) > 1:
+        if self._support:
+            inside = ops.clip(points, *self._support)
+            if self._mask_value is not None and len(self.data_shape) > 1:
                 # Steps that are padding stay it: no gradient moves them.
-                given = counted(points, self.mask_value)[..., None]
+                given = counted(points, self._mask_value)[..., None]
                 inside = ops.where(given, inside, points)
             points = inside
         components = self.posterior(points)
         return GaussianMixture(components.mean, components.log_variance)
 
-    def draw_prior(self, num_samples, seed):
+    def _draw_prior(self, num_samples, seed):
         return self.prior(None).sample(num_samples, seed)
 
     def loss_terms(self, x, y, training):
-        return self.estimated_terms(y, self.posterior(x, training), training)
+        return self._estimated_terms(y, self.posterior(x, training), training)
