@@ -6,13 +6,11 @@ Autoencoders, JMLR 11 (2010), section 3.3; https://jmlr.org/papers/v11/vincent10
 
 import dataclasses
 import math
-import numbers
 
 import keras
 from keras import ops
 
-from keras_ae.core import memory
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments, memory
 
 
 class _Corruption:
@@ -46,7 +44,7 @@ class AdditiveGaussian(_Corruption):
     scale: float = 0.3
 
     def __post_init__(self):
-        _check_scale(self)
+        _check_number(self, "scale")
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -86,7 +84,7 @@ class Masking(_Corruption):
     rate: float = 0.5
 
     def __post_init__(self):
-        _check_rate(self)
+        _check_number(self, "rate", most=1)
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -124,7 +122,7 @@ class SaltAndPepper(_Corruption):
     rate: float = 0.3
 
     def __post_init__(self):
-        _check_rate(self)
+        _check_number(self, "rate", most=1)
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -164,7 +162,7 @@ class Speckle(_Corruption):
     scale: float = 0.3
 
     def __post_init__(self):
-        _check_scale(self)
+        _check_number(self, "scale")
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -212,8 +210,8 @@ class Blocks(_Corruption):
     num_blocks: int = 1
 
     def __post_init__(self):
-        _check_positive_integer(self, "size")
-        _check_positive_integer(self, "num_blocks")
+        _check_integer(self, "size")
+        _check_integer(self, "num_blocks")
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -298,13 +296,7 @@ class Affine(_Corruption):
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not _is_finite_number(value) or value < 0.0:
-                raise ValueError(
-                    f"Affine: {field.name}={value!r} is not a number of at least 0; give one, such "
-                    f"as {field.default}."
-                )
-            object.__setattr__(self, field.name, float(value))
+            _check_number(self, field.name)
 
     @memory.explains("Pass fewer examples.")
     def __call__(self, x, seed):
@@ -377,7 +369,7 @@ def get(identifier):
     if isinstance(identifier, str):
         if identifier in _BY_NAME:
             return _BY_NAME[identifier]()
-        hint = did_you_mean(identifier, _BY_NAME)
+        hint = arguments.did_you_mean(identifier, _BY_NAME)
         raise ValueError(
             f"corruptions.get: identifier={identifier!r} is unknown.{hint} Known names: {names}."
         )
@@ -420,36 +412,11 @@ def _check_images(corruption, shape):
         )
 
 
-def _check_scale(corruption):
-    scale = corruption.scale
-    if not _is_finite_number(scale) or scale < 0.0:
-        raise ValueError(
-            f"{type(corruption).__name__}: scale={scale!r} is not a standard deviation; give a "
-            "number of at least 0, such as 0.3."
-        )
-    object.__setattr__(corruption, "scale", float(scale))
+def _check_number(corruption, name, most=None):
+    value = arguments.number(corruption, name, getattr(corruption, name), most=most)
+    object.__setattr__(corruption, name, float(value))  # The dataclass is frozen.
 
 
-def _check_rate(corruption):
-    rate = corruption.rate
-    if not _is_finite_number(rate) or not 0.0 <= rate <= 1.0:
-        raise ValueError(
-            f"{type(corruption).__name__}: rate={rate!r} is not a probability; give a number from "
-            "0 to 1, such as 0.3."
-        )
-    object.__setattr__(corruption, "rate", float(rate))
-
-
-def _check_positive_integer(corruption, name):
-    value = getattr(corruption, name)
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"{type(corruption).__name__}: {name}={value!r} is not a positive integer; give one, "
-            "such as 3."
-        )
-    object.__setattr__(corruption, name, int(value))
-
-
-def _is_finite_number(value):
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)
+def _check_integer(corruption, name):
+    value = arguments.integer(corruption, name, getattr(corruption, name))
+    object.__setattr__(corruption, name, value)

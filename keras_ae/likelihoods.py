@@ -4,13 +4,11 @@ A likelihood is a small Keras layer, so that a learned scale is a weight like an
 with one saves and loads as usual. `get` finds one by name.
 """
 
-import math
-
 import keras
 from keras import ops
 
 from keras_ae import distributions
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments
 
 
 class Likelihood(keras.layers.Layer):
@@ -110,11 +108,9 @@ class Gaussian(Likelihood):
     @scale.setter
     def scale(self, scale):
         kind = type(self).__name__
-        if scale != "learned" and not (isinstance(scale, (int, float)) and 0 < scale < math.inf):
-            raise ValueError(
-                f"{kind}: scale={scale!r} must be a positive number, in the data's units, or "
-                '"learned".'
-            )
+        if scale != "learned":
+            remedy = 'It has the data\'s units. "learned" leaves it to training.'
+            scale = arguments.number(self, "scale", scale, positive=True, remedy=remedy)
         if self.built and (scale == "learned") != (self._scale == "learned"):
             raise ValueError(
                 f"{kind}: scale={scale!r} cannot take the place of scale={self._scale!r} in a "
@@ -206,7 +202,7 @@ def get(identifier):
         return identifier
     if identifier in BY_NAME:
         return BY_NAME[identifier]()
-    hint = did_you_mean(identifier, BY_NAME)
+    hint = arguments.did_you_mean(identifier, BY_NAME)
     raise ValueError(
         f"likelihood={identifier!r} is unknown.{hint} Pass one of {', '.join(BY_NAME)}, or a "
         "keras_ae.likelihoods object."

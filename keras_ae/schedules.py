@@ -3,11 +3,10 @@
 They are ordinary Keras schedules, so that any of `keras.optimizers.schedules` serves as well.
 """
 
-import math
-import numbers
-
 import keras
 from keras import ops
+
+from keras_ae.core import arguments
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -38,9 +37,9 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, num_steps, start=0.0, end=1.0):
-        self.num_steps = _positive_integer("LinearWarmUp", "num_steps", num_steps)
-        self.start = _finite("LinearWarmUp", "start", start)
-        self.end = _finite("LinearWarmUp", "end", end)
+        self.num_steps = _steps(self, "num_steps", num_steps)
+        self.start = _finite(self, "start", start)
+        self.end = _finite(self, "end", end)
 
     def __call__(self, step):
         """The value at a step.
@@ -85,15 +84,12 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, period, ramp=0.5, start=0.0, end=1.0):
-        self.period = _positive_integer("Cyclical", "period", period)
-        self.ramp = _finite("Cyclical", "ramp", ramp)
-        if not 0.0 < self.ramp <= 1.0:
-            raise ValueError(
-                f"Cyclical: ramp={ramp!r} is a share of the period and must lie in (0, 1]; "
-                "use 0.5 to rise during its first half."
-            )
-        self.start = _finite("Cyclical", "start", start)
-        self.end = _finite("Cyclical", "end", end)
+        self.period = _steps(self, "period", period)
+        remedy = "It is a share of the period: use 0.5 to rise during its first half."
+        share = arguments.number(self, "ramp", ramp, positive=True, most=1, remedy=remedy)
+        self.ramp = float(share)
+        self.start = _finite(self, "start", start)
+        self.end = _finite(self, "end", end)
 
     def __call__(self, step):
         """The value at a step.
@@ -118,18 +114,10 @@ def _ramp(step, num_steps, start, end):
     return start * (1.0 - progress) + end * progress
 
 
-def _positive_integer(owner, name, value):
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(
-            f"{owner}: {name}={value!r} is not a positive integer; give the number of training "
-            "steps, which is epochs times batches per epoch."
-        )
-    return int(value)
+def _steps(schedule, name, value):
+    remedy = "It counts training steps, which are epochs times batches per epoch."
+    return arguments.integer(schedule, name, value, remedy=remedy)
 
 
-def _finite(owner, name, value):
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(
-            f"{owner}: {name}={value!r} is not a finite number; give one, such as 1.0."
-        )
-    return float(value)
+def _finite(schedule, name, value):
+    return float(arguments.number(schedule, name, value, least=None))

@@ -87,7 +87,7 @@ def test_a_schedule_drives_a_keras_optimizer():
     "make, name", [(LinearWarmUp, "LinearWarmUp: num_steps"), (Cyclical, "Cyclical: period")]
 )
 def test_bad_lengths_are_refused(make, name, steps):
-    with pytest.raises(ValueError, match=f"{name}={steps!r} is not a positive integer"):
+    with pytest.raises(ValueError, match=f"{name}={steps!r} must be a positive integer"):
         make(steps)
 
 
@@ -95,11 +95,11 @@ def test_bad_lengths_are_refused(make, name, steps):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, True])
 @pytest.mark.parametrize("make", [LinearWarmUp, Cyclical])
 def test_bad_values_are_refused(make, name, value):
-    with pytest.raises(ValueError, match=f"{make.__name__}: {name}={value!r} is not a finite"):
+    with pytest.raises(ValueError, match=f"{make.__name__}: {name}={value!r} must be a finite"):
         make(10, **{name: value})
 
 
 @pytest.mark.parametrize("ramp", [0.0, -0.5, 1.5])
 def test_bad_ramps_are_refused(ramp):
-    with pytest.raises(ValueError, match=rf"Cyclical: ramp={ramp!r} .* must lie in \(0, 1\]"):
+    with pytest.raises(ValueError, match=f"Cyclical: ramp={ramp!r} must be a positive number"):
         Cyclical(10, ramp=ramp)

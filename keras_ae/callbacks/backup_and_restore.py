@@ -11,7 +11,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_ae.core import backend, storage
+from keras_ae.core import arguments, backend, storage
 from keras_ae.core.adjustable import Adjustable, adopt_numbers
 
 _held = {}  # Folders that this process trains into -> the thread, and what releases the lock.
@@ -70,8 +70,9 @@ class BackupAndRestore(keras.callbacks.Callback):
         super().__init__()
         if not str(backup_dir):
             raise ValueError("backup_dir='' must be the path of a folder.")
-        if save_freq != "epoch" and (type(save_freq) is not int or save_freq < 1):
-            raise ValueError(f"save_freq={save_freq!r} must be 'epoch' or a positive integer.")
+        if save_freq != "epoch":
+            remedy = "Or pass 'epoch'."
+            arguments.integer("BackupAndRestore", "save_freq", save_freq, remedy=remedy)
         self.backup_dir = pathlib.Path(backup_dir)
         self.save_freq = save_freq
         self.double_checkpoint = double_checkpoint

@@ -16,8 +16,7 @@ import keras
 import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
-from keras_ae.core import configuration, inputs, storage, workers
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments, configuration, inputs, storage, workers
 from keras_ae.core.storage import whole_file
 
 CONTENTS = {
@@ -68,12 +67,9 @@ class Settings:
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1.")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate={self.learning_rate} must be a positive number.")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed={self.seed} must lie between 0 and {2**31 - 1}.")
+            arguments.integer(None, name, getattr(self, name))
+        arguments.number(None, "learning_rate", self.learning_rate, positive=True)
+        arguments.integer(None, "seed", self.seed, least=0, most=2**31 - 1)
 
     def command(self, folder=None):
         """The command line that starts this run, in its default folder or in another."""
@@ -133,26 +129,26 @@ def make_model(settings):
     classes = model_classes()
     if settings.model not in classes:
         raise ValueError(
-            f"the model {settings.model!r} is unknown.{did_you_mean(settings.model, classes)} "
-            f"There are {', '.join(classes)}."
+            f"the model {settings.model!r} is unknown."
+            f"{arguments.did_you_mean(settings.model, classes)} There are {', '.join(classes)}."
         )
     cls = classes[settings.model]
     known = [*configuration.constructor_parameters(cls), "name", "dtype"]
     for name in settings.arguments:
         if name not in known:
             raise ValueError(
-                f"{settings.model} has no argument {name!r}.{did_you_mean(name, known)} It takes "
-                f"{', '.join(known)}."
+                f"{settings.model} has no argument {name!r}."
+                f"{arguments.did_you_mean(name, known)} It takes {', '.join(known)}."
             )
     # Not 0: under that global seed TensorFlow takes no tensor as the seed of a shuffle.
     keras.utils.set_random_seed(settings.seed + 1)
-    arguments = {
+    given = {
         name: keras.saving.deserialize_keras_object(value)
         if isinstance(value, dict) and "class_name" in value
         else value
         for name, value in settings.arguments.items()
     }
-    model = cls(**{"seed": settings.seed, **arguments})
+    model = cls(**{"seed": settings.seed, **given})
     model.compile(keras.optimizers.Adam(settings.learning_rate))
     return model
 

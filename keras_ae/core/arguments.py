@@ -1,4 +1,7 @@
-"""Checks of what models are given, each with one wording: argument, value, remedy.
+"""Checks of what models, layers and functions are given, with one wording: argument, value, remedy.
+
+Every check takes the owner of the argument, for the error: a model, a layer or any other object, of
+which the class is named; the name of a function; or None.
 
 A check of an argument of a model's constructor is recorded with the model:
 `keras_ae.core.adjustable` applies it to what is assigned later, or refuses that where the argument
@@ -8,6 +11,7 @@ shapes the model.
 import difflib
 import functools
 import numbers
+from collections.abc import Iterable, Sized
 
 import numpy as np
 
@@ -41,71 +45,161 @@ def is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
+def is_integer(value):
+    """Whether the value is an integer, of Python or NumPy, and no truth value."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def record(model, name, value, rule):
     """Note how a new value of an argument is checked: a function of it, or None to refuse any."""
-    notes = getattr(model, "_notes", None)  # A layer has none.
+    notes = getattr(model, "_notes", None)  # A layer or a function has none.
     given = notes.arguments if notes else {}
     # Not a part of an argument, or what is computed from several.
     if name in given and (given[name] is None or given[name] is value):
         notes.rules[name] = rule
 
 
-def integer(model, name, value, least=1):
-    """The value, once it is known to be an integer of at least `least`."""
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least:
-        record(model, name, value, None)
+def name_of(owner):
+    """What an error calls the owner of an argument."""
+    return owner if isinstance(owner, str) else type(owner).__name__
+
+
+def refusal(owner, name, value, wanted, remedy="", error=ValueError):
+    """The error of a wrong argument.
+
+    Args:
+        owner: See above.
+        name: The argument's name.
+        value: What was given.
+        wanted: What it must be.
+        remedy: A sentence on what the argument is, or what else to do. Defaults to none.
+        error: Class of the error. Defaults to ValueError.
+
+    Example:
+        >>> str(refusal("plots.samples", "columns", 0, "a positive integer"))
+        'plots.samples: columns=0 must be a positive integer.'
+    """
+    prefix = "" if owner is None else f"{name_of(owner)}: "
+    return error(f"{prefix}{name}={value!r} must be {wanted}. {remedy}".rstrip())
+
+
+def integer(owner, name, value, least=1, most=None, remedy=""):
+    """The value, once it is known to be an integer from `least` to `most`."""
+    if is_integer(value) and least <= value and (most is None or value <= most):
+        record(owner, name, value, None)
         return int(value)
-    wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
-    raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
+    if most is not None:
+        wanted = f"an integer from {least} to {most}"
+    else:
+        wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
+    raise refusal(owner, name, value, wanted, remedy)
 
 
-def layers(model, name, value, least=1):
+def layers(owner, name, value, least=1):
     """The value, once it is known to be an integer, and not of more layers than can be made.
 
     Also where turns of a loop are written out in the program of a step.
     """
-    value = integer(model, name, value, least)
-    memory.refuse_layers(type(model).__name__, name, value)
+    value = integer(owner, name, value, least)
+    memory.refuse_layers(name_of(owner), name, value)
     return value
 
 
-def number(model, name, value, positive=False, below=None, most=None, optional=False, fixed=False):
+def number(
+    owner,
+    name,
+    value,
+    least=0,
+    positive=False,
+    below=None,
+    most=None,
+    optional=False,
+    fixed=False,
+    remedy="",
+):
     """The value, once it is known to be a number of at least 0, or a positive one, and below.
 
-    It may also be None if it is optional. A fixed one shapes the model, and is never changed.
+    If `least` is None any finite number will do. It may also be None if it is optional. A fixed one
+    shapes the model, and is never changed.
     """
     rule = functools.partial(
-        number, model, name, positive=positive, below=below, most=most, optional=optional
+        number,
+        owner,
+        name,
+        least=least,
+        positive=positive,
+        below=below,
+        most=most,
+        optional=optional,
+        remedy=remedy,
     )
     if optional and value is None:
-        record(model, name, value, rule)
+        record(owner, name, value, rule)
         return None
-    if is_number(value) and (0 < value if positive else 0 <= value) and value <= LARGEST:
+    least = -LARGEST if least is None else least
+    if is_number(value) and (0 < value if positive else least <= value) and value <= LARGEST:
         if (below is None or value < below) and (most is None or value <= most):
-            record(model, name, value, None if fixed else rule)
+            record(owner, name, value, None if fixed else rule)
             return value if isinstance(value, int) else float(value)
-    wanted = "a positive number" if positive else "a number of at least 0"
+    if positive:
+        wanted = "a positive number"
+        wanted += "" if most is None else f" of at most {most}"
+    elif least == -LARGEST:
+        wanted = "a finite number"
+    elif most is None:
+        wanted = f"a number of at least {least}" + ("" if below is None else " and")
+    else:
+        wanted = f"a number from {least} to {most}"
     wanted += "" if below is None else f" below {below}"
-    wanted += "" if most is None else f" and at most {most}"
-    raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
+    raise refusal(owner, name, value, wanted, remedy)
 
 
-def sizes(model, name, value, example):
-    """The value, once it is known to be a tuple or list of positive integers, or empty."""
-    if isinstance(value, (list, tuple)) and all(
-        isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in value
-    ):
-        memory.refuse_layers(type(model).__name__, f"the length of {name}", len(value))
-        return value
-    raise ValueError(
-        f"{type(model).__name__}: {name}={value!r} must be a tuple of positive integers, such as "
-        f"{example}."
+def number_or_schedule(owner, name, value):
+    """The value, once it is known to be a number of at least 0 or a schedule; see `value_at`."""
+    remedy = (
+        "It may also be a schedule of the training step, such as "
+        "keras_ae.schedules.LinearWarmUp(5000)."
     )
+    checked = value if callable(value) else number(owner, name, value, remedy=remedy)
+    record(owner, name, value, functools.partial(number_or_schedule, owner, name))
+    return checked
 
 
-def choice(model, name, value, choices):
+def value_at(value, step):
+    """A number, or what a schedule gives at a step of training."""
+    return value(step) if callable(value) else value
+
+
+def sizes(owner, name, value, example, least=1, may_be_empty=False):
+    """A tuple of the integers that the value holds, once they are known to be at least `least`."""
+    listed = isinstance(value, Iterable) and isinstance(value, Sized)
+    found = tuple(value) if listed else ()
+    if listed and (found or may_be_empty) and all(is_integer(v) and v >= least for v in found):
+        memory.refuse_layers(name_of(owner), f"the length of {name}", len(found))
+        return tuple(map(int, found))
+    each = "positive integers" if least == 1 else f"integers of at least {least}"
+    raise refusal(owner, name, value, f"a tuple of {each}, such as {example}")
+
+
+def choice(owner, name, value, choices):
     """The value, once it is known to be one of the choices."""
+    choices = tuple(choices)
     if value in choices:
         return value
-    wanted = " or ".join(f'"{one}"' for one in choices)
-    raise ValueError(f"{type(model).__name__}: {name}={value!r} must be {wanted}.")
+    *first, last = (f'"{one}"' for one in choices)
+    wanted = f"{', '.join(first)} or {last}"
+    raise refusal(owner, name, value, wanted, did_you_mean(value, choices).lstrip())
+
+
+def flag(owner, name, value):
+    """The value, once it is known to be True or False."""
+    if isinstance(value, bool):
+        return value
+    raise refusal(owner, name, value, "True or False")
+
+
+def dictionary(owner, name, value, example):
+    """A copy of the value, once it is known to be a dictionary or None, which is an empty one."""
+    if isinstance(value, (dict, type(None))):
+        return dict(value or {})
+    raise refusal(owner, name, value, f"a dictionary, such as {example}", error=TypeError)

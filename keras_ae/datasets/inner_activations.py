@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, inputs
+from keras_ae.core import arguments, backend, inputs
 
 
 def activations(model, layer, data, batch_size=32):
@@ -61,10 +61,9 @@ class Activations(keras.utils.PyDataset):
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(f"activations: model={model!r} must be a Keras model.")
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"activations: batch_size={batch_size!r} must be a positive integer.")
+        batch_size = arguments.integer("activations", "batch_size", batch_size)
         self.layer = _layer(model, layer)
-        self.source = _source(data, int(batch_size))
+        self.source = _source(data, batch_size)
         self.model, self._programs = model, {}
 
     def __len__(self):

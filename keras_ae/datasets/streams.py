@@ -5,8 +5,7 @@ import random
 
 import numpy as np
 
-from keras_ae.core import memory
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments, memory
 
 _BLOCK_BYTES = 2**22
 
@@ -53,7 +52,7 @@ def check_split(split, allowed, argument):
     if split not in allowed:
         raise ValueError(
             f"datasets.load: split={split!r} is unknown for {argument}."
-            f"{did_you_mean(split, allowed)} There are {', '.join(map(repr, allowed))}."
+            f"{arguments.did_you_mean(split, allowed)} There are {', '.join(map(repr, allowed))}."
         )
 
 
@@ -167,12 +166,9 @@ def dynamic_binarization(seed=None):
 
 def check_seed(function, seed):
     """Raises a ValueError unless `seed` is None or an integer from 0 to 2**31 - 1."""
-    if seed is None:
-        return
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
-        raise ValueError(
-            f"{function}: seed must be None or an integer from 0 to 2**31 - 1; received {seed!r}."
-        )
+    if seed is not None:
+        remedy = "None takes a fresh seed."
+        arguments.integer(function, "seed", seed, least=0, most=2**31 - 1, remedy=remedy)
 
 
 def _check_binarizable(element_spec):

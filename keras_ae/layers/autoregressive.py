@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -37,11 +37,8 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
 
     def __init__(self, units=128, reverse=False, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(
-                f"InverseAutoregressiveFlow: units={units!r} must be a positive integer."
-            )
-        self.units, self.reverse = units, reverse
+        self.units = arguments.integer(self, "units", units)
+        self.reverse = reverse
 
     def build(self, z_shape, context_shape=None):
         size = z_shape[-1]

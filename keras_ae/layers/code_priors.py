@@ -33,11 +33,10 @@ class CodePrior(memory.GuardedLayer):
     def __init__(self, num_codes, code_shape, units, num_layers, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
         if isinstance(num_codes, (list, tuple)):
-            arguments.sizes(self, "num_codes", num_codes, "(8, 6, 5)")
-            if not num_codes:
-                raise ValueError(f"{type(self).__name__}: num_codes={num_codes!r} holds no digit.")
-            check_num_codes(self, num_codes)
-            self.levels = tuple(num_codes)
+            example = "(8, 6, 5)"
+            levels = arguments.sizes(self, "num_codes", num_codes, example)
+            check_num_codes(self, levels)
+            self.levels = levels
         else:
             self.levels = (arguments.integer(self, "num_codes", num_codes),)
         self.num_codes = math.prod(self.levels)

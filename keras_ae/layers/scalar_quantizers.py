@@ -1,7 +1,6 @@
 """Quantisers without a codebook to learn: every dimension takes one of a few values."""
 
 import math
-import numbers
 
 import keras
 import numpy as np
@@ -70,7 +69,7 @@ class _ScalarQuantizer(Quantizer):
 
     def _set_levels(self, levels):
         check_num_codes(self, levels)
-        self.levels = tuple(int(level) for level in levels)
+        self.levels = levels
         self.num_codes = math.prod(self.levels)
 
     def build(self, z_shape):
@@ -118,12 +117,8 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
 
     def __init__(self, levels, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(levels, (list, tuple)) or not levels or not all(map(_is_level, levels)):
-            raise ValueError(
-                f"FiniteScalarQuantizer: levels={levels!r} must be a tuple of integers of at least "
-                "2, such as (8, 5, 5, 5)."
-            )
-        self._set_levels(levels)
+        example = "(8, 5, 5, 5)"
+        self._set_levels(arguments.sizes(self, "levels", levels, example, least=2))
 
     def quantized(self, z, training):
         half = ops.convert_to_tensor(self._bound()[-1])
@@ -236,7 +231,3 @@ def _entropy_of_average(logits):
     size = ops.maximum(ops.cast(ops.shape(logits)[0], "float32"), 1.0)
     average = ops.sum(ops.exp(log_joint), axis=0) / size
     return -ops.sum(average * ops.log(ops.maximum(average, 1e-30)))
-
-
-def _is_level(level):
-    return isinstance(level, numbers.Integral) and not isinstance(level, bool) and level >= 2

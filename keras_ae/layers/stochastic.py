@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.distributions import DiagonalGaussian
 
 # Beyond these log-variances float32 overflows, or the gradient of a prior is so large that Adam's
@@ -143,9 +143,7 @@ class StochasticLayer(memory.GuardedLayer):
 
     def __init__(self, width, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-            raise ValueError(f"{type(self).__name__}: width={width!r} must be a positive integer.")
-        self.width = width
+        self.width = arguments.integer(self, "width", width)
         self.prior_statistics = keras.layers.Dense(
             2 * width, kernel_initializer=kernel_initializer, dtype="float32", name="prior"
         )

@@ -5,18 +5,15 @@ import importlib
 import keras
 from keras import layers
 
-from keras_ae.core import memory
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments, memory
 from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import (
     KINDS,
     check_map,
+    check_mask_value,
     checked_grid,
     checked_kind,
     checked_options,
-    checked_size,
-    checked_sizes,
-    checked_value,
 )
 
 # Each kind is a file of its name.
@@ -104,7 +101,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
         (None, 64)
     """
     where = "networks.encoder"
-    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    shape = arguments.sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = checked_kind(where, kind, shape)
     check_map(where, kind, grid)
     make = LayerMaker(name, dtype, checked_options(where, kind, options))
@@ -165,8 +162,8 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
         (None, 7, 7, 8)
     """
     where = "networks.decoder"
-    latent_dim = checked_size(where, "latent_dim", latent_dim)
-    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    latent_dim = arguments.integer(where, "latent_dim", latent_dim)
+    shape = arguments.sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = checked_kind(where, kind, shape)
     options = checked_options(where, kind, options)
     places = _MODULES[kind].map_of(shape, options)
@@ -207,7 +204,7 @@ def mask_value(encoder, options):
         -1.0
     """
     if options.get("mask_value") is not None:
-        return checked_value("network_options", options["mask_value"])
+        return check_mask_value("network_options", options["mask_value"])
     inner = getattr(encoder, "layers", [])
     first = next((layer for layer in inner if not isinstance(layer, layers.InputLayer)), None)
     return first.mask_value if isinstance(first, layers.Masking) else None
@@ -229,7 +226,7 @@ def given_or_none(model, name, network):
         return network
     raise (ValueError if isinstance(network, str) else TypeError)(
         f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
-        f"kind of network ({', '.join(KINDS)}).{did_you_mean(network, KINDS)}"
+        f"kind of network ({', '.join(KINDS)}).{arguments.did_you_mean(network, KINDS)}"
     )
 
 

@@ -5,9 +5,9 @@ import math
 import keras
 from keras import layers
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
-from keras_ae.networks.options import checked_options, checked_size
+from keras_ae.networks.options import checked_options
 
 
 def dense_blocks(make, h, units):
@@ -57,8 +57,8 @@ def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator",
         (None, 2)
     """
     where = "networks.discriminator"
-    width = checked_size(where, "width", width)
-    outputs = checked_size(where, "outputs", outputs)
+    width = arguments.integer(where, "width", width)
+    outputs = arguments.integer(where, "outputs", outputs)
     options = checked_options(where, "mlp", {"units": units, "activation": "leaky_relu"})
     make = LayerMaker(name, dtype, options)
     x = make.input((width,))

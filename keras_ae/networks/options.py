@@ -1,15 +1,11 @@
 """What the networks may be asked for, and whether it was asked rightly."""
 
-import math
-import numbers
-from collections.abc import Iterable
 from types import SimpleNamespace
 
 import keras
 from keras import layers
 
-from keras_ae.core import memory
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core import arguments, memory
 
 _COMMON = {
     "activation": "relu",
@@ -73,7 +69,7 @@ def checked_kind(where, kind, shape):
         return _KIND_BY_RANK.get(len(shape), "mlp")
     if kind not in tuple(_OPTIONS):
         raise ValueError(
-            f"{where}: kind={kind!r} is unknown.{did_you_mean(kind, _OPTIONS)} "
+            f"{where}: kind={kind!r} is unknown.{arguments.did_you_mean(kind, _OPTIONS)} "
             f"Give one of {', '.join(map(repr, _OPTIONS))}, or None to choose by the shape."
         )
     if kind == "transformer" and len(shape) not in (2, 3):
@@ -92,9 +88,7 @@ def checked_kind(where, kind, shape):
 
 def check_map(where, kind, grid):
     """Whether an encoder of this kind can end in a map."""
-    if not isinstance(grid, bool):
-        raise ValueError(f"{where}: grid={grid!r} must be True or False.")
-    if grid and kind == "mlp":
+    if arguments.flag(where, "grid", grid) and kind == "mlp":
         others = [name for name in _OPTIONS if name != "mlp"]
         raise ValueError(
             f"{where}: grid=True needs a kind that keeps places apart, and kind='mlp' flattens the "
@@ -106,7 +100,7 @@ def checked_grid(where, kind, grid, shape, places):
     """The places of a decoder's map of codes, () for one code; places: those that lead to shape."""
     if grid is None:
         return ()
-    grid = checked_sizes(where, "grid", grid, "(7, 7)")
+    grid = arguments.sizes(where, "grid", grid, "(7, 7)")
     if places not in (None, grid):
         raise ValueError(
             f"{where}: grid={grid} does not lead to shape={shape}, and with these options of "
@@ -121,16 +115,16 @@ def checked_options(where, kind, options, without=()):
     for name, value in options.items():
         if name not in known:
             raise ValueError(
-                f"{where}: {name}={value!r} is not an option of kind={kind!r}"
-                f".{did_you_mean(name, known)} The options are {', '.join(known)}."
+                f"{where}: {name}={value!r} is not an option of kind={kind!r}."
+                f"{arguments.did_you_mean(name, known)} The options are {', '.join(known)}."
             )
     checked = SimpleNamespace(**{**_ABSENT, **known, **options})
     _check_common_options(where, checked)
-    checked.units = checked_sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
+    checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:
-        checked.filters = checked_sizes(where, "filters", checked.filters, "(32, 64)")
+        checked.filters = arguments.sizes(where, "filters", checked.filters, "(32, 64)")
     for name in {"blocks", "width", "heads", "patch_size"} & set(known):
-        setattr(checked, name, checked_size(where, name, getattr(checked, name)))
+        setattr(checked, name, arguments.integer(where, name, getattr(checked, name)))
     memory.refuse_layers(where, "blocks", getattr(checked, "blocks", 0))
     if kind == "recurrent":
         _check_recurrent_options(where, checked)
@@ -142,33 +136,26 @@ def _check_common_options(where, options):
         if module is keras.regularizers:
             setattr(options, name, _named_elastic_net(getattr(options, name)))
         _check_keras_name(where, name, module, getattr(options, name))
-    if not _is_number(options.dropout) or not 0 <= options.dropout < 1:
-        raise ValueError(
-            f"{where}: dropout={options.dropout!r} must be a number in [0, 1), the share of the "
-            "values to drop; 0 for none."
-        )
+    remedy = "It is the share of the values to drop, 0 for none."
+    arguments.number(where, "dropout", options.dropout, below=1, remedy=remedy)
     for name in ("batch_normalization", "spectral_normalization"):
-        if not isinstance(getattr(options, name), bool):
-            raise ValueError(f"{where}: {name}={getattr(options, name)!r} must be True or False.")
+        arguments.flag(where, name, getattr(options, name))
 
 
 def _check_recurrent_options(where, options):
-    checked_sizes(where, "units", options.units, "(128,)")
-    if options.cell not in tuple(CELLS):
-        raise ValueError(
-            f"{where}: cell={options.cell!r} is unknown.{did_you_mean(options.cell, CELLS)} "
-            f"Give one of {', '.join(map(repr, CELLS))}."
-        )
-    checked_value(where, options.mask_value)
+    arguments.sizes(where, "units", options.units, "(128,)")
+    arguments.choice(where, "cell", options.cell, CELLS)
+    check_mask_value(where, options.mask_value)
 
 
-def checked_value(where, mask_value):
-    if mask_value is not None and not _is_number(mask_value):
-        raise ValueError(
-            f"{where}: mask_value={mask_value!r} must be a finite number, the value of "
-            "every feature of a padded time step; None for sequences without padding."
-        )
-    return mask_value
+def check_mask_value(where, mask_value):
+    remedy = (
+        "It is the value of every feature of a padded time step; None is for sequences without "
+        "padding."
+    )
+    return arguments.number(
+        where, "mask_value", mask_value, least=None, optional=True, remedy=remedy
+    )
 
 
 def _named_elastic_net(regularizer):
@@ -184,31 +171,6 @@ def _check_keras_name(where, name, module, value):
     except ValueError as error:
         known = [known for known in dir(module) if not known.startswith("_")]
         raise ValueError(
-            f"{where}: {name}={value!r} is unknown to Keras.{did_you_mean(value, known)} "
+            f"{where}: {name}={value!r} is unknown to Keras.{arguments.did_you_mean(value, known)} "
             f"Give a name or an object of {module.__name__}."
         ) from error
-
-
-def checked_size(where, name, value):
-    if not _is_size(value):
-        raise ValueError(f"{where}: {name}={value!r} must be a positive integer, such as 16.")
-    return int(value)
-
-
-def checked_sizes(where, name, values, example, may_be_empty=False):
-    sizes = tuple(values) if isinstance(values, Iterable) else (values,)
-    empty = not sizes and not may_be_empty
-    if empty or not isinstance(values, Iterable) or not all(map(_is_size, sizes)):
-        raise ValueError(
-            f"{where}: {name}={values!r} must be a tuple of positive integers, such as {example}."
-        )
-    memory.refuse_layers(where, f"the length of {name}", len(sizes))
-    return tuple(map(int, sizes))
-
-
-def _is_size(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

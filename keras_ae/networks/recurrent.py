@@ -3,9 +3,9 @@
 import keras
 from keras import layers, ops
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.networks.maker import SMALLER, LayerMaker
-from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
+from keras_ae.networks.options import checked_kind, checked_options
 
 _CELLS = {"gru": layers.GRUCell, "lstm": layers.LSTMCell}
 
@@ -171,8 +171,8 @@ def feedback_decoder(
         True
     """
     where = "networks.feedback_decoder"
-    latent_dim = checked_size(where, "latent_dim", latent_dim)
-    shape = checked_sizes(where, "shape", shape, "(10, 3), without the batch axis")
+    latent_dim = arguments.integer(where, "latent_dim", latent_dim)
+    shape = arguments.sizes(where, "shape", shape, "(10, 3), without the batch axis")
     if checked_kind(where, kind, shape) != "recurrent":
         raise ValueError(f"{where}: kind={kind!r} has no step before. Give 'recurrent'.")
     make = LayerMaker(name, dtype, checked_options(where, kind, options))

@@ -5,11 +5,11 @@ import math
 import keras
 from keras import layers
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv, mlp
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
-from keras_ae.networks.options import checked_options, checked_size
+from keras_ae.networks.options import checked_options
 
 _OF_WHOLE_NETWORKS = ("units", "patch_size", "activity_regularizer")
 
@@ -121,5 +121,5 @@ def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
     tokens = make.input((None, options.width))
     h = blocks(make, tokens)
     if outputs is not None:
-        h = make.weighted(layers.Dense, "output", checked_size(where, "outputs", outputs))(h)
+        h = make.weighted(layers.Dense, "output", arguments.integer(where, "outputs", outputs))(h)
     return keras.Model(tokens, h, name=name)

@@ -3,11 +3,11 @@
 import keras
 from keras import layers
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
-from keras_ae.networks.options import checked_kind, checked_options, checked_size, checked_sizes
+from keras_ae.networks.options import checked_kind, checked_options
 
 _SAME = {"padding": "same", **IMAGE}
 
@@ -83,9 +83,9 @@ def unet(shape, channels=None, name="unet", dtype=None, **options):
         (None, 13, 17, 1)
     """
     where = "networks.unet"
-    shape = checked_sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
+    shape = arguments.sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     checked_kind(where, "unet", shape)
-    channels = checked_size(where, "channels", shape[-1] if channels is None else channels)
+    channels = arguments.integer(where, "channels", shape[-1] if channels is None else channels)
     options = checked_options(where, "unet", options, without=("units", "activity_regularizer"))
     make = LayerMaker(name, dtype, options)
     x = make.input(shape)

@@ -246,7 +246,7 @@ def test_codes_and_samples_lie_on_the_sphere():
 
 
 def test_a_sphere_of_one_dimension_is_refused():
-    with pytest.raises(ValueError, match="latent_dim=1 must be at least 2"):
+    with pytest.raises(ValueError, match="latent_dim=1 must be an integer of at least 2"):
         keras_ae.HypersphericalVAE(latent_dim=1)
 
 

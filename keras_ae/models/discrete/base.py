@@ -40,12 +40,8 @@ class DiscreteAE(DeterministicAE):
     def __init__(self, latent_dim=16, code_length=8, prior_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.code_length = arguments.integer(self, "code_length", code_length)
-        if not isinstance(prior_options, (dict, type(None))):
-            raise TypeError(
-                f"{type(self).__name__}: prior_options={prior_options!r} must be a dictionary, "
-                "such as {'units': 64}."
-            )
-        self.prior_options = dict(prior_options or {})
+        example = "{'units': 64}"
+        self.prior_options = arguments.dictionary(self, "prior_options", prior_options, example)
         self._prior_fitted = self.add_weight(
             shape=(),
             initializer="zeros",

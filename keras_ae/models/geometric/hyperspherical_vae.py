@@ -4,6 +4,7 @@ import math
 
 from keras import ops
 
+from keras_ae.core import arguments
 from keras_ae.distributions import UniformSphere, VonMisesFisher
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
@@ -36,11 +37,8 @@ class HypersphericalVAE(VAE):
 
     def __init__(self, latent_dim=16, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if self.latent_dim < 2:
-            raise ValueError(
-                f"HypersphericalVAE: latent_dim={latent_dim!r} must be at least 2: the sphere in "
-                "one dimension is two points. Take 2 for the circle."
-            )
+        remedy = "The sphere in one dimension is two points. Take 2 for the circle."
+        arguments.integer(self, "latent_dim", latent_dim, least=2, remedy=remedy)
 
     def _code_width(self):
         return self.latent_dim + 1

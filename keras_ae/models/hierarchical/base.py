@@ -5,7 +5,8 @@ import dataclasses
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.models.variational.vae import VAE, weight_of
+from keras_ae.core import arguments
+from keras_ae.models.variational.vae import VAE
 
 # The options of the default networks that the networks between two layers share.
 _SHARED = (
@@ -72,7 +73,7 @@ class HierarchicalVAE(VAE):
                 f"{type(self).__name__}: layer_weights={weights!r} would have no effect, because "
                 "the model was made without. Make a new model with layer_weights, such as ones."
             )
-        return [weight_of(self, "layer_weights", weight) for weight in weights]
+        return [arguments.number_or_schedule(self, "layer_weights", w) for w in weights]
 
     def posterior(self, x, training=False):
         """q(z | x): its `mean` and its draws are codes of shape (batch, latent_dim).
@@ -110,7 +111,7 @@ class HierarchicalVAE(VAE):
     def _current_layer_weights(self):
         """The factors of the layers' divergences at this step, shape (num_layers,)."""
         weights = self.layer_weights or [1.0] * self._num_layers
-        values = (w(self._step) if callable(w) else w for w in weights)
+        values = (arguments.value_at(weight, self._step) for weight in weights)
         return ops.stack([ops.cast(value, "float32") for value in values])
 
     def loss_weights(self):
@@ -158,11 +159,8 @@ class HierarchicalVAE(VAE):
         Raises:
             ValueError: If num_samples is not a positive integer, or temperature is negative.
         """
-        if not isinstance(temperature, (int, float)) or not temperature >= 0:
-            raise ValueError(
-                f"sample: temperature={temperature!r} must be a number of at least 0; 1 is the "
-                "model's own spread."
-            )
+        remedy = "1 is the model's own spread."
+        temperature = arguments.number("sample", "temperature", temperature, remedy=remedy)
         return self._sample(num_samples, seed, batch_size, verbose, temperature=temperature)
 
     def _options_in_use(self):

@@ -49,7 +49,8 @@ class LadderVAE(HierarchicalVAE):
         super().__init__(latent_dim, **kwargs)
         if upper_dims is None:
             upper_dims = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
-        arguments.sizes(self, "upper_dims", upper_dims, "(8, 4), or () for one layer")
+        example = "(8, 4), or () for one layer"
+        upper_dims = arguments.sizes(self, "upper_dims", upper_dims, example, may_be_empty=True)
         self._make_layers((self.latent_dim, *upper_dims), layer_weights)
         self.units = units
         self.upward, self.upper_statistics, self.downward, self.lower_layers = [], [], [], []

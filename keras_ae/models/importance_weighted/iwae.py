@@ -43,8 +43,7 @@ class IWAE(ImportanceWeightedVAE):
     objective = ("iwae_loss",)
 
     def __init__(self, latent_dim=16, num_samples=5, estimator="iwae", **kwargs):
-        if estimator not in ("iwae", "stl", "dreg"):
-            raise ValueError(f'IWAE: estimator={estimator!r} must be "iwae", "stl" or "dreg".')
+        arguments.choice(self, "estimator", estimator, ("iwae", "stl", "dreg"))
         super().__init__(latent_dim, **kwargs)
         if estimator == "dreg":
             self.players = {INFERENCE_NETWORKS: ("dreg_loss",)}

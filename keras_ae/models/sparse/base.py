@@ -192,11 +192,6 @@ class DictionaryAE(Autoencoder):
         set_entries(self.sampler.idle, features, 0.0)
 
 
-def value_at(weight, step):
-    """A weight of a loss, a number or a schedule, at a step of training."""
-    return weight(step) if callable(weight) else weight
-
-
 def set_entries(variable, places, value):
     """Set some entries of a weight that is a vector, outside any program."""
     values = np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from keras_ae.models.sparse.base import DictionaryAE, set_entries, value_at
-from keras_ae.models.variational.vae import weight_of
+from keras_ae.core import arguments
+from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
 class GatedSAE(DictionaryAE):
@@ -40,7 +40,9 @@ class GatedSAE(DictionaryAE):
 
     def __init__(self, latent_dim=512, sparsity_weight=1.0, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
+        self.sparsity_weight = arguments.number_or_schedule(
+            self, "sparsity_weight", sparsity_weight
+        )
         self._log_gain = self._magnitude_bias = None
 
     def build_networks(self, shape, target_shape):
@@ -57,7 +59,7 @@ class GatedSAE(DictionaryAE):
         )
 
     def loss_weights(self):
-        return {"sparsity_loss": value_at(self.sparsity_weight, self._step)}
+        return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}
 
     def _select(self, a, training):
         weighted = (a - self.dictionary.encoder_bias) * ops.exp(self._log_gain)

@@ -8,8 +8,7 @@ from keras import ops
 
 from keras_ae import sparsity
 from keras_ae.core import arguments
-from keras_ae.models.sparse.base import DictionaryAE, set_entries, value_at
-from keras_ae.models.variational.vae import weight_of
+from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
 class JumpReLUSAE(DictionaryAE):
@@ -51,7 +50,9 @@ class JumpReLUSAE(DictionaryAE):
         self, latent_dim=512, sparsity_weight=1.0, initial_threshold=0.3, bandwidth=0.3, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        self.sparsity_weight = weight_of(self, "sparsity_weight", sparsity_weight)
+        self.sparsity_weight = arguments.number_or_schedule(
+            self, "sparsity_weight", sparsity_weight
+        )
         self.initial_threshold = arguments.number(
             self, "initial_threshold", initial_threshold, positive=True, fixed=True
         )
@@ -70,7 +71,7 @@ class JumpReLUSAE(DictionaryAE):
         )
 
     def loss_weights(self):
-        return {"sparsity_loss": value_at(self.sparsity_weight, self._step)}
+        return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}
 
     def _select(self, a, training):
         return sparsity.jump_relu(a, ops.exp(self._log_threshold), self.bandwidth)

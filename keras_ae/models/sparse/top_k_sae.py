@@ -49,12 +49,8 @@ class TopKSAE(DictionaryAE):
         self.auxiliary_weight = arguments.number(self, "auxiliary_weight", auxiliary_weight)
 
     def _at_most_all(self, name, value):
-        if arguments.integer(self, name, value) > self.latent_dim:
-            raise ValueError(
-                f"{type(self).__name__}: {name}={value!r} must be at most the number of features, "
-                f"latent_dim={self.latent_dim}."
-            )
-        return int(value)
+        remedy = f"There are latent_dim={self.latent_dim} features."
+        return arguments.integer(self, name, value, most=self.latent_dim, remedy=remedy)
 
     def loss_weights(self):
         return {"auxiliary_loss": self.auxiliary_weight}

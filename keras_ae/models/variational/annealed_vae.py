@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_ae import schedules
 from keras_ae.core import arguments
-from keras_ae.models.variational.vae import VAE, weight_of
+from keras_ae.models.variational.vae import VAE
 
 
 class AnnealedVAE(VAE):
@@ -39,12 +39,12 @@ class AnnealedVAE(VAE):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         capacity = schedules.LinearWarmUp(100_000, end=25.0) if capacity is None else capacity
-        self.capacity = weight_of(self, "capacity", capacity)
+        self.capacity = arguments.number_or_schedule(self, "capacity", capacity)
 
     def loss_weights(self):
         return {"capacity_loss": self.gamma * self._current_kl_weight()}
 
     def _terms_of(self, log_likelihood, divergence):
         terms = super()._terms_of(log_likelihood, divergence)
-        capacity = self.capacity(self._step) if callable(self.capacity) else self.capacity
+        capacity = arguments.value_at(self.capacity, self._step)
         return {**terms, "capacity_loss": ops.abs(terms["kl_loss"] - capacity)}

@@ -64,8 +64,7 @@ class InfoVAE(VAE):
 def _check(alpha, scale):
     """Both, once they are known to be numbers that minimize the divergence and the discrepancy."""
     for name, value in (("alpha", alpha), ("scale", scale)):
-        if not arguments.is_number(value) or not abs(value) <= arguments.LARGEST:
-            raise ValueError(f"InfoVAE: {name}={value!r} must be a finite number.")
+        arguments.number("InfoVAE", name, value, least=None)
     if alpha > 1 or not alpha + scale >= 1:
         raise ValueError(
             f"InfoVAE: alpha={alpha!r} and scale={scale!r} give the divergence the factor "

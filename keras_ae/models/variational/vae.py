@@ -1,6 +1,5 @@
 """Auto-Encoding Variational Bayes: Kingma and Welling 2013, arXiv:1312.6114."""
 
-import functools
 import math
 
 import keras
@@ -78,7 +77,7 @@ class VAE(Autoencoder):
         self.likelihood = likelihoods.get(likelihood)
         self._support = self.likelihood.support
         self._takes_classes = self.likelihood.takes_classes
-        self.kl_weight = weight_of(self, "kl_weight", kl_weight)
+        self.kl_weight = arguments.number_or_schedule(self, "kl_weight", kl_weight)
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
     def _minimize_instead(self, others):
@@ -196,7 +195,7 @@ class VAE(Autoencoder):
 
     def _current_kl_weight(self):
         """The factor of the divergence at this step."""
-        return self.kl_weight(self._step) if callable(self.kl_weight) else self.kl_weight
+        return arguments.value_at(self.kl_weight, self._step)
 
     def loss_weights(self):
         weight = self._current_kl_weight()
@@ -278,10 +277,7 @@ class VAE(Autoencoder):
         Raises:
             ValueError: If num_samples is not a positive integer.
         """
-        if not isinstance(num_samples, int) or num_samples < 1:
-            raise ValueError(
-                f"log_likelihood: num_samples={num_samples!r} must be a positive integer."
-            )
+        num_samples = arguments.integer("log_likelihood", "num_samples", num_samples)
         draws_at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
         if num_samples // draws_at_once > RunSeed.TURNS:
             raise ValueError(
@@ -323,19 +319,6 @@ class VAE(Autoencoder):
             return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed)
 
         return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
-
-
-def weight_of(model, name, weight):
-    """The weight, a number or a schedule, once it is known to be one."""
-    try:
-        checked = weight if callable(weight) else arguments.number(model, name, weight)
-    except ValueError as error:
-        raise ValueError(
-            f"{str(error)[:-1]}, or a schedule of the training step such as "
-            "keras_ae.schedules.LinearWarmUp(5000)."
-        ) from None
-    arguments.record(model, name, weight, functools.partial(weight_of, model, name))
-    return checked
 
 
 def _samples_at_once(x, num_samples, batch_size):
