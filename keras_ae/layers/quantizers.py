@@ -1,4 +1,4 @@
-"""Quantisers with a learned codebook: vectors in, the nearest codes out."""
+"""Quantizers with a learned codebook, which replace every vector by the nearest embedding."""
 
 import collections
 
@@ -9,30 +9,31 @@ from keras_ae.core import arguments, memory
 from keras_ae.core.seeds import SeedGenerator
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
-Quantized.__doc__ = """What a quantiser returns.
+Quantized.__doc__ = """What a quantizer returns.
 
 Args:
-    vectors: Tensor of shape (batch, ..., dim): the quantised vectors. The gradient goes on to the
-        vectors that were quantised.
-    codes: Int32 tensor of the codes: shape (batch, ...), with an axis more of several codebooks.
-    losses: Dictionary of name -> tensor of shape (batch,): each summed over the dimensions of a
-        vector and averaged over an example's positions.
+    vectors: Tensor of shape (batch, ..., dim): the quantized vectors. Their gradient reaches the
+        vectors that were quantized.
+    codes: Int32 tensor of code indices, of shape (batch, ...). With several codebooks, it has one
+        more axis.
+    losses: Dictionary of name -> tensor of shape (batch,). Each loss is summed over the dimensions
+        of a vector and averaged over an example's positions.
 """
 
 _TINY = 1e-12
-_COUNTED = 2**16  # Codebooks up to this size are counted code by code, which is faster.
+_COUNTED = 2**16  # Up to this size of the codebook, counting every code is faster than sorting.
 
 
 @memory.explains("Pass fewer examples.")
 def straight_through(z, quantized):
-    """The quantised vectors, whose gradient goes to z unchanged.
+    """Return the quantized vectors, with the gradient passed to z unchanged.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
     arXiv:1711.00937.
 
     Args:
         z: Tensor of any shape.
-        quantized: Tensor of z's shape, through which no gradient goes.
+        quantized: Tensor of z's shape. It receives no gradient.
 
     Returns:
         Tensor of z's shape.
@@ -49,18 +50,18 @@ def straight_through(z, quantized):
 
 @memory.explains("Pass fewer examples.")
 def rotated(z, quantized):
-    """The quantised vectors, as z turned and stretched: the gradient turns and stretches likewise.
+    """Return the quantized vectors, with the gradient rotated and scaled on its way to z.
 
-    The rotation in the plane of both vectors that takes z's direction to the other's, times the
-    ratio of their lengths, both held constant: the angle between a gradient and the quantised
-    vector is the angle between what z receives and z.
+    The quantized vector is written as z times a rotation and the ratio of the lengths, which are
+    both held constant. The rotation lies in the plane of the two vectors. The angle between the
+    gradient and the quantized vector therefore equals the angle between z's gradient and z.
 
     Source: Fifty et al., Restructuring Vector Quantization with the Rotation Trick,
     arXiv:2410.06424.
 
     Args:
         z: Tensor of shape (..., dim).
-        quantized: Tensor of z's shape, through which no gradient goes.
+        quantized: Tensor of z's shape. It receives no gradient.
 
     Returns:
         Tensor of z's shape.
@@ -76,7 +77,7 @@ def rotated(z, quantized):
     quantized, constant = ops.stop_gradient(quantized), ops.stop_gradient(z)
     lengths = [ops.sqrt(_squares(v)) for v in (constant, quantized)]
     first, second = constant / (lengths[0] + _TINY), quantized / (lengths[1] + _TINY)
-    # I - 2 r r' reflects, and 2 second first' turns the reflection into a rotation.
+    # With r = middle, I - 2 r r' is a reflection, and adding 2 second first' makes it a rotation.
     middle = first + second
     middle = middle / (ops.sqrt(_squares(middle)) + _TINY)
     along = ops.sum(z * first, axis=-1, keepdims=True)
@@ -90,10 +91,10 @@ ESTIMATORS = {"straight_through": straight_through, "rotation": rotated}
 
 @memory.explains("Pass fewer examples.")
 def code_statistics(codes, num_codes):
-    """How many of the codes are in use, and how evenly.
+    """Compute how many codes of a codebook are used, and how evenly.
 
     Args:
-        codes: Int32 tensor of any shape, of codes of one codebook.
+        codes: Int32 tensor of any shape: code indices of one codebook.
         num_codes: Size of the codebook.
 
     Returns:
@@ -107,7 +108,7 @@ def code_statistics(codes, num_codes):
         (0.5, 2.0)
     """
     if num_codes > _COUNTED:
-        return _statistics_of_sorted(codes, num_codes)
+        return _statistics_by_sorting(codes, num_codes)
     counts = count(codes, num_codes)
     shares = counts / ops.maximum(ops.sum(counts), 1.0)
     entropy = -ops.sum(shares * ops.log(ops.maximum(shares, _TINY)))
@@ -117,13 +118,13 @@ def code_statistics(codes, num_codes):
     }
 
 
-def _statistics_of_sorted(codes, num_codes):
-    """The same in memory that follows the number of codes given, not that of the codebook."""
+def _statistics_by_sorting(codes, num_codes):
+    """Compute `code_statistics` in memory that does not depend on the codebook's size."""
     ordered = ops.sort(ops.reshape(ops.cast(codes, "int32"), (-1,)))
     counts = ops.searchsorted(ordered, ordered, side="right")
     counts = ops.cast(counts - ops.searchsorted(ordered, ordered, side="left"), "float32")
     size = ops.maximum(ops.cast(ops.shape(ordered)[0], "float32"), 1.0)
-    # Every occurrence of a code that occurs n times adds 1 / n to the codes in use.
+    # Each of n occurrences of a code contributes 1 / n, so that the sum counts the codes in use.
     return {
         "usage": ops.sum(1.0 / counts) / num_codes,
         "perplexity": ops.exp(-ops.sum(ops.log(counts / size)) / size),
@@ -131,28 +132,28 @@ def _statistics_of_sorted(codes, num_codes):
 
 
 def count(codes, num_codes):
-    """How often every code occurs: a float32 tensor of shape (num_codes,)."""
+    """Count how often every code occurs: a float32 tensor of shape (num_codes,)."""
     codes = ops.reshape(codes, (-1,))
     return ops.segment_sum(ops.ones_like(codes, "float32"), codes, num_codes)
 
 
 def nearest(z, codebook):
-    """The code of the nearest vector of the codebook, an int32 tensor without z's last axis."""
+    """Find the nearest embedding of every vector: an int32 tensor without z's last axis."""
     distances = _squares(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
     return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
 
 @memory.explains("Pass fewer examples.")
-def k_means(z, centres, num_steps=10):
-    """Lloyd's algorithm: centres moved to the mean of what they are nearest to, several times.
+def k_means(z, centers, num_steps=10):
+    """Run Lloyd's algorithm: move each center repeatedly to the mean of its nearest vectors.
 
     Args:
         z: Tensor of shape (vectors, dim).
-        centres: Tensor of shape (num_codes, dim). One that is nearest to nothing stays.
+        centers: Tensor of shape (num_codes, dim). A center that is nearest to no vector stays.
         num_steps: Positive integer. Defaults to 10.
 
     Returns:
-        Tensor of the centres' shape.
+        Tensor of the centers' shape.
 
     Example:
         >>> import numpy as np
@@ -161,19 +162,19 @@ def k_means(z, centres, num_steps=10):
         >>> ops.convert_to_numpy(k_means(z, z[1:])).tolist()
         [[0.5], [8.0]]
     """
-    num_codes = centres.shape[0]
+    num_codes = centers.shape[0]
 
-    def turn(_, centres):
-        codes = nearest(z, centres)
+    def turn(_, centers):
+        codes = nearest(z, centers)
         counts = count(codes, num_codes)[:, None]
         sums = ops.segment_sum(z, codes, num_codes)
-        return ops.where(counts > 0, sums / ops.maximum(counts, 1.0), centres)
+        return ops.where(counts > 0, sums / ops.maximum(counts, 1.0), centers)
 
-    return ops.fori_loop(0, num_steps, turn, ops.convert_to_tensor(centres))
+    return ops.fori_loop(0, num_steps, turn, ops.convert_to_tensor(centers))
 
 
 def per_example(squares):
-    """Squares of shape (batch, ..., dim), summed over dim and averaged over what is between."""
+    """Sum squares of shape (batch, ..., dim) over dim, and average over an example's positions."""
     totals = ops.sum(squares, axis=-1)
     return ops.mean(totals, axis=tuple(range(1, len(totals.shape))))
 
@@ -183,71 +184,73 @@ def _squares(v):
 
 
 class Quantizer(memory.GuardedLayer):
-    """The base of quantisers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
+    """Base class of quantizers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
 
-    They compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
-    `num_codes`, and where its codes have digits `levels`, how many values each of them takes.
+    Quantizers compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
+    `num_codes`. If its codes have digits, `levels` holds the number of values of each digit.
     """
 
-    codebooks = 1  # Codes of one vector.
+    codebooks = 1  # The number of codes that each vector has.
     levels = None
 
     def __init__(self, **kwargs):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
     def call(self, inputs, training=False, look_up=False):
-        """Quantise vectors.
+        """Quantize vectors.
 
         Args:
             inputs: Tensor of shape (batch, ..., dim).
-            training: Whether the codebook follows the vectors. Defaults to False.
-            look_up: Whether the inputs are codes, whose vectors are returned.
+            training: Whether the codebook learns from the vectors. Defaults to False.
+            look_up: Whether the inputs are codes, whose vectors are returned. Defaults to False.
 
         Returns:
             `Quantized`, or with look_up a tensor (batch, ..., dim).
         """
-        # A call of the layer, so that a graph of symbolic tensors reads the codebook anew.
+        # Looking up is a call of the layer, too, because a graph of symbolic tensors then reads the
+        # current codebook whenever it runs.
         if look_up:
             return self.look_up(ops.cast(inputs, "int32"))
         return self.quantized(ops.cast(inputs, "float32"), training)
 
     def vectors(self, codes):
-        """The vectors that belong to codes: a tensor (batch, ..., dim)."""
+        """Look up the vectors of codes: a tensor (batch, ..., dim)."""
         return self(codes, look_up=True)
 
     def codes(self, vectors):
-        """The codes of vectors of shape (batch, ..., dim)."""
+        """Find the codes of vectors of shape (batch, ..., dim)."""
         return self(vectors).codes
 
     def statistics(self, codes):
-        """`code_statistics` of these codes, averaged over the codebooks where there are several."""
+        """Compute `code_statistics` of codes, averaged over the codebooks."""
         return code_statistics(codes, self.num_codes)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class VectorQuantizer(Quantizer):
-    """The nearest vector of a learned codebook.
+    """Replaces every vector by the nearest embedding of a learned codebook.
 
-    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their codes, and of a codebook that
-    learns by gradient `"codebook_loss"`, ||sg(z) - e||^2, the codes to their vectors. Otherwise a
-    code is the running mean of the vectors nearest to it.
+    `"commitment_loss"`, ||z - sg(e)||^2, pulls vectors towards their embeddings. If the codebook
+    learns by gradient, `"codebook_loss"`, ||sg(z) - e||^2, pulls the embeddings towards their
+    vectors. Otherwise an embedding is the exponential moving average (EMA) of its nearest vectors.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
-    arXiv:1711.00937. The start from k-means and the restart of codes that are no longer in use
-    are those of SoundStream, arXiv:2107.03312; unit vectors those of arXiv:2110.04627.
+    arXiv:1711.00937. The k-means start and the dead-code restart are those of SoundStream,
+    arXiv:2107.03312, and unit vectors those of arXiv:2110.04627.
 
     Args:
-        num_codes: Vectors of the codebook, a positive integer. Defaults to 256.
-        learning: "ema", running means, or "gradient". Defaults to "ema".
-        decay: How much of a running mean is left after a batch, a number in (0, 1). Defaults to
-            0.99.
-        estimator: "straight_through" or "rotation", the rotation trick: see `rotated`. Defaults to
-            "straight_through".
-        cosine: Whether vectors and codes are of unit length, so that the nearest code is that of
-            the smallest angle. Defaults to False.
-        k_means_start: Whether the first batch's vectors place the codebook. Defaults to True.
-        restart_below: A code whose running share of the vectors falls below this part of an equal
-            share is put onto a vector of the batch. 0 lets it be. Defaults to 0.05.
+        num_codes: Number of embeddings in the codebook, an integer of at least 2. Defaults to 256.
+        learning: "ema" for exponential moving averages, or "gradient". Defaults to "ema".
+        decay: Factor of the EMA after each batch, a number in (0, 1). Defaults to 0.99.
+        estimator: "straight_through", or "rotation" for the rotation trick: see `rotated`. Defaults
+            to "straight_through".
+        cosine: Whether vectors and embeddings have unit length, so that the nearest embedding is
+            the one at the smallest angle. Defaults to False.
+        k_means_start: Whether k-means on the first batch's vectors places the embeddings. Defaults
+            to True.
+        restart_below: A code is dead if the EMA of its share of the vectors falls below this
+            multiple of 1 / num_codes. A dead code restarts at a vector of the batch. 0 restarts no
+            code. Defaults to 0.05.
         seed: Integer that decides which vectors of a batch are taken, or None.
         **kwargs: `name`.
 
@@ -265,7 +268,8 @@ class VectorQuantizer(Quantizer):
         True
     """
 
-    _LEAST = 1e-6  # A share below which a running mean fades no further: 0 / 0 is no mean.
+    # Below this share an EMA fades no further, because the mean would become 0 / 0.
+    _LEAST = 1e-6
 
     def __init__(
         self,
@@ -296,8 +300,9 @@ class VectorQuantizer(Quantizer):
 
     def _make_weights(self, dim):
         shape = (self.num_codes, dim)
-        # Where each code was last put down; what it learned since is kept apart, for a step may
-        # not assign to what a gradient moves.
+        # The anchors are the embeddings at their last (re)start. What an embedding has learned
+        # since is a weight of its own, because a training step must not assign to a weight that
+        # the optimizer updates.
         self.anchors = self.add_weight(
             shape=shape,
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
@@ -320,7 +325,7 @@ class VectorQuantizer(Quantizer):
         )
 
     def codebook(self):
-        """The vectors of all codes, a tensor of shape (num_codes, dim)."""
+        """Compute the embeddings of all codes, a tensor of shape (num_codes, dim)."""
         if self.learning == "gradient":
             moved = self.anchors + self.moves
         else:
@@ -351,28 +356,33 @@ class VectorQuantizer(Quantizer):
         return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
 
     def _candidates(self, z):
-        """A vector of the batch for every code, spread evenly over the batch."""
+        """Pick a vector of the batch for every code, spread evenly over the batch."""
         draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
         places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
         size = ops.shape(z)[0]
         places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
         places = ops.minimum(places, ops.maximum(size - 1, 0))
-        # The last batch of an epoch may leave a replica without a single vector to take.
+        # In the last batch of an epoch a replica may have no vector at all. An anchor is appended,
+        # so that there is always something to take.
         return ops.take(ops.concatenate([z, self.anchors[:1]], axis=0), places, axis=0)
 
     def _start(self, z, candidates):
         if not self.k_means_start:
             return
-        centres = ops.cond(
+        centers = ops.cond(
             self.started > 0,
             lambda: ops.convert_to_tensor(self.anchors),
             lambda: k_means(z, candidates),
         )
-        self.anchors.assign(centres)
+        self.anchors.assign(centers)
         self.started.assign(ops.ones(()))
 
     def _follow(self, z, codes):
-        """Move the running shares and means, of batch means: replicas average them rightly."""
+        """Update the EMA of the codes' shares and of the embeddings.
+
+        The updates are linear in means over the batch, so that averaging the weights over replicas
+        gives the right result.
+        """
         size = ops.cast(ops.shape(z)[0], "float32")
         rate = (1.0 - self.decay) * ops.minimum(size, 1.0)
         size = ops.maximum(size, 1.0)
@@ -406,18 +416,18 @@ class VectorQuantizer(Quantizer):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class ResidualQuantizer(Quantizer):
-    """A sum of vectors from several codebooks, each of which quantises what the last left over.
+    """A sum of embeddings from several codebooks, each of which quantizes the last one's residual.
 
-    Its losses are the sums of its codebooks'.
+    Its losses are the sums of the codebooks' losses.
 
     Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
-    residual vector quantiser, arXiv:2107.03312.
+    residual vector quantizer, arXiv:2107.03312.
 
     Args:
-        num_codes: Vectors of each codebook. Defaults to 256.
-        depth: Codebooks, a positive integer. Defaults to 4.
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
+        depth: Number of codebooks, a positive integer. Defaults to 4.
         learning, decay, estimator, k_means_start, restart_below, seed: See `VectorQuantizer`. The
-            estimator is that of the sum.
+            estimator applies to the sum.
         **kwargs: `name`.
 
     Raises:

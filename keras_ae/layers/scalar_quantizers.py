@@ -1,4 +1,4 @@
-"""Quantisers without a codebook to learn: every dimension takes one of a few values."""
+"""Quantizers without a learned codebook: every dimension takes one of a few values."""
 
 import math
 
@@ -11,11 +11,11 @@ from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straig
 
 
 def digits_of_codes(codes, levels):
-    """The digits of codes that count through the values of several, the lowest digit first.
+    """Split codes into their digits, the lowest digit first.
 
     Args:
         codes: Int32 tensor of shape (...).
-        levels: How many values each digit takes, a tuple of integers.
+        levels: Tuple of integers: the number of values of each digit.
 
     Returns:
         Int32 tensor of shape (..., digits).
@@ -32,7 +32,7 @@ def digits_of_codes(codes, levels):
 
 
 def codes_of_digits(digits, levels):
-    """The codes of digits (..., digits), an int32 tensor (...): see `digits_of_codes`."""
+    """Combine digits (..., digits) into codes, an int32 tensor (...): see `digits_of_codes`."""
     return ops.sum(ops.cast(digits, "int32") * _weights_of_digits(levels), axis=-1)
 
 
@@ -41,30 +41,32 @@ def _weights_of_digits(levels):
 
 
 def check_num_codes(owner, levels, times=1):
-    """Raise unless a code of digits of these levels, so many times over, fits into an int32.
+    """Raise an error unless a code with these digits, repeated `times` times, fits into an int32.
 
     Args:
         owner: The layer or model whose class the error names.
-        levels: How many values each digit takes.
+        levels: The number of values of each digit.
         times: How often these digits are repeated. Defaults to 1.
 
     Raises:
         ValueError: If there are 2 ** 31 codes or more.
     """
-    # In logarithms first, because a product over a million digits is no number to print.
+    # The check begins with logarithms, because the product over a million digits would be too
+    # large to compute or to print.
     exponent = times * sum(map(math.log10, levels))
     if exponent > 10 or math.prod(levels) ** times >= 2**31:
         raise ValueError(
             f"{type(owner).__name__}: {times * len(levels)} numbers of up to {max(levels)} levels "
-            f"make about 10^{exponent:.1f} codes, which do not fit into 32 bits: at most "
-            f"{2**31 - 1}. Take fewer dimensions (latent_dim) or fewer levels."
+            f"make about 10^{exponent:.1f} codes, but 32 bits hold at most {2**31 - 1}. Take fewer "
+            "dimensions (latent_dim) or fewer levels."
         )
 
 
 class _ScalarQuantizer(Quantizer):
-    """What quantisers share whose codes count through the levels of each dimension.
+    """Base class of quantizers whose codes have a digit for each dimension.
 
-    The first dimension is the lowest digit of a code. `levels` has their numbers.
+    The first dimension is the lowest digit of a code. `levels` holds the number of values of each
+    digit.
     """
 
     def _set_levels(self, levels):
@@ -75,7 +77,7 @@ class _ScalarQuantizer(Quantizer):
     def build(self, z_shape):
         if z_shape[-1] != len(self.levels):
             raise ValueError(
-                f"{type(self).__name__} quantises vectors of {len(self.levels)} numbers, and got "
+                f"{type(self).__name__} quantizes vectors of {len(self.levels)} numbers, but got "
                 f"an input of shape {tuple(z_shape)}."
             )
         self.built = True
@@ -89,10 +91,10 @@ class _ScalarQuantizer(Quantizer):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class FiniteScalarQuantizer(_ScalarQuantizer):
-    """Every dimension bounded and rounded to one of a few values: the codebook is their grid.
+    """Bounds every dimension and rounds it to one of a few values, so that the codebook is a grid.
 
-    Dimension i has levels[i] values, evenly spaced: between -1 and 1 where they are odd in number;
-    an even number has one more below zero than above. There are no losses.
+    Dimension i takes levels[i] evenly spaced values. An odd number of them spans -1 to 1. An even
+    number starts at -1, too, but has one value more below zero than above. There are no losses.
 
     Source: Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple, arXiv:2309.15505.
 
@@ -113,7 +115,7 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         [[0.0, 1.0]]
     """
 
-    _MARGIN = 1e-3  # The bound lies this much beyond the outermost values, so that they are met.
+    _MARGIN = 1e-3  # The bound lies slightly beyond the outermost values, so that they are reached.
 
     def __init__(self, levels, **kwargs):
         super().__init__(**kwargs)
@@ -128,16 +130,19 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         return Quantized(straight_through(bounded, rounded / half), codes, {})
 
     def bounded(self, z):
-        """What is rounded: z of shape (batch, ..., dim) between the outermost values."""
+        """Bound z, of shape (batch, ..., dim), by the outermost values, before rounding."""
         width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
         return (ops.tanh(z + shift) * width - offset) / half
 
     def _bound(self):
-        """Where the values lie: tanh(z + shift) * width - offset, and how many are below zero."""
+        """Return width, offset and shift of tanh(z + shift) * width - offset, and levels // 2.
+
+        Rounded to integers, the bounded z is one of the levels. levels // 2 of these are negative.
+        """
         levels = np.array(self.levels)
         width = (levels - 1) * (1 + self._MARGIN) / 2
         offset = np.where(levels % 2 == 0, 0.5, 0.0)
-        shift = np.arctanh(offset / width)  # So that zero stays zero.
+        shift = np.arctanh(offset / width)  # With this shift, z = 0 stays 0.
         return tuple(v.astype("float32") for v in (width, offset, shift, levels // 2))
 
     def look_up(self, codes):
@@ -150,21 +155,22 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class LookupFreeQuantizer(_ScalarQuantizer):
-    """The sign of every dimension: 2 ** dim codes, which are the corners of a cube.
+    """Replaces every dimension by its sign, so that the 2 ** dim codes are the corners of a cube.
 
-    `"entropy_loss"` is E[H(q(c | z))] - H(E[q(c | z)]): low where every vector is sure of its code
-    and all codes are used alike. q is the softmax over the corners of -||z - c||^2 / temperature,
-    under which the signs are independent. `"commitment_loss"` is ||z - sg(sign(z))||^2.
+    `"entropy_loss"` is E[H(q(c | z))] - H(E[q(c | z)]). It is low if the code of every vector is
+    certain and all codes are used equally often. q is the softmax over the corners c of
+    -||z - c||^2 / temperature, under which the signs are independent. `"commitment_loss"` is
+    ||z - sg(sign(z))||^2.
 
     Source: Yu et al., Language Model Beats Diffusion: Tokenizer is Key to Visual Generation,
     section 3.1, arXiv:2310.05737.
 
     Args:
         num_bits: Dimensions of the vectors, an integer between 1 and 30.
-        temperature: Of q, a positive number. Defaults to 1.
-        group: The entropy of the average is taken over so many signs at a time, exactly within a
-            group and as if groups were independent, for it sums over 2 ** group codes. Defaults to
-            8.
+        temperature: Temperature of q, a positive number. Defaults to 1.
+        group: The entropy of the average, H(E[q]), is computed for groups of this many signs,
+            because it sums over all codes of a group, 2 ** group in number. It is exact within a
+            group and treats groups as independent. Defaults to 8.
         **kwargs: `name`.
 
     Raises:
@@ -204,9 +210,10 @@ class LookupFreeQuantizer(_ScalarQuantizer):
         return Quantized(straight_through(z, signs), self._digits_to_codes(positive), losses)
 
     def entropy_loss(self, z):
-        """The penalty of every example, of z of shape (batch, ..., num_bits)."""
-        logits = 4.0 * z / self.temperature  # Of a positive sign: the corners differ by 2.
-        each = ops.softplus(logits) - logits * ops.sigmoid(logits)  # Entropy of every sign.
+        """Compute the entropy loss of every example, (batch,), for z (batch, ..., num_bits)."""
+        # These are the logits of a positive sign: (z + 1)^2 - (z - 1)^2 = 4 z.
+        logits = 4.0 * z / self.temperature
+        each = ops.softplus(logits) - logits * ops.sigmoid(logits)  # The entropy of every sign.
         logits = ops.reshape(logits, (-1, self.num_bits))
         average = 0.0
         for start in range(0, self.num_bits, self.group):
@@ -222,7 +229,10 @@ class LookupFreeQuantizer(_ScalarQuantizer):
 
 
 def _entropy_of_average(logits):
-    """H of the mean over the rows of the joint distribution of independent signs."""
+    """Compute the entropy of the average, over the rows, of the joint distribution of the signs.
+
+    The signs of a row are independent.
+    """
     num_bits = logits.shape[-1]
     bits = np.arange(2**num_bits)[None] >> np.arange(num_bits)[:, None] & 1
     corners = ops.convert_to_tensor(bits.astype("float32"))

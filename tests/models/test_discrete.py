@@ -294,7 +294,7 @@ def test_codes_beyond_an_int32_are_refused_at_construction():
         lambda: keras_ae.LFQVAE(31),
         lambda: keras_ae.LFQVAE(10**9),
     ):
-        with pytest.raises(ValueError, match="make about .* codes, which do not fit into 32 bits"):
+        with pytest.raises(ValueError, match="make about .* codes, but 32 bits hold at most"):
             make()
 
 
