@@ -1,7 +1,7 @@
 """Encoders, decoders and discriminators: plain Keras models that fit the shape of the data.
 
-Every layer is named after its network, because optimizers and saved files find weights by path
-and Keras' automatic numbers differ between processes.
+Every layer is named after its network, because optimizers and saved files find weights by path,
+and the numbers in Keras' automatic names differ between processes.
 """
 
 from keras_ae.networks.by_name import decoder as decoder

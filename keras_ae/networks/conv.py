@@ -11,8 +11,8 @@ from keras_ae.networks.maker import IMAGE
 _STRIDED = {"kernel_size": 4, "strides": 2, "padding": "same", **IMAGE}
 
 
-def map_of(shape, options):
-    """The rows and columns that are left of a picture."""
+def map_shape(shape, options):
+    """Compute the height and width of the smallest map of features."""
     scale = 2 ** len(options.filters)
     return tuple(math.ceil(side / scale) for side in shape[:2])
 
@@ -24,21 +24,21 @@ def encoder(make, x, grid):
 
 
 def decoder(make, z, shape):
-    h = _enlarged(make, z, shape, make.options.filters[-2::-1])
-    h = make.weighted(Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
-    return cropped(make, h, shape)
+    h = _enlarge(make, z, shape, make.options.filters[-2::-1])
+    h = make.kernel_layer(Conv2DTranspose, "output", shape[-1], **_STRIDED)(h)
+    return crop(make, h, shape)
 
 
-def grown(make, z, shape):
-    """A map of features of the data's height and width, of a code or a map of codes."""
+def grow(make, z, shape):
+    """Turn a code, or a map of codes, into a map of features of the data's height and width."""
     filters = make.options.filters
-    return cropped(make, _enlarged(make, z, shape, [*filters[-2::-1], filters[0]]), shape)
+    return crop(make, _enlarge(make, z, shape, [*filters[-2::-1], filters[0]]), shape)
 
 
-def _enlarged(make, z, shape, sizes):
-    """The smallest map, and then one of twice its height and width for each of the sizes."""
+def _enlarge(make, z, shape, sizes):
+    """Make the smallest map of features, and double its height and width once for each size."""
     filters = make.options.filters
-    rows, columns = map_of(shape, make.options)
+    rows, columns = map_shape(shape, make.options)
 
     if len(z.shape) == 2:
         h = mlp.dense_blocks(make, z, reversed(make.options.units))
@@ -51,9 +51,10 @@ def _enlarged(make, z, shape, sizes):
     return h
 
 
-def cropped(make, h, shape, role="crop"):
-    """The map without what an odd height or width got too much on the way up."""
-    # "same" pads an odd side with its extra zero at the end, so the surplus is there too.
+def crop(make, h, shape, role="crop"):
+    """Crop the surplus that an odd height or width got by doubling."""
+    # The encoder's "same" padding puts the extra zero of an odd side at its end, so that the
+    # surplus is at the end, too.
     surplus = tuple((0, side - wanted) for side, wanted in zip(h.shape[1:3], shape, strict=False))
     if surplus == ((0, 0), (0, 0)):
         return h

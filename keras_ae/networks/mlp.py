@@ -1,4 +1,4 @@
-"""`"mlp"`: dense layers on the data flattened."""
+"""`"mlp"`: dense layers on the flattened data."""
 
 import math
 
@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_ae.core import arguments, memory
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
-from keras_ae.networks.options import checked_options
+from keras_ae.networks.options import check_options
 
 
 def dense_blocks(make, h, units):
@@ -16,8 +16,8 @@ def dense_blocks(make, h, units):
     return h
 
 
-def map_of(shape, options):
-    return None  # Any will do.
+def map_shape(shape, options):
+    return None  # The decoder flattens maps of any shape.
 
 
 def encoder(make, x, grid=False):
@@ -27,13 +27,13 @@ def encoder(make, x, grid=False):
 def decoder(make, z, shape):
     h = z if len(z.shape) == 2 else make.layer(layers.Flatten, "flatten", **IMAGE)(z)
     h = dense_blocks(make, h, reversed(make.options.units))
-    h = make.weighted(layers.Dense, "output", math.prod(shape))(h)
+    h = make.kernel_layer(layers.Dense, "output", math.prod(shape))(h)
     return h if len(shape) == 1 else make.layer(layers.Reshape, "reshape", shape)(h)
 
 
 @memory.explains(SMALLER)
 def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator", dtype=None):
-    """An MLP with leaky ReLUs (slope 0.2) that tells two kinds of vectors apart.
+    """Make an MLP with leaky ReLUs (slope 0.2) that tells two kinds of vectors apart.
 
     The adversary of arXiv:1802.05983 (appendix A: six layers of 1,000 units and two logits) is
     `discriminator(latent_dim, outputs=2, units=(1000,) * 6)`.
@@ -59,8 +59,8 @@ def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator",
     where = "networks.discriminator"
     width = arguments.integer(where, "width", width)
     outputs = arguments.integer(where, "outputs", outputs)
-    options = checked_options(where, "mlp", {"units": units, "activation": "leaky_relu"})
+    options = check_options(where, "mlp", {"units": units, "activation": "leaky_relu"})
     make = LayerMaker(name, dtype, options)
     x = make.input((width,))
     hidden = dense_blocks(make, x, options.units)
-    return keras.Model(x, make.weighted(layers.Dense, "output", outputs)(hidden), name=name)
+    return keras.Model(x, make.kernel_layer(layers.Dense, "output", outputs)(hidden), name=name)

@@ -1,4 +1,4 @@
-"""What the networks may be asked for, and whether it was asked rightly."""
+"""The options of networks, and the checks of what users pass for them."""
 
 from types import SimpleNamespace
 
@@ -21,7 +21,7 @@ _OPTIONS = {
     "conv": {**_LINEAR, "filters": (32, 64), "units": (256,)},
     "resnet": {**_LINEAR, "filters": (32, 64), "units": (256,), "blocks": 2},
     "unet": {**_LINEAR, "filters": (32, 64), "units": (256,)},
-    # tanh is the cells' own activation, and the only one that the fused GPU kernels have.
+    # tanh is the cells' usual activation, and the only one that the fused GPU kernels support.
     "recurrent": {
         **_COMMON,
         "activation": "tanh",
@@ -39,7 +39,7 @@ _OPTIONS = {
         "patch_size": 4,
     },
 }
-# What an option is for a network that has no choice.
+# These values stand for options that a kind of network does not have.
 _ABSENT = {
     "activity_regularizer": None,
     "batch_normalization": False,
@@ -64,7 +64,7 @@ _KERAS_OPTIONS = {
 }
 
 
-def checked_kind(where, kind, shape):
+def check_kind(where, kind, shape):
     if kind is None:
         return _KIND_BY_RANK.get(len(shape), "mlp")
     if kind not in tuple(_OPTIONS):
@@ -87,30 +87,33 @@ def checked_kind(where, kind, shape):
 
 
 def check_map(where, kind, grid):
-    """Whether an encoder of this kind can end in a map."""
+    """Raise an error unless an encoder of this kind can end in a map of features."""
     if arguments.flag(where, "grid", grid) and kind == "mlp":
         others = [name for name in _OPTIONS if name != "mlp"]
         raise ValueError(
-            f"{where}: grid=True needs a kind that keeps places apart, and kind='mlp' flattens the "
-            f"data. Give one of {', '.join(map(repr, others))}, or grid=False."
+            f"{where}: grid=True needs a kind that keeps positions apart, but kind='mlp' flattens "
+            f"the data. Give one of {', '.join(map(repr, others))}, or grid=False."
         )
 
 
-def checked_grid(where, kind, grid, shape, places):
-    """The places of a decoder's map of codes, () for one code; places: those that lead to shape."""
+def check_grid(where, kind, grid, shape, places):
+    """Check the sides of a decoder's map of codes, and return () for a single code.
+
+    `places` are the sides that lead to `shape`, or None if all do.
+    """
     if grid is None:
         return ()
     grid = arguments.sizes(where, "grid", grid, "(7, 7)")
     if places not in (None, grid):
         raise ValueError(
-            f"{where}: grid={grid} does not lead to shape={shape}, and with these options of "
+            f"{where}: grid={grid} does not lead to shape={shape}, but with these options of "
             f"kind={kind!r} grid={places} does. Give that, or other options; kind='mlp' takes any "
             "grid."
         )
     return grid
 
 
-def checked_options(where, kind, options, without=()):
+def check_options(where, kind, options, without=()):
     known = {name: value for name, value in _OPTIONS[kind].items() if name not in without}
     for name, value in options.items():
         if name not in known:
@@ -134,7 +137,7 @@ def checked_options(where, kind, options, without=()):
 def _check_common_options(where, options):
     for name, module in _KERAS_OPTIONS.items():
         if module is keras.regularizers:
-            setattr(options, name, _named_elastic_net(getattr(options, name)))
+            setattr(options, name, _resolve_elastic_net(getattr(options, name)))
         _check_keras_name(where, name, module, getattr(options, name))
     remedy = "It is the share of the values to drop, 0 for none."
     arguments.number(where, "dropout", options.dropout, below=1, remedy=remedy)
@@ -158,8 +161,9 @@ def check_mask_value(where, mask_value):
     )
 
 
-def _named_elastic_net(regularizer):
-    # Keras knows no "l1_l2", against its documentation, and gives "L1L2" a weight of zero.
+def _resolve_elastic_net(regularizer):
+    # Contrary to its documentation, Keras does not know "l1_l2", and it makes "L1L2" with weights
+    # of zero.
     if regularizer in ("l1_l2", "l1l2", "L1L2"):
         return keras.regularizers.L1L2(l1=0.01, l2=0.01)
     return regularizer

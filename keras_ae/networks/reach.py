@@ -1,4 +1,4 @@
-"""What numbers a network can give, and whether they are those that a loss takes."""
+"""Checks whether the numbers that a network can return are those that a loss takes."""
 
 import keras
 import numpy as np
@@ -6,10 +6,10 @@ from keras import layers, ops
 
 _DRAWS = 8
 _TOLERANCE = 1e-3
-# Nothing of interest is modeled by logits that stay nearer to 0: probabilities of 0.12 to 0.88.
+# Logits that stay nearer to 0 than this, with probabilities of 0.12 to 0.88, model nothing useful.
 _LEAST_LOGIT = 2.0
 
-# What a loss or a likelihood takes -> what is said of it, and what to do about other numbers.
+# Each name of what a loss or a likelihood takes maps to its description and to a remedy.
 _WANTED = {
     "logits": (
         "logits, any real numbers",
@@ -32,23 +32,24 @@ _WANTED = {
 
 
 def check_output(model, network, shape, wanted, asker):
-    """Raise unless a decoder of the user's own can give what a loss or a likelihood takes.
+    """Raise an error unless a user's decoder can return what a loss or a likelihood takes.
 
     Args:
-        model: Whose decoder it is, for the error.
-        network: Built Keras model or layer.
+        model: The model that has the decoder, for the error.
+        network: Built Keras model or layer, the decoder.
         shape: Shape of one code.
         wanted: `"logits"`, `"class logits"`, `"probabilities"`, `"class probabilities"`, `"rates"`,
-            or None for whatever it gives.
-        asker: Who takes it, for the error, such as "likelihood='bernoulli'".
+            or None if any numbers will do.
+        asker: The argument that takes the outputs, for the error, such as
+            "likelihood='bernoulli'".
 
     Raises:
-        ValueError: If no weights would make it right. What cannot be told is let through.
+        ValueError: If the outputs would be wrong with any weights. A doubtful decoder passes.
     """
     if wanted is None:
         return
     found = []
-    for output in reached(network, shape):
+    for output in sample_outputs(network, shape):
         found.append(output)
         if wanted in ("logits", "class logits") and np.ptp(output) and _fits(output, wanted):
             return
@@ -59,33 +60,33 @@ def check_output(model, network, shape, wanted, asker):
     end = _last_activation(network)
     raise ValueError(
         f"{type(model).__name__}: {asker} takes {takes}, and the decoder {network.name!r}{end} "
-        f"gives numbers between {values.min():.3g} and {values.max():.3g}, whatever the code and "
+        f"returns numbers between {values.min():.3g} and {values.max():.3g}, whatever the code and "
         f"the biases. {remedy}."
     )
 
 
 def refuse_linear(model, wanted, asker):
-    """Raise if a default decoder, which is linear at its end, gives what a loss cannot take."""
+    """Raise an error if a loss cannot take the outputs of a default decoder, which are linear."""
     if wanted in ("probabilities", "class probabilities", "rates"):
         takes, remedy = _WANTED[wanted]
         raise ValueError(
-            f"{type(model).__name__}: {asker} takes {takes}, and the model's own decoder gives any "
-            f"real numbers. Pass a decoder of your own. {remedy}."
+            f"{type(model).__name__}: {asker} takes {takes}, but the model's own decoder returns "
+            f"any real numbers. Pass a decoder of your own. {remedy}."
         )
 
 
-def reached(network, shape):
-    """What a network gives for codes near and far, with many biases in place of its own.
+def sample_outputs(network, shape):
+    """Compute a network's outputs for small and large codes, with random biases.
 
-    A look at the last layer would not see into a model of the user's own class, nor tell a
-    sigmoid that is scaled to logits from one that is not. The network stays as it is.
+    The type of the last layer would not be enough: it is hidden in a user's own class of models,
+    and it does not say whether a sigmoid is then scaled to logits. The network is left unchanged.
 
     Args:
         network: Built Keras model or layer.
         shape: Shape of one input.
 
     Yields:
-        Float64 arrays of shape (batch, ...), of the draws that stayed finite.
+        Float64 arrays of shape (batch, ...): those outputs that are finite.
     """
     rng = np.random.default_rng(0)
     variables = network.trainable_variables
@@ -93,7 +94,8 @@ def reached(network, shape):
     for number in range(_DRAWS):
         z = rng.normal(size=(4, *shape), scale=10.0 ** (number % 3))
         noise = [10.0 * rng.normal(size=v.shape) if len(v.shape) < 2 else None for v in variables]
-        # Small kernels after a bounded layer give small numbers, which says nothing of the end.
+        # Kernels are scaled up, because small kernels after a bounded layer would return small
+        # numbers, whatever the last activation.
         factor = (1.0, 1e2, 1.0, 1e6)[number % 4]
         for sign in (1.0, -1.0):
             values = [
@@ -108,12 +110,12 @@ def reached(network, shape):
 
 
 def _fits(values, wanted):
-    if not values.size or np.ptp(values) == 0:  # Kernels of zeros tell nothing.
+    if not values.size or np.ptp(values) == 0:  # Kernels of zeros leave it open, so this passes.
         return True
     low, high = values.min(), values.max()
     if wanted == "logits":
         return low < -_LEAST_LOGIT and high > _LEAST_LOGIT
-    if wanted == "class logits":  # What is added to all of them changes nothing.
+    if wanted == "class logits":  # Only their differences matter.
         return np.max(np.ptp(values, axis=-1)) > 2 * _LEAST_LOGIT
     if wanted == "probabilities":
         return low >= -_TOLERANCE and high <= 1 + _TOLERANCE
@@ -121,7 +123,7 @@ def _fits(values, wanted):
 
 
 def _last_activation(network):
-    """Words about the last layer that has an activation, as far as it can be seen."""
+    """Describe the last layer that has an activation, or return "" if it cannot be seen."""
     for layer in reversed(_flat(network)):
         activation = getattr(layer, "activation", None)
         if type(layer).__module__.startswith("keras.src.layers.activations"):
@@ -136,7 +138,7 @@ def _last_activation(network):
 
 
 def _flat(network):
-    """The layers of a network in their order, those of models inside it among them."""
+    """List the layers of a network in order, including those of nested models."""
     if isinstance(network, layers.Wrapper):
         return _flat(network.layer)
     inner = getattr(network, "layers", None)

@@ -5,12 +5,12 @@ from keras import layers, ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.networks.maker import SMALLER, LayerMaker
-from keras_ae.networks.options import checked_kind, checked_options
+from keras_ae.networks.options import check_kind, check_options
 
 _CELLS = {"gru": layers.GRUCell, "lstm": layers.LSTMCell}
 
 
-def map_of(shape, options):
+def map_shape(shape, options):
     return shape[:1]
 
 
@@ -18,10 +18,11 @@ def encoder(make, x, grid):
     options = make.options
     keywords = {}
     if options.mask_value is not None:
-        # In float16 small features would round to a mask value of 0.
+        # The masking computes in float32, because small features would be rounded to a mask value
+        # of 0 in float16.
         masking = make.layer(layers.Masking, "mask", options.mask_value, dtype=make.full_dtype)
         x = masking(x)
-        # cuDNN stops at a sequence that is padded throughout or not at its end.
+        # cuDNN raises an error for a sequence that is all padding or not padded at its end.
         keywords = {"use_cudnn": False}
     for number, size in enumerate(options.units, start=1):
         last = number == len(options.units) and not grid
@@ -39,11 +40,11 @@ def decoder(make, z, shape):
         h = make.layer(layers.RepeatVector, "repeat", steps)(h)
     for number, size in enumerate(units, start=1):
         h = make.recurrent_block(h, f"recurrent_{number}", size, return_sequences=True)
-    return make.weighted(layers.Dense, "output", width)(h)
+    return make.kernel_layer(layers.Dense, "output", width)(h)
 
 
 class FeedbackDecoder(layers.Layer):
-    """A decoder that reads the code and the step before: its own output, or what it is given."""
+    """A decoder that reads the code and the previous step: its own output, or a given step."""
 
     def __init__(self, make, latent_dim, shape, output_activation):
         super().__init__(name=make.name, dtype=make.dtype)
@@ -52,7 +53,7 @@ class FeedbackDecoder(layers.Layer):
         z = make.input((latent_dim,))
         self.start = keras.Model(z, make.block(z, layers.Dense, "dense_1", units[0]))
         cells = [
-            make.weighted(
+            make.kernel_layer(
                 _CELLS[make.options.cell],
                 f"recurrent_{number}",
                 size,
@@ -60,7 +61,7 @@ class FeedbackDecoder(layers.Layer):
             )
             for number, size in enumerate(units, start=1)
         ]
-        output = make.weighted(layers.Dense, "output", self.width)
+        output = make.kernel_layer(layers.Dense, "output", self.width)
         cell = make.layer(_FeedbackCell, "cell", cells, output, output_activation)
         self.rnn = make.layer(layers.RNN, "steps", cell, return_sequences=True)
         self.rnn.build((None, self.steps, units[0] + self.width + 1))
@@ -69,14 +70,14 @@ class FeedbackDecoder(layers.Layer):
         self.built = True
 
     def call(self, z, steps=None, known=None, training=False):
-        """Write the steps of a code.
+        """Decode the steps of a code.
 
         Args:
             z: Tensor of shape (batch, latent_dim).
-            steps: Tensor of shape (batch, steps, width), from which each step reads the one before
-                it. Defaults to None: it reads its own outputs.
-            known: Tensor of shape (batch, steps, 1), 0 where the step is padding and the own output
-                is read in its place.
+            steps: Tensor of shape (batch, steps, width). Each step reads the one before it from
+                this tensor. Defaults to None: each step reads the decoder's own previous output.
+            known: Tensor of shape (batch, steps, 1): 1 where the step is given, and 0 where it is
+                padding and the decoder's own output is read instead.
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -95,7 +96,11 @@ class FeedbackDecoder(layers.Layer):
 
 
 class _FeedbackCell(layers.Layer):
-    """One step: what it reads, whether it may read it, and its own last output as a state."""
+    """One step of the decoder.
+
+    Its input concatenates the features of the code, the previous step, and whether that step is
+    known. Its states are those of the cells and its own previous output.
+    """
 
     def __init__(self, cells, output, output_activation, **kwargs):
         super().__init__(**kwargs)
@@ -139,10 +144,10 @@ def feedback_decoder(
     output_activation="linear",
     **options,
 ):
-    """A recurrent decoder that reads the code and the step before, in one loop.
+    """Make a recurrent decoder whose steps read the code and the previous step.
 
-    As arXiv:1406.1078, section 2.2, has it. Called with codes alone it reads its own outputs;
-    called with steps as well it reads these: teacher forcing.
+    This is the decoder of arXiv:1406.1078, section 2.2. Called with codes only, it reads its own
+    outputs. Called with steps as well, it reads these, which is known as teacher forcing.
 
     Args:
         latent_dim: Positive integer, the width of a code.
@@ -150,18 +155,19 @@ def feedback_decoder(
         kind: `"recurrent"`.
         name: String, the layer's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
-        output_activation: Keras name or callable, from the output to what the next step reads.
-            Default `"linear"`.
-        **options: Those of `decoder` for `"recurrent"`. Dropout and batch normalisation act on what
-            every step reads of the code.
+        output_activation: Keras name or callable, which is applied to an output before the next
+            step reads it. Default `"linear"`.
+        **options: Options of `decoder` for `"recurrent"`. Dropout and batch normalization apply to
+            what every step reads of the code.
 
     Returns:
-        A Keras layer, called with codes (batch, latent_dim) and, or not, with steps
-        (batch, *shape) and with 1 where a step is known and 0 where the own output is read in its
-        place, (batch, time steps, 1). It gives (batch, *shape), linear at the end.
+        A Keras layer from codes (batch, latent_dim) to (batch, *shape), without an activation at
+        the end. Its optional inputs are the steps, (batch, *shape), and a tensor
+        (batch, time steps, 1) that is 1 where a step is known, and 0 where the layer's own output
+        is read instead.
 
     Raises:
-        ValueError: As `decoder`.
+        ValueError: See `decoder`.
 
     Example:
         >>> import numpy as np
@@ -173,7 +179,7 @@ def feedback_decoder(
     where = "networks.feedback_decoder"
     latent_dim = arguments.integer(where, "latent_dim", latent_dim)
     shape = arguments.sizes(where, "shape", shape, "(10, 3), without the batch axis")
-    if checked_kind(where, kind, shape) != "recurrent":
+    if check_kind(where, kind, shape) != "recurrent":
         raise ValueError(f"{where}: kind={kind!r} has no step before. Give 'recurrent'.")
-    make = LayerMaker(name, dtype, checked_options(where, kind, options))
+    make = LayerMaker(name, dtype, check_options(where, kind, options))
     return FeedbackDecoder(make, latent_dim, shape, output_activation)

@@ -9,69 +9,73 @@ from keras_ae.networks.maker import IMAGE
 
 _CONVOLUTION = {"kernel_size": 3, "padding": "same", **IMAGE}
 
-map_of = conv.map_of
+map_shape = conv.map_shape
 
 
 def encoder(make, x, grid):
     filters = make.options.filters
-    h = make.weighted(layers.Conv2D, "stem", filters[0], **_CONVOLUTION)(x)
+    h = make.kernel_layer(layers.Conv2D, "stem", filters[0], **_CONVOLUTION)(x)
     for stage, size in enumerate(filters, start=1):
         for number in range(1, make.options.blocks + 1):
             strides = 2 if number == 1 else 1
-            h = _residual(make, h, f"block_{stage}_{number}", size, strides=strides)
-    h = make.dropped(_activated(make, h, "last"), "last")
+            h = _residual_block(make, h, f"block_{stage}_{number}", size, strides=strides)
+    h = make.dropout(_activate(make, h, "last"), "last")
     return h if grid else mlp.encoder(make, h)
 
 
 def decoder(make, z, shape):
     filters = make.options.filters
-    h = _first_map(make, z, (*map_of(shape, make.options), filters[-1]))
+    h = _first_map(make, z, (*map_shape(shape, make.options), filters[-1]))
     for stage, size in enumerate([*filters[-2::-1], filters[0]], start=1):
         for number in range(1, make.options.blocks + 1):
             last = number == make.options.blocks
             name = f"block_{stage}_{number}"
-            h = _residual(make, h, name, size if last else h.shape[-1], larger=last)
-    h = make.dropped(_activated(make, h, "last"), "last")
-    h = make.weighted(layers.Conv2D, "output", shape[-1], **_CONVOLUTION)(h)
-    return conv.cropped(make, h, shape)
+            h = _residual_block(make, h, name, size if last else h.shape[-1], larger=last)
+    h = make.dropout(_activate(make, h, "last"), "last")
+    h = make.kernel_layer(layers.Conv2D, "output", shape[-1], **_CONVOLUTION)(h)
+    return conv.crop(make, h, shape)
 
 
 def _first_map(make, z, shape):
-    """The smallest map of the decoder, linear: a block begins with the activation."""
+    """Make the decoder's smallest map, without activation, because a block begins with one."""
     if len(z.shape) > 2:
-        return make.weighted(layers.Conv2D, "grid", shape[-1], kernel_size=1, **IMAGE)(z)
+        return make.kernel_layer(layers.Conv2D, "grid", shape[-1], kernel_size=1, **IMAGE)(z)
     h = mlp.dense_blocks(make, z, reversed(make.options.units))
-    h = make.weighted(layers.Dense, "grid", math.prod(shape))(h)
+    h = make.kernel_layer(layers.Dense, "grid", math.prod(shape))(h)
     return make.layer(layers.Reshape, "reshape", shape)(h)
 
 
-def _residual(make, x, role, size, strides=1, larger=False):
-    """x + convolutions of x, at half the height and width or twice of them: arXiv:1603.05027.
+def _residual_block(make, x, role, size, strides=1, larger=False):
+    """Add convolutions of x to x (arXiv:1603.05027), and halve or double height and width.
 
-    Where the shape changes a convolution of one place takes x along (arXiv:1512.03385).
+    If the shape changes, x is added after a 1x1 convolution (arXiv:1512.03385).
     """
 
-    def resized(h, role):
+    def resize(h, role):
         return make.layer(layers.UpSampling2D, role, **IMAGE)(h) if larger else h
 
-    h = resized(_activated(make, x, f"{role}_1"), f"{role}_1_larger")
-    h = make.weighted(layers.Conv2D, f"{role}_1", size, strides=strides, **_CONVOLUTION)(h)
-    h = make.dropped(_activated(make, h, f"{role}_2"), f"{role}_2")
-    h = make.weighted(layers.Conv2D, f"{role}_2", size, **_CONVOLUTION)(h)
-    x = resized(x, f"{role}_larger")
+    h = resize(_activate(make, x, f"{role}_1"), f"{role}_1_larger")
+    h = make.kernel_layer(layers.Conv2D, f"{role}_1", size, strides=strides, **_CONVOLUTION)(h)
+    h = make.dropout(_activate(make, h, f"{role}_2"), f"{role}_2")
+    h = make.kernel_layer(layers.Conv2D, f"{role}_2", size, **_CONVOLUTION)(h)
+    x = resize(x, f"{role}_larger")
     if strides > 1 or x.shape[-1] != size:
         given = {"kernel_size": 1, "strides": strides, "padding": "same", **IMAGE}
-        x = make.weighted(layers.Conv2D, f"{role}_shortcut", size, **given)(x)
+        x = make.kernel_layer(layers.Conv2D, f"{role}_shortcut", size, **given)(x)
     return make.layer(layers.Add, f"{role}_sum")([x, h])
 
 
-def _activated(make, h, role):
-    """The map normalised in groups of channels, as it suits a batch of any size, and activated."""
+def _activate(make, h, role):
+    """Apply normalization and the activation.
+
+    The default is normalization over groups of channels, which works for batches of any size.
+    """
     if make.options.batch_normalization:
-        h = make.normalized(h, role)
+        h = make.batch_normalization(h, role)
     else:
         channels = h.shape[-1]
-        # At least eight channels a group: one alone, of a map of one place, would always be zero.
+        # A group has at least eight channels if there are as many: a single channel of a map with
+        # one position would always be normalized to zero.
         groups = math.gcd(channels, max(1, channels // 8))
         h = make.layer(layers.GroupNormalization, f"{role}_normalization", groups)(h)
     return make.layer(layers.Activation, f"{role}_activation", make.options.activation)(h)

@@ -9,13 +9,13 @@ from keras_ae.core import arguments, memory
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv, mlp
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
-from keras_ae.networks.options import checked_options
+from keras_ae.networks.options import check_options
 
-_OF_WHOLE_NETWORKS = ("units", "patch_size", "activity_regularizer")
+_NETWORK_OPTIONS = ("units", "patch_size", "activity_regularizer")
 
 
-def map_of(shape, options):
-    """The number of tokens: time steps, or patches."""
+def map_shape(shape, options):
+    """Compute the number of tokens: time steps or patches."""
     return shape[:1] if len(shape) == 2 else (math.prod(_patches(shape, options)),)
 
 
@@ -27,46 +27,49 @@ def encoder(make, x, grid):
         if missing != ((0, 0), (0, 0)):
             x = make.layer(layers.ZeroPadding2D, "padding", missing, **IMAGE)(x)
         given = {"kernel_size": size, "strides": size, **IMAGE}
-        h = make.weighted(layers.Conv2D, "patches", width, **given)(x)
+        h = make.kernel_layer(layers.Conv2D, "patches", width, **given)(x)
         h = make.layer(layers.Reshape, "tokens", (math.prod(h.shape[1:3]), width))(h)
     else:
-        h = make.weighted(layers.Dense, "tokens", width)(x)
+        h = make.kernel_layer(layers.Dense, "tokens", width)(x)
     h = blocks(make, make.layer(LearnedPositions, "positions")(h))
     return h if grid else mlp.encoder(make, h)
 
 
 def decoder(make, z, shape):
-    width, (tokens,) = make.options.width, map_of(shape, make.options)
+    width, (tokens,) = make.options.width, map_shape(shape, make.options)
     if len(z.shape) == 3:
-        h = make.weighted(layers.Dense, "grid", width)(z)
+        h = make.kernel_layer(layers.Dense, "grid", width)(z)
     else:
         h = mlp.dense_blocks(make, z, reversed(make.options.units))
-        h = make.weighted(layers.Dense, "grid", tokens * width)(h)
+        h = make.kernel_layer(layers.Dense, "grid", tokens * width)(h)
         h = make.layer(layers.Reshape, "reshape", (tokens, width))(h)
     h = blocks(make, make.layer(LearnedPositions, "positions")(h))
     if len(shape) == 2:
-        return make.weighted(layers.Dense, "output", shape[-1])(h)
+        return make.kernel_layer(layers.Dense, "output", shape[-1])(h)
     size = make.options.patch_size
     h = make.layer(layers.Reshape, "places", (*_patches(shape, make.options), width))(h)
     given = {"kernel_size": size, "strides": size, **IMAGE}
-    h = make.weighted(Conv2DTranspose, "output", shape[-1], **given)(h)
-    return conv.cropped(make, h, shape)
+    h = make.kernel_layer(Conv2DTranspose, "output", shape[-1], **given)(h)
+    return conv.crop(make, h, shape)
 
 
 def blocks(make, h):
-    """Blocks of attention and dense layers, each normalised before it: (batch, tokens, width)."""
+    """Apply blocks of attention and dense layers, with normalization before each of them.
+
+    h and the result have the shape (batch, tokens, width).
+    """
     width, heads = h.shape[-1], make.options.heads
     for number in range(1, make.options.blocks + 1):
         role = f"block_{number}"
         a = make.layer(layers.LayerNormalization, f"{role}_normalization_1")(h)
-        a = make.weighted(
+        a = make.kernel_layer(
             layers.MultiHeadAttention, f"{role}_attention", heads, max(1, width // heads)
         )(a, a)
-        h = make.layer(layers.Add, f"{role}_sum_1")([h, make.dropped(a, f"{role}_attention")])
+        h = make.layer(layers.Add, f"{role}_sum_1")([h, make.dropout(a, f"{role}_attention")])
         a = make.layer(layers.LayerNormalization, f"{role}_normalization_2")(h)
         a = make.block(a, layers.Dense, f"{role}_dense_1", 4 * width)
-        a = make.dropped(
-            make.weighted(layers.Dense, f"{role}_dense_2", width)(a), f"{role}_dense_2"
+        a = make.dropout(
+            make.kernel_layer(layers.Dense, f"{role}_dense_2", width)(a), f"{role}_dense_2"
         )
         h = make.layer(layers.Add, f"{role}_sum_2")([h, a])
     return make.layer(layers.LayerNormalization, "normalization")(h)
@@ -78,7 +81,7 @@ def _patches(shape, options):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class LearnedPositions(layers.Layer):
-    """Tokens (batch, tokens, width) plus a learned vector for each place."""
+    """Adds a learned vector for each position to tokens (batch, tokens, width)."""
 
     def build(self, tokens_shape):
         self.positions = self.add_weight(
@@ -93,19 +96,18 @@ class LearnedPositions(layers.Layer):
 
 @memory.explains(SMALLER)
 def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
-    """Blocks of attention and dense layers on tokens, which have their positions already.
+    """Make blocks of attention and dense layers for tokens that already include their positions.
 
     Args:
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
-        outputs: Positive integer, the numbers that a last linear layer gives for each token.
-            Default None, no such layer.
-        **options: Those of `encoder` for `"transformer"`, but for `units`, `patch_size` and
+        outputs: Positive integer, the width of a last linear layer. Default None, no such layer.
+        **options: Options of `encoder` for `"transformer"`, except `units`, `patch_size` and
             `activity_regularizer`.
 
     Returns:
-        A `keras.Model` from (batch, tokens, width), for any number of tokens, to as many vectors of
-        width or outputs numbers.
+        A `keras.Model` from (batch, tokens, width), for any number of tokens, to
+        (batch, tokens, outputs), or to (batch, tokens, width) without outputs.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -116,7 +118,7 @@ def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
         (None, None, 3)
     """
     where = "networks.transformer_blocks"
-    options = checked_options(where, "transformer", options, without=_OF_WHOLE_NETWORKS)
+    options = check_options(where, "transformer", options, without=_NETWORK_OPTIONS)
     make = LayerMaker(name, dtype, options)
     tokens = make.input((None, options.width))
     h = blocks(make, tokens)

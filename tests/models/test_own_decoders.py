@@ -206,7 +206,7 @@ def test_a_cross_entropy_of_classes_needs_shares():
             ae(ending_in("linear"), loss)
         ae(ending_in("softmax"), loss)
     ae(ending_in("sigmoid"), "categorical_crossentropy")  # Keras divides by their sum.
-    with pytest.raises(ValueError, match="own decoder gives any real numbers. Pass a decoder"):
+    with pytest.raises(ValueError, match="own decoder returns any real numbers. Pass a decoder"):
         ae(None, "kl_divergence")
 
 
@@ -258,5 +258,5 @@ def test_fit_says_so_before_it_trains():
 
 
 def test_what_a_network_reaches_goes_far_to_both_sides():
-    found = np.array(list(reach.reached(ending_in("linear"), (2,))))
+    found = np.array(list(reach.sample_outputs(ending_in("linear"), (2,))))
     assert found.min() < -10 and found.max() > 10

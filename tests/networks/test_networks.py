@@ -641,7 +641,7 @@ def test_a_place_of_a_map_sees_and_makes_its_own_part_of_the_picture():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"grid": (7, 6)}, r"grid=\(7, 6\) does not lead to shape=\(28, 28, 1\), and .* grid=\(7,"),
+        ({"grid": (7, 6)}, r"grid=\(7, 6\) does not lead to shape=\(28, 28, 1\), but .* grid=\(7,"),
         ({"grid": (14, 14)}, r"grid=\(14, 14\) does not lead to .* kind='conv' grid=\(7, 7\) does"),
         ({"grid": (7,)}, r"grid=\(7,\) does not lead to"),
         ({"grid": 7}, "grid=7 must be a tuple of positive integers"),
