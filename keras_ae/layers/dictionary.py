@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
-from keras_ae.core.running_means import batch_mean, fading_rate
+from keras_ae.core.running_means import batch_mean, fading_rate, mix_variances, move
 from keras_ae.core.seeds import default_seed
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
@@ -77,12 +77,10 @@ class DataScale(keras.layers.Layer):
         median = geometric_median(x, ops.where(known > 0.0, center, mean))
         variance = ops.sum(batch_mean(ops.square(x - mean)))
         shift = mean - self.mean
-        # The earlier batches and this one form a mixture, whose variance has a part between their
-        # means.
-        between = rate * (1.0 - rate) * ops.sum(ops.square(shift))
-        self.variance.assign((1.0 - rate) * self.variance + rate * variance + between)
-        self.mean.assign(self.mean + rate * shift)
-        self.center.assign(center + rate * (median - center))
+        square = ops.sum(ops.square(shift))
+        self.variance.assign(mix_variances(self.variance, variance, square, rate))
+        self.mean.assign(move(self.mean, mean, rate))
+        self.center.assign(move(center, median, rate))
         self.num_updates.assign(known + 1.0)
 
     def scale(self):

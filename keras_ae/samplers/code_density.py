@@ -6,6 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae.core.running_means import (
+    batch_mean,
+    mix_variances,
+    move,
+    num_examples,
+    rate_by_size,
+)
 from keras_ae.samplers.base import Sampler, of_before, value_of
 
 
@@ -20,7 +27,6 @@ class CodeDensity(Sampler, keras.layers.Layer):
         shape: Shape of a code, or the number of its dimensions.
     """
 
-    FADING = 0.01
     MOST = 2048
 
     def __init__(self, shape, **kwargs):
@@ -54,27 +60,21 @@ class CodeDensity(Sampler, keras.layers.Layer):
 
     def update(self, z):
         z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
-        # The last batch of an epoch may leave a replica without a single example.
-        size = ops.cast(ops.shape(z)[0], "float32")
-        known = ops.maximum(size, 1.0)
-        largest = ops.maximum(self.batch_size, known)
-        # A file of old says nothing of its batches: they count as if they were of this size.
-        before = self.num_updates * ops.where(self.batch_size > 0.0, self.batch_size / largest, 1.0)
-        share = size / largest
-        rate = ops.maximum(self.FADING * share, share / ops.maximum(before + share, 1e-9))
-        batch_mean = ops.sum(z, axis=0) / known
-        centered = z - batch_mean
+        # A file of old says nothing of its batches, and `batch_size` is 0.
+        rate, updates, largest = rate_by_size(self.num_updates, self.batch_size, z)
+        mean = batch_mean(z)
+        centered = z - mean
         if self.whole:
-            batch_covariance = ops.matmul(ops.transpose(centered), centered) / known
+            # The last batch of an epoch may leave a replica without a single example.
+            size = ops.maximum(num_examples(z), 1.0)
+            covariance = ops.matmul(ops.transpose(centered), centered) / size
         else:
-            batch_covariance = ops.sum(ops.square(centered), axis=0) / known
-        shift = batch_mean - self.mean
-        # The covariance of the mixture of what was known and what came.
+            covariance = batch_mean(ops.square(centered))
+        shift = mean - self.mean
         product = ops.outer(shift, shift) if self.whole else ops.square(shift)
-        between = rate * (1.0 - rate) * product
-        self.covariance.assign((1.0 - rate) * self.covariance + rate * batch_covariance + between)
-        self.mean.assign(self.mean + rate * shift)
-        self.num_updates.assign(before + share)
+        self.covariance.assign(mix_variances(self.covariance, covariance, product, rate))
+        self.mean.assign(move(self.mean, mean, rate))
+        self.num_updates.assign(updates)
         self.batch_size.assign(largest)
 
     def prepare(self):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae.core.running_means import batch_mean, fading_rate
+from keras_ae.core.running_means import batch_mean, fading_rate, move
 from keras_ae.samplers.base import Sampler, of_before, value_of
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
@@ -40,7 +40,7 @@ class FeatureDensity(Sampler, keras.layers.Layer):
             (self.square, ops.square(z)),
         )
         for mean, values in means:
-            mean.assign(mean + rate * (batch_mean(values) - mean))
+            mean.assign(move(mean, batch_mean(values), rate))
         # By a weight, whose replicas are averaged: one on which it was active is enough.
         self.latest.assign(batch_mean(active))
         self.idle.assign(ops.where(self.latest > 0.0, 0.0, self.idle + 1.0))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import sparsity
-from keras_ae.core.running_means import fading_rate
+from keras_ae.core.running_means import fading_rate, move
 from keras_ae.models.sparse.top_k_sae import TopKSAE
 
 
@@ -79,5 +79,5 @@ class RunningThreshold(keras.layers.Layer):
         least = ops.min(ops.where(z > 0.0, z, nothing), initial=nothing)
         known = ops.cast(least < nothing, "float32")
         rate = known * fading_rate(self.num_updates, z, self.FADING)
-        self.mean.assign(self.mean + rate * (ops.where(known > 0.0, least, 0.0) - self.mean))
+        self.mean.assign(move(self.mean, ops.where(known > 0.0, least, 0.0), rate))
         self.num_updates.assign(self.num_updates + known)
