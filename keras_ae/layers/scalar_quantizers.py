@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, memory
-from keras_ae.layers.quantizers import Quantized, Quantizer, per_example, straight_through
+from keras_ae.layers.gradient_estimators import straight_through
+from keras_ae.layers.vector_quantizer import Quantized, Quantizer, per_example
 
 
 def digits_of_codes(codes, levels):

@@ -161,12 +161,13 @@ def quantised(strategy):
     restarted = made_under(strategy, "VQVAE", decay=0.5, restart_below=0.5)
     history = restarted.fit(zoo.data(33), epochs=3, **OPTIONS).history
     restarted.fit_prior(x, epochs=1, **OPTIONS)
-    anchors = strategy.experimental_local_results(restarted.quantizer.anchors.value)
+    placed = restarted.quantizer.placed_embeddings.value
+    placed = strategy.experimental_local_results(placed)
     return {
         "histories": histories,
         "codebooks": codebooks,
         "restarted": history,
-        "anchors": [value.numpy().tolist() for value in anchors],
+        "placed": [value.numpy().tolist() for value in placed],
         "samples": restarted.sample(3, seed=0).shape,
     }
 
@@ -267,6 +268,6 @@ def test_a_codebook_follows_two_replicas_as_it_follows_one(facts):
 def test_codes_start_and_restart_alike_on_both_replicas(facts):
     found = facts["quantised"]
     assert all(np.all(np.isfinite(values)) for values in found["restarted"].values())
-    first, second = found["anchors"]
+    first, second = found["placed"]
     assert first == second
     assert found["samples"] == [3, 6]

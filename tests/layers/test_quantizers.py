@@ -10,7 +10,6 @@ import zoo
 from keras import ops
 
 from keras_ae import layers
-from keras_ae.layers import quantizers
 
 pytestmark = pytest.mark.formula
 
@@ -32,7 +31,7 @@ def placed(codebook, **options):
     """A vector quantiser whose codebook is given."""
     options = {"k_means_start": False, "restart_below": 0.0, "seed": 0} | options
     layer = built(layers.VectorQuantizer(len(codebook), **options), codebook.shape[1])
-    layer.anchors.assign(codebook)
+    layer.placed_embeddings.assign(codebook)
     return layer
 
 
@@ -101,7 +100,7 @@ def test_the_gradients_of_eq_3(learning):
     assert len(layer.trainable_variables) == 1
 
     def loss_of(moves):
-        with keras.StatelessScope([(layer.moves, ops.convert_to_tensor(moves))]):
+        with keras.StatelessScope([(layer.embedding_offsets, ops.convert_to_tensor(moves))]):
             return sum(ops.sum(loss) for loss in layer(Z).losses.values())
 
     expected = np.zeros_like(CODEBOOK)
@@ -142,7 +141,7 @@ def test_the_rotation_trick_preserves_angles():
     quantized = np.broadcast_to(CODEBOOK[0], FLAT.shape)
     weights = WEIGHTS.reshape(-1, 3)
     found = zoo.gradient(
-        lambda z: ops.sum(ops.convert_to_tensor(weights) * quantizers.rotated(z, quantized)), FLAT
+        lambda z: ops.sum(ops.convert_to_tensor(weights) * layers.rotated(z, quantized)), FLAT
     )
     np.testing.assert_allclose(cosines(found, FLAT), cosines(weights, quantized), atol=1e-4)
     lengths = [np.linalg.norm(v, axis=-1) for v in (found, weights, quantized, FLAT)]
@@ -153,8 +152,8 @@ def test_the_rotation_trick_where_there_is_no_direction():
     """Of a zero vector, of equal and of opposite ones: finite, and the value is right."""
     z = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 0.0]], "float32")
     quantized = np.array([[1.0, 1.0], [1.0, 2.0], [-3.0, 0.0]], "float32")
-    np.testing.assert_allclose(zoo.compute(quantizers.rotated, z, quantized), quantized)
-    found = zoo.gradient(lambda z: ops.sum(quantizers.rotated(z, quantized)), z)
+    np.testing.assert_allclose(zoo.compute(layers.rotated, z, quantized), quantized)
+    found = zoo.gradient(lambda z: ops.sum(layers.rotated(z, quantized)), z)
     assert np.all(np.isfinite(found))
     np.testing.assert_allclose(found[1], 1.0, rtol=1e-5)
 
@@ -177,7 +176,7 @@ def test_the_codebook_is_k_means_running_mean():
         sums = decay * sums + (1 - decay) * members.T @ z / size
         counts = decay * counts + (1 - decay) * members.mean(axis=0)
         np.testing.assert_allclose(arrays(layer.codebook()), sums / counts[:, None], rtol=1e-5)
-    np.testing.assert_allclose(arrays(layer.shares), counts, rtol=1e-5)
+    np.testing.assert_allclose(arrays(layer.ema_cluster_size), counts, rtol=1e-5)
 
 
 def test_nothing_moves_but_in_training():
@@ -194,12 +193,12 @@ def test_an_unused_mean_stays_where_it_is():
     for _ in range(30):
         layer(z, training=True)
     np.testing.assert_allclose(arrays(layer.codebook()), CODEBOOK * 100.0, rtol=1e-4)
-    assert arrays(layer.shares)[1:].max() < 1e-5
+    assert arrays(layer.ema_cluster_size)[1:].max() < 1e-5
 
 
 def test_a_replica_without_vectors_changes_nothing(on_tensorflow):
     layer = placed(CODEBOOK, restart_below=0.05)
-    layer.shares.assign([0.001, 0.3, 0.3, 0.3])
+    layer.ema_cluster_size.assign([0.001, 0.3, 0.3, 0.3])
     before = arrays(layer.codebook())
     layer(Z[:0], training=True)
     np.testing.assert_allclose(arrays(layer.codebook())[1:], before[1:])
@@ -239,7 +238,7 @@ def test_dead_codes_restart_at_vectors_of_the_batch(learning):
     layer = placed(far, learning=learning, decay=0.5, restart_below=0.05)
     z = RNG(6).normal(size=(30, 2)).astype("float32")
     if learning == "gradient":
-        layer.moves.assign(np.full((3, 2), 0.25))
+        layer.embedding_offsets.assign(np.full((3, 2), 0.25))
     for _ in range(6):
         layer(z, training=True)
     codebook = arrays(layer.codebook())
@@ -254,7 +253,7 @@ def test_dead_codes_restart_at_vectors_of_the_batch(learning):
         again(z, training=True)
         alive.append(bool(np.abs(arrays(again.codebook())[1:]).max() < 50))
     assert alive == [False] * 4 + [True]
-    np.testing.assert_allclose(arrays(again.shares)[1:], 1 / 3, rtol=1e-5)
+    np.testing.assert_allclose(arrays(again.ema_cluster_size)[1:], 1 / 3, rtol=1e-5)
 
 
 def test_a_seed_decides_where_codes_restart():
@@ -290,7 +289,7 @@ def test_every_codebook_quantises_what_the_last_left_over():
     )
     layer = built(layers.ResidualQuantizer(4, depth=3, k_means_start=False, seed=0))
     for quantizer, book in zip(layer.quantizers, books, strict=True):
-        quantizer.anchors.assign(book)
+        quantizer.placed_embeddings.assign(book)
     found = zoo.compute(layer, Z)
     left, total, loss = Z, 0.0, 0.0
     for level, book in enumerate(books):
@@ -474,7 +473,7 @@ def test_statistics_of_a_large_codebook_take_the_memory_of_the_codes(monkeypatch
     many = np.random.default_rng(0).integers(0, 50, (40, 7)).astype("int32")
     both = []
     for counted in (2**16, 1):
-        monkeypatch.setattr(layers.quantizers, "_COUNTED", counted)
+        monkeypatch.setattr(layers.vector_quantizer, "_COUNTED", counted)
         both.append(zoo.compute(lambda codes: layers.code_statistics(codes, 64), many))
     for name, value in both[0].items():
         assert float(both[1][name]) == pytest.approx(float(value), rel=1e-5)

@@ -129,7 +129,8 @@ def test_one_residual_codebook_is_a_vqvae():
     assert len(models[1].trainable_variables) == count
     for ours, theirs in zip(*(m.trainable_variables for m in models), strict=True):
         theirs.assign(ours.numpy())  # JAX gives a step's arrays away.
-    models[1].quantizer.quantizers[0].anchors.assign(models[0].quantizer.anchors.numpy())
+    placed = models[0].quantizer.placed_embeddings.numpy()
+    models[1].quantizer.quantizers[0].placed_embeddings.assign(placed)
     seed = models[0].quantizer.seed_generator.state.numpy()
     models[1].quantizer.quantizers[0].seed_generator.state.assign(seed)
     for step in range(2):

@@ -6,7 +6,9 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.running_means import decay_rate, num_examples
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.layers.gradient_estimators import ESTIMATORS, TINY, squared_norms
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
 Quantized.__doc__ = """What a quantizer returns.
@@ -20,73 +22,7 @@ Args:
         of a vector and averaged over an example's positions.
 """
 
-_TINY = 1e-12
 _COUNTED = 2**16  # Up to this size of the codebook, counting every code is faster than sorting.
-
-
-@memory.explains("Pass fewer examples.")
-def straight_through(z, quantized):
-    """Return the quantized vectors, with the gradient passed to z unchanged.
-
-    Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
-    arXiv:1711.00937.
-
-    Args:
-        z: Tensor of any shape.
-        quantized: Tensor of z's shape. It receives no gradient.
-
-    Returns:
-        Tensor of z's shape.
-
-    Example:
-        >>> import numpy as np
-        >>> from keras import ops
-        >>> ops.convert_to_numpy(straight_through(np.ones(1), np.zeros(1))).tolist()
-        [0.0]
-    """
-    z, quantized = map(ops.convert_to_tensor, (z, quantized))
-    return ops.stop_gradient(quantized) + (z - ops.stop_gradient(z))
-
-
-@memory.explains("Pass fewer examples.")
-def rotated(z, quantized):
-    """Return the quantized vectors, with the gradient rotated and scaled on its way to z.
-
-    The quantized vector is written as z times a rotation and the ratio of the lengths, which are
-    both held constant. The rotation lies in the plane of the two vectors. The angle between the
-    gradient and the quantized vector therefore equals the angle between z's gradient and z.
-
-    Source: Fifty et al., Restructuring Vector Quantization with the Rotation Trick,
-    arXiv:2410.06424.
-
-    Args:
-        z: Tensor of shape (..., dim).
-        quantized: Tensor of z's shape. It receives no gradient.
-
-    Returns:
-        Tensor of z's shape.
-
-    Example:
-        >>> import numpy as np
-        >>> from keras import ops
-        >>> moved = rotated(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))
-        >>> ops.convert_to_numpy(moved).tolist()
-        [[0.0, 2.0]]
-    """
-    z, quantized = map(ops.convert_to_tensor, (z, quantized))
-    quantized, constant = ops.stop_gradient(quantized), ops.stop_gradient(z)
-    lengths = [ops.sqrt(_squares(v)) for v in (constant, quantized)]
-    first, second = constant / (lengths[0] + _TINY), quantized / (lengths[1] + _TINY)
-    # With r = middle, I - 2 r r' is a reflection, and adding 2 second first' makes it a rotation.
-    middle = first + second
-    middle = middle / (ops.sqrt(_squares(middle)) + _TINY)
-    along = ops.sum(z * first, axis=-1, keepdims=True)
-    turned = z - 2.0 * ops.sum(z * middle, axis=-1, keepdims=True) * middle + 2.0 * along * second
-    moved = turned * (lengths[1] / (lengths[0] + _TINY))
-    return quantized + (moved - ops.stop_gradient(moved))
-
-
-ESTIMATORS = {"straight_through": straight_through, "rotation": rotated}
 
 
 @memory.explains("Pass fewer examples.")
@@ -111,7 +47,7 @@ def code_statistics(codes, num_codes):
         return _statistics_by_sorting(codes, num_codes)
     counts = count(codes, num_codes)
     shares = counts / ops.maximum(ops.sum(counts), 1.0)
-    entropy = -ops.sum(shares * ops.log(ops.maximum(shares, _TINY)))
+    entropy = -ops.sum(shares * ops.log(ops.maximum(shares, TINY)))
     return {
         "usage": ops.mean(ops.cast(counts > 0, "float32")),
         "perplexity": ops.exp(entropy),
@@ -139,7 +75,7 @@ def count(codes, num_codes):
 
 def nearest(z, codebook):
     """Find the nearest embedding of every vector: an int32 tensor without z's last axis."""
-    distances = _squares(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
+    distances = squared_norms(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
     return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
 
@@ -177,10 +113,6 @@ def per_example(squares):
     """Sum squares of shape (batch, ..., dim) over dim, and average over an example's positions."""
     totals = ops.sum(squares, axis=-1)
     return ops.mean(totals, axis=tuple(range(1, len(totals.shape))))
-
-
-def _squares(v):
-    return ops.sum(ops.square(v), axis=-1, keepdims=True)
 
 
 class Quantizer(memory.GuardedLayer):
@@ -230,9 +162,20 @@ class Quantizer(memory.GuardedLayer):
 class VectorQuantizer(Quantizer):
     """Replaces every vector by the nearest embedding of a learned codebook.
 
-    `"commitment_loss"`, ||z - sg(e)||^2, pulls vectors towards their embeddings. If the codebook
-    learns by gradient, `"codebook_loss"`, ||sg(z) - e||^2, pulls the embeddings towards their
-    vectors. Otherwise an embedding is the exponential moving average (EMA) of its nearest vectors.
+    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their codes, and of a codebook that
+    learns by gradient `"codebook_loss"`, ||sg(z) - e||^2, the codes to their vectors. Otherwise the
+    codebook follows exponential moving averages (EMA) of how many vectors z_j of a batch are
+    nearest to code i, n_i, and of their sum:
+
+        N_i <- decay N_i + (1 - decay) n_i,
+        m_i <- decay m_i + (1 - decay) sum_j z_j,
+        e_i = m_i / N_i.
+
+    `ema_cluster_size` is N_i, where n_i is the share of the batch's vectors, and
+    `ema_embedding_sums` is m_i, where vectors count from `placed_embeddings` p_i, the place at
+    which the code was last put down: e_i = p_i + m_i / N_i. The formula is the same, and a code
+    that is put down anew begins with m_i = 0. With `learning="gradient"` e_i = p_i + o_i, and the
+    gradient moves `embedding_offsets` o_i.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
     arXiv:1711.00937. The k-means start and the dead-code restart are those of SoundStream,
@@ -268,8 +211,9 @@ class VectorQuantizer(Quantizer):
         True
     """
 
-    # Below this share an EMA fades no further, because the mean would become 0 / 0.
-    _LEAST = 1e-6
+    # How a codebook learns: what a `ResidualQuantizer` takes for each of its own, too.
+    OPTIONS = ("learning", "decay", "k_means_start", "restart_below")
+    _LEAST = 1e-6  # A share below which a running mean fades no further: 0 / 0 is no mean.
 
     def __init__(
         self,
@@ -287,7 +231,7 @@ class VectorQuantizer(Quantizer):
         self.num_codes = arguments.integer(self, "num_codes", num_codes, least=2)
         self.learning = arguments.choice(self, "learning", learning, ("ema", "gradient"))
         self.decay = arguments.number(self, "decay", decay, positive=True, below=1)
-        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
+        self.estimator = arguments.choice(self, "estimator", estimator, ESTIMATORS)
         self.cosine, self.k_means_start = bool(cosine), bool(k_means_start)
         self.restart_below = arguments.number(self, "restart_below", restart_below, below=1)
         self.seed = seed
@@ -300,23 +244,23 @@ class VectorQuantizer(Quantizer):
 
     def _make_weights(self, dim):
         shape = (self.num_codes, dim)
-        # The anchors are the embeddings at their last (re)start. What an embedding has learned
-        # since is a weight of its own, because a training step must not assign to a weight that
-        # the optimizer updates.
-        self.anchors = self.add_weight(
+        # What a code learned since it was put down is kept apart, because a step may not assign to
+        # what a gradient moves. Files hold the weights by their order here.
+        self.placed_embeddings = self.add_weight(
             shape=shape,
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
             trainable=False,
             aggregation="only_first_replica",
-            name="anchors",
+            name="placed_embeddings",
         )
         if self.learning == "gradient":
-            self.moves = self.add_weight(shape=shape, initializer="zeros", name="moves")
+            self.embedding_offsets = self.add_weight(
+                shape=shape, initializer="zeros", name="embedding_offsets"
+            )
         else:
-            self.sums = self._state("sums", shape, "zeros")
-        self.shares = self._state(
-            "shares", (self.num_codes,), keras.initializers.Constant(1.0 / self.num_codes)
-        )
+            self.ema_embedding_sums = self._state("ema_embedding_sums", shape, "zeros")
+        equal = keras.initializers.Constant(1.0 / self.num_codes)
+        self.ema_cluster_size = self._state("ema_cluster_size", (self.num_codes,), equal)
         self.started = self._state("started", (), "zeros")
 
     def _state(self, name, shape, initializer):
@@ -327,13 +271,13 @@ class VectorQuantizer(Quantizer):
     def codebook(self):
         """Compute the embeddings of all codes, a tensor of shape (num_codes, dim)."""
         if self.learning == "gradient":
-            moved = self.anchors + self.moves
+            offsets = self.embedding_offsets
         else:
-            moved = self.anchors + self.sums / self.shares[:, None]
-        return self._unit(moved)
+            offsets = self.ema_embedding_sums / self.ema_cluster_size[:, None]
+        return self._unit(self.placed_embeddings + offsets)
 
     def _unit(self, v):
-        return v / (ops.sqrt(_squares(v) + _TINY)) if self.cosine else v
+        return v / (ops.sqrt(squared_norms(v) + TINY)) if self.cosine else v
 
     def look_up(self, codes):
         return ops.take(self.codebook(), codes, axis=0)
@@ -362,139 +306,48 @@ class VectorQuantizer(Quantizer):
         size = ops.shape(z)[0]
         places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
         places = ops.minimum(places, ops.maximum(size - 1, 0))
-        # In the last batch of an epoch a replica may have no vector at all. An anchor is appended,
-        # so that there is always something to take.
-        return ops.take(ops.concatenate([z, self.anchors[:1]], axis=0), places, axis=0)
+        # The last batch of an epoch may leave a replica without a single vector to take.
+        return ops.take(ops.concatenate([z, self.placed_embeddings[:1]], axis=0), places, axis=0)
 
     def _start(self, z, candidates):
         if not self.k_means_start:
             return
         centers = ops.cond(
             self.started > 0,
-            lambda: ops.convert_to_tensor(self.anchors),
+            lambda: ops.convert_to_tensor(self.placed_embeddings),
             lambda: k_means(z, candidates),
         )
-        self.anchors.assign(centers)
+        self.placed_embeddings.assign(centers)
         self.started.assign(ops.ones(()))
 
     def _follow(self, z, codes):
-        """Update the EMA of the codes' shares and of the embeddings.
+        """Update the moving averages by the vectors of a batch and their codes.
 
-        The updates are linear in means over the batch, so that averaging the weights over replicas
-        gives the right result.
+        Both are divided by the number of vectors, so that averages over replicas are right.
         """
-        size = ops.cast(ops.shape(z)[0], "float32")
-        rate = (1.0 - self.decay) * ops.minimum(size, 1.0)
-        size = ops.maximum(size, 1.0)
+        rate, size = decay_rate(self.decay, z), ops.maximum(num_examples(z), 1.0)
         shares = count(codes, self.num_codes) / size
-        left = ops.where(self.shares > self._LEAST, 1.0 - rate, 1.0)
+        left = ops.where(self.ema_cluster_size > self._LEAST, 1.0 - rate, 1.0)
         if self.learning == "ema":
-            means = ops.segment_sum(z, codes, self.num_codes) / size
-            means = means - shares[:, None] * self.anchors
-            self.sums.assign(left[:, None] * self.sums + rate * means)
-        self.shares.assign(left * self.shares + rate * shares)
+            sums = ops.segment_sum(z, codes, self.num_codes) / size
+            sums = sums - shares[:, None] * self.placed_embeddings
+            self.ema_embedding_sums.assign(left[:, None] * self.ema_embedding_sums + rate * sums)
+        self.ema_cluster_size.assign(left * self.ema_cluster_size + rate * shares)
 
     def _restart(self, candidates):
         if not self.restart_below:
             return
-        anchors, shares = map(ops.convert_to_tensor, (self.anchors, self.shares))
-        dead = shares < self.restart_below / self.num_codes
+        placed = ops.convert_to_tensor(self.placed_embeddings)
+        sizes = ops.convert_to_tensor(self.ema_cluster_size)
+        dead = sizes < self.restart_below / self.num_codes
         if self.learning == "gradient":
-            candidates = candidates - self.moves
+            candidates = candidates - self.embedding_offsets
         else:
-            sums = ops.convert_to_tensor(self.sums)
-            self.sums.assign(ops.where(dead[:, None], 0.0, sums))
-        self.anchors.assign(ops.where(dead[:, None], candidates, anchors))
-        self.shares.assign(ops.where(dead, 1.0 / self.num_codes, shares))
+            sums = ops.convert_to_tensor(self.ema_embedding_sums)
+            self.ema_embedding_sums.assign(ops.where(dead[:, None], 0.0, sums))
+        self.placed_embeddings.assign(ops.where(dead[:, None], candidates, placed))
+        self.ema_cluster_size.assign(ops.where(dead, 1.0 / self.num_codes, sizes))
 
     def get_config(self):
-        names = (
-            "num_codes learning decay estimator cosine k_means_start restart_below seed"
-        ).split()
+        names = ("num_codes", *self.OPTIONS, "estimator", "cosine", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-@keras.saving.register_keras_serializable("keras_ae")
-class ResidualQuantizer(Quantizer):
-    """A sum of embeddings from several codebooks, each of which quantizes the last one's residual.
-
-    Its losses are the sums of the codebooks' losses.
-
-    Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
-    residual vector quantizer, arXiv:2107.03312.
-
-    Args:
-        num_codes: Number of embeddings in each codebook. Defaults to 256.
-        depth: Number of codebooks, a positive integer. Defaults to 4.
-        learning, decay, estimator, k_means_start, restart_below, seed: See `VectorQuantizer`. The
-            estimator applies to the sum.
-        **kwargs: `name`.
-
-    Raises:
-        ValueError: If an argument is out of range.
-
-    Example:
-        >>> import numpy as np
-        >>> layer = ResidualQuantizer(4, depth=3, seed=0)
-        >>> z = np.random.default_rng(0).normal(size=(8, 5, 2)).astype("float32")
-        >>> found = layer(z, training=True)
-        >>> found.vectors.shape == (8, 5, 2), found.codes.shape == (8, 5, 3)
-        (True, True)
-    """
-
-    def __init__(
-        self,
-        num_codes=256,
-        depth=4,
-        learning="ema",
-        decay=0.99,
-        estimator="straight_through",
-        k_means_start=True,
-        restart_below=0.05,
-        seed=None,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.depth = arguments.layers(self, "depth", depth)
-        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
-        self.options = {
-            "num_codes": num_codes,
-            "learning": learning,
-            "decay": decay,
-            "k_means_start": k_means_start,
-            "restart_below": restart_below,
-        }
-        self.seed = seed
-        self.quantizers = [
-            VectorQuantizer(
-                **self.options, seed=None if seed is None else seed + i, name=f"quantizer_{i + 1}"
-            )
-            for i in range(self.depth)
-        ]
-        self.num_codes, self.codebooks = num_codes, self.depth
-
-    def build(self, z_shape):
-        for quantizer in self.quantizers:
-            quantizer.build(z_shape)
-        self.built = True
-
-    def look_up(self, codes):
-        return sum(q.look_up(codes[..., i]) for i, q in enumerate(self.quantizers))
-
-    def quantized(self, z, training):
-        left, total, codes, losses = z, ops.zeros_like(z), [], {}
-        for quantizer in self.quantizers:
-            found = quantizer.quantized(left, training)
-            vectors = ops.stop_gradient(found.vectors)
-            left, total = left - vectors, total + vectors
-            codes.append(found.codes)
-            losses = {name: losses.get(name, 0.0) + loss for name, loss in found.losses.items()}
-        return Quantized(ESTIMATORS[self.estimator](z, total), ops.stack(codes, axis=-1), losses)
-
-    def statistics(self, codes):
-        found = [code_statistics(codes[..., i], self.num_codes) for i in range(self.depth)]
-        return {name: sum(f[name] for f in found) / self.depth for name in found[0]}
-
-    def get_config(self):
-        own = {"depth": self.depth, "estimator": self.estimator, "seed": self.seed}
-        return {**super().get_config(), **self.options, **own}
