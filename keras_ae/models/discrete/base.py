@@ -9,7 +9,7 @@ from keras_ae import networks, samplers
 from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.core.seeds import following, of_order
-from keras_ae.layers import GridPrior, SequencePrior
+from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
@@ -384,3 +384,53 @@ class DiscreteAE(DeterministicAE):
     @batched("draws")
     def _generated(self, draws):
         return self.code_prior.generate(draws)
+
+
+class VectorQuantizedAE(DiscreteAE):
+    """The base of autoencoders whose codebook is learned.
+
+    Args:
+        latent_dim: Numbers of each vector. Defaults to 16.
+        num_codes: Vectors of a codebook. Defaults to 256.
+        commitment_weight: Factor of the commitment loss, a number of at least 0. Defaults to 0.25.
+        learning, decay, estimator, cosine, k_means_start, restart_below: See
+            `keras_ae.layers.VectorQuantizer`.
+        code_length, prior_options, encoder, decoder, reconstruction_loss, network_options, seed:
+            See `keras_ae.VQVAE`.
+    """
+
+    objective = (*DiscreteAE.objective, "commitment_loss")
+
+    def __init__(
+        self,
+        latent_dim=16,
+        num_codes=256,
+        commitment_weight=0.25,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        cosine=False,
+        k_means_start=True,
+        restart_below=0.05,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, **kwargs)
+        if learning == "gradient":
+            self.objective = (*self.objective, "codebook_loss")
+        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
+        self._quantizer_options = {
+            "num_codes": num_codes,
+            "learning": learning,
+            "decay": decay,
+            "estimator": estimator,
+            "cosine": cosine,
+            "k_means_start": k_means_start,
+            "restart_below": restart_below,
+        }
+        VectorQuantizer(**self._quantizer_options, seed=0)  # It checks them.
+
+    def _make_quantizer(self, name="quantizer"):
+        return VectorQuantizer(**self._quantizer_options, name=name)
+
+    def loss_weights(self):
+        return {"commitment_loss": self.commitment_weight}

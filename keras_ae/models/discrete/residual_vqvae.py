@@ -6,10 +6,10 @@ from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.layers import Quantized, ResidualQuantizer
-from keras_ae.models.discrete.base import DiscreteAE
+from keras_ae.models.discrete.base import VectorQuantizedAE
 
 
-class ResidualVQVAE(DiscreteAE):
+class ResidualVQVAE(VectorQuantizedAE):
     """Every vector replaced by a sum of codes, each of which quantises what the last left over.
 
     The quantiser of the paper between the zoo's networks. Minimises the reconstruction loss plus
@@ -41,39 +41,15 @@ class ResidualVQVAE(DiscreteAE):
     ((64, 6), (64, 8))
     """
 
-    objective = (*DiscreteAE.objective, "commitment_loss")
+    _without = (*VectorQuantizedAE.without, "cosine")
 
-    def __init__(
-        self,
-        latent_dim=16,
-        num_codes=256,
-        depth=4,
-        commitment_weight=0.25,
-        learning="ema",
-        decay=0.99,
-        estimator="straight_through",
-        k_means_start=True,
-        restart_below=0.05,
-        **kwargs,
-    ):
-        super().__init__(latent_dim, **kwargs)
-        if learning == "gradient":
-            self.objective = (*self.objective, "codebook_loss")
+    def __init__(self, latent_dim=16, num_codes=256, depth=4, commitment_weight=0.25, **kwargs):
+        super().__init__(latent_dim, num_codes, commitment_weight, **kwargs)
         self.depth = arguments.layers(self, "depth", depth)
-        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
-        self._quantizer_options = {
-            "num_codes": num_codes,
-            "depth": depth,
-            "learning": learning,
-            "decay": decay,
-            "estimator": estimator,
-            "k_means_start": k_means_start,
-            "restart_below": restart_below,
-        }
-        ResidualQuantizer(**self._quantizer_options)  # Which checks them.
 
-    def _make_quantizer(self):
-        return ResidualQuantizer(**self._quantizer_options, name="quantizer")
+    def _make_quantizer(self, name="quantizer"):
+        options = {k: v for k, v in self._quantizer_options.items() if k != "cosine"}
+        return ResidualQuantizer(depth=self.depth, **options, name=name)
 
     @property
     def code_shape(self):
@@ -92,6 +68,3 @@ class ResidualVQVAE(DiscreteAE):
 
     def _by_place(self, codes):
         return ops.reshape(codes, (-1, *self._places, self.depth))
-
-    def loss_weights(self):
-        return {"commitment_loss": self.commitment_weight}

@@ -1,11 +1,9 @@
 """Neural Discrete Representation Learning: van den Oord et al. 2017, arXiv:1711.00937."""
 
-from keras_ae.core import arguments
-from keras_ae.layers import VectorQuantizer
-from keras_ae.models.discrete.base import DiscreteAE
+from keras_ae.models.discrete.base import VectorQuantizedAE
 
 
-class VQVAE(DiscreteAE):
+class VQVAE(VectorQuantizedAE):
     """Every vector of the encoder's map replaced by the nearest one of a learned codebook.
 
     Minimises the reconstruction loss plus `commitment_weight` times the commitment loss, eq. 3; the
@@ -43,40 +41,3 @@ class VQVAE(DiscreteAE):
     >>> model.sample(3, seed=0).shape, model.prior_log_likelihood(x).shape
     ((3, 8), (64,))
     """
-
-    objective = (*DiscreteAE.objective, "commitment_loss")
-
-    def __init__(
-        self,
-        latent_dim=16,
-        num_codes=256,
-        commitment_weight=0.25,
-        learning="ema",
-        decay=0.99,
-        estimator="straight_through",
-        cosine=False,
-        k_means_start=True,
-        restart_below=0.05,
-        **kwargs,
-    ):
-        options = {
-            "num_codes": num_codes,
-            "learning": learning,
-            "decay": decay,
-            "estimator": estimator,
-            "cosine": cosine,
-            "k_means_start": k_means_start,
-            "restart_below": restart_below,
-        }
-        VectorQuantizer(**options)  # Which checks them.
-        super().__init__(latent_dim, **kwargs)
-        if learning == "gradient":
-            self.objective = (*self.objective, "codebook_loss")
-        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
-        self._quantizer_options = options
-
-    def _make_quantizer(self):
-        return VectorQuantizer(**self._quantizer_options, name="quantizer")
-
-    def loss_weights(self):
-        return {"commitment_loss": self.commitment_weight}

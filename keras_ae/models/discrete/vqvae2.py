@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.layers import Conv2DTranspose, Quantized, VectorQuantizer, code_statistics
-from keras_ae.models.discrete.base import DiscreteAE
+from keras_ae.layers import Conv2DTranspose, Quantized, code_statistics
+from keras_ae.models.discrete.base import VectorQuantizedAE
 
 # Of a sequence and of a map: what halves the places, what doubles them, and what cuts the surplus.
 _OF_PLACES = {
@@ -17,7 +17,7 @@ _OF_PLACES = {
 }
 
 
-class VQVAE2(DiscreteAE):
+class VQVAE2(VectorQuantizedAE):
     """Two levels of codes: the lower one is quantised, and the data decoded, given the upper one.
 
     Algorithm 1. Of a picture the upper level has half the rows and columns, by a convolution of
@@ -52,35 +52,14 @@ class VQVAE2(DiscreteAE):
     ((64, 6), (64, 3), (64, 3), (64, 8))
     """
 
-    objective = (*DiscreteAE.objective, "commitment_loss")
+    _without = (*VectorQuantizedAE.without, "learning", "cosine")
 
     def __init__(
-        self,
-        latent_dim=16,
-        num_codes=256,
-        commitment_weight=0.25,
-        hidden_units=64,
-        decay=0.99,
-        estimator="straight_through",
-        k_means_start=True,
-        restart_below=0.05,
-        **kwargs,
+        self, latent_dim=16, num_codes=256, commitment_weight=0.25, hidden_units=64, **kwargs
     ):
-        super().__init__(latent_dim, **kwargs)
-        self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
+        super().__init__(latent_dim, num_codes, commitment_weight, **kwargs)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
-        self._quantizer_options = {
-            "num_codes": num_codes,
-            "decay": decay,
-            "estimator": estimator,
-            "k_means_start": k_means_start,
-            "restart_below": restart_below,
-        }
-        VectorQuantizer(**self._quantizer_options)  # Which checks them.
         self.upper_quantizer = self.features_to_upper = self.downward = None
-
-    def _make_quantizer(self, name="quantizer"):
-        return VectorQuantizer(**self._quantizer_options, name=name)
 
     def _build_codes(self, features):
         dtype, width = self.dtype_policy, self.latent_dim
@@ -177,6 +156,3 @@ class VQVAE2(DiscreteAE):
     def _statistics(self, codes):
         found = [code_statistics(part, self.num_codes) for part in self._split_codes(codes)]
         return {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
-
-    def loss_weights(self):
-        return {"commitment_loss": self.commitment_weight}
