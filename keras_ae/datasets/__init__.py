@@ -1,10 +1,10 @@
 """Data by name: embedded, generated, from TensorFlow Datasets or from your own files.
 
-Everything comes as a `tf.data.Dataset` of single float32 examples (`load`) or, where it fits in
-memory, as NumPy arrays (`as_array`), on every Keras backend.
+`load` returns a `tf.data.Dataset` of single float32 examples. `as_array` returns NumPy arrays, for
+data that fits in memory. Both work on every Keras backend.
 """
 
-from keras_ae.datasets.catalogue import as_array, load
+from keras_ae.datasets.catalog import as_array, load
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,

@@ -1,4 +1,4 @@
-"""`load` and `as_array`: which source a name means."""
+"""`load` and `as_array`, which find the source that a name stands for."""
 
 import math
 import os
@@ -14,56 +14,64 @@ from keras_ae.datasets.streams import check_seed, dynamic_binarization, split_ro
 
 
 def load(name, split="train", *, labels=False, binarize=False, seed=None, data_dir=None):
-    """A `tf.data.Dataset` of single float32 examples in [0, 1], streamed, of known cardinality.
+    """Load data as a streamed `tf.data.Dataset` of single float32 examples.
 
-    Pictures have shape (height, width, channels), rows of a table (columns,). `name` is one of:
+    The dataset has a known cardinality. Pictures have the shape (height, width, channels) and
+    values in [0, 1], rows of a table have the shape (columns,). `name` is one of the following:
 
-    - `"digits"`: scikit-learn's 1,797 handwritten digits, 8x8x1, labels 0 to 9 (int64); a fixed
-      1,437 train, 360 test. Needs no download.
-    - `"sprites"`: generated 64x64x1 shapes; the label is the int32 vector (shape, scale,
-      orientation, x, y). 700,416 train, 36,864 test, scattered over the combinations; the order is
-      shuffled by `seed` (None: the order of 0) and the same at every pass. See `sprites_images`.
-    - the TFDS name of a set of pictures: `"mnist"`, `"fashion_mnist"`, `"binarized_mnist"`,
-      `"omniglot"`, `"cifar10"`, `"dsprites"`, `"shapes3d"`, `"celeb_a"`... with its own splits,
-      also sliced ("train[:90%]"). The label is its `label`, or the vector of all its `label_*` in
-      alphabetical order. Downloaded where it is not there. Where pictures differ in size the shape
-      is (None, None, channels): `load(...).map(lambda x: tf.image.resize(x, (64, 64)))`. Sets that
-      store 0 and 1 in place of 0 and 255 (dsprites, binarized_mnist) are recognised by their
-      first 64 pictures.
-    - a folder of PNG or JPEG pictures of one size, grey (one channel) if all are grey, else RGB;
-      transparency is dropped. Sub-folders are classes, numbered in alphabetical order; where
-      "train" and "test" are among them they are splits, with the classes inside.
-    - an `.npy` file (memory-mapped), an `.npz` file (key "x" or the only one, labels "y") or a
-      `.csv` file of numbers in UTF-8, separated by commas. A first row without any number is its
-      header, and a column that it calls "label" is the label; a first row of numbers alone, such
-      as the years "2019,2020", is data. Empty lines are passed over, and anything else that is not
-      a number is an error that names its line and column.
-      uint8 is divided by 255, unless nothing exceeds 1; uint8 and bool arrays (N, H, W) are
-      pictures and get a channel. Other values are passed as they are, also outside [0, 1],
-      since tables may be standardised on purpose. Whole labels are int64, others float32.
+    - `"digits"`: scikit-learn's 1,797 handwritten digits of shape (8, 8, 1), with the labels 0 to 9
+      (int64). The splits are fixed: 1,437 train, 360 test. It needs no download.
+    - `"sprites"`: generated pictures of shapes, (64, 64, 1). The label is the int32 vector (shape,
+      scale, orientation, x, y). There are 700,416 train and 36,864 test examples, scattered over
+      the combinations. `seed` shuffles the order (None stands for 0), which is the same in every
+      pass. See `sprites_images`.
+    - The TFDS name of a set of pictures, such as `"mnist"`, `"fashion_mnist"`, `"binarized_mnist"`,
+      `"omniglot"`, `"cifar10"`, `"dsprites"`, `"shapes3d"` or `"celeb_a"`. It has its own splits,
+      which may be sliced ("train[:90%]"). The label is its `label`, or the vector of all its
+      `label_*` in alphabetical order. The set is downloaded if necessary. If pictures differ in
+      size, the shape is (None, None, channels), and they can be resized:
+      `load(...).map(lambda x: tf.image.resize(x, (64, 64)))`. Sets that store 0 and 1 instead of 0
+      and 255 (dsprites, binarized_mnist) are recognized by their first 64 pictures.
+    - A folder of PNG or JPEG pictures of one size. They have one channel if all of them are gray,
+      and three (RGB) otherwise; transparency is dropped. Subfolders are classes, numbered in
+      alphabetical order. If "train" and "test" are among the subfolders, these are splits, which
+      contain the classes.
+    - An `.npy` file, which is memory-mapped; an `.npz` file, with the examples as key "x", or as
+      its only key, and labels as "y"; or a `.csv` file of numbers in UTF-8, separated by commas.
+      In a `.csv` file, a first row without any number is the header, and a column called "label"
+      is the label. A first row of only numbers, such as the years "2019,2020", is data. Empty lines
+      are skipped. Anything else that is not a number is an error that names its line and column.
+      In all three kinds of file, uint8 is divided by 255, unless no value exceeds 1. uint8 and
+      bool arrays of shape (N, H, W) are pictures and get a channel axis. Other values are not
+      changed, even outside [0, 1], because tables may be standardized on purpose. Labels are int64
+      if all are whole numbers, and float32 otherwise.
 
-    A name of TFDS goes before a folder of that name in the working directory; write "./mnist" for
-    the folder. Files, and folders without splits of their own, are divided for good: "test" is a
-    tenth of the examples, scattered, the same on every machine as long as their number is the same;
-    "train" is the rest and "all" everything.
+    A TFDS name takes precedence over a folder of that name in the working directory; write
+    "./mnist" for the folder. Files, and folders without splits, have a fixed division: "test" is a
+    tenth of the examples, scattered over the data, "train" is the rest, and "all" is everything.
+    The division depends only on the number of examples and is the same on every machine.
 
     Args:
-        name: string or path, as above.
-        split: "train", "test" or "all", or what TFDS or the folder has.
-        labels: give pairs (x, label) in place of x.
-        binarize: draw every value as 0 or 1 at every pass: `dynamic_binarization(seed)`.
-        seed: integer from 0 to 2**31 - 1, for the draws of `binarize` and the order of "sprites".
-        data_dir: where TFDS sets lie and are put; default the environment variable TFDS_DATA_DIR,
-            else ~/tensorflow_datasets.
+        name: String or path, as above.
+        split: "train", "test" or "all", or a split of the TFDS set or folder. Defaults to "train".
+        labels: Whether examples are pairs (x, label) instead of x. Defaults to False.
+        binarize: Whether every value is drawn as 0 or 1 in every pass, by
+            `dynamic_binarization(seed)`. Defaults to False.
+        seed: Integer from 0 to 2**31 - 1, for the draws of `binarize` and the order of "sprites".
+            Defaults to None.
+        data_dir: Folder in which TFDS sets are stored. Defaults to the environment variable
+            TFDS_DATA_DIR, or else to ~/tensorflow_datasets.
 
     Returns:
         A `tf.data.Dataset` of x or (x, label), not batched.
 
     Raises:
-        TypeError: the name is neither string nor path, or the split no string.
-        ValueError: an unknown name or split (with the close match); labels where there are none;
-            NaN, infinity, objects, no examples or pictures of different sizes in a file or folder.
-        FileNotFoundError: no such file, or a TFDS set that is neither prepared nor downloadable.
+        TypeError: If the name is neither a string nor a path, or the split is not a string.
+        ValueError: If the name or split is unknown (the error says what is close to it); if labels
+            are requested and there are none; or if a file or folder holds NaN, infinity, objects,
+            pictures of different sizes or no examples.
+        FileNotFoundError: If a file does not exist, or a TFDS set can neither be found nor
+            downloaded.
 
     Example:
 
@@ -73,26 +81,25 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
         [8, 8, 1]
     """
     check_seed("datasets.load", seed)
-    dataset = _source(name, split, labels, binarize, seed, data_dir)
+    dataset = _find_source(name, split, labels, binarize, seed, data_dir)
     return dataset.apply(dynamic_binarization(seed)) if binarize else dataset
 
 
 def as_array(name, split="train", *, labels=False, binarize=False, seed=None, data_dir=None):
-    """What `load` gives, as NumPy arrays, for sets that fit in memory.
+    """Load data as NumPy arrays, if it fits in memory.
 
-    MNIST takes 188 MB, "sprites" 11 GB: where in doubt, `load(...).cardinality()` and
-    `.element_spec` tell the size beforehand.
+    MNIST takes 188 MB, and "sprites" takes 11 GB. The size of other data follows from
+    `load(...).cardinality()` and `load(...).element_spec`.
 
     Args:
-        name, split, labels, binarize, seed, data_dir: as for `load`; one pass is taken, so
-            `binarize` draws once.
+        name, split, labels, binarize, seed, data_dir: See `load`. `binarize` draws once.
 
     Returns:
-        float32 array of shape (examples, ...), or the pair (x, label) of arrays with labels.
+        Float32 array of shape (examples, ...), or a pair of arrays (x, label) with labels=True.
 
     Raises:
-        ValueError: pictures of different sizes; otherwise as `load`.
-        TypeError, FileNotFoundError: as `load`.
+        ValueError: If pictures differ in size, or for the reasons of `load`.
+        TypeError, FileNotFoundError: See `load`.
 
     Example:
 
@@ -101,7 +108,7 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
         (360, 8, 8, 1)
     """
     check_seed("datasets.as_array", seed)
-    dataset = _source(name, split, labels, binarize, seed, data_dir, whole=True)
+    dataset = _find_source(name, split, labels, binarize, seed, data_dir, whole=True)
     dataset = dataset.apply(dynamic_binarization(seed)) if binarize else dataset
     specs = dataset.element_spec if labels else (dataset.element_spec,)
     if not all(spec.shape.is_fully_defined() for spec in specs):
@@ -126,8 +133,8 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
     return arrays if labels else arrays[0]
 
 
-def _source(name, split, labels, binarize, seed, data_dir, whole=False):
-    """The dataset of a name; `whole` if all of it is wanted in memory."""
+def _find_source(name, split, labels, binarize, seed, data_dir, whole=False):
+    """Make the dataset of a name. `whole` says that all of it will be held in memory."""
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"datasets.load: name must be a string or a path; received {name!r}.")
     if not isinstance(split, str):
@@ -142,18 +149,18 @@ def _source(name, split, labels, binarize, seed, data_dir, whole=False):
         return tfds_dataset(name, split, labels, data_dir)
     if name and as_path(name).exists():
         return path_dataset(as_path(name), split, labels, binarize, whole)
-    raise ValueError(_unknown_name(name))
+    raise ValueError(_describe_unknown_name(name))
 
 
 def _is_surely_path(name):
-    """Whether `name` can mean nothing but a file or folder; "mnist/x" may be a configuration."""
+    """Tell whether `name` can only be a file or folder. "mnist/x" may be a TFDS configuration."""
     if isinstance(name, os.PathLike) or name.lower().endswith(ARRAY_SUFFIXES):
         return True
     starts_like_path = name.startswith((".", "~")) or os.path.isabs(name)
     return starts_like_path or (name != os.path.basename(name) and os.path.exists(name))
 
 
-def _unknown_name(name):
+def _describe_unknown_name(name):
     hint = did_you_mean(name, [*_EMBEDDED, *tfds_names()], cutoff=0.7)
     return (
         f"datasets.load: name={name!r} is unknown.{hint} Give {', '.join(map(repr, _EMBEDDED))}, "
@@ -162,7 +169,7 @@ def _unknown_name(name):
     )
 
 
-def _digits(split, labels, seed):
+def _load_digits(split, labels, seed):
     import tensorflow as tf
     from sklearn.datasets import load_digits
 
@@ -173,11 +180,11 @@ def _digits(split, labels, seed):
     return tf.data.Dataset.from_tensor_slices(parts)
 
 
-def _sprites(split, labels, seed):
+def _load_sprites(split, labels, seed):
     import tensorflow as tf
 
     rows = split_rows(SPRITES_COUNT, SPRITES_COUNT // 20, split, "name='sprites'")
-    # RandomState, since NumPy promises its stream for ever.
+    # NumPy promises that the stream of RandomState never changes.
     rows = np.random.RandomState(seed or 0).permutation(rows)
     specs = [tf.TensorSpec((64, 64, 1), tf.float32)]
     if not labels:
@@ -186,4 +193,4 @@ def _sprites(split, labels, seed):
     return stream_rows(rows, lambda block: (sprites_images(block), sprites_factors(block)), *specs)
 
 
-_EMBEDDED = {"digits": _digits, "sprites": _sprites}
+_EMBEDDED = {"digits": _load_digits, "sprites": _load_sprites}

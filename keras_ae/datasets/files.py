@@ -1,4 +1,4 @@
-"""Your own data: a folder of pictures, or an .npy, .npz or .csv file."""
+"""A user's own data: a folder of pictures, or an .npy, .npz or .csv file."""
 
 import collections
 import csv
@@ -18,7 +18,7 @@ from keras_ae.datasets.streams import check_split, split_rows, stream_rows
 ARRAY_SUFFIXES = (".npy", ".npz", ".csv")
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 IN_PARTS = "Pass what `datasets.load` gives to `fit`, which reads it in parts."
-_TEST_SHARE = 10  # One row in so many, and at least one of two.
+_TEST_SHARE = 10  # One row in ten is a test row, and at least one if there are two rows or more.
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ZIP_SIGNATURE = b"PK"
@@ -28,20 +28,20 @@ _NUMBER_WITH_SIGNS = re.compile(r"[\W_]*\d")
 
 
 def path_dataset(path, split, labels, binarize, whole=False):
-    """The dataset of a folder or file; see `load` for what it does with each.
+    """Make the dataset of a folder or file. `load` documents how each is read.
 
-    If the `whole` of an array's split is wanted in memory, one that does not fit is refused before
-    it is read.
+    `whole` says that the caller will hold the whole split in memory. A split of an array that does
+    not fit is then refused before it is read.
     """
     if path.is_dir():
         return _picture_dataset(path, split, labels)
     if not path.exists():
         raise FileNotFoundError(
-            f"datasets.load: name={str(path)!r} is no file or folder; looked for {path.absolute()}."
+            f"datasets.load: name={str(path)!r} does not exist; looked for {path.absolute()}."
         )
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
-            f"datasets.load: name={str(path)!r} cannot be read; give a folder of PNG or JPEG "
+            f"datasets.load: name={str(path)!r} cannot be read; pass a folder of PNG or JPEG "
             f"pictures or a file that ends in {', '.join(ARRAY_SUFFIXES)}."
         )
     return _array_dataset(path, split, labels, binarize, whole)
@@ -56,7 +56,7 @@ def _array_dataset(path, split, labels, binarize, whole):
     argument = f"name={str(path)!r}"
     x, y = _read_arrays(path, argument)
     _check_examples(x, argument)
-    num_test = _num_test(len(x))
+    num_test = _count_test(len(x))
     if whole:
         rows = {"train": len(x) - num_test, "test": num_test}.get(split, len(x))
         memory.refuse_beyond(
@@ -68,12 +68,12 @@ def _array_dataset(path, split, labels, binarize, whole):
     low, high = _finite_range(x, argument)
     if binarize and x.dtype != np.uint8 and not 0 <= low <= high <= 1:
         raise ValueError(
-            f"datasets.load: binarize=True takes values as probabilities, and those of {argument} "
-            f"run from {low:g} to {high:g}; bring them to [0, 1] or leave binarize out."
+            f"datasets.load: binarize=True takes values as probabilities, but those of {argument} "
+            f"run from {low:g} to {high:g}; scale them to [0, 1] or leave binarize out."
         )
-    # Binary pictures are often stored as 0 and 1 in uint8; divided by 255 they would be black.
+    # Binary pictures are often stored as 0 and 1 in uint8. Divided by 255 they would be black.
     scale = np.float32(255 if x.dtype == np.uint8 and high > 1 else 1)
-    # Only pictures come in these types, and a picture has channels.
+    # Data of these types is pictures, and a picture needs a channel axis.
     add_channel = x.dtype in (np.uint8, np.bool_) and x.ndim == 3
     shape = (*x.shape[1:], 1) if add_channel else x.shape[1:]
     specs = [tf.TensorSpec(shape, tf.float32)]
@@ -89,7 +89,7 @@ def _array_dataset(path, split, labels, binarize, whole):
 
 
 def _read_arrays(path, argument):
-    """Examples and labels, the latter None where the file has none."""
+    """Read examples and labels, which are None if the file has none."""
     read = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}[path.suffix.lower()]
     try:
         return read(path)
@@ -101,22 +101,23 @@ def _read_npy(path):
     _check_signature(path, np.lib.format.MAGIC_PREFIX)
     memory.refuse_beyond(
         path.stat().st_size,
-        "its array, which is read as a part of the process' address space,",
-        "Raise the limit of that (`ulimit -v`), or split the file.",
+        "its array, which is mapped into the process' address space,",
+        "Raise the limit of the address space (`ulimit -v`), or split the file.",
         memory.address_space(),
     )
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     rest = path.stat().st_size - array.offset - array.nbytes
     if rest:
         raise ValueError(
-            f"{rest} bytes follow its array; save one array a file, or several as keys of an .npz"
+            f"{rest} bytes follow its array; save one array in a file, or several as keys of an "
+            ".npz"
         )
     return array, None
 
 
 def _read_npz(path):
     _check_signature(path, _ZIP_SIGNATURE)
-    # np.load itself would leave the file of a broken archive open.
+    # The file is opened here, because np.load would leave the file of a broken archive open.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         keys = [key for key in archive.files if key != "y"]
         key = "x" if "x" in keys else keys[0] if len(keys) == 1 else None
@@ -137,7 +138,8 @@ def _read_npz(path):
 
 
 def _check_signature(path, signature):
-    # np.load takes either kind by its content, and advises to unpickle anything else.
+    # np.load tells .npy from .npz by the content, whatever the suffix, and advises to unpickle
+    # anything else.
     with open(path, "rb") as file:
         if file.read(len(signature)) != signature:
             raise ValueError(f"its content is not that of an {path.suffix.lower()} file")
@@ -145,7 +147,7 @@ def _check_signature(path, signature):
 
 def _read_csv(path):
     try:
-        names, skipped = _header(path)
+        names, skipped = _read_header(path)
         width = len(names)
         label = names.index("label") if "label" in names else None
         try:
@@ -161,31 +163,32 @@ def _read_csv(path):
         except UnicodeDecodeError:
             raise
         except ValueError as error:
-            raise ValueError(_bad_line(path, skipped, width, label) or error) from None
+            raise ValueError(_describe_bad_line(path, skipped, width, label) or error) from None
         x = table if label is None else np.delete(table, label, axis=1)
         right = width in (0, table.shape[1])
-        if x.size:  # A smallest number of NaN is neither above nor below any.
+        if x.size:  # If x holds NaN, its minimum is NaN, and the comparison is False.
             right = right and -_LARGEST <= x.min() and x.max() <= _LARGEST
         if not right:
-            raise ValueError(_bad_line(path, skipped, width, label))
+            raise ValueError(_describe_bad_line(path, skipped, width, label))
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 text ({error}); save it as UTF-8") from None
     return x, None if label is None else table[:, label]
 
 
-def _header(path):
-    """The names of the columns in lower case, and how many lines they take; () and 0 without any.
+def _read_header(path):
+    """Read the names of the columns, in lower case, and count the lines of the header.
 
-    A first row is a header if none of its cells is empty or a number. A row in which every cell has
-    a digit before any letter is none, either, because those are numbers with a unit, quotes or
-    separators that are not read here; nor is one of nothing but marks of missing numbers.
+    Without a header, the names are () and the count is 0. The first row is a header if none of its
+    cells is empty or a number. There are two exceptions. A row in which every cell has a digit
+    before any letter is not a header, because such cells are numbers with a unit, quotes or
+    separators. A row of only marks of missing numbers, such as "NaN", is not a header, either.
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         first = next((row for row in reader if row), ())
         cells = [cell.strip() for cell in first]
         if (
-            any(not cell or _number(cell) is not None for cell in cells)
+            any(not cell or _parse_number(cell) is not None for cell in cells)
             or all(re.sub(r"[\W_]", "", cell).lower() in _NO_NAMES for cell in cells)
             or all(_NUMBER_WITH_SIGNS.match(cell) for cell in cells)
         ):
@@ -199,8 +202,8 @@ def _header(path):
     return names, skipped
 
 
-def _bad_line(path, skipped, width, label):
-    """What is wrong with the first line that is not numbers, or None if all of them are."""
+def _describe_bad_line(path, skipped, width, label):
+    """Describe the first line that does not hold numbers. Return None if all of them do."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         for row in reader:
@@ -209,38 +212,43 @@ def _bad_line(path, skipped, width, label):
                 continue
             first, width = not width, width or len(row)
             cells = list(enumerate(row, 1))
-            if first:  # An empty cell is what keeps a row of names from being a header.
+            if first:  # An empty cell is reported first, because it may be missing in a header.
                 cells.sort(key=lambda cell: bool(cell[1].strip()))
             for column, cell in cells:
-                number = _number(cell)
+                number = _parse_number(cell)
                 if number is not None and (column - 1 == label or abs(number) <= _LARGEST):
                     continue
                 kind = "number" if number is None else "finite float32 number"
-                problem = f"holds {cell!r}, which is no {kind}" if cell.strip() else "is empty"
-                return f"line {line}, column {column} {problem}; {_remedy(row, cell, first)}"
+                problem = f"holds {cell!r}, which is not a {kind}" if cell.strip() else "is empty"
+                return (
+                    f"line {line}, column {column} {problem}; {_suggest_remedy(row, cell, first)}"
+                )
             if len(row) != width:
                 return (
-                    f"line {line} has {len(row)} cell(s), and the first row has {width}; write as "
-                    "many columns in every line"
+                    f"line {line} has {len(row)} cell(s), but the first row has {width}; write the "
+                    "same number of columns in every line"
                 )
     return None
 
 
-def _remedy(row, cell, first):
+def _suggest_remedy(row, cell, first):
     if any(separator in cell for separator in ";\t"):
         return "separate cells by commas, and write numbers with a decimal point"
     if first and len(row) > 1:
         return (
-            "fill it or remove the row; or, if this row is the header, name every column, and none "
-            "by a number"
+            "fill it or remove the row; or, if this row is the header, give every column a name "
+            "that is not a number"
         )
     if first:
         return "write a plain number, such as 1234.5; or, if it is a name, choose a word"
     return "write a plain number, such as 1234.5, or remove the line"
 
 
-def _number(cell):
-    """The number in a cell, or None. Unlike a file's reader, Python takes 1_000 and ٣ for one."""
+def _parse_number(cell):
+    """Parse the number in a cell, or return None.
+
+    Python's `float` accepts 1_000 and ٣, but `numpy.loadtxt` does not.
+    """
     try:
         return float(cell) if cell.isascii() and "_" not in cell else None
     except ValueError:
@@ -260,7 +268,11 @@ def _check_examples(x, argument):
 
 
 def _finite_range(x, argument):
-    """Smallest and largest value, read a few megabytes at a time; raises on NaN and infinity."""
+    """Find the smallest and largest value, reading a few megabytes at a time.
+
+    Raises:
+        ValueError: If there is NaN, infinity or a number beyond float32.
+    """
     low, high = np.inf, -np.inf
     step = max(2**20 // max(x[0].size, 1), 1)
     for start in range(0, len(x), step):
@@ -306,13 +318,13 @@ def _picture_dataset(folder, split, labels):
     files, classes = _select_pictures(folder, split, argument)
     if labels and None in classes:
         raise ValueError(
-            f"datasets.load: labels=True, but {files[classes.index(None)]} lies in no class; put "
-            "the pictures of each class into a sub-folder of its own."
+            f"datasets.load: labels=True, but {files[classes.index(None)]} belongs to no class; "
+            "put the pictures of each class into a subfolder of its own."
         )
     height, width, channels = _common_size(files)
 
     def decode(path):
-        # Not by suffix: many a .jpg is a PNG.
+        # The content tells the format, because many a .jpg file is a PNG.
         picture = tf.io.decode_image(tf.io.read_file(path), channels, expand_animations=False)
         picture = tf.ensure_shape(picture, (height, width, channels))
         return tf.cast(picture, tf.float32) / 255
@@ -327,7 +339,7 @@ def _picture_dataset(folder, split, labels):
 
 
 def _select_pictures(folder, split, argument):
-    """Paths of the split's pictures and the class of each, None where it lies in no sub-folder."""
+    """List the paths of the split's pictures and their classes, None outside any subfolder."""
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -347,12 +359,12 @@ def _select_pictures(folder, split, argument):
         chosen = [i for i, place in enumerate(places) if place and split in (place[0], "all")]
         places = [place[1:] for place in places]
     else:
-        chosen = split_rows(len(files), _num_test(len(files)), split, argument)
+        chosen = split_rows(len(files), _count_test(len(files)), split, argument)
     return [files[i] for i in chosen], [places[i][0] if places[i] else None for i in chosen]
 
 
 def _common_size(files):
-    """Height, width and channels (1 if all are grey, else 3) from the headers alone."""
+    """Read height, width and channels (1 if all are gray, else 3) from the headers alone."""
     sizes = [_picture_size(file) for file in files]
     common, _ = collections.Counter(size[:2] for size in sizes).most_common(1)[0]
     for file, (height, width, _) in zip(files, sizes, strict=True):
@@ -361,19 +373,19 @@ def _common_size(files):
                 f"datasets.load: pictures must be of one size; {file} is {height} high and {width} "
                 f"wide, most are {common[0]} high and {common[1]} wide. Resize or remove it."
             )
-    return *common, 1 if all(grey for *_, grey in sizes) else 3
+    return *common, 1 if all(gray for *_, gray in sizes) else 3
 
 
 def _picture_size(file):
-    """Height, width and whether the picture is grey."""
+    """Read height, width and whether the picture is gray."""
     import tensorflow as tf
 
     with open(file, "rb") as stream:
         head = stream.read(26)
     if head.startswith(_PNG_SIGNATURE) and len(head) == 26:
-        # The header chunk comes first: width, height, bit depth, colour type (0 and 4 are grey).
-        width, height, _, colour = struct.unpack(">IIBB", head[16:26])
-        return height, width, colour in (0, 4)
+        # The header chunk comes first: width, height, bit depth, color type (0 and 4 are gray).
+        width, height, _, color = struct.unpack(">IIBB", head[16:26])
+        return height, width, color in (0, 4)
     if head.startswith(_JPEG_SIGNATURE):
         try:
             shape = tf.io.extract_jpeg_shape(tf.io.read_file(os.fspath(file)))
@@ -384,10 +396,10 @@ def _picture_size(file):
     raise ValueError(f"datasets.load: {file} is neither a PNG nor a JPEG file; remove it.")
 
 
-def _num_test(count):
+def _count_test(count):
     return max(count // _TEST_SHARE, 1) if count > 1 else 0
 
 
 def as_path(name):
-    """`name` as a path with ~ expanded."""
+    """Make a path of `name`, with ~ expanded."""
     return Path(name).expanduser()

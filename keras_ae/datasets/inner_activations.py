@@ -1,4 +1,4 @@
-"""What a layer of any Keras model gives, batch by batch, as data that models are trained on."""
+"""The activations of a layer of any Keras model, batch by batch, as training data."""
 
 import contextlib
 
@@ -10,29 +10,29 @@ from keras_ae.core import arguments, backend, inputs
 
 
 def activations(model, layer, data, batch_size=32):
-    """The inner activations of any Keras model, as data for `fit`.
+    """Compute the inner activations of any Keras model, as data for `fit`.
 
     The model runs in inference mode, and only one batch is in memory at a time. All axes of the
-    activations but the last are examples: those of shape (batch, steps, width) of a sequence model
-    become batch * steps examples of shape (width,), and every place of a picture's features becomes
-    one. The batches follow the data's order: shuffle an array before, or train on `array()`, whose
-    examples `fit` shuffles itself.
+    activations except the last count examples: activations of shape (batch, steps, width) of a
+    sequence model become batch * steps examples of shape (width,), and every position in a
+    picture's features becomes one example. The batches keep the data's order. Shuffle an array
+    beforehand, or train on `array()`, whose examples `fit` shuffles itself.
 
     Args:
-        model: Any Keras model: functional, Sequential or a class.
-        layer: The name of one of its layers, or of the models within it; or a layer of any depth
-            itself. The model must call it once.
-        data: What the model takes: an array, a list or dictionary of arrays for several inputs; or
-            a `tf.data.Dataset` of known length or a `keras.utils.PyDataset` of batches of such, or
-            of tuples that begin with such.
-        batch_size: Inputs that the model sees at once, where data is arrays. Defaults to 32.
+        model: Any Keras model: functional, `Sequential` or a subclass.
+        layer: The name of a layer of the model, or of a model nested in it; or the layer object
+            itself, at any depth. The model must call it once.
+        data: What the model takes: an array, or a list or dictionary of arrays for several inputs.
+            Or a `tf.data.Dataset` of known length or a `keras.utils.PyDataset`, whose batches are
+            such inputs or tuples that begin with them.
+        batch_size: Number of inputs that the model sees at once, if data is arrays. Defaults to 32.
 
     Returns:
         `Activations`, a `keras.utils.PyDataset`: pass it to `fit`, or call its `array()`.
 
     Raises:
-        ValueError: If the model has no such layer or several of the name, or the data is empty or
-            of unknown length.
+        ValueError: If the model has no layer or several layers of the name, or if the data is empty
+            or of unknown length.
         TypeError: If the model, the layer or the data is of no known kind.
 
     Example:
@@ -62,38 +62,38 @@ class Activations(keras.utils.PyDataset):
         if not isinstance(model, keras.Model):
             raise TypeError(f"activations: model={model!r} must be a Keras model.")
         batch_size = arguments.integer("activations", "batch_size", batch_size)
-        self.layer = _layer(model, layer)
-        self.source = _source(data, batch_size)
+        self.layer = _find_layer(model, layer)
+        self.source = _make_batches(data, batch_size)
         self.model, self._programs = model, {}
 
     def __len__(self):
         return len(self.source)
 
     def __getitem__(self, index):
-        return (self._of(self.source[index]),)
+        return (self._compute(self.source[index]),)
 
     def __iter__(self):
         return (self[index] for index in range(len(self)))
 
     def array(self):
-        """All activations at once, an array of shape (examples, width)."""
+        """Compute all activations at once: an array of shape (examples, width)."""
         return np.concatenate([batch for (batch,) in self])
 
-    def _of(self, batch):
-        """The activations of one batch of inputs, as NumPy."""
+    def _compute(self, batch):
+        """Compute the activations of one batch of inputs, as NumPy arrays."""
         flat = [np.asarray(part) for part in keras.tree.flatten(batch)]
         structure = str(keras.tree.map_structure(lambda part: None, batch))
         if structure not in self._programs:
 
             def run(*parts):
                 inputs_of_model = keras.tree.pack_sequence_as(batch, parts)
-                with _recorded(self.layer) as found:
+                with _record_calls(self.layer) as found:
                     self.model(inputs_of_model, training=False)
                 if len(found) != 1 or not ops.is_tensor(found[0]):
                     raise ValueError(
                         f"activations: the model calls the layer {self.layer.name!r} "
-                        f"{len(found)} times, and gets {[type(f).__name__ for f in found]}. Choose "
-                        "a layer that it calls once and that gives one tensor."
+                        f"{len(found)} times and gets {[type(f).__name__ for f in found]}. Choose "
+                        "a layer that it calls once and that returns one tensor."
                     )
                 return ops.reshape(ops.cast(found[0], "float32"), (-1, found[0].shape[-1]))
 
@@ -102,16 +102,17 @@ class Activations(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def _recorded(layer):
-    """A list of what the layer returns while the context lasts."""
+def _record_calls(layer):
+    """Record what the layer returns while the context lasts, in the list that is yielded."""
     found, call = [], layer.call
 
     def recording(*args, **kwargs):
         found.append(call(*args, **kwargs))
         return found[-1]
 
-    # A graph cut at the layer would not reach into nested models, nor into models without one.
-    # object.__setattr__ hides the function from Keras' tracking.
+    # Replacing `call` works for layers inside nested models and for models without a graph of
+    # layers, unlike a new functional model that ends at the layer. object.__setattr__ hides the
+    # function from Keras' tracking.
     object.__setattr__(layer, "call", recording)
     try:
         yield found
@@ -119,8 +120,8 @@ def _recorded(layer):
         object.__delattr__(layer, "call")
 
 
-def _layer(model, layer):
-    """The layer itself, where a name was given."""
+def _find_layer(model, layer):
+    """Find a layer by its name. A layer object is returned as it is."""
     if isinstance(layer, keras.layers.Layer):
         return layer
     if not isinstance(layer, str):
@@ -134,33 +135,33 @@ def _layer(model, layer):
     names = ", ".join(sorted({inner.name for inner in known}))
     raise ValueError(
         f"activations: the model has {len(found) or 'no'} layers of the name {layer!r}; it has "
-        f"{names}. Pass the layer itself where a name is not enough."
+        f"{names}. Pass the layer object if the name is not enough."
     )
 
 
 def _layers_within(model):
-    """The layers of a model and of the models among them."""
+    """Iterate over the layers of a model and of the models nested in it."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
             yield from _layers_within(layer)
 
 
-def _source(data, batch_size):
-    """Batches of a model's inputs by number, and how many there are."""
+def _make_batches(data, batch_size):
+    """Make a sequence of batches of a model's inputs, with a length."""
     if isinstance(data, keras.utils.PyDataset):
-        return _OfPyDataset(data)
+        return _PyDatasetBatches(data)
     if inputs.is_tf_dataset(data):
-        return _OfDataset(data)
+        return _DatasetBatches(data)
     if isinstance(data, (dict, tuple)) or inputs.is_array(data):
-        return _OfArrays(data, batch_size)
+        return _ArrayBatches(data, batch_size)
     raise TypeError(
         f"activations: data={data!r} is a {type(data).__name__}. Pass an array, a tf.data.Dataset "
         "or a keras.utils.PyDataset, which can be read in every epoch."
     )
 
 
-class _OfArrays:
+class _ArrayBatches:
     """One array, or a list or dictionary of arrays for several inputs."""
 
     def __init__(self, data, batch_size):
@@ -172,8 +173,8 @@ class _OfArrays:
         lengths = {len(part) for part in keras.tree.flatten(self.data)}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
-                f"activations: data has {sorted(lengths)} examples. Pass at least one, and as many "
-                "for every input."
+                f"activations: data has {sorted(lengths)} examples. Pass at least one example, and "
+                "equally many for every input."
             )
         (self.length,) = lengths
 
@@ -191,7 +192,7 @@ def _as_numpy(data):
     return data if isinstance(data, np.memmap) else np.asarray(data)
 
 
-class _OfPyDataset:
+class _PyDatasetBatches:
     def __init__(self, data):
         self.data = data
 
@@ -199,11 +200,11 @@ class _OfPyDataset:
         return self.data.num_batches
 
     def __getitem__(self, index):
-        return _inputs_of(self.data[index])
+        return _get_inputs(self.data[index])
 
 
-class _OfDataset:
-    """A `tf.data.Dataset`, which is read in order, from its beginning at batch 0."""
+class _DatasetBatches:
+    """A `tf.data.Dataset`, whose batches must be read in order. Batch 0 starts a new pass."""
 
     def __init__(self, data):
         self.data, self.length = data, int(data.cardinality())
@@ -223,13 +224,13 @@ class _OfDataset:
             self.iterator, self.next = iter(self.data.as_numpy_iterator()), 0
         if index != self.next:
             raise IndexError(
-                f"activations: batch {index} of a tf.data.Dataset was asked for, and {self.next} "
+                f"activations: batch {index} of a tf.data.Dataset was requested, but {self.next} "
                 "is the next one. Read its batches in order."
             )
         self.next += 1
-        return _inputs_of(next(self.iterator))
+        return _get_inputs(next(self.iterator))
 
 
-def _inputs_of(batch):
-    """The inputs of a batch that may have targets and weights."""
+def _get_inputs(batch):
+    """Return the inputs of a batch that may also have targets and weights."""
     return batch[0] if isinstance(batch, tuple) else batch

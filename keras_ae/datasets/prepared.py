@@ -1,4 +1,4 @@
-"""Image sets of TensorFlow Datasets, streamed from disk and downloaded where they are not there."""
+"""Sets of pictures of TensorFlow Datasets, downloaded if needed and streamed from disk."""
 
 import os
 import urllib.error
@@ -13,38 +13,40 @@ _CONNECT_SECONDS = 10
 
 
 def tfds_names():
-    """Names of all sets that TensorFlow Datasets can prepare; no network."""
+    """List the names of all sets that TensorFlow Datasets can prepare, without network access."""
     return _import_tfds().list_builders(with_community_datasets=False)
 
 
 def is_tfds_name(name, data_dir):
-    """Whether `name`, such as "cifar10_corrupted/fog_1:1.0.0", is known or lies prepared."""
+    """Tell whether `name`, such as "cifar10_corrupted/fog_1:1.0.0", is known or on disk."""
     base = name.replace(":", "/").split("/")[0]
     if not base:
         return False
-    return base in tfds_names() or any(Path(_root(data_dir), base).rglob("features.json"))
+    return base in tfds_names() or any(Path(_find_root(data_dir), base).rglob("features.json"))
 
 
 def tfds_dataset(name, split, labels, data_dir):
-    """The dataset of a TFDS name; see `load`."""
+    """Make the dataset of a TFDS name; see `load`."""
     import tensorflow as tf
 
     tfds = _import_tfds()
-    builder = _builder(tfds, name, data_dir)
-    # A set that is known from its files alone has them in another order in every process.
+    builder = _make_builder(tfds, name, data_dir)
+    # The features of a set that is known only from its files come in another order in every
+    # process, so they are sorted.
     features = dict(sorted(builder.info.features.items()))
     label_keys = _check_features(features, labels, name)
-    # Streamed, however small. By default 8 MB of a file are read at once, by a new thread in every
-    # pass, and glibc keeps them for each thread: memory grows by 100 MB in the first passes.
+    # Even small sets are streamed. By default, a new thread in every pass reads 8 MB of a file at
+    # once, and glibc keeps this memory for each thread, so that memory would grow by 100 MB in the
+    # first passes.
     read_config = tfds.ReadConfig(try_autocache=False, override_buffer_size=2**18)
     try:
         examples = builder.as_dataset(split=split, read_config=read_config)
     except ValueError as error:
         raise ValueError(
-            f"datasets.load: split={split!r} cannot be had for name={name!r}, which has "
+            f"datasets.load: split={split!r} does not exist for name={name!r}, which has "
             f"{', '.join(map(repr, builder.info.splits))}: {error}"
         ) from error
-    scale = _scale(features["image"].np_dtype, examples)
+    scale = _find_scale(features["image"].np_dtype, examples)
 
     def pick(example):
         x = tf.cast(example["image"], tf.float32) / scale
@@ -58,24 +60,25 @@ def tfds_dataset(name, split, labels, data_dir):
 
 def _import_tfds():
     with warnings.catch_warnings():
-        # Its dependencies lag behind Python's and protobuf's deprecations.
+        # The dependencies of TFDS use what Python and protobuf have deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         import tensorflow_datasets
     return tensorflow_datasets
 
 
-def _root(data_dir):
-    # TFDS reads the variable once, when imported; here it may be set later.
+def _find_root(data_dir):
+    # TFDS reads the variable only when it is imported. Reading it here lets users set it later.
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     return os.path.expanduser(os.fspath(data_dir or default))
 
 
-def _builder(tfds, name, data_dir):
-    root = _root(data_dir)
+def _make_builder(tfds, name, data_dir):
+    root = _find_root(data_dir)
     try:
         builder = tfds.builder(name, data_dir=root, try_gcs=False)
-    except (ValueError, AssertionError) as error:  # An unknown configuration; an unknown version.
-        reason = _shortened(error)
+    # An unknown configuration is a ValueError, and an unknown version an AssertionError.
+    except (ValueError, AssertionError) as error:
+        reason = _shorten(error)
         raise ValueError(f"datasets.load: name={name!r} is not available: {reason}") from error
     if not builder.data_path.exists():
         _prepare(tfds, builder, name, root)
@@ -87,18 +90,22 @@ def _prepare(tfds, builder, name, root):
     try:
         _check_reachable(builder)
         builder.download_and_prepare(download_config=config)
-    # A file that cannot be had, one to be fetched by hand, a package that reads it.
+    # A file may be unreachable, a file may have to be fetched by hand, and a package that reads the
+    # set may be missing.
     except (OSError, tfds.download.DownloadError, AssertionError, ImportError) as error:
         raise FileNotFoundError(
             f"datasets.load: name={name!r} is not prepared in {root} and could not be downloaded: "
-            f"{_shortened(error)}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
+            f"{_shorten(error)}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
             "~/tensorflow_datasets. Connect to the internet, or prepare it on another machine with "
-            "`tfds build` and give its folder as data_dir. 'digits' and 'sprites' need no download."
+            "`tfds build` and pass its folder as data_dir. 'digits' and 'sprites' need no download."
         ) from error
 
 
 def _check_reachable(builder):
-    """Raises an OSError in seconds, where TFDS would try again for minutes and leave folders."""
+    """Raise an OSError within seconds if the server cannot be reached.
+
+    TFDS itself would try again for minutes and leave folders behind.
+    """
     urls = list(builder.url_infos or ())
     if not urls:
         return
@@ -106,17 +113,21 @@ def _check_reachable(builder):
     try:
         urllib.request.urlopen(request, timeout=_CONNECT_SECONDS).close()
     except urllib.error.HTTPError as error:
-        error.close()  # The server answers; whether it has the file is for TFDS to find out.
+        error.close()  # The server answers, and TFDS will find out whether it has the file.
     except OSError as error:
         raise OSError(f"{urls[0]}: {getattr(error, 'reason', error)}") from error
 
 
-def _shortened(error):
+def _shorten(error):
     return " ".join(str(error).split())[:400]
 
 
 def _check_features(features, labels, name):
-    """The keys of the labels; raises unless the set has pictures, and labels if they are asked."""
+    """Return the keys of the labels.
+
+    Raises:
+        ValueError: If the set has no pictures, or no labels although they are requested.
+    """
     if "image" not in features or len(features["image"].shape) != 3:
         raise ValueError(
             f"datasets.load: name={name!r} is not a set of pictures: its features are "
@@ -135,8 +146,8 @@ def _check_features(features, labels, name):
     return keys
 
 
-def _scale(dtype, examples):
-    """What stands for white: 255 for uint8, unless the set stores 0 and 1, as binary ones do."""
+def _find_scale(dtype, examples):
+    """Find the value of white: 255 for uint8, unless the set stores 0 and 1, as binary sets do."""
     if not np.issubdtype(dtype, np.integer):
         return 1.0
     peek = examples.take(_PEEK).as_numpy_iterator()

@@ -1,8 +1,8 @@
-"""Generated pictures of one shape each, whose every factor of variation is known.
+"""Generated pictures of one shape each, whose factors of variation are all known.
 
 The factors are those of dSprites (Matthey et al. 2017,
-https://github.com/google-deepmind/dsprites-dataset), but the pictures are drawn here: nothing is
-downloaded or stored, and any of the 737,280 combinations can be had by its index.
+https://github.com/google-deepmind/dsprites-dataset), but the pictures are drawn here. Nothing is
+downloaded or stored, and an index draws any of the 737,280 combinations.
 """
 
 import functools
@@ -13,35 +13,35 @@ import numpy as np
 from keras_ae.core import memory
 
 SPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
-"""Name of every factor and how many values it takes, in the order of an index's digits."""
+"""The number of values of every factor, in the order of an index's digits."""
 
 SPRITES_COUNT = math.prod(SPRITES_FACTORS.values())
 
 _SIZES = tuple(SPRITES_FACTORS.values())
 _WIDTH = 64
-# A position is a shift by whole pixels, so a pose drawn once on a canvas with room for the largest
-# shift in each direction holds its picture at every position.
+# A position is a shift by whole pixels. A pose is therefore drawn once, on a canvas with room for
+# the largest shift in each direction, from which the picture at any position is cut out.
 _LARGEST_SHIFT = SPRITES_FACTORS["x"] - 1
 _CANVAS = _WIDTH + _LARGEST_SHIFT
 
 
 def sprites_images(indices):
-    """The pictures of these indices.
+    """Draw the pictures of these indices.
 
-    Each holds one white square, ellipse or heart (shape 0, 1, 2), wholly inside a black frame.
-    Scale runs from 0.5 to 1 of the full size (32 pixels across) in 6 steps, orientation round the
-    circle anticlockwise in 40 steps of 9 degrees, and x and y are shifts to the right and downwards
-    in pixels. Pixels are 0 or 1, as in dSprites, so that a Bernoulli likelihood fits them exactly.
-    A square looks the same after 10 steps of orientation and an ellipse after 20.
+    Each picture shows one white square, ellipse or heart (shape 0, 1, 2), completely inside a black
+    frame. The scale rises from 0.5 to 1 of the full size (32 pixels across) in 6 steps. The
+    orientation turns anticlockwise in 40 steps of 9 degrees. x and y are shifts to the right and
+    downwards in pixels. Pixels are 0 or 1, as in dSprites, so that a Bernoulli likelihood fits them
+    exactly. A square looks the same after 10 steps of orientation, and an ellipse after 20.
 
     Args:
-        indices: integer or integer array of any shape, from 0 to 737,279.
+        indices: Integer or integer array of any shape, from 0 to 737,279.
 
     Returns:
-        float32 array of 0 and 1, shape (*indices.shape, 64, 64, 1).
+        Float32 array of 0 and 1, shape (*indices.shape, 64, 64, 1).
 
     Raises:
-        ValueError: an index is not an integer or is out of range.
+        ValueError: If an index is not an integer or is out of range.
 
     Example:
 
@@ -55,23 +55,23 @@ def sprites_images(indices):
         "Pass fewer indices at a time.",
     )
     shape, scale, orientation, x, y = np.moveaxis(sprites_factors(indices), -1, 0)
-    windows = np.lib.stride_tricks.sliding_window_view(_poses(), (_WIDTH, _WIDTH), axis=(3, 4))
+    windows = np.lib.stride_tricks.sliding_window_view(_draw_poses(), (_WIDTH, _WIDTH), axis=(3, 4))
     pictures = windows[shape, scale, orientation, _LARGEST_SHIFT - y, _LARGEST_SHIFT - x]
     return pictures[..., None].astype("float32")
 
 
 def sprites_factors(indices):
-    """The factors of these indices, the last (y) varying fastest.
+    """Compute the factors of these indices. The last factor, y, varies fastest.
 
     Args:
-        indices: integer or integer array of any shape, from 0 to 737,279.
+        indices: Integer or integer array of any shape, from 0 to 737,279.
 
     Returns:
-        int32 array of shape (*indices.shape, 5): shape, scale, orientation, x, y, each from 0 to
-        one less than its count in `SPRITES_FACTORS`.
+        Int32 array of shape (*indices.shape, 5): shape, scale, orientation, x, y, each from 0 to
+        one less than its number of values in `SPRITES_FACTORS`.
 
     Raises:
-        ValueError: an index is not an integer or is out of range.
+        ValueError: If an index is not an integer or is out of range.
 
     Example:
 
@@ -79,7 +79,7 @@ def sprites_factors(indices):
         >>> datasets.sprites_factors(737_279).tolist()
         [2, 5, 39, 31, 31]
     """
-    indices = _integers("sprites_factors", "indices", indices)
+    indices = _check_integers("sprites_factors", "indices", indices)
     memory.refuse_beyond(
         100.0 * indices.size, f"sprites_factors: {indices.size} indices", "Pass fewer at a time."
     )
@@ -88,16 +88,16 @@ def sprites_factors(indices):
 
 
 def sprites_index(factors):
-    """The index of each combination of factors: the inverse of `sprites_factors`.
+    """Compute the index of each combination of factors: the inverse of `sprites_factors`.
 
     Args:
-        factors: integer array of shape (..., 5): shape, scale, orientation, x, y.
+        factors: Integer array of shape (..., 5): shape, scale, orientation, x, y.
 
     Returns:
-        int64 array of shape (...), from 0 to 737,279.
+        Int64 array of shape (...), from 0 to 737,279.
 
     Raises:
-        ValueError: a factor is not an integer or is out of range, or the last axis is not 5.
+        ValueError: If a factor is not an integer or is out of range, or the last axis is not 5.
 
     Example:
 
@@ -105,7 +105,7 @@ def sprites_index(factors):
         >>> int(datasets.sprites_index([2, 5, 39, 31, 31]))
         737279
     """
-    factors = _integers("sprites_index", "factors", factors)
+    factors = _check_integers("sprites_index", "factors", factors)
     memory.refuse_beyond(
         10.0 * factors.size, f"sprites_index: {factors.size} factors", "Pass fewer at a time."
     )
@@ -120,25 +120,30 @@ def sprites_index(factors):
 
 
 @functools.cache
-def _poses():
-    """Each shape at each scale and orientation, centred: (3, 6, 40, canvas, canvas), uint8."""
+def _draw_poses():
+    """Draw each shape, centered, at each scale and orientation.
+
+    Returns:
+        Uint8 array of shape (3, 6, 40, canvas, canvas).
+    """
     offset = np.arange(_CANVAS) - _CANVAS // 2
     angle = np.linspace(0, 2 * np.pi, _SIZES[2], endpoint=False)
     cosine, sine = (f(angle)[:, None, None] for f in (np.cos, np.sin))
     right, up = offset[None, None, :], -offset[None, :, None]
-    # Into the shape's own axes: a picture turned anticlockwise is read at points turned back.
+    # u and v are coordinates along the shape's own axes: a picture turned anticlockwise is read at
+    # points turned clockwise.
     u = cosine * right + sine * up  # (40, canvas, canvas)
     v = cosine * up - sine * right
     poses = np.empty((*_SIZES[:3], _CANVAS, _CANVAS), "uint8")
     for shape, inside in enumerate((_in_square, _in_ellipse, _in_heart)):
         for step, scale in enumerate(np.linspace(0.5, 1.0, _SIZES[1])):
             poses[shape, step] = inside(u / scale, v / scale)
-    poses.flags.writeable = False  # Shared by every caller.
+    poses.flags.writeable = False  # All callers share the array.
     return poses
 
 
-# Each reaches at most 16 pixels from its centre, so that no position cuts it; no edge runs through
-# pixel centres, where rounding would make symmetric orientations differ.
+# Each shape reaches at most 16 pixels from its center, so that no position cuts it off. No edge
+# runs through the centers of pixels, where rounding would make symmetric orientations differ.
 
 
 def _in_square(u, v):
@@ -150,12 +155,13 @@ def _in_ellipse(u, v):
 
 
 def _in_heart(u, v):
-    # The sextic (u^2 + v^2 - 1)^3 = u^2 v^3, moved so that it turns about the middle of its height.
+    # This is the curve (u^2 + v^2 - 1)^3 = u^2 v^3, moved so that it turns about the middle of its
+    # height.
     u, v = u / 12.7, v / 12.7 + 0.12
     return (u**2 + v**2 - 1) ** 3 <= u**2 * v**3
 
 
-def _integers(function, name, values):
+def _check_integers(function, name, values):
     values = np.asarray(values)
     if values.dtype.kind not in "iu":
         raise ValueError(f"{function}: {name} must be integers; received dtype {values.dtype}.")

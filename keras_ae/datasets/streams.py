@@ -1,4 +1,4 @@
-"""What every source of data shares: fixed splits, rows streamed in blocks, binarisation."""
+"""The functions that all sources of data share: fixed splits, streamed rows, binarization."""
 
 import itertools
 import random
@@ -11,22 +11,23 @@ _BLOCK_BYTES = 2**22
 
 
 def split_rows(count, num_test, split, argument):
-    """The rows of "train", "test" or "all" in a set that has no division of its own.
+    """Select the rows of "train", "test" or "all" in a set that has no division of its own.
 
-    The test rows are the `num_test` whose numbers have the lowest hash: scattered over the set, and
-    the same on every machine and in every release, which a random generator would not promise.
+    The test rows are those `num_test` rows whose numbers have the lowest hash. They are scattered
+    over the set, and they are the same on every machine and in every release, which a random
+    generator would not guarantee.
 
     Args:
-        count: number of rows.
-        num_test: how many of them form the test split.
+        count: Number of rows.
+        num_test: Number of rows in the test split.
         split: "train", "test" or "all".
-        argument: how errors name the set, such as "name='digits'".
+        argument: The name of the set in errors, such as "name='digits'".
 
     Returns:
-        The row numbers in ascending order: a range where they are all, else an int64 array.
+        The row numbers in ascending order: a range for all rows, and an int64 array otherwise.
 
     Raises:
-        ValueError: an unknown split, or one without rows.
+        ValueError: If the split is unknown or has no rows.
     """
     check_split(split, ("train", "test", "all"), argument)
     rows = range(count)
@@ -41,14 +42,14 @@ def split_rows(count, num_test, split, argument):
         rows = np.flatnonzero(in_test == (split == "test"))
     if not len(rows):
         raise ValueError(
-            f"datasets.load: split={split!r} of {argument} is empty, as the set has only {count} "
-            'example(s); use split="all".'
+            f"datasets.load: split={split!r} of {argument} is empty, because the set has only "
+            f'{count} example(s); use split="all".'
         )
     return rows
 
 
 def check_split(split, allowed, argument):
-    """Raises a ValueError with the close match unless `split` is one of `allowed`."""
+    """Raise a ValueError, with the closest match, unless `split` is one of `allowed`."""
     if split not in allowed:
         raise ValueError(
             f"datasets.load: split={split!r} is unknown for {argument}."
@@ -57,7 +58,10 @@ def check_split(split, allowed, argument):
 
 
 def _hash(rows):
-    """SplitMix64's mixing function (Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195)."""
+    """Hash row numbers by the mixing function of SplitMix64.
+
+    Source: Steele, Lea and Flood 2014, doi:10.1145/2714064.2660195.
+    """
     mixed = (rows.astype("uint64") + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -65,16 +69,16 @@ def _hash(rows):
 
 
 def stream_rows(rows, read, *specs):
-    """A dataset of single examples that are read or made a few megabytes at a time.
+    """Make a dataset of single examples that are read or generated a few megabytes at a time.
 
     Args:
-        rows: range or int64 array, the rows in the order wanted.
-        read: function of such a range or array, returning one array for each of `specs`, with the
-            rows in front.
-        *specs: `tf.TensorSpec` of one example's parts.
+        rows: Range or int64 array: the rows in the desired order.
+        read: Function of a part of these rows. It returns one array for each of `specs`, whose
+            first axis is the rows.
+        *specs: `tf.TensorSpec` of each part of an example.
 
     Returns:
-        A `tf.data.Dataset` of tensors (one spec) or tuples of them, of known cardinality.
+        A `tf.data.Dataset` of known cardinality, of tensors for one spec or else of tuples.
     """
     import tensorflow as tf
 
@@ -100,24 +104,27 @@ def stream_rows(rows, read, *specs):
 
 
 def dynamic_binarization(seed=None):
-    """Replaces every value by a fresh draw of 0 or 1 whose probability of 1 is that value.
+    """Replace every value by a draw of 0 or 1, where the value is the probability of 1.
 
-    The usual treatment of MNIST for Bernoulli likelihoods (Burda et al. 2016, arXiv:1509.00519,
-    section 5, after Salakhutdinov and Murray 2008). Every pass over the data draws anew; the draws
-    are a function of seed, number of the pass and number of the element alone, so two data sets
-    made with one seed agree pass for pass. Starting an iterator begins a pass.
+    This is the usual treatment of MNIST for Bernoulli likelihoods (Burda et al. 2016,
+    arXiv:1509.00519, section 5, after Salakhutdinov and Murray 2008). Every pass over the data
+    makes new draws, and a new iterator begins a new pass. The draws depend only on the seed, the
+    number of the pass and the number of the element, so that two datasets with the same seed agree
+    in every pass.
 
     Args:
-        seed: integer from 0 to 2**31 - 1. None takes one from Python's `random`, so that
-            `keras.utils.set_random_seed` makes it repeatable.
+        seed: Integer from 0 to 2**31 - 1. None takes one from Python's `random`, so that
+            `keras.utils.set_random_seed` makes it repeatable. Defaults to None.
 
     Returns:
-        A function for `tf.data.Dataset.apply`. The dataset holds floating-point tensors in [0, 1],
-        or tuples that begin with one (the rest, such as a label, is passed on); batched or not.
+        A function for `tf.data.Dataset.apply`. The dataset, batched or not, holds floating-point
+        tensors in [0, 1], or tuples that begin with one. The rest of a tuple, such as a label, is
+        passed on.
 
     Raises:
-        ValueError: the seed is not such an integer, or the dataset not of floating-point tensors.
-        tf.errors.InvalidArgumentError: while iterating, when a value lies outside [0, 1].
+        ValueError: If the seed is not such an integer, or the dataset does not hold floating-point
+            tensors.
+        tf.errors.InvalidArgumentError: While iterating, if a value lies outside [0, 1].
 
     Example:
 
@@ -138,8 +145,8 @@ def dynamic_binarization(seed=None):
         def begin_pass():
             return np.int64(next(passes))
 
-        # Runs once for every iterator. A flat_map over the data itself would do as well, but would
-        # hide its cardinality and keep tf.data from optimising it.
+        # This counts the iterators. A flat_map over the data itself would work, too, but it would
+        # hide the cardinality and keep tf.data from optimizing the dataset.
         pass_numbers = (
             tf.data.Dataset.range(1)
             .map(lambda _: tf.ensure_shape(tf.numpy_function(begin_pass, [], tf.int64), ()))
@@ -150,8 +157,8 @@ def dynamic_binarization(seed=None):
             element_number, element = numbered
             key = tf.random.fold_in(tf.stack([np.int64(seed), pass_number]), element_number)
             if isinstance(element, tuple):
-                return _bernoulli(element[0], key), *element[1:]
-            return _bernoulli(element, key)
+                return _draw_bernoulli(element[0], key), *element[1:]
+            return _draw_bernoulli(element, key)
 
         binarized = tf.data.Dataset.zip((dataset.enumerate(), pass_numbers)).map(
             draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -165,7 +172,7 @@ def dynamic_binarization(seed=None):
 
 
 def check_seed(function, seed):
-    """Raises a ValueError unless `seed` is None or an integer from 0 to 2**31 - 1."""
+    """Raise a ValueError unless `seed` is None or an integer from 0 to 2**31 - 1."""
     if seed is not None:
         remedy = "None takes a fresh seed."
         arguments.integer(function, "seed", seed, least=0, most=2**31 - 1, remedy=remedy)
@@ -176,16 +183,17 @@ def _check_binarizable(element_spec):
     if not getattr(getattr(x, "dtype", None), "is_floating", False):
         raise ValueError(
             "dynamic_binarization: the dataset must hold floating-point tensors in [0, 1], or "
-            f"tuples that begin with one; received elements {element_spec}. Divide pictures of 0 "
-            "to 255 by 255 first."
+            f"tuples that begin with one; received elements {element_spec}. Divide pictures with "
+            "values from 0 to 255 by 255 first."
         )
 
 
-def _bernoulli(x, key):
+def _draw_bernoulli(x, key):
     import tensorflow as tf
 
     valid = tf.debugging.Assert(
-        # Written so that NaN, which compares false to everything, fails it.
+        # This form of the condition is False for NaN, which is neither greater nor less than
+        # anything.
         tf.reduce_all((x >= 0) & (x <= 1)),
         [
             "dynamic_binarization: values must lie in [0, 1]; received some from",

@@ -123,5 +123,7 @@ def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
     tokens = make.input((None, options.width))
     h = blocks(make, tokens)
     if outputs is not None:
-        h = make.weighted(layers.Dense, "output", arguments.integer(where, "outputs", outputs))(h)
+        h = make.kernel_layer(layers.Dense, "output", arguments.integer(where, "outputs", outputs))(
+            h
+        )
     return keras.Model(tokens, h, name=name)

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ae import datasets
-from keras_ae.datasets import catalogue, files, sprites, streams
+from keras_ae.datasets import catalog, files, sprites, streams
 
 pytestmark = pytest.mark.backend_free
 
@@ -30,7 +30,7 @@ def assert_partition(load):
     return len(train), len(test)
 
 
-@pytest.mark.parametrize("module", [catalogue, sprites, streams])
+@pytest.mark.parametrize("module", [catalog, sprites, streams])
 def test_examples_in_docstrings(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
@@ -365,16 +365,16 @@ def test_bad_arrays(save, array, words):
     assert_error(ValueError, lambda: datasets.load(path), *words)
 
 
-HEADER_OR_NOT = "if this row is the header, name every column"
+HEADER_OR_NOT = "if this row is the header, give every column a name"
 BAD_TABLES = {
     "word": ("1,2\n3,x\n", ["line 2, column 2 holds 'x'"]),
     "word below a header": ("a,b\n1,2\n\n3,x\n", ["line 4, column 2 holds 'x'"]),
-    "short row": ("1,2\n3\n", ["line 2 has 1 cell(s), and the first row has 2"]),
-    "long row": ("a,b\n1,2\n3,4,5\n", ["line 3 has 3 cell(s), and the first row has 2"]),
-    "long header": ("a,b,c\n1,2\n3,4\n", ["line 2 has 2 cell(s), and the first row has 3"]),
+    "short row": ("1,2\n3\n", ["line 2 has 1 cell(s), but the first row has 2"]),
+    "long row": ("a,b\n1,2\n3,4,5\n", ["line 3 has 3 cell(s), but the first row has 2"]),
+    "long header": ("a,b,c\n1,2\n3,4\n", ["line 2 has 2 cell(s), but the first row has 3"]),
     "blank": ("1,2\n3,\n", ["line 2, column 2 is empty"]),
     "spaces": ("1,2\n  \n", ["line 2, column 1 is empty"]),
-    "nan": ("1,2\n3,nan\n", ["line 2, column 2 holds 'nan'", "no finite float32 number"]),
+    "nan": ("1,2\n3,nan\n", ["line 2, column 2 holds 'nan'", "not a finite float32 number"]),
     "infinity": ("a,b\n1,-inf\n", ["line 2, column 2 holds '-inf'"]),
     "overflow": ("1e300,1\n2,3\n", ["line 1, column 1 holds '1e300'"]),
     "empty": ("", ["no rows"]),
@@ -407,7 +407,7 @@ BAD_TABLES = {
     "tabs": ("a\tb\n1\t2\n", ["line 2, column 1 holds '1\\t2'", "commas"]),
     "underscores": ("1,2\n1_000,2\n", ["line 2, column 1 holds '1_000'"]),
     "comments": ("1,2\n# of May\n3,4\n", ["line 2, column 1 holds '# of May'"]),
-    "a title": ("# of May\n1,2\n3,4\n", ["line 2 has 2 cell(s), and the first row has 1"]),
+    "a title": ("# of May\n1,2\n3,4\n", ["line 2 has 2 cell(s), but the first row has 1"]),
     "a quote that never ends": ('"1,2\n3,4\n', ["line 2, column 1 holds '1,2"]),
 }
 
