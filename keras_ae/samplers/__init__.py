@@ -1,4 +1,4 @@
-"""Where `sample` gets its codes."""
+"""Samplers, from which a model's `sample` gets its codes."""
 
 from keras_ae.samplers.autoregressive import Autoregressive as Autoregressive
 from keras_ae.samplers.base import Sampler as Sampler

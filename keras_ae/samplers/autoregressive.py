@@ -1,19 +1,20 @@
-"""A prior that is trained over integer codes, after the model."""
+"""A prior over integer codes, which is trained after the model."""
 
 import keras
 
-from keras_ae.samplers.base import Sampler, value_of
+from keras_ae.samplers.base import Sampler, read_value
 
 
 class Autoregressive(Sampler):
-    """Draws codes one after the other, each given those before it.
+    """Draws codes one after the other, each given the codes before it.
 
-    Training the model changes its codes: the prior is stale then, until it is fitted again.
+    Training the model changes its codes. The prior is then stale until it is fitted again.
 
     Args:
         prior: `keras_ae.layers.SequencePrior` or `GridPrior`.
-        fitted: Weight of the model that is 1 while the prior is fitted to the model's codes.
-        generate: Function of uniform draws, the prior's `generate` as a method of arrays, too.
+        fitted: Weight of the model that is 1 as long as the prior fits the model's codes.
+        generate: Function from uniform draws to codes: the prior's `generate`, for tensors and for
+            NumPy arrays.
     """
 
     needs = (
@@ -25,11 +26,11 @@ class Autoregressive(Sampler):
         self.prior, self.fitted, self.generate = prior, fitted, generate
 
     def update(self, z):
-        # What the prior has learned of the codes, it has learned of other ones.
+        # The step changes the encoder, so that the prior was fitted to other codes.
         self.fitted.assign(keras.ops.zeros(()))
 
     def ready(self):
-        return bool(value_of(self.fitted) > 0)
+        return bool(read_value(self.fitted) > 0)
 
     def _uniform(self, num_samples, seed):
         shape = (num_samples, *self.prior.draws_shape)

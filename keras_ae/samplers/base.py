@@ -1,4 +1,4 @@
-"""What `sample` asks of the place that its codes come from."""
+"""The base class of samplers."""
 
 import numpy as np
 from keras import ops
@@ -7,29 +7,30 @@ from keras_ae.core import inputs, memory
 
 
 class Sampler:
-    """Where `sample` of a model gets its codes; the model holds it as `sampler`.
+    """Draws the codes that a model's `sample` decodes. The model's attribute `sampler` holds it.
 
-    One that learns from codes is a Keras layer as well, which is saved and exported with the model.
+    A sampler that learns from codes is also a Keras layer, which is saved and exported with the
+    model.
     """
 
-    # What is missing while it is not ready, and what to call.
+    # The error says this if the sampler is not ready: what is missing, and what to call.
     needs = "codes seen in training, and this model has not been trained. Call fit(x) first."
 
     def update(self, z):
-        """Follow the codes of a batch of training, a tensor of shape (batch, ...)."""
+        """Learn from the codes of a training batch, a tensor of shape (batch, ...)."""
 
     def ready(self):
-        """Whether there is something to draw from, which still holds."""
+        """Tell whether the sampler has learned from codes and is not stale."""
         return True
 
     def prepare(self):
-        """Bring up to date what `sample` reads; called before it, outside any program."""
+        """Update what `sample` reads. This is called before it, outside compiled functions."""
 
     def sample(self, num_samples, seed):
-        """Draws, which the model decodes.
+        """Draw codes, which the model decodes.
 
         Args:
-            num_samples: Integer, or scalar tensor.
+            num_samples: Number of codes, an integer or scalar tensor.
             seed: `keras.random.SeedGenerator`.
 
         Returns:
@@ -38,21 +39,26 @@ class Sampler:
         raise NotImplementedError
 
     def draw(self, num_samples, seed, verbose=0, **options):
-        """The same as an array, outside any program; a progress bar where drawing takes long."""
+        """Draw codes as a NumPy array, outside compiled functions.
+
+        A sampler that takes long shows a progress bar if verbose is 1.
+        """
         return ops.convert_to_numpy(self.sample(num_samples, seed, **options))
 
 
-def value_of(variable):
-    """The value of a weight as an array, also of a mirrored one."""
+def read_value(variable):
+    """Return the value of a weight, which may be mirrored on several devices, as an array."""
     return ops.convert_to_numpy(ops.convert_to_tensor(variable))
 
 
-def of_before(store, name):
-    """The weights of a file, which files of before 27 November 2026 hold under another name.
+def find_old_weights(store, name):
+    """Find a sampler's weights in a file, even in one written before 27 November 2026.
+
+    Until then the model's attribute `sampler` had another name.
 
     Args:
         store: What Keras passes to `load_own_variables` of a model's `sampler`.
-        name: The attribute's name then.
+        name: The old name of the attribute.
     """
     path = getattr(store, "_h5_entry_path", None)
     if len(store.keys()) or not path:

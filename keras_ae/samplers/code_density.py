@@ -1,4 +1,4 @@
-"""The density of codes that models without a prior sample from: arXiv:1903.12436, section 5."""
+"""The density of codes from which models without a prior sample: arXiv:1903.12436, section 5."""
 
 import math
 
@@ -13,15 +13,16 @@ from keras_ae.core.running_means import (
     num_examples,
     rate_by_size,
 )
-from keras_ae.samplers.base import Sampler, of_before, value_of
+from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
 
 class CodeDensity(Sampler, keras.layers.Layer):
-    """A Gaussian: the mean and covariance of the codes, followed while the encoder moves.
+    """A Gaussian with running estimates of the codes' mean and covariance during training.
 
-    The first hundred batches are averaged; from then on old codes fade by one percent a batch. A
-    batch smaller than the largest weighs as much less. Of codes of more than 2,048 numbers the
-    variances alone are kept, for the covariances would be more than all other weights.
+    The first 100 batches are averaged. From then on, the weight of old codes falls by 1 % with each
+    batch. A batch that is smaller than the largest one has a proportionally smaller weight. For
+    codes of more than 2,048 numbers only the variances are kept, because the covariances would be
+    more numbers than all other weights.
 
     Args:
         shape: Shape of a code, or the number of its dimensions.
@@ -42,7 +43,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
         self.covariance = self.add_weight(name="covariance", **spread, **options)
         self.factor = self.add_weight(name="factor", **spread, **options)
-        # Counted in batches of the largest size.
+        # The number of updates counts batches of the largest size.
         self.num_updates, self.batch_size = (
             self.add_weight(shape=(), initializer="zeros", name=name, **options)
             for name in ("num_updates", "batch_size")
@@ -50,17 +51,17 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.built = True
 
     def load_own_variables(self, store):
-        store = of_before(store, "code_density")
+        store = find_old_weights(store, "code_density")
         values = {key: store[key] for key in store.keys()}
-        values.setdefault("4", np.zeros(()))  # Files of old do not hold the batch size.
+        values.setdefault("4", np.zeros(()))  # Old files do not hold the batch size.
         super().load_own_variables(values)
 
     def ready(self):
-        return value_of(self.num_updates) > 0
+        return read_value(self.num_updates) > 0
 
     def update(self, z):
         z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
-        # A file of old says nothing of its batches, and `batch_size` is 0.
+        # If a file of before does not tell the size of its batches, `batch_size` is 0.
         rate, updates, largest = rate_by_size(self.num_updates, self.batch_size, z)
         mean = batch_mean(z)
         centered = z - mean
@@ -71,6 +72,8 @@ class CodeDensity(Sampler, keras.layers.Layer):
         else:
             covariance = batch_mean(ops.square(centered))
         shift = mean - self.mean
+        # The earlier codes and this batch form a mixture, whose covariance has a part between their
+        # means.
         product = ops.outer(shift, shift) if self.whole else ops.square(shift)
         self.covariance.assign(mix_variances(self.covariance, covariance, product, rate))
         self.mean.assign(move(self.mean, mean, rate))
@@ -78,20 +81,22 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.batch_size.assign(largest)
 
     def prepare(self):
-        """Bring the factor up to date with the covariance, its product with its transpose.
+        """Update the factor, whose product with its transpose is the covariance.
 
-        Not in `sample`: a program exported from JAX cannot call the library that factorizes.
+        `sample` does not compute the factor itself, because a function exported from JAX cannot
+        call the library that factorizes matrices.
         """
-        covariance = value_of(self.covariance).astype("float64")
+        covariance = read_value(self.covariance).astype("float64")
         if not self.whole:
             self.factor.assign(np.sqrt(covariance))
             return
-        # A code that collapsed onto a plane has no factor of Cholesky without a little width.
+        # The covariance of codes that lie in a plane is singular. A small variance in every
+        # direction makes its Cholesky factor exist.
         width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
         try:
             factor = np.linalg.cholesky(covariance + width * np.eye(len(covariance)))
         except np.linalg.LinAlgError:
-            # Rounding in float32 left it negative in some direction by more than that.
+            # Rounding in float32 made the covariance negative in some direction by more than that.
             values, vectors = np.linalg.eigh(covariance)
             factor = vectors * np.sqrt(np.maximum(values, 0.0))
         self.factor.assign(factor)

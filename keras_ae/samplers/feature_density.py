@@ -1,18 +1,19 @@
-"""Features of a sparse code that are active independently of each other."""
+"""The density of sparse codes whose features are active independently of each other."""
 
 import keras
 from keras import ops
 
 from keras_ae.core.running_means import batch_mean, fading_rate, move
-from keras_ae.samplers.base import Sampler, of_before, value_of
+from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
 
 
 class FeatureDensity(Sampler, keras.layers.Layer):
-    """How often each feature is active, how strongly, and how many steps ago it last was.
+    """Estimates how often and how strongly each feature is active, and for how long it was not.
 
-    The first hundred batches are averaged; from then on old codes fade by one percent a batch.
+    The first 100 batches are averaged. From then on, the weight of old codes falls by 1 % with each
+    batch.
 
     Args:
         num_features: Width of a code.
@@ -41,27 +42,31 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         )
         for mean, values in means:
             mean.assign(move(mean, batch_mean(values), rate))
-        # By a weight, whose replicas are averaged: one on which it was active is enough.
+        # This goes through a weight, whose value is averaged over replicas, so that a feature
+        # counts as active if it was active on any replica.
         self.latest.assign(batch_mean(active))
         self.idle.assign(ops.where(self.latest > 0.0, 0.0, self.idle + 1.0))
         self.num_updates.assign(self.num_updates + 1.0)
 
     def ready(self):
-        return value_of(self.num_updates) > 0
+        return read_value(self.num_updates) > 0
 
     def load_own_variables(self, store):
-        super().load_own_variables(of_before(store, "feature_density"))
+        super().load_own_variables(find_old_weights(store, "feature_density"))
 
     def dead(self, after):
-        """1.0 for features that were not active in the last `after` steps, (num_features,)."""
+        """Return 1.0 for features that were inactive in the last `after` steps, and else 0.0.
+
+        The tensor has the shape (num_features,).
+        """
         return ops.cast(self.idle >= after, "float32")
 
     def sample(self, num_samples, seed):
-        """Codes whose features are active independently of each other: (num_samples, features).
+        """Draw codes, (num_samples, num_features), whose features are active independently.
 
-        Each with its frequency; its magnitude then follows the log-normal distribution of the
-        mean and mean square that were seen, its sign the share of positive ones that the means
-        of magnitude and value imply.
+        Each feature is active with its frequency in training. The magnitude of an active feature
+        then has the log-normal distribution with the mean and mean square seen in training, and its
+        sign is positive with the probability that the means of magnitude and value imply.
         """
         shape = (num_samples, self.active.shape[0])
         chance = keras.random.uniform(shape, dtype="float32", seed=seed)

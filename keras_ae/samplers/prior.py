@@ -4,10 +4,10 @@ from keras_ae.samplers.base import Sampler
 
 
 class Prior(Sampler):
-    """Draws what a function draws, such as a model's method, which needs no training for it.
+    """Draws codes by a function, such as a method of the model, that needs no training.
 
     Args:
-        function: Takes num_samples and seed, and returns a tensor (num_samples, ...).
+        function: Function of num_samples and seed that returns a tensor (num_samples, ...).
     """
 
     def __init__(self, function):

@@ -1,6 +1,6 @@
-"""Priors to draw from, for models that need no density of them.
+"""Priors from which one can draw, for models that do not need the prior's density.
 
-Each takes (num_samples, latent_dim, seed) and gives a float32 tensor (num_samples, latent_dim).
+Each takes (num_samples, latent_dim, seed) and returns a float32 tensor (num_samples, latent_dim).
 """
 
 import math
@@ -16,12 +16,12 @@ from keras_ae.core.seeds import RunSeed
 
 
 def gaussian(num_samples, latent_dim, seed=None):
-    """Draws of the standard normal.
+    """Draw from the standard normal.
 
     Args:
         num_samples: Number of draws, an integer or scalar tensor.
-        latent_dim: Dimensions of each, a positive integer.
-        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, a fresh draw.
+        latent_dim: Dimensions of each draw, a positive integer.
+        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, for new draws in each call.
 
     Returns:
         Float32 tensor of shape (num_samples, latent_dim).
@@ -36,14 +36,15 @@ def gaussian(num_samples, latent_dim, seed=None):
 
 
 def gaussian_mixture(num_samples, latent_dim, seed=None):
-    """Draws of ten narrow Gaussians around a circle, in every two dimensions.
+    """Draw from ten narrow Gaussians on a circle, in every pair of dimensions.
 
-    The petals of arXiv:1511.05644, figure 2: each is long in the direction from the centre, with a
-    standard deviation of 0.5 around the radius 2, and 0.1 wide. The numbers are ours.
+    These are the petals of arXiv:1511.05644, figure 2. Each petal points away from the center: its
+    standard deviation is 0.5 in that direction, around the radius 2, and 0.1 across it. These
+    numbers are our choice.
 
     Args:
         num_samples, seed: See `gaussian`.
-        latent_dim: Dimensions of each, an even integer.
+        latent_dim: Dimensions of each draw, an even integer.
 
     Returns:
         Float32 tensor of shape (num_samples, latent_dim).
@@ -57,24 +58,25 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
         True
     """
     _refuse_draws(num_samples, latent_dim, 4)
-    shape, seed = (num_samples, _pairs("gaussian_mixture", latent_dim)), _generator(seed)
+    shape, seed = (num_samples, _count_pairs("gaussian_mixture", latent_dim)), _make_generator(seed)
     draw = keras.random.uniform(shape, 0.0, 10.0, dtype="float32", seed=seed)
     angle = ops.floor(draw) * (2.0 * math.pi / 10.0)
     along = 2.0 + 0.5 * keras.random.normal(shape, dtype="float32", seed=seed)
     across = 0.1 * keras.random.normal(shape, dtype="float32", seed=seed)
     cosine, sine = ops.cos(angle), ops.sin(angle)
-    return _interleaved(along * cosine - across * sine, along * sine + across * cosine)
+    return _interleave(along * cosine - across * sine, along * sine + across * cosine)
 
 
 def swiss_roll(num_samples, latent_dim, seed=None):
-    """Draws of a spiral of two turns, in every two dimensions.
+    """Draw from a spiral of two turns, in every pair of dimensions.
 
-    As in arXiv:1511.05644, figure 2: the angle a is uniform in area from pi to 5 pi, the radius
-    a / 5, with a standard deviation of 0.05 around it. The numbers are ours.
+    This is the spiral of arXiv:1511.05644, figure 2. The angle a runs from pi to 5 pi, and its
+    square is uniform. The radius is a / 5, with a standard deviation of 0.05 around it. These
+    numbers are our choice.
 
     Args:
         num_samples, seed: See `gaussian`.
-        latent_dim: Dimensions of each, an even integer.
+        latent_dim: Dimensions of each draw, an even integer.
 
     Returns:
         Float32 tensor of shape (num_samples, latent_dim).
@@ -88,28 +90,29 @@ def swiss_roll(num_samples, latent_dim, seed=None):
         True
     """
     _refuse_draws(num_samples, latent_dim, 4)
-    shape, seed = (num_samples, _pairs("swiss_roll", latent_dim)), _generator(seed)
-    # The spiral's length grows with the angle squared: equally many draws on equal lengths.
+    shape, seed = (num_samples, _count_pairs("swiss_roll", latent_dim)), _make_generator(seed)
+    # The length of the spiral grows with the square of the angle. The square is drawn uniformly, so
+    # that equal lengths get equally many draws.
     draw = keras.random.uniform(shape, 1.0, 25.0, dtype="float32", seed=seed)
     angle = math.pi * ops.sqrt(draw)
     width = 0.05 * keras.random.normal(shape, dtype="float32", seed=seed)
     radius = angle / 5.0 + width
-    return _interleaved(radius * ops.cos(angle), radius * ops.sin(angle))
+    return _interleave(radius * ops.cos(angle), radius * ops.sin(angle))
 
 
 _BY_NAME = {"gaussian": gaussian, "gaussian_mixture": gaussian_mixture, "swiss_roll": swiss_roll}
 
 
 def get(identifier):
-    """The prior of a name, or the function itself.
+    """Find a prior by its name. A function is returned as it is.
 
     Args:
         identifier: "gaussian", "gaussian_mixture", "swiss_roll", or a function of (num_samples,
-            latent_dim, seed) that gives a float32 tensor of shape (num_samples, latent_dim). To be
-            saved it must be registered with Keras.
+            latent_dim, seed) that returns a float32 tensor of shape (num_samples, latent_dim). A
+            function must be registered with Keras if the model is to be saved.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the identifier is neither such a name nor callable.
 
     Example:
         >>> from keras_ae import samplers
@@ -128,7 +131,7 @@ def get(identifier):
 
 
 def _refuse_draws(num_samples, latent_dim, copies=1):
-    """Raise if draws, of which so many copies are made, do not fit into memory."""
+    """Raise an error if `copies` copies of the draws do not fit into memory."""
     if isinstance(num_samples, numbers.Integral):
         memory.refuse_beyond(
             4.0 * copies * num_samples * latent_dim,
@@ -137,20 +140,20 @@ def _refuse_draws(num_samples, latent_dim, copies=1):
         )
 
 
-def _pairs(name, latent_dim):
+def _count_pairs(name, latent_dim):
     if latent_dim % 2:
         raise ValueError(
-            f"prior={name!r} lies in pairs of dimensions, and latent_dim={latent_dim} is odd. Take "
-            f"latent_dim={latent_dim + 1}."
+            f"prior={name!r} needs an even number of dimensions, but latent_dim={latent_dim} is "
+            f"odd. Take latent_dim={latent_dim + 1}."
         )
     return latent_dim // 2
 
 
-def _generator(seed):
-    """A seed for several draws: an integer alone would repeat the first one's numbers."""
+def _make_generator(seed):
+    """Make a seed for several draws. With an integer, every draw would have the same numbers."""
     return RunSeed(np.array([seed, 0])) if isinstance(seed, numbers.Integral) else seed
 
 
-def _interleaved(first, second):
+def _interleave(first, second):
     pairs = ops.stack([first, second], axis=-1)  # (num_samples, pairs, 2)
     return ops.reshape(pairs, (-1, 2 * first.shape[-1]))
