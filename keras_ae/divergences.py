@@ -1,4 +1,4 @@
-"""Pure functions behind the terms that compare two distributions through their samples."""
+"""Pure functions for loss terms that compare two distributions by their samples."""
 
 import math
 
@@ -13,7 +13,7 @@ from keras_ae.distributions import pairwise_log_prob
 def permute_dims(z, seed):
     """Shuffle every latent dimension across the batch, independently of the others.
 
-    Turns draws of an aggregate posterior q(z) into draws of the product of its marginals.
+    This turns draws of an aggregate posterior q(z) into draws of the product of its marginals.
 
     Source: Kim and Mnih, Disentangling by Factorising, algorithm 1, arXiv:1802.05983.
 
@@ -22,30 +22,31 @@ def permute_dims(z, seed):
         seed: Integer or `keras.random.SeedGenerator`.
 
     Returns:
-        Tensor of z's shape and dtype; every column holds the same values as z's, reordered.
+        Tensor of z's shape and dtype, whose every column holds the values of z's column in another
+        order.
 
     Example:
         >>> import numpy as np
         >>> permute_dims(np.arange(20.0).reshape(10, 2), seed=0).shape == (10, 2)
         True
     """
-    # The ranks of independent uniform numbers are a uniformly drawn permutation.
+    # Sorting independent uniform numbers gives a uniformly drawn permutation.
     uniform = keras.random.uniform(ops.shape(z), dtype="float32", seed=seed)
     return ops.take_along_axis(z, ops.argsort(uniform, axis=0), axis=0)
 
 
 @memory.explains("Pass fewer examples.")
 def softmax_loss(logits, label):
-    """Cross-entropy of one class that all examples share, in nats.
+    """Compute the cross-entropy, in nats, of one class to which all examples belong.
 
-    A discriminator's loss in the density-ratio trick: label 0 for draws of one distribution,
-    label 1 for those of the other.
+    This is a discriminator's loss in the density-ratio trick, with label 0 for draws of one
+    distribution and label 1 for draws of the other.
 
     Source: Kim and Mnih, Disentangling by Factorising, section 3, arXiv:1802.05983.
 
     Args:
         logits: Tensor of shape (batch, 2).
-        label: 0 or 1, the class that every row belongs to.
+        label: 0 or 1, the class to which all rows belong.
 
     Returns:
         Float32 tensor of shape (batch,), non-negative.
@@ -60,20 +61,20 @@ def softmax_loss(logits, label):
 
 @memory.explains("Pass fewer examples.")
 def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted"):
-    """Estimates of log q(z) and of log q(z_j), with q(z) the average posterior over a data set.
+    """Estimate log q(z) and log q(z_j), where q(z) is the average posterior over a dataset.
 
-    The batch is taken for a draw of the data set. `"weighted"` is minibatch-weighted sampling,
-    eq. 5 of arXiv:1802.04942: every posterior of the batch counts alike, and the sum is divided by
-    batch size times data set size. `"stratified"` knows that an example's own posterior is one of
-    the data set's, appendix C.2: it counts 1 / N, and the others of the batch share the rest
-    equally. (The paper gives one of the others a weight of its own; averaged over which one, that
-    is the same estimator with less variance.) Where the batch is the whole data set, the latter is
-    exact.
+    The batch is a random subset of the dataset. `"weighted"` is minibatch-weighted sampling, eq. 5
+    of arXiv:1802.04942: every posterior of the batch has the same weight, and the sum is divided by
+    the product of batch size and dataset size. `"stratified"`, appendix C.2, uses the fact that an
+    example's own posterior is one of the dataset's: it has the weight 1 / N, and the other
+    posteriors of the batch share the remaining weight equally. (The paper gives one of the others a
+    different weight. Our estimator is the paper's, averaged over the choice of this one, and has
+    less variance.) It is exact if the batch is the whole dataset.
 
     Args:
         z: Tensor of shape (batch, latent_dim), one draw of every posterior.
         posterior: `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
-        dataset_size: Number N of examples in the data set, an integer or scalar tensor of at least
+        dataset_size: Number N of examples in the dataset, an integer or scalar tensor of at least
             the batch size. Defaults to None, the batch size.
         estimator: "weighted" or "stratified". Defaults to "weighted".
 
@@ -92,7 +93,7 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
     size = count if dataset_size is None else ops.maximum(ops.cast(dataset_size, "float32"), count)
     numbers = ops.arange(ops.shape(z)[0])
 
-    def densities_of(z, rows, mean, log_variance, size):
+    def compute_densities(z, rows, mean, log_variance, size):
         densities = pairwise_log_prob(z, mean, log_variance)  # (rows, batch, latent_dim)
         if estimator == "stratified":
             another = ops.log((size - 1.0) / size) - ops.log(ops.maximum(count - 1.0, 1.0))
@@ -104,22 +105,23 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
         return ops.concatenate([joint[:, None], each], axis=1)
 
     others = (posterior.mean, posterior.log_variance, size)
-    found = _in_parts(densities_of, (z, numbers), others, posterior.mean.shape)
+    found = _map_in_parts(compute_densities, (z, numbers), others, posterior.mean.shape)
     return found[:, 0], found[:, 1:]
 
 
 @memory.explains("Pass fewer examples.")
 def stratified_from_weighted(weighted, own, batch_size, dataset_size):
-    """The stratified estimate of `aggregate_log_densities`, of the weighted one with N = 1.
+    """Turn the weighted estimate of `aggregate_log_densities` into the stratified one.
 
-    Without the pairs of the batch: the sum over its posteriors is known, and so is what the
-    example's own contributes. In float32 it is good to about a hundredth of a nat.
+    This does not need the pairs of the batch, because the sum over its posteriors is known, and so
+    is the contribution of the example's own posterior. In float32 the result is accurate to about
+    0.01 nats.
 
     Args:
         weighted: The weighted estimate, log q(z) or log q(z_j), for a dataset_size of 1.
         own: Log-density of each draw under its own posterior, of the same shape.
         batch_size: Number of examples in the batch, a float32 scalar.
-        dataset_size: Number N of examples in the data set, a float32 scalar.
+        dataset_size: Number N of examples in the dataset, a float32 scalar.
 
     Returns:
         Float32 tensor of that shape.
@@ -132,7 +134,7 @@ def stratified_from_weighted(weighted, own, batch_size, dataset_size):
         0.11
     """
     size = ops.maximum(ops.cast(dataset_size, "float32"), batch_size)
-    # An example alone says nothing of the others: it is its own data set.
+    # A single example tells nothing about others, so that it counts as the whole dataset.
     size = ops.where(batch_size > 1.0, size, 1.0)
     total = weighted + ops.log(batch_size)
     share = ops.exp(ops.minimum(own - total, 0.0))
@@ -142,19 +144,21 @@ def stratified_from_weighted(weighted, own, batch_size, dataset_size):
 
 @memory.explains("Pass fewer examples.")
 def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
-    """Unbiased estimate of the squared maximum mean discrepancy between two samples.
+    """Estimate the squared maximum mean discrepancy between two samples, without bias.
 
-    The U-statistic of Gretton et al. 2012 (jmlr.org/papers/v13/gretton12a.html), eq. 3: its
-    expectation is 0 for draws of one distribution, so that single values may be negative. The
-    kernel is summed over the bandwidths s, with C = 2 dimensions s: inverse multiquadric
-    C / (C + |x - y|^2), as in arXiv:1711.01558, or Gaussian exp(-|x - y|^2 / C).
+    This is the U-statistic of Gretton et al. 2012 (jmlr.org/papers/v13/gretton12a.html), eq. 3. Its
+    expectation is 0 if both samples have the same distribution, so that single values may be
+    negative. The kernel is a sum over the bandwidths s. With C = 2 * dimensions * s, each term is
+    the inverse multiquadric C / (C + |x - y|^2), as in arXiv:1711.01558, or the Gaussian
+    exp(-|x - y|^2 / C).
 
     Args:
-        x: Tensor of shape (n, dimensions). Of one example there is no estimate: the value is 0.
-        y: Tensor of shape (m, dimensions), the same.
+        x: Tensor of shape (n, dimensions).
+        y: Tensor of shape (m, dimensions). If n or m is 1, there is no estimate, and the value is
+            0.
         kernel: "imq" or "rbf". Defaults to "imq".
-        bandwidths: Positive numbers, each s the variance of a standard normal's scale. Defaults to
-            seven from 0.1 to 10.
+        bandwidths: Positive numbers s, in units of the variance of the distributions. 1 suits
+            standard normals. Defaults to seven numbers from 0.1 to 10.
 
     Returns:
         Float32 scalar.
@@ -167,8 +171,8 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
     """
     x, y = ops.cast(x, "float32"), ops.cast(y, "float32")
 
-    def sums(x, y):
-        """Of the kernel of every row of x with all of y."""
+    def sum_kernels(x, y):
+        """Sum the kernel of every row of x over all rows of y."""
         distances = ops.sum(ops.square(x[:, None] - y[None]), axis=-1)
         total = ops.zeros_like(distances)
         for bandwidth in bandwidths:
@@ -181,38 +185,40 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
 
     def mean_of_pairs(x):
         count = ops.cast(ops.shape(x)[0], "float32")
-        # Without that of each with itself, which is 1 for every bandwidth.
-        others = _in_parts(sums, (x,), (x,), x.shape) - len(bandwidths)
+        # The kernel of a row with itself, which is 1 for every bandwidth, does not count.
+        others = _map_in_parts(sum_kernels, (x,), (x,), x.shape) - len(bandwidths)
         return ops.sum(others) / ops.maximum(count * (count - 1.0), 1.0)
 
     n, m = (ops.cast(ops.shape(v)[0], "float32") for v in (x, y))
-    between = ops.sum(_in_parts(sums, (x,), (y,), y.shape)) / ops.maximum(n * m, 1.0)
+    between = ops.sum(_map_in_parts(sum_kernels, (x,), (y,), y.shape)) / ops.maximum(n * m, 1.0)
     estimate = mean_of_pairs(x) + mean_of_pairs(y) - 2.0 * between
     return ops.where(ops.minimum(n, m) > 1.0, estimate, 0.0)
 
 
-# Numbers of one tensor above which the pairs of two samples are not made all at once: 64 MiB.
+# If a tensor over the pairs of two samples has more numbers than this, which take 64 MiB, the pairs
+# are computed in parts.
 _AT_ONCE = 2**24
 
 
-def _in_parts(function, rows, others, shape):
-    """A function of pairs, one row of its result for each of `rows`, a part of these at a time.
+def _map_in_parts(function, rows, others, shape):
+    """Apply a function of pairs to a part of the rows at a time, if there are too many pairs.
 
-    Where the shapes are known and the pairs of so many rows with `others` are too many. What a part
-    made is not kept for the gradient, which makes it again.
+    The rows are divided only if all shapes are known. To save memory, the gradient computes each
+    part again instead of keeping what it made.
 
     Args:
-        function: Of the tensors in `rows`, or a part of each, and then those in `others`.
-        rows: Tuple of tensors of as many rows.
+        function: Function of the tensors in `rows`, or of the same part of each, followed by the
+            tensors in `others`. It returns a row for each of these rows.
+        rows: Tuple of tensors with equally many rows.
         others: Tuple of tensors.
-        shape: Shape of what every row forms pairs with.
+        shape: Shape of the tensor with which every row forms pairs.
     """
     count = rows[0].shape[0]
     if count is None or None in shape or count * math.prod(shape) <= _AT_ONCE:
         return function(*rows, *others)
     parts = -(-count // max(1, _AT_ONCE // math.prod(shape)))
     size = -(-count // parts)
-    # The last part is filled up with rows whose results are dropped.
+    # The last part is filled up by repeating the last row. The surplus results are dropped.
     filled = [ops.take(r, ops.minimum(ops.arange(parts * size), count - 1), axis=0) for r in rows]
     again = keras.remat(function)
     found = ops.map(
@@ -224,7 +230,7 @@ def _in_parts(function, rows, others, shape):
 
 @memory.explains("Pass fewer examples.")
 def covariance(z):
-    """Covariance of the columns over the batch, divided by the batch size.
+    """Compute the covariance of the columns over the batch, with the batch size as divisor.
 
     Args:
         z: Tensor of shape (batch, dimensions).
@@ -243,25 +249,27 @@ def covariance(z):
         f"covariance: that of {z.shape[-1]} columns",
         "Pass fewer columns.",
     )
-    centred = z - ops.mean(z, axis=0, keepdims=True)
+    centered = z - ops.mean(z, axis=0, keepdims=True)
     count = ops.cast(ops.shape(z)[0], "float32")
-    return ops.matmul(ops.transpose(centred), centred) / count
+    return ops.matmul(ops.transpose(centered), centered) / count
 
 
 @memory.explains("Pass fewer examples.")
 def sliced_wasserstein(x, y, num_projections=50, seed=None):
-    """The squared sliced 2-Wasserstein distance between two samples of one size, estimated.
+    """Estimate the squared sliced 2-Wasserstein distance between two samples of the same size.
 
-    The mean, over directions drawn uniformly, of the squared distance between the projections,
-    which in one dimension is the mean squared difference of the sorted values.
+    This is the mean, over uniformly drawn directions, of the squared distance between the
+    projections of the samples. In one dimension, this distance is the mean squared difference of
+    the sorted values.
 
     Source: Kolouri et al., Sliced-Wasserstein Autoencoder, section 3, arXiv:1804.01947.
 
     Args:
         x: Tensor of shape (n, dimensions).
         y: Tensor of x's shape.
-        num_projections: Directions, a positive integer. Defaults to 50.
-        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, a fresh draw.
+        num_projections: Number of directions, a positive integer. Defaults to 50.
+        seed: Integer or `keras.random.SeedGenerator`. Defaults to None, for new directions in each
+            call.
 
     Returns:
         Float32 scalar, non-negative.
@@ -286,13 +294,13 @@ def sliced_wasserstein(x, y, num_projections=50, seed=None):
 
 @memory.explains("Pass fewer examples.")
 def bernoulli_kl(p, q):
-    """KL(Bernoulli(p) || Bernoulli(q)) in nats.
+    """Compute KL(Bernoulli(p) || Bernoulli(q)) in nats.
 
-    The penalty on the mean activity of a hidden unit in Ng, Sparse autoencoder, section 3.
+    This is the penalty on the mean activity of a hidden unit in Ng, Sparse autoencoder, section 3.
 
     Args:
-        p: Tensor of probabilities; those nearer to 0 or 1 than 1e-7 count as that near.
-        q: The same.
+        p: Tensor of probabilities, which are clipped to between 1e-7 and 1 - 1e-7.
+        q: Tensor of probabilities, which are clipped likewise.
 
     Returns:
         Float32 tensor, non-negative.

@@ -1,7 +1,7 @@
-"""What a decoder's output means: the distribution of the data given a code.
+"""Likelihoods, which turn a decoder's output into the distribution of the data given a code.
 
-A likelihood is a small Keras layer, so that a learned scale is a weight like any other and a model
-with one saves and loads as usual. `get` finds one by name.
+A likelihood is a small Keras layer, so that a learned scale is a weight like any other, which is
+saved and loaded with the model. `get` finds a likelihood by its name.
 """
 
 import keras
@@ -12,13 +12,12 @@ from keras_ae.core import arguments
 
 
 class Likelihood(keras.layers.Layer):
-    """The base of all likelihoods.
+    """Base class of likelihoods.
 
     Attributes:
         support: Lowest and highest value that the data may take, or None.
-        wanted_output: What a decoder of the user's own is checked for, `"logits"` or
-            `"class logits"` as `keras_ae.networks.check_output` has them. Defaults to None, no
-            check.
+        wanted_output: What a user's own decoder must return, `"logits"` or `"class logits"`, which
+            `keras_ae.networks.check_output` checks. Defaults to None, no check.
         takes_classes: Whether the data's last axis holds the probabilities of classes.
     """
 
@@ -27,7 +26,7 @@ class Likelihood(keras.layers.Layer):
     takes_classes = False
 
     def build(self, input_shape=None):
-        """Make the weights, if there are any."""
+        """Make the weights, if the likelihood has any."""
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -35,19 +34,19 @@ class Likelihood(keras.layers.Layer):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
     def parameter_shape(self, shape):
-        """The shape that the decoder must return for data of this shape, without the batch axis."""
+        """Return the shape of the decoder's output for data of this shape, without the batch."""
         return tuple(shape)
 
     def distribution(self, parameters):
-        """The distribution whose parameters the decoder returned, shape (batch, ...)."""
+        """Make the distribution whose parameters, of shape (batch, ...), the decoder returned."""
         raise NotImplementedError
 
 
 class Bernoulli(Likelihood):
-    """Data in [0, 1], each the probability of a one; the decoder returns logits.
+    """For data in [0, 1], where each value is the probability of a 1. The decoder returns logits.
 
-    For data that is not binary this is the cross-entropy of arXiv:1312.6114, appendix C.1; see
-    `ContinuousBernoulli` for the normalised density of such data.
+    For data that is not binary, this is the cross-entropy of arXiv:1312.6114, appendix C.1.
+    `ContinuousBernoulli` has the normalized density of such data.
 
     Example:
 
@@ -63,7 +62,9 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """Data in [0, 1] with a normalised density (arXiv:1907.06845); the decoder returns logits.
+    """For data in [0, 1], with a normalized density (arXiv:1907.06845).
+
+    The decoder returns logits.
 
     Example:
 
@@ -79,16 +80,16 @@ class ContinuousBernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """Real data with Gaussian noise; the decoder returns the mean.
+    """For real data with Gaussian noise. The decoder returns the mean.
 
     Args:
         scale: Standard deviation of the noise, in the data's units: a positive number, or
-            `"learned"` for one weight shared by all features, trained with the rest (the shared
-            variance of arXiv:2006.13202). Defaults to 1, with which the reconstruction loss is half
-            the squared error plus a constant.
+            `"learned"` for a trained weight that all features share (the shared variance of
+            arXiv:2006.13202). Defaults to 1, for which the reconstruction loss is half the squared
+            error plus a constant.
 
     Raises:
-        ValueError: If scale is neither.
+        ValueError: If scale is neither a positive number nor "learned".
 
     Example:
 
@@ -102,7 +103,7 @@ class Gaussian(Likelihood):
 
     @property
     def scale(self):
-        """The argument. Another number may be assigned, and is saved with the model."""
+        """The constructor's argument. Another number may be assigned, and is saved."""
         return self._scale
 
     @scale.setter
@@ -113,8 +114,8 @@ class Gaussian(Likelihood):
             scale = arguments.number(self, "scale", scale, positive=True, remedy=remedy)
         if self.built and (scale == "learned") != (self._scale == "learned"):
             raise ValueError(
-                f"{kind}: scale={scale!r} cannot take the place of scale={self._scale!r} in a "
-                f"model that is built. Make a new one with {kind}({scale!r})."
+                f"{kind}: scale={scale!r} cannot replace scale={self._scale!r} in a model that is "
+                f"built. Make a new model with {kind}({scale!r})."
             )
         self._scale = scale
 
@@ -137,10 +138,10 @@ class Gaussian(Likelihood):
 
 
 class Laplace(Gaussian):
-    """Real data with Laplace noise, robust to outliers; the decoder returns the mean.
+    """For real data with Laplace noise, which is robust to outliers. The decoder returns the mean.
 
     Args:
-        scale: As in `Gaussian`, the mean absolute deviation of the noise.
+        scale: Mean absolute deviation of the noise, a positive number or "learned": see `Gaussian`.
 
     Example:
 
@@ -153,10 +154,10 @@ class Laplace(Gaussian):
 
 
 class Categorical(Likelihood):
-    """One-hot data, the last axis the classes, of which there are two or more.
+    """For one-hot data whose last axis is two or more classes. The decoder returns logits.
 
-    The decoder returns logits. The last axis may hold probabilities that add up to 1, or zeros
-    alone, which count as nothing observed.
+    Instead of a one-hot vector, the last axis may hold probabilities that add up to 1, or only
+    zeros, which count as not observed.
 
     Example:
 
@@ -183,14 +184,14 @@ BY_NAME = {
 
 
 def get(identifier):
-    """The likelihood of a name, or the likelihood itself.
+    """Find a likelihood by its name. A likelihood is returned as it is.
 
     Args:
         identifier: One of `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
             `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or a `Likelihood`.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If the identifier is neither such a name nor a `Likelihood`.
 
     Example:
 

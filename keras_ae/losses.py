@@ -10,8 +10,8 @@ from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean
 from keras_ae.distributions import event_sum, without_padding
 
-# Keras averages these over the last axis, whose entries are independent; the others read the last
-# axis as one vector, such as the classes of a one-hot code.
+# Keras averages these losses over the last axis, whose entries are independent. Other losses read
+# the last axis as one vector, such as the probabilities of classes.
 _ELEMENTWISE = {
     keras.losses.MeanSquaredError: keras.losses.mean_squared_error,
     keras.losses.MeanAbsoluteError: keras.losses.mean_absolute_error,
@@ -33,22 +33,22 @@ _FUNCTIONS = _ELEMENTWISE | {
 }
 _BINARY = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
 _CATEGORICAL = (keras.losses.CategoricalCrossentropy, keras.losses.CategoricalFocalCrossentropy)
-_OF_CLASSES = (*_CATEGORICAL, keras.losses.KLDivergence)
+_CLASSWISE = (*_CATEGORICAL, keras.losses.KLDivergence)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class MSSSIM(keras.losses.Loss):
-    """1 - the multi-scale structural similarity of two pictures, one number an example.
+    """1 - the multi-scale structural similarity of two pictures, one number for each example.
 
-    Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216, eq. 7; as a loss of
-    autoencoders arXiv:1511.06409. The picture is halved four times; one too small for that is
-    halved as often as it can be, the scales' weights adding up to one.
+    Source: Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216, eq. 7; as a loss of
+    autoencoders, arXiv:1511.06409. Height and width are halved four times. A picture that is too
+    small is halved fewer times, and the weights of its scales are divided by their sum.
 
     Args:
         max_value: Largest value that a pixel may take; the smallest is 0. Defaults to 1.
         window: Side of the Gaussian window, an odd integer. Defaults to 11, with a standard
             deviation of 1.5 pixels. A smaller picture has a smaller window.
-        name, reduction, dtype: As of every Keras loss.
+        name, reduction, dtype: See `keras.losses.Loss`.
 
     Example:
 
@@ -71,18 +71,19 @@ class MSSSIM(keras.losses.Loss):
 
     @memory.explains("Pass fewer or smaller pictures.")
     def call(self, y_true, y_pred):
-        """The loss of every example: pictures (batch, height, width, channels) give (batch,)."""
+        """Compute the loss of every example, (batch,), from (batch, height, width, channels)."""
         if len(y_true.shape) != 4:
             raise ValueError(
-                f"ms_ssim compares pictures (batch, height, width, channels), and the data has "
+                f"ms_ssim compares pictures (batch, height, width, channels), but the data has "
                 f"shape {tuple(y_true.shape)}. Reshape it, or choose another loss."
             )
         memory.refuse_beyond(
-            40.0 * math.prod(n or 1 for n in y_true.shape),  # Means, variances and products.
+            # Ten float32 numbers a pixel are held at once: means, variances and products.
+            40.0 * math.prod(n or 1 for n in y_true.shape),
             f"ms_ssim: comparing pictures of shape {tuple(y_true.shape)}",
             "Pass fewer or smaller pictures.",
         )
-        # Every channel is a picture of its own.
+        # Every channel is compared as a picture of its own.
         _, height, width, channels = y_true.shape
         pictures = [
             ops.reshape(ops.transpose(v, (0, 3, 1, 2)), (-1, height, width, 1))
@@ -94,30 +95,30 @@ class MSSSIM(keras.losses.Loss):
         weights = [weight / sum(self.WEIGHTS[:count]) for weight in self.WEIGHTS[:count]]
         similarity = 1.0
         for scale, weight in enumerate(weights):
-            luminance, structure = self._compared(*pictures)
+            luminance, structure = self._compare(*pictures)
             factor = structure if scale + 1 < count else luminance * structure
             factor = ops.reshape(ops.mean(factor, axis=(1, 2, 3)), (-1, channels))
-            # Not below zero, where a power is no number and has no slope.
+            # A fractional power has no real value below 0, and no finite slope at 0.
             similarity = similarity * ops.power(ops.maximum(factor, 1e-6), weight)
             pictures = [ops.average_pool(v, (2, 2), (2, 2), padding="valid") for v in pictures]
         return 1.0 - ops.mean(similarity, axis=1)
 
-    def _compared(self, a, b):
-        """Luminance and contrast-structure at every place."""
+    def _compare(self, a, b):
+        """Compute luminance and contrast-structure at every position."""
         side = min(self.window, *((n - 1) // 2 * 2 + 1 for n in a.shape[1:3]))
         line = np.exp(-0.5 * ((np.arange(side) - side // 2) / 1.5) ** 2)
         line = (line / line.sum()).astype("float32")
 
-        def blurred(v):
+        def blur(v):
             v = ops.conv(v, line.reshape(side, 1, 1, 1), padding="valid")
             return ops.conv(v, line.reshape(1, side, 1, 1), padding="valid")
 
         small, smaller = (0.01 * self.max_value) ** 2, (0.03 * self.max_value) ** 2
-        mean_a, mean_b = blurred(a), blurred(b)
+        mean_a, mean_b = blur(a), blur(b)
         product, squares = mean_a * mean_b, ops.square(mean_a) + ops.square(mean_b)
         luminance = (2.0 * product + small) / (squares + small)
-        spread = blurred(ops.square(a) + ops.square(b)) - squares
-        structure = (2.0 * (blurred(a * b) - product) + smaller) / (spread + smaller)
+        spread = blur(ops.square(a) + ops.square(b)) - squares
+        structure = (2.0 * (blur(a * b) - product) + smaller) / (spread + smaller)
         return luminance, structure
 
     def get_config(self):
@@ -126,15 +127,14 @@ class MSSSIM(keras.losses.Loss):
 
 
 def get(identifier):
-    """The Keras loss of a name, or the loss itself.
+    """Find a Keras loss by its name. A loss is returned as it is.
 
     Args:
-        identifier: Name as in `compile`, such as `"mean_squared_error"` or `"mse"`, or
-            `"ms_ssim"`; a `keras.losses.Loss`; or a function of (y_true, y_pred) that Keras can
-            save.
+        identifier: A name as in `compile`, such as `"mean_squared_error"` or `"mse"`; `"ms_ssim"`;
+            a `keras.losses.Loss`; or a function of (y_true, y_pred) that Keras can save.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the identifier is neither a name nor callable.
 
     Example:
 
@@ -143,7 +143,7 @@ def get(identifier):
     'mean_squared_error'
     """
     if isinstance(identifier, str):
-        return _by_name(identifier)
+        return _find_by_name(identifier)
     if not callable(identifier):
         raise ValueError(
             f"reconstruction_loss={identifier!r} is neither the name of a Keras loss nor a "
@@ -152,7 +152,7 @@ def get(identifier):
     return identifier
 
 
-def _by_name(name):
+def _find_by_name(name):
     if name == "ms_ssim":
         return MSSSIM()
     try:
@@ -175,17 +175,18 @@ def _by_name(name):
 
 @memory.explains("Pass fewer examples.")
 def per_example(loss, target, output, mask_value=None):
-    """The loss of every example: the sum over everything but the first axis.
+    """Compute the loss of every example: the sum over all axes but the first.
 
-    Keras averages "mean" losses over the last axis, so that a picture twice as wide would weigh
-    the same; here every element counts once, as in a log-likelihood.
+    Keras averages "mean" losses over the last axis, so that twice as many elements would weigh the
+    same. Here every element counts once, as in a log-likelihood.
 
     Args:
         loss: A Keras loss, or a function of (y_true, y_pred).
         target: Tensor of shape (batch, ...).
         output: Tensor of the same shape.
-        mask_value: Number that all features of a target's padded step equal, which then has no
-            loss. Of targets of shape (batch, ..., features). Defaults to None, no padding.
+        mask_value: Number that all features of a padded step of the target equal. Such steps have
+            no loss. It applies to targets of shape (batch, ..., features) with at least three
+            axes. Defaults to None, no padding.
 
     Returns:
         Tensor of shape (batch,), float32.
@@ -206,19 +207,19 @@ def per_example(loss, target, output, mask_value=None):
         )
     function = loss.call if isinstance(loss, keras.losses.Loss) else loss
     if _is_one_of(loss, _ELEMENTWISE):
-        # A last axis of one element, so that the mean over it is the element itself.
+        # With a last axis of one element, Keras' mean over it is the element itself.
         return event_sum(function(target[..., None], output[..., None]))
     return event_sum(function(target, output))
 
 
 def _is_one_of(loss, classes):
-    """Whether a loss is an object of one of the classes, or the function of one."""
+    """Tell whether a loss is an instance of one of the classes, or the function of one."""
     functions = [_FUNCTIONS[cls] for cls in classes]
     return isinstance(loss, tuple(classes)) or any(loss is function for function in functions)
 
 
 def output_activation(loss):
-    """The activation that makes a decoder's output what the loss expects."""
+    """Return the activation with which a decoder's output is what the loss expects."""
     if getattr(loss, "_fn_kwargs", {}).get("from_logits"):
         return "linear"
     if _is_one_of(loss, _BINARY):
@@ -229,28 +230,31 @@ def output_activation(loss):
 
 
 def wanted_output(loss):
-    """What a loss takes of the decoder: see `keras_ae.networks.check_output`; None for anything."""
+    """Return what a loss takes from the decoder, as in `keras_ae.networks.check_output`.
+
+    None stands for any numbers.
+    """
     from_logits = getattr(loss, "_fn_kwargs", {}).get("from_logits")
     if _is_one_of(loss, _BINARY):
         return "logits" if from_logits else "probabilities"
-    if _is_one_of(loss, _OF_CLASSES):
+    if _is_one_of(loss, _CLASSWISE):
         return "class logits" if from_logits else "class probabilities"
     return "rates" if _is_one_of(loss, (keras.losses.Poisson,)) else None
 
 
 def takes_classes(loss):
-    """Whether the last axis of the targets holds the probabilities of classes."""
-    return _is_one_of(loss, _OF_CLASSES)
+    """Tell whether the last axis of the targets must hold the probabilities of classes."""
+    return _is_one_of(loss, _CLASSWISE)
 
 
 def takes_shares(loss):
-    """Whether all targets lie between 0 and 1."""
-    return _is_one_of(loss, (*_BINARY, *_OF_CLASSES))
+    """Tell whether all targets must lie between 0 and 1."""
+    return _is_one_of(loss, (*_BINARY, *_CLASSWISE))
 
 
 def is_constant_for_one(loss):
-    """Whether a last axis of one number leaves nothing to learn.
+    """Tell whether the loss leaves nothing to learn if the last axis has a single number.
 
-    A softmax over one number is 1, and two such vectors have the same direction or the opposite.
+    A softmax over one number is always 1, and the cosine of two such vectors is 1 or -1.
     """
     return _is_one_of(loss, (*_CATEGORICAL, keras.losses.CosineSimilarity))

@@ -1,4 +1,4 @@
-"""Optimisers of their own for the players of an adversarial model."""
+"""Separate optimizers for the players of an adversarial model."""
 
 import keras
 
@@ -6,18 +6,19 @@ from keras_ae.core import inputs
 
 
 def optimizers_for(model, default, **players):
-    """One optimiser that moves the named networks of a built model by rules of their own.
+    """Make an optimizer that updates the named networks of a built model by other rules.
 
     Args:
         model: A built `keras_ae` model.
-        default: Optimiser of every other weight, by name or object.
-        **players: Attribute of the model -> optimiser of that network's weights.
+        default: Optimizer of all other weights, an object or a name.
+        **players: Optimizers by the name of the model's attribute that holds the network.
 
     Returns:
-        A Keras optimiser for `compile`.
+        A Keras optimizer for `compile`.
 
     Raises:
-        ValueError: If the model is not built, has no such network, or two weights share a path.
+        ValueError: If the model is not built or has no such network, or if two weights share a
+            path.
 
     Example:
 
@@ -36,12 +37,12 @@ def optimizers_for(model, default, **players):
             raise ValueError(
                 f"optimizers_for: {type(model).__name__} has no network {name!r}. Its own players "
                 f"are {', '.join(map(str, model.players)) or 'none'}; encoder and decoder may be "
-                "named too."
+                "named, too."
             )
         for variable in network.trainable_variables:
             if paths.count(variable.path) > 1:
                 raise ValueError(
-                    f"optimizers_for: two weights are called {variable.path}, and optimisers find "
+                    f"optimizers_for: two weights are called {variable.path}, but optimizers find "
                     "weights by path. Give your networks different names."
                 )
             by_path[variable.path] = keras.optimizers.get(optimizer)

@@ -370,7 +370,7 @@ def test_a_scale_of_a_named_likelihood_is_saved(likelihood, built, tmp_path):
     for wrong in (0.0, -1.0, "2", float("nan"), float("inf")):
         with pytest.raises(ValueError, match="scale="):
             model.likelihood.scale = wrong
-    with pytest.raises(ValueError, match="scale='learned' cannot take the place of scale=2.0"):
+    with pytest.raises(ValueError, match="scale='learned' cannot replace scale=2.0"):
         model.likelihood.scale = "learned"
     assert model.likelihood.scale == 2.0
 
