@@ -1,7 +1,7 @@
-"""Noise for denoising autoencoders: what is done to the input that the target is spared.
+"""Corruptions for denoising autoencoders: noise that is added to the input but not to the target.
 
-Source of the idea, and of masking and salt-and-pepper noise: Vincent et al., Stacked Denoising
-Autoencoders, JMLR 11 (2010), section 3.3; https://jmlr.org/papers/v11/vincent10a.html.
+The idea, masking noise and salt-and-pepper noise are from Vincent et al., Stacked Denoising
+Autoencoders, JMLR 11 (2010), section 3.3, https://jmlr.org/papers/v11/vincent10a.html.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from keras_ae.core import arguments, memory
 
 
 class _Corruption:
-    """Keras' configuration of a frozen dataclass."""
+    """Base class that gives a frozen dataclass the methods of Keras' configurations."""
 
     def get_config(self):
         return dataclasses.asdict(self)
@@ -27,13 +27,13 @@ class _Corruption:
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class AdditiveGaussian(_Corruption):
-    """Adds independent Gaussian noise; values may leave their range.
+    """Adds independent Gaussian noise. Values may leave their range.
 
     Args:
         scale: Standard deviation of the noise, in the units of x; at least 0. Default 0.3.
 
     Raises:
-        ValueError: `scale` is not such a number.
+        ValueError: If `scale` is out of range.
 
     Example:
         >>> import numpy as np
@@ -58,7 +58,7 @@ class AdditiveGaussian(_Corruption):
             Tensor of x's shape and dtype.
 
         Raises:
-            ValueError: x is not floating-point.
+            ValueError: If x is not floating-point.
         """
         values, noise, dtype = _values_and_noise(self, x, seed)
         return ops.cast(values + self.scale * noise, dtype)
@@ -67,13 +67,13 @@ class AdditiveGaussian(_Corruption):
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class Masking(_Corruption):
-    """Sets each value to 0 with the same probability, independently.
+    """Sets each value to 0 with a given probability, independently of the others.
 
     Args:
         rate: Probability of being set to 0, in [0, 1]. Default 0.5.
 
     Raises:
-        ValueError: `rate` is not such a number.
+        ValueError: If `rate` is out of range.
 
     Example:
         >>> import numpy as np
@@ -104,13 +104,13 @@ class Masking(_Corruption):
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class SaltAndPepper(_Corruption):
-    """Sets values to 0 or to 1, with equal chances, where a coin of the given rate says so.
+    """Replaces each value with a given probability by 0 or 1, which are equally likely.
 
     Args:
-        rate: Probability of being set, in [0, 1]. Default 0.3.
+        rate: Probability of being replaced, in [0, 1]. Default 0.3.
 
     Raises:
-        ValueError: `rate` is not such a number.
+        ValueError: If `rate` is out of range.
 
     Example:
         >>> import numpy as np
@@ -136,7 +136,8 @@ class SaltAndPepper(_Corruption):
             Tensor of x's shape and dtype.
         """
         x = ops.convert_to_tensor(x)
-        # One draw decides both questions: below half the rate it is pepper, up to it salt.
+        # One draw decides both questions: a value becomes 0 if the draw is below half the rate, and
+        # 1 if it is between half the rate and the rate.
         uniform = _uniform(x, seed)
         set_to_one = ops.where(uniform < self.rate, ops.ones_like(x), x)
         return ops.where(uniform < 0.5 * self.rate, ops.zeros_like(x), set_to_one)
@@ -145,13 +146,13 @@ class SaltAndPepper(_Corruption):
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class Speckle(_Corruption):
-    """Adds Gaussian noise in proportion to the value: x + x * noise, so that 0 stays 0.
+    """Adds Gaussian noise in proportion to the value, x + x * noise, so that 0 stays 0.
 
     Args:
         scale: Standard deviation of the noise relative to the value, at least 0. Default 0.3.
 
     Raises:
-        ValueError: `scale` is not such a number.
+        ValueError: If `scale` is out of range.
 
     Example:
         >>> import numpy as np
@@ -176,7 +177,7 @@ class Speckle(_Corruption):
             Tensor of x's shape and dtype.
 
         Raises:
-            ValueError: x is not floating-point.
+            ValueError: If x is not floating-point.
         """
         values, noise, dtype = _values_and_noise(self, x, seed)
         return ops.cast(values + values * self.scale * noise, dtype)
@@ -185,19 +186,20 @@ class Speckle(_Corruption):
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class Blocks(_Corruption):
-    """Sets square blocks of every image to 0, at places of its own.
+    """Sets square blocks of every image to 0, at positions drawn for that image.
 
-    The blocks lie wholly inside the image, with equal chances for each place; they may overlap.
+    The blocks lie completely inside the image, and all positions are equally likely. They may
+    overlap.
 
     Source: the random block masks of Pathak et al., Context Encoders: Feature Learning by
     Inpainting, section 3.3, arXiv:1604.07379.
 
     Args:
         size: Height and width of a block in pixels, a positive integer. Default 7.
-        num_blocks: Blocks in each image, a positive integer. Default 1.
+        num_blocks: Number of blocks in each image, a positive integer. Default 1.
 
     Raises:
-        ValueError: An argument is not of the kind above.
+        ValueError: If an argument is not a positive integer.
 
     Example:
         >>> import numpy as np
@@ -226,7 +228,7 @@ class Blocks(_Corruption):
             Tensor of x's shape and dtype.
 
         Raises:
-            ValueError: x is not a batch of images, or the images are smaller than a block.
+            ValueError: If x is not a batch of images, or the images are smaller than a block.
         """
         x = ops.convert_to_tensor(x)
         self._check_shape(tuple(x.shape))
@@ -237,10 +239,11 @@ class Blocks(_Corruption):
             f"Blocks: num_blocks={self.num_blocks} in x of shape {tuple(x.shape)}",
             "Take fewer blocks, or pass fewer pictures.",
         )
-        # One draw for both coordinates: two from the same integer seed would be equal.
+        # Both coordinates come from one draw, because two draws with the same integer seed would be
+        # equal.
         uniform = keras.random.uniform((2, batch, self.num_blocks, 1), dtype="float32", seed=seed)
-        rows = self._covered(height, uniform[0])[:, :, :, None]  # (batch, blocks, height, 1)
-        columns = self._covered(width, uniform[1])[:, :, None, :]  # (batch, blocks, 1, width)
+        rows = self._find_covered(height, uniform[0])[:, :, :, None]  # (batch, blocks, height, 1)
+        columns = self._find_covered(width, uniform[1])[:, :, None, :]  # (batch, blocks, 1, width)
         covered = ops.any(ops.logical_and(rows, columns), axis=1)[..., None]
         return ops.where(covered, ops.zeros_like(x), x)
 
@@ -248,12 +251,15 @@ class Blocks(_Corruption):
         _check_images(self, shape)
         if any(length is not None and length < self.size for length in shape[1:3]):
             raise ValueError(
-                f"Blocks: size={self.size} does not fit into x of shape {shape}; give a size of "
+                f"Blocks: size={self.size} does not fit into x of shape {shape}; pass a size of "
                 "at most the images' height and width."
             )
 
-    def _covered(self, length, uniform):
-        """Which of `length` positions the blocks cover, from uniform numbers (batch, blocks, 1)."""
+    def _find_covered(self, length, uniform):
+        """Find which of `length` positions the blocks cover.
+
+        The uniform numbers, which place the blocks, have the shape (batch, blocks, 1).
+        """
         positions = ops.arange(length, dtype="float32")
         starts = ops.floor(uniform * ops.cast(length - self.size + 1, "float32"))
         return ops.logical_and(positions >= starts, positions < starts + self.size)
@@ -262,26 +268,26 @@ class Blocks(_Corruption):
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
 class Affine(_Corruption):
-    """Shifts, turns, scales and shears every image, each by amounts of its own.
+    """Shifts, rotates, scales and shears every image, by amounts drawn for that image.
 
-    A model that puts the image back learns codes that say little of its place and pose. Amounts are
-    uniform between minus and plus the argument; what comes from outside the image is 0, and values
-    between pixels are interpolated bilinearly. TensorFlow has no XLA program for it: leave
-    `jit_compile` at Keras' default there.
+    A model that undoes this learns codes that say little about an image's position and pose.
+    Amounts are uniform between minus and plus the argument. Pixels from outside the image are 0,
+    and values between pixels are interpolated bilinearly. On TensorFlow, leave `jit_compile` at
+    Keras' default, because XLA cannot compile this operation there.
 
     Source: Sundermeyer et al., Augmented Autoencoders, section 3.3, arXiv:1902.01275.
 
     Args:
-        shift: Largest shift along each axis as a share of the image's height or width, at least 0.
-            Default 0.1.
+        shift: Largest shift along each axis as a fraction of the image's height or width, at least
+            0. Default 0.1.
         rotation: Largest angle in radians, at least 0. Default 0.3.
-        scale: Logarithm of the largest factor of size, and of what the smallest divides by; at
-            least 0. Default 0.2.
-        shear: Largest shift of a row for each row that it lies off the centre, at least 0.
+        scale: Logarithm of the largest factor of the size, at least 0. The smallest factor is its
+            reciprocal. Default 0.2.
+        shear: Largest shift of a row, divided by the row's distance from the center, at least 0.
             Default 0.2.
 
     Raises:
-        ValueError: An argument is not such a number.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> import numpy as np
@@ -310,18 +316,20 @@ class Affine(_Corruption):
             Tensor of x's shape and dtype.
 
         Raises:
-            ValueError: x is not a batch of images, or not floating-point.
+            ValueError: If x is not a batch of images, or not floating-point.
         """
         x = ops.convert_to_tensor(x)
         dtype = _float_dtype(self, x)
         _check_images(self, tuple(x.shape))
         batch, height, width, _ = ops.shape(x)
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
-        # One draw for all: several from the same integer seed would be equal.
+        # All amounts come from one draw, because several draws with the same integer seed would be
+        # equal.
         uniform = keras.random.uniform((5, batch), -1.0, 1.0, dtype="float32", seed=seed)
         angle, factor = self.rotation * uniform[0], ops.exp(self.scale * uniform[1])
         cosine, sine = factor * ops.cos(angle), factor * ops.sin(angle)
-        # Of a pixel of the result, seen from the centre, the place that it is read from.
+        # These coefficients map a pixel of the result to the position from which it is read, both
+        # relative to the image's center.
         lean = self.shear * uniform[2]
         columns, rows = (cosine, lean * cosine - sine), (sine, lean * sine + cosine)
         across, down = 0.5 * (width - 1.0), 0.5 * (height - 1.0)
@@ -348,18 +356,18 @@ _BY_NAME = {
 
 
 def get(identifier):
-    """The corruption that a name stands for, or the callable itself.
+    """Find a corruption by its name. A callable is returned as it is.
 
     Args:
         identifier: "gaussian", "masking", "salt_and_pepper", "speckle", "blocks" or "affine",
-            with the defaults of its class; an object of this module; or any callable of (x, seed)
-            that gives a tensor of x's shape and dtype.
+            which have the defaults of their classes; an object of this module; or any callable of
+            (x, seed) that returns a tensor of x's shape and dtype.
 
     Returns:
         A callable of (x, seed).
 
     Raises:
-        ValueError: The name is unknown, or the identifier is neither a name nor such a callable.
+        ValueError: If the name is unknown, or the identifier is neither a name nor such a callable.
 
     Example:
         >>> get("masking")
@@ -373,10 +381,10 @@ def get(identifier):
         raise ValueError(
             f"corruptions.get: identifier={identifier!r} is unknown.{hint} Known names: {names}."
         )
-    # A class is callable too, but calling it with (x, seed) would construct one of it.
+    # A class is callable, too, but a call with (x, seed) would make an instance of it.
     if not callable(identifier) or isinstance(identifier, type):
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is not a corruption; give one of {names}, "
+            f"corruptions.get: identifier={identifier!r} is not a corruption; pass one of {names}, "
             "an object such as corruptions.Masking(rate=0.5), or a function of (x, seed)."
         )
     return identifier
@@ -387,7 +395,7 @@ def _uniform(x, seed):
 
 
 def _values_and_noise(corruption, x, seed):
-    """x and standard normal noise of its shape, both in float32, and the dtype of x."""
+    """Return x and standard normal noise of its shape, both in float32, and the dtype of x."""
     x = ops.convert_to_tensor(x)
     dtype = _float_dtype(corruption, x)
     noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
@@ -398,8 +406,8 @@ def _float_dtype(corruption, x):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise ValueError(
-            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold what comes out; "
-            "give floating-point data, for images x.astype('float32') / 255."
+            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the result; "
+            "pass floating-point data, for images x.astype('float32') / 255."
         )
     return dtype
 
@@ -407,8 +415,8 @@ def _float_dtype(corruption, x):
 def _check_images(corruption, shape):
     if len(shape) != 4:
         raise ValueError(
-            f"{type(corruption).__name__}: x has shape {shape}, and images are needed, of shape "
-            "(batch, height, width, channels); give such a tensor, or use Masking."
+            f"{type(corruption).__name__}: x has shape {shape}, but must be images, of shape "
+            "(batch, height, width, channels); pass such a tensor, or use Masking."
         )
 
 

@@ -1,6 +1,6 @@
-"""Weights that change while a model trains, as functions of its step counter.
+"""Schedules: weights of loss terms that change during training as functions of the step.
 
-They are ordinary Keras schedules, so that any of `keras.optimizers.schedules` serves as well.
+They are ordinary Keras schedules, so that any of `keras.optimizers.schedules` will do as well.
 """
 
 import keras
@@ -11,9 +11,9 @@ from keras_ae.core import arguments
 
 @keras.saving.register_keras_serializable("keras_ae")
 class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A straight line from `start` to `end`, then `end` for ever.
+    """Rises on a straight line from `start` to `end`, and stays there.
 
-    With the defaults it is the warm-up of the KL term that keeps a variational autoencoder from
+    With the defaults, it is the warm-up of the KL term that keeps a variational autoencoder from
     ignoring its code at first.
 
     The value at step t is start + (end - start) min(t / num_steps, 1).
@@ -28,7 +28,7 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         end: Value from step `num_steps` on. Default 1.
 
     Raises:
-        ValueError: An argument is not of the kind above.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> schedule = LinearWarmUp(num_steps=100)
@@ -37,12 +37,12 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, num_steps, start=0.0, end=1.0):
-        self.num_steps = _steps(self, "num_steps", num_steps)
-        self.start = _finite(self, "start", start)
-        self.end = _finite(self, "end", end)
+        self.num_steps = _check_steps(self, "num_steps", num_steps)
+        self.start = _check_finite(self, "start", start)
+        self.end = _check_finite(self, "end", end)
 
     def __call__(self, step):
-        """The value at a step.
+        """Compute the value at a step.
 
         Args:
             step: Integer, or scalar integer tensor: the number of steps already taken.
@@ -58,24 +58,25 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
-    """Repeated warm-ups: in each period a straight line to `end`, then `end` until the next.
+    """Repeats a warm-up in each period: a straight line from `start` to `end`, and then `end`.
 
     With tau = (t mod period) / period, the value at step t is
     start + (end - start) min(tau / ramp, 1).
 
     Source: Fu et al., Cyclical Annealing Schedule: A Simple Approach to Mitigating KL Vanishing,
     the linear function of its cyclical schedule, arXiv:1903.10145. The paper counts steps from 1
-    and divides a fixed run into M periods; here steps count from 0, and the period is given.
+    and divides a run of known length into M periods. Here steps count from 0, and the period is an
+    argument.
 
     Args:
         period: Training steps from one start to the next, a positive integer.
-        ramp: Share of the period after which `end` is reached (the paper's R), in (0, 1].
+        ramp: Fraction of the period after which `end` is reached (the paper's R), in (0, 1].
             Default 0.5.
         start: Value at the beginning of every period. Default 0.
         end: Value in the rest of every period. Default 1.
 
     Raises:
-        ValueError: An argument is not of the kind above.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> schedule = Cyclical(period=100)
@@ -84,15 +85,15 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, period, ramp=0.5, start=0.0, end=1.0):
-        self.period = _steps(self, "period", period)
+        self.period = _check_steps(self, "period", period)
         remedy = "It is a share of the period: use 0.5 to rise during its first half."
         share = arguments.number(self, "ramp", ramp, positive=True, most=1, remedy=remedy)
         self.ramp = float(share)
-        self.start = _finite(self, "start", start)
-        self.end = _finite(self, "end", end)
+        self.start = _check_finite(self, "start", start)
+        self.end = _check_finite(self, "end", end)
 
     def __call__(self, step):
-        """The value at a step.
+        """Compute the value at a step.
 
         Args:
             step: Integer, or scalar integer tensor: the number of steps already taken.
@@ -100,7 +101,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         Returns:
             Float32 scalar tensor.
         """
-        # The remainder in integers: a float32 step loses its last digits after 2**24 of them.
+        # The remainder is computed in integers, because a float32 step is not exact beyond 2**24.
         step = ops.mod(ops.cast(step, "int32"), self.period)
         return _ramp(step, self.ramp * self.period, self.start, self.end)
 
@@ -110,14 +111,14 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
 
 def _ramp(step, num_steps, start, end):
     progress = ops.minimum(ops.cast(step, "float32") / num_steps, 1.0)
-    # Written as a mixture, and not as start plus a difference, to be exact at both ends.
+    # The mixture is exact at both ends, unlike start plus a difference.
     return start * (1.0 - progress) + end * progress
 
 
-def _steps(schedule, name, value):
+def _check_steps(schedule, name, value):
     remedy = "It counts training steps, which are epochs times batches per epoch."
     return arguments.integer(schedule, name, value, remedy=remedy)
 
 
-def _finite(schedule, name, value):
+def _check_finite(schedule, name, value):
     return float(arguments.number(schedule, name, value, least=None))
