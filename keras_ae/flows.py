@@ -1,7 +1,7 @@
-"""Normalising flows: invertible maps of codes with the logarithm of their Jacobian's determinant.
+"""Normalizing flows: invertible maps of codes with the logarithm of their Jacobian's determinant.
 
-Pure functions of codes and of the map's parameters, one set of parameters for every example. A flow
-with weights of its own is a layer: `keras_ae.layers.InverseAutoregressiveFlow`.
+The flows are pure functions of codes and of the map's parameters, of which every example has its
+own. A flow that has weights is a layer: `keras_ae.layers.InverseAutoregressiveFlow`.
 """
 
 import math
@@ -15,10 +15,11 @@ _TINY = 1e-6
 
 @memory.explains("Pass fewer examples.")
 def planar(z, direction, normal, bias, shortest=0.05):
-    """f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
+    """Compute f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
 
-    The change is the paper's where w is long. It grows without bound as w vanishes; where w is
-    short, one takes over that vanishes with w, when nothing need be changed.
+    For a long w, the change is the paper's. The paper's change grows without bound as w vanishes,
+    although an inverse then needs no change. For a short w, a change that vanishes with w therefore
+    replaces it.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 10 to 12 and
     appendix A.1, arXiv:1505.05770.
@@ -28,8 +29,8 @@ def planar(z, direction, normal, bias, shortest=0.05):
         direction: The paper's u before the change, of z's shape.
         normal: The paper's w, of z's shape.
         bias: The paper's b, of shape (batch, 1).
-        shortest: Length of w around which the other change takes over, a number. Defaults to 0.05;
-            0 for the paper's alone.
+        shortest: Length of w below which the other change replaces the paper's, smoothly. 0 always
+            takes the paper's. Defaults to 0.05.
 
     Returns:
         Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
@@ -43,7 +44,7 @@ def planar(z, direction, normal, bias, shortest=0.05):
     """
     z, direction, normal, bias = _float32(z, direction, normal, bias)
     product = ops.sum(normal * direction, axis=-1, keepdims=True)
-    # w.u as it is to be, plus 1: positive, for which the map is monotone.
+    # Both are candidates for 1 + w.u after the change. A positive number makes the map monotone.
     of_paper = ops.softplus(product)
     of_small = ops.where(product > 0.0, product + 1.0, ops.exp(ops.minimum(product, 0.0)))
     squared_length = ops.sum(ops.square(normal), axis=-1, keepdims=True)
@@ -52,28 +53,28 @@ def planar(z, direction, normal, bias, shortest=0.05):
         share = ratio / (1.0 + ratio)
         change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
         wanted = share * of_paper + (1.0 - share) * of_small
-        # The square of its reciprocal, which derivatives take, must not overflow.
+        # Derivatives square the reciprocal of the divisor, which must not overflow.
         divisor = squared_length + 1e-18
     else:
         change, divisor = of_paper - 1.0 - product, squared_length + _TINY
         wanted = 1.0 + product + change * squared_length / divisor
     direction = direction + change * normal / divisor
     bent = ops.tanh(ops.sum(normal * z, axis=-1, keepdims=True) + bias)  # (batch, 1)
-    return z + direction * bent, _log_bent(bent, wanted)[:, 0]
+    return z + direction * bent, _log_slope(bent, wanted)[:, 0]
 
 
 @memory.explains("Pass fewer examples.")
 def radial(z, centre, width, strength):
-    """f(z) = z + beta (z - c) / (alpha + |z - c|), with alpha > 0 and beta > -alpha.
+    """Compute f(z) = z + beta (z - c) / (alpha + |z - c|), with alpha > 0 and beta > -alpha.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 14 and appendix
     A.2, arXiv:1505.05770.
 
     Args:
         z: Tensor of shape (batch, dimensions).
-        centre: The paper's reference point, of z's shape.
-        width: Of shape (batch, 1); alpha is its softplus.
-        strength: Of shape (batch, 1); beta is its softplus less alpha.
+        centre: The paper's reference point c, of z's shape.
+        width: Tensor of shape (batch, 1). alpha is its softplus.
+        strength: Tensor of shape (batch, 1). beta is its softplus minus alpha.
 
     Returns:
         Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
@@ -91,8 +92,8 @@ def radial(z, centre, width, strength):
     difference = z - centre
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1, keepdims=True) + _TINY**2)
     moved = z + beta / (alpha + distance) * difference
-    # Both kinds of eigenvalues as quotients of sums of positive numbers. The first belongs to the
-    # directions across z - c.
+    # Both eigenvalues of the Jacobian are quotients of sums of positive numbers. `across` belongs
+    # to the directions orthogonal to z - c, and `along` to that of z - c.
     sum_of_both = ops.softplus(strength)  # alpha + beta
     rest = _TINY**2 / distance
     across = sum_of_both + distance
@@ -104,7 +105,9 @@ def radial(z, centre, width, strength):
 
 @memory.explains("Pass fewer examples.")
 def sylvester(z, reflections, upper, lower, bias):
-    """f(z) = z + Q R tanh(S Q'z + b): Q a product of reflections, R and S upper triangular.
+    """Compute f(z) = z + Q R tanh(S Q'z + b).
+
+    Q is a product of reflections, and R and S are upper triangular.
 
     Source: van den Berg et al., Sylvester Normalizing Flows for Variational Inference, eq. 13 and
     section 4.2 (Householder), arXiv:1803.05649.
@@ -112,10 +115,10 @@ def sylvester(z, reflections, upper, lower, bias):
     Args:
         z: Tensor of shape (batch, dimensions).
         reflections: Normals of the Householder reflections, (batch, count, dimensions).
-        upper: R before its diagonal is brought into (-1, 1) by a tanh and what lies below it is
-            left out, of shape (batch, dimensions, dimensions).
-        lower: S in the same form.
-        bias: Of z's shape.
+        upper: Tensor of shape (batch, dimensions, dimensions), from which R is made: its diagonal
+            is brought into (-1, 1) by a tanh, and entries below the diagonal are ignored.
+        lower: Tensor of the same shape, from which S is made in the same way.
+        bias: The paper's b, of z's shape.
 
     Returns:
         Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
@@ -129,33 +132,36 @@ def sylvester(z, reflections, upper, lower, bias):
         True
     """
     z, reflections, upper, lower, bias = _float32(z, reflections, upper, lower, bias)
-    outer, inner = _triangular(upper), _triangular(lower)
+    outer, inner = _make_triangular(upper), _make_triangular(lower)
     turned = _reflect(z, reflections, reverse=True)
-    bent = ops.tanh(_times(inner, turned) + bias)
+    bent = ops.tanh(_multiply(inner, turned) + bias)
     # 1 + tanh(a) tanh(b) = cosh(a + b) / (cosh(a) cosh(b)), which never falls to zero.
     a, b = (ops.diagonal(matrices, axis1=1, axis2=2) for matrices in (upper, lower))
     wanted = ops.exp(_log_cosh(a + b) - _log_cosh(a) - _log_cosh(b))
-    moved = z + _reflect(_times(outer, bent), reflections)
-    return moved, ops.sum(_log_bent(bent, wanted), axis=-1)
+    moved = z + _reflect(_multiply(outer, bent), reflections)
+    return moved, ops.sum(_log_slope(bent, wanted), axis=-1)
 
 
 def _float32(*values):
     return (ops.cast(value, "float32") for value in values)
 
 
-def _triangular(matrices):
-    """The upper triangles, with diagonals in (-1, 1): two of them then multiply to more than -1."""
+def _make_triangular(matrices):
+    """Make upper triangular matrices with diagonals in (-1, 1).
+
+    The product of two such diagonal entries is more than -1, which makes the map invertible.
+    """
     size = matrices.shape[-1]
     eye = ops.eye(size, dtype="float32")
     return ops.triu(matrices, k=1) + eye * ops.tanh(matrices)
 
 
-def _times(matrices, vectors):
+def _multiply(matrices, vectors):
     return ops.sum(matrices * vectors[:, None, :], axis=-1)
 
 
 def _reflect(z, reflections, reverse=False):
-    """Q z, or its inverse Q'z: the same reflections in the other order."""
+    """Compute Q z, or Q'z, its inverse, which applies the reflections in the opposite order."""
     count = reflections.shape[1]
     units = _unit(reflections)
     for index in range(count) if reverse else reversed(range(count)):
@@ -165,17 +171,22 @@ def _reflect(z, reflections, reverse=False):
 
 
 def _unit(vectors):
-    """Vectors of length 1, or 0 where none can be told from 0: a reflection that moves nothing."""
+    """Scale vectors to length 1. A vector too close to 0 becomes 0, whose reflection is none."""
     largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=-1, keepdims=True))
     told = largest > 1e-30
-    # The squares of small numbers would be 0. What all are divided by changes no direction.
+    # Dividing by the largest entry does not change the direction. Without it, the squares of small
+    # numbers would be 0.
     scaled = ops.where(told, vectors / ops.where(told, largest, 1.0), 0.0)
     squares = ops.sum(ops.square(scaled), axis=-1, keepdims=True)
     return scaled * ops.rsqrt(ops.where(told, squares, 1.0))
 
 
-def _log_bent(bent, wanted):
-    """log(1 + (1 - t^2) p) of t, a tanh, and of p + 1 > 0, which a sum with p would round to 0."""
+def _log_slope(bent, wanted):
+    """Compute log(1 + (1 - t^2) p) from t, a tanh, and from p + 1, which is positive.
+
+    `bent` is t, and `wanted` is p + 1. The function takes p + 1, because the sum with 1 may round
+    to 0 if it is computed from p.
+    """
     square = ops.square(bent)
     return ops.log(ops.maximum(square + (1.0 - square) * wanted, 1e-37))
 

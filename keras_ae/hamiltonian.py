@@ -1,11 +1,12 @@
-"""Spaces that codes move in under Hamiltonian dynamics: flat, or with a metric examples span.
+"""Spaces in which codes move under Hamiltonian dynamics: flat, or with a metric that examples span.
 
-Each says how momenta are drawn, and how one step of its leapfrog goes. A step begins with what the
-last one knew of the place where it ended, so that no gradient is taken twice.
+A space tells how momenta are drawn and how one step of the leapfrog is computed. A step starts with
+the density and the metric that the last step computed where it ended, so that nothing is computed
+twice.
 
-A step that would not be the leapfrog's is not taken: its momentum is turned around instead, and the
-next one goes back. Both are decided alike from either end of a step, so that each step, taken or
-not, is reversible and preserves volume, as the bounds that are built on it need.
+A step is not taken if it would be inaccurate. The momentum is reversed instead, so that the next
+step goes back. The decision is the same from either end of a step. Each step, taken or not, is
+therefore reversible and preserves volume, which is what bounds that use it require.
 """
 
 import dataclasses
@@ -18,22 +19,26 @@ from keras import ops
 from keras_ae.core import memory
 
 _WALK_LEAPS = 5
-_WALK_STEP = 1.0 / 15.0  # In temperatures.
-_WALK_REACH = 3.0  # In temperatures.
-# A step is not taken if its error in energy is larger, in nats, or if it leads further out.
+# These two lengths are multiples of the temperature.
+_WALK_STEP = 1.0 / 15.0
+_WALK_REACH = 3.0
+# A step is not taken if its error in energy, in nats, or the distance to which it leads is larger
+# than these.
 _LARGEST_ERROR, _FURTHEST = 10.0, 1e4
 _MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 4, 1e-5
 
 
 class FlatMetric:
-    """The identity for a metric: standard normal momenta, and Hamiltonian Monte Carlo's leapfrog.
+    """A space whose metric is the identity, with the leapfrog of Hamiltonian Monte Carlo.
+
+    Momenta are standard normal.
 
     Source: Neal, MCMC using Hamiltonian dynamics, eq. 2.28 to 2.30, arXiv:1206.1901.
 
     Example:
         >>> from keras import ops
         >>> flat, z = FlatMetric(), ops.ones((1, 1))
-        >>> density = lambda z: (-0.5 * z[:, 0] ** 2, -z)  # A standard normal's, and its slope.
+        >>> density = lambda z: (-0.5 * z[:, 0] ** 2, -z)  # A standard normal and its gradient.
         >>> here = flat.surroundings(z, density)
         >>> z, momentum, _ = flat.leapfrog(z, 0.0 * z, here, density, 0.2)
         >>> round(float(z[0, 0]), 3), round(float(momentum[0, 0]), 3)
@@ -41,31 +46,31 @@ class FlatMetric:
     """
 
     def momentum(self, z, noise):
-        """A momentum at every code, from standard normal noise of the codes' shape."""
+        """Turn standard normal noise of the codes' shape into a momentum at every code."""
         return noise
 
     def momentum_log_prob(self, z, momentum):
-        """The log-density of such momenta, shape (batch,)."""
+        """Compute the log-density of momenta at z, shape (batch,)."""
         return -0.5 * ops.sum(ops.square(momentum) + math.log(2.0 * math.pi), axis=-1)
 
     def surroundings(self, z, density):
-        """What a step needs to know of the place where it begins: the density there."""
+        """Compute what a step needs to know at its start z: the log-density and its gradient."""
         return density(z)
 
     def leapfrog(self, z, momentum, here, density, step):
-        """One step of the dynamics whose energy is the kinetic one less a log-density.
+        """Take one step of the dynamics whose energy is kinetic energy minus log-density.
 
         Args:
             z: Tensor of shape (batch, dimensions).
-            momentum: Of z's shape.
-            here: What `surroundings` says of z.
-            density: Callable of codes that gives the log-density, shape (batch,), and its
+            momentum: Tensor of z's shape.
+            here: What `surroundings` returns at z.
+            density: Function of codes that returns the log-density, shape (batch,), and its
                 gradient, of z's shape.
-            step: The step's size, a number or a tensor of shape (dimensions,).
+            step: The step size, a number or a tensor of shape (dimensions,).
 
         Returns:
-            z and the momentum at the end, and the surroundings there. Where the step's error in
-            energy exceeds 10 nats, these are z, the momentum turned around and `here`.
+            z and the momentum at the end, and the surroundings there. If the step's error in energy
+            exceeds 10 nats, these are z, the reversed momentum and `here`.
         """
         half = momentum + 0.5 * step * here[1]
         end = z + step * half
@@ -79,7 +84,7 @@ class FlatMetric:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedMetric:
-    """The inverse metric sum_i M_i exp(-|z - c_i|^2 / T^2), and a multiple of the identity.
+    """A space whose inverse metric is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularisation * I.
 
     Source: Chadebec, Thibeau-Sutre, Burgos and Allassonnière, eq. 7, arXiv:2105.00026.
 
@@ -106,7 +111,7 @@ class LearnedMetric:
             object.__setattr__(self, name, ops.cast(getattr(self, name), "float32"))
 
     def inverse(self, z):
-        """The inverse metric at every code.
+        """Compute the inverse metric at every code.
 
         Args:
             z: Tensor of shape (batch, dimensions).
@@ -123,12 +128,12 @@ class LearnedMetric:
         return ops.reshape(flat, (-1, size, size)) + identity
 
     def slope(self, z, squares, nearness):
-        """The gradient in z of tr(S G^-1(z)), for matrices S that do not depend on z.
+        """Compute the gradient, in z, of tr(S G^-1(z)) for matrices S that do not depend on z.
 
         Args:
             z: Tensor of shape (batch, dimensions).
             squares: The symmetric S, of shape (batch, dimensions, dimensions).
-            nearness: What `_nearness` gives of z.
+            nearness: What `_nearness` returns at z.
 
         Returns:
             Float32 tensor of z's shape.
@@ -139,41 +144,48 @@ class LearnedMetric:
         return -2.0 / self.temperature**2 * away
 
     def momentum(self, z, noise):
-        """A momentum at every code, of the metric's covariance, from standard normal noise."""
+        """Turn standard normal noise into a momentum at every code, with covariance G(z)."""
         root = inverse_root(self.inverse(z))
         return ops.sum(root * noise[:, :, None], axis=1)
 
     def momentum_log_prob(self, z, momentum):
-        """The log-density of such momenta, shape (batch,)."""
+        """Compute the log-density of momenta at z, shape (batch,)."""
         inverse = self.inverse(z)
         square = ops.sum(momentum * times(inverse, momentum), axis=-1)
         constant = 0.5 * self.codes.shape[1] * math.log(2.0 * math.pi)
         return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
     def surroundings(self, z, density):
-        """The density at z, the inverse metric, the metric, the log-volume, and the nearness."""
-        nearness = self._nearness(z)  # Once for all turns: it takes the most time.
+        """Compute what a step needs to know at its start z.
+
+        Returns:
+            The log-density, its gradient, the inverse metric, the metric, the log-volume and the
+            nearness of the points.
+        """
+        # The nearness takes the most time. It is computed once for all iterations.
+        nearness = self._nearness(z)
         inverse = self._inverse(nearness)
         root = inverse_root(inverse)
         return *density(z), inverse, squared(root), -log_root_determinant(root), nearness
 
     def leapfrog(self, z, momentum, here, density, step):
-        """One step of the generalised leapfrog, eq. 5, as `FlatMetric.leapfrog` has it.
+        """Take one step of the generalized leapfrog, eq. 5. See `FlatMetric.leapfrog`.
 
-        Its two implicit equations are iterated until a turn changes nothing but the last digits.
-        A step is not taken either if the equations are not solved in 30 turns, or if the way back
-        does not end where the step began.
+        Its two implicit equations are solved by iteration, until only the last digits change. A
+        step is also not taken if 30 iterations do not solve the equations, or if the reversed step
+        does not lead back to the start.
         """
-        frozen = self._frozen()
+        frozen = self._freeze()
         start, first, known, size = keras.tree.map_structure(
             ops.stop_gradient, (z, momentum, here, ops.convert_to_tensor(step, "float32"))
         )
         half, end, taken = frozen._solve(start, first, known, size)
         taken = ops.logical_and(taken, ops.logical_and(_within(z, half), _within(end, half)))
-        # A step that is not taken gets no length, so that all its numbers are finite.
+        # A step that is not taken gets the length 0, so that all its numbers are finite.
         half, end = _choose(taken, (half, end), (first, start))
         step = step * ops.cast(taken, "float32")[:, None]
-        # Gradients go through these turns: each multiplies their error by what one turn leaves.
+        # Gradients pass only through these last iterations. Each reduces the gradients' error by
+        # the same factor as the solution's.
         for _ in range(_LAST_TURNS):
             half = momentum - 0.5 * step * self._force(z, half, here)
         speed = times(here[2], half)
@@ -185,7 +197,7 @@ class LearnedMetric:
         error = self._energy(last, there) - self._energy(momentum, here)
         taken = ops.logical_and(taken, ops.abs(error) < _LARGEST_ERROR)
         reached = keras.tree.map_structure(ops.stop_gradient, (end, last, half, there))
-        returns = frozen._returns(start, *reached, size)
+        returns = frozen._is_reversible(start, *reached, size)
         taken = ops.logical_and(taken, returns)
         return _choose(taken, (end, last, there), (z, -momentum, here))
 
@@ -194,7 +206,10 @@ class LearnedMetric:
         return dataclasses.replace(self, codes=codes, matrices=matrices)
 
     def _solve(self, z, momentum, here, step):
-        """The momentum after half a step, the code after all of it, and whether they were found."""
+        """Solve for the momentum after half a step and the code after the whole step.
+
+        Also return whether both were found, shape (batch,).
+        """
 
         def half_step(half):
             return momentum - 0.5 * step * self._force(z, half, here)
@@ -211,8 +226,8 @@ class LearnedMetric:
         end, arrived = _fixed_point(whole_step, z, self._distance)
         return half, end, ops.logical_and(found, arrived)
 
-    def _returns(self, start, end, last, half, there, step):
-        """Whether a step from the end, with the momentum turned around, leads to the start."""
+    def _is_reversible(self, start, end, last, half, there, step):
+        """Tell whether a step from the end, with the momentum reversed, leads to the start."""
         turned, back, found = self._solve(end, -last, there, step)
         change = half + turned
         size = ops.sqrt(ops.maximum(ops.sum(change * times(there[2], change), axis=-1), 0.0))
@@ -220,11 +235,11 @@ class LearnedMetric:
         return ops.logical_and(found, near)
 
     def _distance(self, way):
-        """The length of a way in what the metric changes over."""
+        """Compute the length of a way in units of the distance over which the metric changes."""
         return ops.sqrt(ops.sum(ops.square(way), axis=-1)) / ops.minimum(self.temperature, 1.0)
 
     def _force(self, z, momentum, here):
-        """The energy's gradient: of r' G^-1 r / 2 + log det G / 2 - log p."""
+        """Compute the gradient, in z, of the energy r' G^-1 r / 2 + log det G / 2 - log p."""
         squares = momentum[:, :, None] * momentum[:, None, :] - here[3]
         return 0.5 * self.slope(z, squares, here[5]) - here[1]
 
@@ -233,17 +248,19 @@ class LearnedMetric:
         return kinetic - here[4] - here[0]
 
     def walk(self, start, num_steps, seed):
-        """Hamiltonian Monte Carlo on the density that the manifold's volume is, section 4.
+        """Draw codes from a density proportional to the manifold's volume, section 4.
 
-        The volume tends to a constant far from the points, and its integral over all codes is
-        infinite. The paper's density is that on a compact set: here, the codes within three
-        temperatures of a point, beyond which that point adds less than e^-9 of its matrix. A path
-        that ends outside is rejected.
+        The walks are Hamiltonian Monte Carlo. Far from the points the volume tends to a constant,
+        so that its integral over all codes is infinite. The paper restricts the density to a
+        compact set. Here this set is the codes within three temperatures of a point, because a
+        point that is farther away adds less than e^-9 of its matrix. A path that ends outside the
+        set is rejected.
 
         Args:
-            start: The codes where the walks begin, a tensor of shape (batch, dimensions), within
-                that set.
-            num_steps: Steps of each walk, every one a path of five leaps and its acceptance.
+            start: The codes where the walks begin, inside that set: a tensor of shape
+                (batch, dimensions).
+            num_steps: Number of steps of each walk. A step is a path of five leaps, which is then
+                accepted or rejected.
             seed: A `keras_ae.core.seeds.RunSeed`.
 
         Returns:
@@ -267,7 +284,7 @@ class LearnedMetric:
         return ops.fori_loop(0, num_steps, turn, start)
 
     def log_volume_and_slope(self, z):
-        """The logarithm of the root of the inverse metric's determinant, and its gradient.
+        """Compute log sqrt(det G^-1(z)) and its gradient in z.
 
         Args:
             z: Tensor of shape (batch, dimensions).
@@ -280,7 +297,7 @@ class LearnedMetric:
         return -log_root_determinant(root), 0.5 * self.slope(z, squared(root), nearness)
 
     def _nearness(self, z):
-        """exp(-|z - c_i|^2 / T^2) of every code and point, shape (batch, points)."""
+        """Compute exp(-|z - c_i|^2 / T^2) of every code and point, shape (batch, points)."""
         z = ops.cast(z, "float32")
         distances = ops.sum(ops.square(z[:, None] - self.codes[None]), axis=-1)
         return ops.exp(-distances / self.temperature**2)
@@ -290,25 +307,28 @@ class LearnedMetric:
 
 
 def _within(z, momentum):
-    """Whether all numbers are small enough for float32 to square, shape (batch,)."""
+    """Tell whether all numbers are small enough for float32 to square them, shape (batch,)."""
     largest = ops.maximum(ops.max(ops.abs(z), axis=-1), ops.max(ops.abs(momentum), axis=-1))
     return largest < _FURTHEST
 
 
 def _choose(taken, first, second):
-    """Of tensors (batch, ...) the first ones' rows where `taken`, and else the second ones'."""
+    """Choose the rows of `first` where `taken` is true, and those of `second` elsewhere.
 
-    def chosen(a, b):
+    `first` and `second` are tensors (batch, ...), or the same structure of tensors.
+    """
+
+    def choose(a, b):
         return ops.where(ops.reshape(taken, (-1, *[1] * (len(a.shape) - 1))), a, b)
 
-    return keras.tree.map_structure(chosen, first, second)
+    return keras.tree.map_structure(choose, first, second)
 
 
 def _fixed_point(function, start, length):
-    """What a function of rows leaves where it is, and whether it was found: shape (batch,)."""
+    """Iterate a function of rows to its fixed point. Also return whether it was found, (batch,)."""
 
     def unsolved(change):
-        # Neither NaN nor what has run away is worth another turn.
+        # A row that is NaN or diverges is given up.
         return ops.logical_and(change >= _TOLERANCE, change < 1e6)
 
     def turn(number, value, change):
@@ -324,16 +344,17 @@ def _fixed_point(function, start, length):
     return value, change < _TOLERANCE
 
 
-# LAPACK's factorisation does not travel in a program that JAX exports, and codes are short.
+# This factorization replaces LAPACK's, because a function that JAX exports cannot contain LAPACK.
+# It is fast enough, because codes have few dimensions.
 
 
 @memory.explains("Pass fewer matrices.")
 def inverse_root(matrices):
-    """Lower triangular R with R M R' = 1 for positive definite M, shape (batch, size, size)."""
+    """Compute lower triangular R with R M R' = I for positive definite M, (batch, size, size)."""
     size = matrices.shape[-1]
     rows = []
     for k in range(size):
-        # Row k of the inverse of Cholesky's factor: orthogonal to those before it under M.
+        # Row k of the inverse of the Cholesky factor is orthogonal, under M, to the rows before it.
         unit = ops.convert_to_tensor((np.arange(size) == k).astype("float32"))
         row = ops.zeros_like(matrices[:, 0]) + unit
         if rows:
@@ -347,17 +368,20 @@ def inverse_root(matrices):
 
 @memory.explains("Pass fewer matrices.")
 def log_root_determinant(root):
-    """log of the root of det R R', that of the metric's if R is the root of the inverse metric."""
+    """Compute log sqrt(det R R').
+
+    If R is the inverse root of the inverse metric, this is log sqrt(det G).
+    """
     return ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
 
 
 @memory.explains("Pass fewer matrices.")
 def squared(root):
-    """R' R: the inverse of M."""
+    """Compute R' R, which is the inverse of M."""
     return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
 
 
 @memory.explains("Pass fewer matrices.")
 def times(matrices, vectors):
-    """Every matrix times its vector."""
+    """Multiply every matrix by its vector."""
     return ops.sum(matrices * vectors[:, None, :], axis=-1)

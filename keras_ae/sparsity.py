@@ -1,4 +1,4 @@
-"""Pure functions of sparse codes: which of their numbers stay, and figures of a dictionary."""
+"""Pure functions of sparse codes: which numbers are kept, and metrics of a dictionary."""
 
 import keras
 import numpy as np
@@ -6,15 +6,15 @@ from keras import ops
 
 from keras_ae.core import memory
 
-_HALVINGS = 24  # Of the range of the values: what float32 tells apart.
+_HALVINGS = 24  # After so many halvings of the range, float32 cannot tell the bounds apart.
 
 
 @memory.explains("Pass fewer examples.")
 def top_k(z, k):
-    """The k largest numbers of every row; the others become zero.
+    """Keep the k largest numbers of every row, and set the others to zero.
 
-    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the k-th
-    largest by less than 1e-7 of the row's range stay as well.
+    Only the numbers that are kept receive a gradient. Numbers that differ from the k-th largest by
+    less than 1e-7 of the row's range are kept, too.
 
     Source: Makhzani and Frey, k-Sparse Autoencoders, arXiv:1312.5663.
 
@@ -37,16 +37,16 @@ def top_k(z, k):
 
 @memory.explains("Pass fewer examples.")
 def batch_top_k(z, k):
-    """The k * batch largest numbers of a whole batch; the others become zero.
+    """Keep the k * batch largest numbers of the whole batch, and set the others to zero.
 
-    The gradient goes to the numbers that stay, and to no other. Numbers that differ from the
-    least of them by less than 1e-7 of the batch's range stay as well.
+    Only the numbers that are kept receive a gradient. Numbers that differ from the smallest of them
+    by less than 1e-7 of the batch's range are kept, too.
 
     Source: Bussmann, Leask and Nanda, BatchTopK Sparse Autoencoders, arXiv:2412.06410.
 
     Args:
         z: Tensor of shape (batch, width).
-        k: Integer from 1 to width: how many stay of a row, on average.
+        k: Integer from 1 to width: how many numbers of a row are kept on average.
 
     Returns:
         Float32 tensor of z's shape.
@@ -63,11 +63,11 @@ def batch_top_k(z, k):
 
 
 class _Bound(keras.Operation):
-    """The largest bound that so many numbers reach, by bisection.
+    """Finds, by bisection, the largest bound that at least `wanted` numbers reach.
 
-    Sorting takes longer than the step around it; JAX's top_k exports an operation that TensorFlow
-    does not know, and TensorFlow's takes no number that follows from the batch's under XLA. As an
-    operation, for a symbolic tensor cannot be read from within a loop.
+    Sorting would take longer than the rest of a training step. JAX's top_k exports an operation
+    that TensorFlow does not know. TensorFlow's top_k cannot take a k that depends on the batch size
+    under XLA. This is a Keras operation, because the loop cannot read a symbolic tensor.
     """
 
     def __init__(self, axis):
@@ -85,7 +85,7 @@ class _Bound(keras.Operation):
             return ops.stack([low, high])
 
         z = ops.stop_gradient(z)
-        # With an initial value, for a replica without an example has an empty batch.
+        # A replica without examples has an empty batch, for which an initial value is needed.
         ends = [f(z, axis=self.axis, keepdims=True, initial=0.0) for f in (ops.min, ops.max)]
         return ops.fori_loop(0, _HALVINGS, halve, ops.stack(ends))[0]
 
@@ -95,12 +95,12 @@ class _Bound(keras.Operation):
 
 @memory.explains("Pass fewer examples.")
 def heaviside(z, threshold, bandwidth):
-    """1 where z exceeds its threshold, and a gradient that a threshold can learn from.
+    """Return 1 where z exceeds its threshold, else 0, with a gradient for the threshold.
 
-    The step has no derivative. That with respect to the threshold is taken for
-    -K((z - threshold) / bandwidth) / bandwidth, with K the rectangle of width and height 1 around
-    zero: an estimate of the density at the threshold when averaged over data. That with respect to
-    z is zero.
+    The step function has no useful derivative. The derivative with respect to the threshold is
+    replaced by -K((z - threshold) / bandwidth) / bandwidth, where K is the rectangle of width and
+    height 1 around zero. Its average over the data estimates minus the density of z at the
+    threshold. The derivative with respect to z is zero.
 
     Source: Rajamanoharan et al., Jumping Ahead, arXiv:2407.14435.
 
@@ -125,15 +125,15 @@ def heaviside(z, threshold, bandwidth):
 
 @memory.explains("Pass fewer examples.")
 def jump_relu(z, threshold, bandwidth):
-    """z where it exceeds its threshold, else zero.
+    """Return z where it exceeds its threshold, else zero.
 
-    The derivative with respect to z is 1 or 0; that with respect to the threshold is taken for
-    -threshold K((z - threshold) / bandwidth) / bandwidth: see `heaviside`.
+    The derivative with respect to z is 1 or 0. The derivative with respect to the threshold is
+    replaced by -threshold K((z - threshold) / bandwidth) / bandwidth: see `heaviside`.
 
     Source: Rajamanoharan et al., Jumping Ahead, arXiv:2407.14435.
 
     Args:
-        z, threshold, bandwidth: As of `heaviside`.
+        z, threshold, bandwidth: See `heaviside`.
 
     Returns:
         Float32 tensor of z's shape.
@@ -152,7 +152,7 @@ def jump_relu(z, threshold, bandwidth):
 
 
 def _open_and_window(z, threshold, bandwidth):
-    """Where z exceeds the threshold, and K / bandwidth of the distance to it: both constants."""
+    """Compute where z exceeds the threshold, and K / bandwidth, both without gradients."""
     distance = ops.stop_gradient(z - threshold)
     window = ops.cast(ops.abs(distance) <= 0.5 * bandwidth, "float32") / bandwidth
     return ops.cast(distance > 0.0, "float32"), window
@@ -160,16 +160,18 @@ def _open_and_window(z, threshold, bandwidth):
 
 @memory.explains("Pass fewer examples.")
 def dictionary_metrics(x, codes, reconstructions):
-    """How sparse codes are, and how much of the data they explain.
+    """Measure how sparse codes are, and how much of the data they explain.
 
-    - `l0`: numbers of a code that are not zero, on average;
-    - `unexplained_variance`: squared error as a fraction of the variance, both summed over all;
-    - `dead_fraction`: share of the features that are zero in every code;
-    - `shrinkage`: the factor by which reconstructions are too short, less than 1 if they are: the
-      one by which their deviations from the data's mean are divided to come closest to the data's,
-      the relative reconstruction bias of Rajamanoharan et al., arXiv:2404.16014; 0 if they do not
-      deviate;
-    - `feature_density`: array (features,), the share of the codes in which each is not zero.
+    - `l0`: the average number of nonzero numbers in a code.
+    - `unexplained_variance`: the squared error as a fraction of the variance, both summed over all
+      examples.
+    - `dead_fraction`: the fraction of the features that are zero in every code.
+    - `shrinkage`: the relative reconstruction bias of Rajamanoharan et al., arXiv:2404.16014. It is
+      less than 1 if reconstructions are too close to the data's mean. Their deviations from the
+      mean, divided by this number, come closest to the data's deviations. It is 0 if they do not
+      deviate.
+    - `feature_density`: array (features,), the fraction of the codes in which each feature is not
+      zero.
 
     Args:
         x: Array of shape (examples, ...).
@@ -191,14 +193,14 @@ def dictionary_metrics(x, codes, reconstructions):
 
 
 def metrics_of_parts(parts, mean):
-    """`dictionary_metrics` of data that comes in parts, of which only sums are kept.
+    """Compute `dictionary_metrics` of data that comes in parts, and keep only sums in memory.
 
     Args:
         parts: Iterable of (x, codes, reconstructions).
         mean: Array, the mean of x over all parts.
 
     Returns:
-        Dictionary, as of `dictionary_metrics`.
+        The dictionary of `dictionary_metrics`.
     """
     examples = error = variance = square = product = active = 0
     for x, codes, reconstructions in parts:
