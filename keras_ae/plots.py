@@ -1,7 +1,7 @@
-"""Pictures of arrays. Every function returns a Matplotlib figure, and saves it if given a path.
+"""Plots of arrays. Every function returns a Matplotlib figure, and saves it if it gets a path.
 
-Figures are made without `pyplot`: no window, no state, no backend to choose. A notebook shows one
-that is the last value of a cell.
+Figures are made without `pyplot`, so that there is no window, no global state and no backend to
+choose. A notebook shows a figure that is the last value of a cell.
 """
 
 import io
@@ -15,26 +15,26 @@ from matplotlib.figure import Figure
 from keras_ae.core import memory
 
 _DPI = 120
-_INCHES = 0.7  # Height of one example in a grid.
+_INCHES = 0.7  # The height of one example in a grid.
 _FEWER = "Pass fewer examples."
 
 
 @memory.explains(_FEWER)
 def image_grid(examples, path=None, columns=None):
-    """Examples in a grid: pictures, or curves where an example is a vector.
+    """Draw examples in a grid: pictures, or curves if an example is a vector.
 
     Args:
         examples: Array of shape (examples, height, width, 1, 3 or 4), (examples, height, width) or
-            (examples, features). Values in [0, 1] are shown from black to white, others from the
-            smallest to the largest.
+            (examples, features). Black is 0 and white is 1 if all values lie in [0, 1]. Otherwise
+            black is the smallest value and white the largest.
         path: File to write, such as "samples.png". Defaults to None, no file.
-        columns: Examples in a row. Defaults to as many as make the grid a square.
+        columns: Number of examples in a row. Defaults to a number that makes the grid square.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the examples have no such shape.
+        ValueError: If the examples have another shape.
 
     Example:
 
@@ -44,29 +44,31 @@ def image_grid(examples, path=None, columns=None):
     >>> len(figure.axes)
     1
     """
-    examples = _drawable(examples, "examples")
+    examples = _check_drawable(examples, "examples")
     columns = columns or math.ceil(math.sqrt(len(examples)))
     if examples.ndim == 2:
-        return _saved(_curves([examples], columns), path)
-    return _saved(_pictures([examples], columns)[0], path)
+        return _save(_draw_curves([examples], columns), path)
+    return _save(_draw_pictures([examples], columns)[0], path)
 
 
 @memory.explains(_FEWER)
 def reconstructions(originals, outputs, path=None, columns=10):
-    """Originals above their reconstructions, in pairs of rows; curves where examples are vectors.
+    """Draw originals above their reconstructions, in pairs of rows.
+
+    Examples that are vectors are drawn as curves.
 
     Args:
         originals: Array of shape (examples, height, width, 1, 3 or 4), (examples, height, width)
             or (examples, features).
-        outputs: Array of the reconstructions, as many as there are originals.
+        outputs: Array of the reconstructions, one for each original.
         path: File to write. Defaults to None, no file.
-        columns: Examples in a row. Defaults to 10.
+        columns: Number of examples in a row. Defaults to 10.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If the two differ in number, or have no such shape.
+        ValueError: If the two arrays differ in number, or have another shape.
 
     Example:
 
@@ -76,42 +78,42 @@ def reconstructions(originals, outputs, path=None, columns=10):
     >>> [label.get_text() for label in plots.reconstructions(x, x).axes[0].get_yticklabels()]
     ['original', 'reconstruction', 'original', 'reconstruction']
     """
-    originals = _drawable(originals, "originals")
-    outputs = _drawable(outputs, "outputs")
+    originals = _check_drawable(originals, "originals")
+    outputs = _check_drawable(outputs, "outputs")
     if len(originals) != len(outputs) or originals.ndim != outputs.ndim:
         raise ValueError(
             f"reconstructions: originals has shape {originals.shape} and outputs {outputs.shape}. "
             "Pass one output for each original."
         )
     if originals.ndim == 2:
-        figure = _curves([originals, outputs], min(columns, 5), ("original", "reconstruction"))
-        return _saved(figure, path)
-    figure, centres = _pictures([originals, outputs], columns, extra_width=1.0)
+        figure = _draw_curves([originals, outputs], min(columns, 5), ("original", "reconstruction"))
+        return _save(figure, path)
+    figure, centers = _draw_pictures([originals, outputs], columns, extra_width=1.0)
     axes = figure.axes[0]
     axes.set_axis_on()
     axes.tick_params(length=0, labelsize=7)
     axes.set_xticks([])
-    axes.set_yticks(centres, ["original", "reconstruction"] * (len(centres) // 2))
+    axes.set_yticks(centers, ["original", "reconstruction"] * (len(centers) // 2))
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return _saved(figure, path)
+    return _save(figure, path)
 
 
 @memory.explains(_FEWER)
 def latent_plane(codes, labels=None, path=None):
-    """Codes as points: their two dimensions, or their first two principal components.
+    """Draw codes as points: their two dimensions, or their first two principal components.
 
     Args:
         codes: Array of shape (examples, latent_dim).
-        labels: Array of shape (examples,): classes, each with a colour of its own, or numbers on
-            a colour scale. Defaults to None, one colour.
+        labels: Array of shape (examples,): classes, of which each gets its own color, or numbers,
+            which get a color scale. Defaults to None, one color for all.
         path: File to write. Defaults to None, no file.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: If codes is not a matrix, or labels is not one value for each of its rows.
+        ValueError: If codes is not a matrix, or labels does not have one value for each code.
 
     Example:
 
@@ -126,37 +128,37 @@ def latent_plane(codes, labels=None, path=None):
     codes = np.asarray(codes, "float64")
     if codes.ndim != 2 or len(codes) == 0:
         raise ValueError(
-            f"latent_plane: codes has shape {codes.shape}, and (examples, latent_dim) is needed."
+            f"latent_plane: codes has shape {codes.shape}, but must be (examples, latent_dim)."
         )
     if labels is not None and np.shape(labels) != (len(codes),):
         raise ValueError(
-            f"latent_plane: labels has shape {np.shape(labels)}; one for each of the {len(codes)} "
-            f"codes is needed, shape ({len(codes)},)."
+            f"latent_plane: labels has shape {np.shape(labels)}, but must have one value for each "
+            f"of the {len(codes)} codes, shape ({len(codes)},)."
         )
-    points, names = _plane(codes)
-    figure = _figure(6, 5)
+    points, names = _project(codes)
+    figure = _make_figure(6, 5)
     axes = figure.add_subplot(xlabel=names[0], ylabel=names[1])
     style = {"s": 9, "linewidths": 0, "alpha": 0.8}
-    classes = _classes(labels)
+    classes = _find_classes(labels)
     if labels is None:
         axes.scatter(*points.T, **style)
     elif classes is None:
         figure.colorbar(axes.scatter(*points.T, c=labels, cmap="viridis", **style), label="label")
     else:
-        colours = _colours(len(classes))
-        for label, colour in zip(classes, colours, strict=True):
-            axes.scatter(*points[labels == label].T, color=colour, label=str(label), **style)
+        colors = _choose_colors(len(classes))
+        for label, color in zip(classes, colors, strict=True):
+            axes.scatter(*points[labels == label].T, color=color, label=str(label), **style)
         figure.legend(loc="outside right center", markerscale=2, frameon=False)
-    return _saved(figure, path)
+    return _save(figure, path)
 
 
 @memory.explains(_FEWER)
 def loss_curves(history, path=None):
-    """Every loss over the epochs, in training and, where there is one, in validation.
+    """Draw every loss over the epochs, in training and, if there is any, in validation.
 
     Args:
-        history: Dictionary of name -> list of one number per epoch, such as `history` of what
-            `fit` returns. The entry `val_loss` is drawn into the panel of `loss`.
+        history: Dictionary of name -> list of one number per epoch, such as the attribute `history`
+            of what `fit` returns. The entry `val_loss` is drawn into the panel of `loss`.
         path: File to write. Defaults to None, no file.
 
     Returns:
@@ -173,12 +175,12 @@ def loss_curves(history, path=None):
     ['loss', 'kl_loss']
     """
     names = [name for name in history if not name.startswith("val_")]
-    names.sort(key=lambda name: name != "loss")  # The sum before its parts.
+    names.sort(key=lambda name: name != "loss")  # The total comes before its parts.
     if not names or not len(history[names[0]]):
         raise ValueError("loss_curves: history holds no epochs. Call fit first.")
     _refuse_points(sum(map(len, history.values())))
     columns = min(len(names), 3)
-    figure = _figure(3.4 * columns, 2.8 * math.ceil(len(names) / columns))
+    figure = _make_figure(3.4 * columns, 2.8 * math.ceil(len(names) / columns))
     for number, name in enumerate(names, 1):
         axes = figure.add_subplot(math.ceil(len(names) / columns), columns, number, title=name)
         for key, label in ((name, "training"), (f"val_{name}", "validation")):
@@ -189,11 +191,11 @@ def loss_curves(history, path=None):
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.axes[0].legend(frameon=False)
-    return _saved(figure, path)
+    return _save(figure, path)
 
 
 def can_draw(examples):
-    """Whether `image_grid` and `reconstructions` take such examples.
+    """Tell whether `image_grid` and `reconstructions` can draw these examples.
 
     Example:
 
@@ -215,17 +217,17 @@ class _ShownFigure(Figure):
         return buffer.getvalue()
 
 
-# Pixels of a side above which Matplotlib draws nothing.
+# Matplotlib cannot draw a figure with a side of this many pixels or more.
 _MOST_PIXELS = 2**16
 
 
-def _figure(width, height):
+def _make_figure(width, height):
     pixels = math.ceil(_DPI * width), math.ceil(_DPI * height)
     if max(pixels) >= _MOST_PIXELS:
         raise ValueError(
-            f"The figure would have {pixels[0]:,} x {pixels[1]:,} pixels, and at most "
-            f"{_MOST_PIXELS:,} a side can be drawn. Pass fewer examples, or choose columns that "
-            "make it a square."
+            f"The figure would have {pixels[0]:,} x {pixels[1]:,} pixels, but each side must have "
+            f"fewer than {_MOST_PIXELS:,}. Pass fewer examples, or choose columns that make the "
+            "figure square."
         )
     memory.refuse_beyond(
         8.0 * math.prod(pixels), f"A figure of {pixels[0]:,} x {pixels[1]:,} pixels", _FEWER
@@ -236,20 +238,20 @@ def _figure(width, height):
 
 
 def _refuse_points(number):
-    """Raise if Matplotlib's copies of so many points do not fit into memory."""
+    """Raise an error if Matplotlib's copies of this number of points do not fit into memory."""
     memory.refuse_beyond(200.0 * number, f"Drawing {number:,} points", _FEWER)
 
 
-def _saved(figure, path):
+def _save(figure, path):
     if path is not None:
         figure.savefig(path)
     return figure
 
 
-def _drawable(examples, name):
-    """An array of vectors, (examples, features), or of pictures with their channels last.
+def _check_drawable(examples, name):
+    """Return an array of vectors, (examples, features), or of pictures with channels last.
 
-    In its own type: what is too much to draw is refused before it is copied.
+    The array keeps its dtype, because it must not be copied before its size has been checked.
     """
     examples = np.asarray(examples)
     if not can_draw(examples):
@@ -261,15 +263,15 @@ def _drawable(examples, name):
     return examples[..., None] if examples.ndim == 3 else examples
 
 
-def _limits(examples):
+def _find_limits(examples):
     low, high = float(examples.min()), float(examples.max())
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _pictures(series, columns, extra_width=0.0):
-    """A figure of pictures, and the height of the middle of each row in pixels.
+def _draw_pictures(series, columns, extra_width=0.0):
+    """Draw a figure of pictures, and return it with the vertical center of each row in pixels.
 
-    Each row of the first of the series is followed by those of the others.
+    Each row of the first array of the series is followed by the rows of the other arrays.
     """
     count, height, width, channels = series[0].shape
     columns = min(columns, count)
@@ -277,7 +279,7 @@ def _pictures(series, columns, extra_width=0.0):
     gap = max(1, round(max(height, width) / 16))
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, channels)
     inches = _INCHES / height
-    figure = _figure(shape[1] * inches + extra_width, shape[0] * inches)
+    figure = _make_figure(shape[1] * inches + extra_width, shape[0] * inches)
     memory.refuse_beyond(16.0 * math.prod(shape), f"A picture of {shape} numbers", _FEWER)
     canvas = np.full(shape, np.nan, "float32")
     for number, examples in enumerate(series):
@@ -285,8 +287,8 @@ def _pictures(series, columns, extra_width=0.0):
             row, column = divmod(index, columns)
             top, left = (row * len(series) + number) * (height + gap), column * (width + gap)
             canvas[top : top + height, left : left + width] = picture
-    # The first series sets the scale: an output outside it is clipped, and shows as such.
-    low, high = _limits(series[0])
+    # The first array sets the scale, and outputs outside the scale are clipped to black or white.
+    low, high = _find_limits(series[0])
     canvas = np.clip((canvas - low) / max(high - low, 1e-12), 0, 1)
     canvas = np.where(np.isnan(canvas), 1.0, canvas)  # The gaps are white.
     axes = figure.add_subplot()
@@ -296,16 +298,17 @@ def _pictures(series, columns, extra_width=0.0):
     return figure, [row * (height + gap) + (height - 1) / 2 for row in range(rows)]
 
 
-def _curves(series, columns, names=(None,)):
-    """One frame for each example, with a line for each of the series, all on one scale."""
+def _draw_curves(series, columns, names=(None,)):
+    """Draw a frame for each example, with a line for each array of the series, on one scale."""
     count, features = series[0].shape
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = _figure(1.6 * columns, 1.1 * rows + 0.3)
+    figure = _make_figure(1.6 * columns, 1.1 * rows + 0.3)
     _refuse_points(len(series) * count * features)
     series = [np.asarray(values, "float32") for values in series]
-    low, high = _limits(np.concatenate(series))
-    # One line runs through all frames, broken between them: a hundred axes take many seconds.
+    low, high = _find_limits(np.concatenate(series))
+    # One line runs through all frames, with gaps between them, because a hundred axes would take
+    # many seconds to draw.
     column, row = np.arange(count) % columns, np.arange(count) // columns
     left, bottom = 1.1 * column[:, None], -1.2 * row[:, None]
     x = np.pad(left + np.linspace(0, 1, features), ((0, 0), (0, 1)), constant_values=np.nan)
@@ -324,30 +327,30 @@ def _curves(series, columns, names=(None,)):
     return figure
 
 
-def _plane(codes):
-    """Two coordinates for each code, and what to call them."""
+def _project(codes):
+    """Compute two coordinates for each code, and their names."""
     dimensions = codes.shape[1]
     if dimensions == 1:
         return np.pad(codes, ((0, 0), (0, 1))), ["code[0]", ""]
     if dimensions == 2 or len(codes) < 2:
         return codes[:, :2], ["code[0]", "code[1]"]
-    centred = codes - codes.mean(axis=0)
-    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    centered = codes - codes.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(centered, full_matrices=False)
     shares = lengths**2 / max(np.sum(lengths**2), 1e-12)
     names = [
         f"principal component {number} ({share:.0%} of the variance)"
         for number, share in enumerate(shares[:2], 1)
     ]
-    return centred @ directions[:2].T, names
+    return centered @ directions[:2].T, names
 
 
-def _classes(labels):
-    """The classes in order, or None where the labels are better shown on a scale."""
+def _find_classes(labels):
+    """List the classes in order, or return None if the labels are better shown on a scale."""
     if labels is None:
         return None
     classes = np.unique(labels)
     return classes if np.asarray(labels).dtype.kind in "iubUS" and len(classes) <= 20 else None
 
 
-def _colours(count):
+def _choose_colors(count):
     return colormaps["tab10" if count <= 10 else "tab20"].colors[:count]
