@@ -1,4 +1,4 @@
-"""The artifact: a folder that TensorFlow serves, and that `keras_ae.load` gives back as a model."""
+"""The artifact: a folder that TensorFlow serves and from which `keras_ae.load` makes a model."""
 
 from keras_ae.saving.card import read_card as read_card
 from keras_ae.saving.collection import pretrained as pretrained

@@ -1,4 +1,4 @@
-"""What an artifact is, for people and programs: its `card.json`."""
+"""The `card.json` of an artifact, which describes it to people and programs."""
 
 import hashlib
 import importlib.metadata
@@ -9,57 +9,60 @@ import keras
 
 from keras_ae.saving.collection import find
 
-LICENCE = "Apache-2.0"
-# What `load` reads, in an artifact's folder.
+LICENSE = "Apache-2.0"
+# This is the file in an artifact's folder that `load` reads.
 TRAINABLE = pathlib.Path("assets.extra") / "model.keras"
 
 
 def facts(model, trainable, endpoints):
-    """What the card of an exported model says by itself.
+    """Collect what the card of an exported model says without the user's entries.
 
     Args:
         model: The model.
         trainable: Path of the file that `load` reads.
-        endpoints: List of the names of what is served.
+        endpoints: List of the names of the served functions.
+
+    Returns:
+        Dictionary.
     """
     packages = ("keras-ae", "keras", "tensorflow", "numpy")
     return {
         "model": type(model).__name__,
-        "configuration": _readable(keras.saving.serialize_keras_object(model)["config"]),
+        "configuration": _make_readable(keras.saving.serialize_keras_object(model)["config"]),
         "data_shape": list(model.data_shape),
         "target_shape": list(model.target_shape),
         "latent_dim": model.latent_dim,
         "parameters": model.count_params(),
         "endpoints": endpoints,
         "backend": keras.config.backend(),
-        "versions": {name: _version(name) for name in packages},
-        "licence": LICENCE,
+        "versions": {name: _find_version(name) for name in packages},
+        "license": LICENSE,
         "sha256": {str(TRAINABLE): hashlib.sha256(trainable.read_bytes()).hexdigest()},
     }
 
 
-def _version(package):
+def _find_version(package):
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return None  # A checkout on the path, not installed.
+        return None  # The package runs from a checkout and is not installed.
 
 
-def _readable(config):
-    """A Keras configuration for people: objects by their class's name, functions by their own."""
+def _make_readable(config):
+    """Simplify a Keras configuration for people, with the names of classes and functions."""
     if isinstance(config, (list, tuple)):
-        return [_readable(value) for value in config]
+        return [_make_readable(value) for value in config]
     if not isinstance(config, dict):
         return config
     if "class_name" in config:
         if config["class_name"] == "DTypePolicy":
             return config["config"]["name"]
         return config["config"] if config["class_name"] == "function" else config["class_name"]
-    return {name: _readable(value) for name, value in config.items()}
+    return {name: _make_readable(value) for name, value in config.items()}
 
 
 def objects(config):
-    """Every serialised object in a Keras configuration."""
+    """Iterate over all serialized objects in a Keras configuration."""
     if isinstance(config, dict):
         if "class_name" in config:
             yield config
@@ -70,14 +73,29 @@ def objects(config):
             yield from objects(value)
 
 
+def rename_old_keys(card):
+    """Rename "licence" in a card to "license". Cards from before 27 November 2026 say the former.
+
+    Args:
+        card: Dictionary, which is not changed.
+
+    Returns:
+        Dictionary.
+    """
+    return {"license" if name == "licence" else name: value for name, value in card.items()}
+
+
 def read_card(path):
-    """The `card.json` of an exported folder, or an empty dictionary if there is none.
+    """Read the `card.json` of an exported folder.
 
     Args:
         path: Folder, or the name of a pretrained model.
 
+    Returns:
+        Dictionary, which is empty if there is no card.
+
     Raises:
-        ValueError: If the card is not JSON.
+        ValueError: If the card is not JSON, or not a dictionary.
     """
     file = find(path) / "card.json"
     if not file.is_file():
@@ -88,4 +106,4 @@ def read_card(path):
         raise ValueError(f"load: {file} is not valid JSON ({error}). Export it again.") from None
     if not isinstance(card, dict):
         raise ValueError(f"load: {file} is a JSON {type(card).__name__} and not a dictionary.")
-    return card
+    return rename_old_keys(card)

@@ -1,4 +1,4 @@
-"""Where models are found by name: the pretrained ones."""
+"""The collection of pretrained models, which are found by their names."""
 
 import os
 import pathlib
@@ -9,14 +9,14 @@ DIRECTORY_VARIABLE = "KERAS_AE_SAVED_MODELS"
 
 
 def directories():
-    """Where pretrained models are looked for, in order."""
+    """List the folders in which pretrained models are looked for, in order."""
     named = os.environ.get(DIRECTORY_VARIABLE, "").split(os.pathsep)
     checkout = pathlib.Path(__file__).resolve().parents[2] / "saved_models"
     return [*(pathlib.Path(name) for name in named if name), checkout]
 
 
 def find(path):
-    """The path of an artefact: the path itself if it exists, else a pretrained model's."""
+    """Find an artifact: return the path itself if it exists, or that of a pretrained model."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load: path={path!r} must be a path or the name of a pretrained model.")
     found = pathlib.Path(path)
@@ -25,9 +25,9 @@ def find(path):
     rescue = storage.rescue(found)
     if rescue:
         raise FileNotFoundError(
-            f"load: nothing is at {found}, because an export was killed while it replaced the "
-            f"model there. That model is whole in {rescue}: move it to {found}, where the next "
-            "export will put it, too."
+            f"load: {found} does not exist, because an export was killed while it replaced the "
+            f"model there. That model is complete in {rescue}: move it to {found}, as the next "
+            "export would do."
         )
     if len(found.parts) == 1:
         for directory in directories():
@@ -42,7 +42,7 @@ def find(path):
 
 
 def pretrained():
-    """The names of the pretrained models that `load` finds, sorted.
+    """List the names of the pretrained models that `load` finds, sorted.
 
     Example:
 

@@ -1,9 +1,9 @@
-"""The artefact: one folder that TensorFlow serves and that `load` gives back as a model.
+"""Writes artifacts: folders that TensorFlow serves and from which `load` makes a model.
 
 vae_mnist/
   saved_model.pb, variables/     what TensorFlow Serving reads
-  assets.extra/model.keras       what `load` reads: configuration, weights, optimiser
-  card.json                      what it is: model, data, figures, versions, licence, command
+  assets.extra/model.keras       what `load` reads: configuration, weights, optimizer
+  card.json                      what it is: model, data, figures, versions, license, command
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from keras import ops
 
 from keras_ae.core import backend, storage
 from keras_ae.core.seeds import RunSeed
-from keras_ae.saving.card import TRAINABLE, facts, objects
+from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
 
 
 def write(model, path, card, overwrite=False, **unknown):
@@ -39,8 +39,9 @@ def write(model, path, card, overwrite=False, **unknown):
             nothing else in it.
         BlockingIOError: If another export to this path is under way.
         NotImplementedError: On the torch backend.
-        ValueError: If the model holds code that cannot be saved as data, or the path begins with ~.
-        OSError: If the disk refuses; what was there before is unharmed.
+        ValueError: If the model contains code that cannot be saved as data, or if the path begins
+            with ~.
+        OSError: If the disk refuses. What was there before is then unchanged.
     """
     if unknown:
         raise TypeError(f"export: unknown arguments {', '.join(unknown)} for 'tf_saved_model'.")
@@ -50,17 +51,17 @@ def write(model, path, card, overwrite=False, **unknown):
     _refuse_code(model)
 
     def check(place):
-        _check_replaceable(place, overwrite, _not_an_artifact)
+        _check_replaceable(place, overwrite, _describe_other_than_artifact)
 
-    with _as_os_error(path), storage.whole_folder(path, check) as partial:
-        served = _served(model)
-        endpoints = _names(model)
+    with _raise_os_error(path), storage.whole_folder(path, check) as partial:
+        served = _make_served(model)
+        endpoints = _list_endpoints(model)
         signatures = {name: getattr(served, name) for name in endpoints}
         signatures["serving_default"] = served.serve
         tf.saved_model.save(served, str(partial), signatures)
         (partial / TRAINABLE).parent.mkdir()
         model.save(partial / TRAINABLE)
-        card = {**facts(model, partial / TRAINABLE, endpoints), **card}
+        card = {**facts(model, partial / TRAINABLE, endpoints), **rename_old_keys(card)}
         (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
 
 
@@ -69,13 +70,13 @@ def write_other(model, write, path, format, overwrite=False, **options):
 
     Args:
         model: A built `keras_ae.Autoencoder`.
-        write: Keras' `export` of it.
+        write: Keras' method `export` of the model.
         path: Path of the file.
         format: Name of the format.
-        overwrite: Whether files that are there may be replaced.
-        **options: For the format.
+        overwrite: Whether existing files may be replaced.
+        **options: Options of the format.
     """
-    # Keras would take `build`'s two shapes for two inputs.
+    # Without this signature, Keras would take the two shapes of `build` for two inputs.
     one_input = keras.InputSpec(dtype="float32", shape=(None, *model.data_shape), name="x")
     options = {"input_signature": [one_input], "verbose": False, **options}
     with whole_files(path, overwrite) as partial:
@@ -85,53 +86,54 @@ def write_other(model, write, path, format, overwrite=False, **options):
 
 @contextlib.contextmanager
 def whole_files(path, overwrite=False):
-    """A place for the file of another format, and for those that its writer puts beside it.
+    """Yield a temporary path for a file and for the files that its writer puts next to it.
 
     Args:
         path: The file.
-        overwrite: Whether files that are there may be replaced.
+        overwrite: Whether existing files may be replaced.
 
     Yields:
-        A string, the path to write to. What is written appears at `path` and beside it afterwards.
+        A string, the path to write to. What is written there is moved to `path` and next to it
+        afterwards.
 
     Raises:
         FileExistsError: If a file exists and overwrite is False, or if it is not a file.
-        BlockingIOError: If another export to this path is under way.
+        BlockingIOError: If another export to this path is running.
         ValueError: If the path begins with ~.
     """
     _refuse_home_sign(path)
     path = storage.real(path)
-    _check_replaceable(path, overwrite, _not_a_file)
+    _check_replaceable(path, overwrite, _describe_other_than_file)
     with storage.exclusive(path) as workspace:
         new = workspace / "new"
         new.mkdir()
         yield str(new / path.name)
         written = {file: path.with_name(file.name) for file in sorted(new.iterdir())}
         for place in written.values():
-            _check_replaceable(place, overwrite, _not_a_file)
+            _check_replaceable(place, overwrite, _describe_other_than_file)
         for file, place in written.items():
             os.replace(file, place)
 
 
 @contextlib.contextmanager
-def _as_os_error(path):
+def _raise_os_error(path):
     import tensorflow as tf
 
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         if isinstance(error, OSError) and error.errno is None:
-            raise  # It is our own, and says all that there is to say.
+            raise  # This error is our own and already says everything.
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
         raise OSError(
-            f"export: {path} could not be written ({reason}); what was there before is unharmed. "
+            f"export: {path} could not be written ({reason}); what was there before is unchanged. "
             "Free some space, or choose a place that can be written."
         ) from error
 
 
 # ---------------------------------------------------------------------- what may be replaced
 
-# All that `write` writes. TensorFlow makes `assets`, and puts nothing into it.
+# These are all folders and files that `write` makes. TensorFlow makes `assets` but leaves it empty.
 _FOLDERS = {"variables", "assets", "assets.extra"}
 _FILES = re.compile(
     r"card\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
@@ -143,20 +145,24 @@ _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha25
 def _refuse_home_sign(path):
     if os.path.expanduser(path) != os.fspath(path):
         raise ValueError(
-            f"export: {os.fspath(path)!r} begins with ~, which is a shell's word for a home folder "
-            "and a common name for Python. Pass os.path.expanduser(...) of it."
+            f"export: {os.fspath(path)!r} begins with ~, which means the home folder to a shell "
+            "and is an ordinary name for Python. Pass os.path.expanduser(...) of it."
         )
 
 
 def _check_replaceable(path, overwrite, obstacle):
-    """Raise unless nothing is at a path, or what `obstacle` says nothing against may go."""
+    """Raise an error unless a path is free, or what is there may be replaced.
+
+    `obstacle` is a function that describes why what is at a path may never be replaced, or returns
+    None.
+    """
     if not os.path.lexists(path):
         return
     found = obstacle(path)
     if found:
         raise FileExistsError(
-            f"export: {path} {found}. No export replaces that. Choose another path, or move away "
-            "what is there."
+            f"export: {path} {found}, which export never replaces. Choose another path, or move "
+            "away what is there."
         )
     if not overwrite:
         raise FileExistsError(
@@ -164,15 +170,15 @@ def _check_replaceable(path, overwrite, obstacle):
         )
 
 
-def _not_a_file(path):
-    """What is at a path, unless it is a file."""
+def _describe_other_than_file(path):
+    """Describe what is at a path. Return None for a file."""
     if path.is_symlink():
         return f"is a link to {os.readlink(path)}"
     return None if path.is_file() else "is a folder" if path.is_dir() else "is not a file"
 
 
-def _not_an_artifact(path):
-    """What is at a path, unless it is a folder that `write` wrote and nobody has added to."""
+def _describe_other_than_artifact(path):
+    """Describe what is at a path. Return None for a folder that holds only what `write` wrote."""
     if path.is_symlink():
         return f"is a link to {os.readlink(path)}"
     if not path.is_dir():
@@ -186,7 +192,7 @@ def _not_an_artifact(path):
         return "is a mount point"
     if not _has_our_card(path):
         return "is a folder without the card.json of an artifact of keras_ae"
-    for folder, folders, files in os.walk(path, onerror=_raise):
+    for folder, folders, files in os.walk(path, onerror=_raise_error):
         for name in sorted(folders + files):
             entry = pathlib.Path(folder) / name
             known = entry.relative_to(path).as_posix()
@@ -195,7 +201,7 @@ def _not_an_artifact(path):
                 (stat.S_ISDIR(mode) and known in _FOLDERS)
                 or (stat.S_ISREG(mode) and _FILES.fullmatch(known))
             ):
-                return f"holds {known}, which no export has written"
+                return f"holds {known}, which export did not write"
     return None
 
 
@@ -212,17 +218,17 @@ def _has_our_card(path):
     return isinstance(card["sha256"], dict) and str(TRAINABLE) in card["sha256"]
 
 
-def _raise(error):
+def _raise_error(error):
     raise error
 
 
 # ---------------------------------------------------------------------- writing
 
 
-def _served(model):
-    """A module of what TensorFlow serves, whose endpoints are traced once, while it is written.
+def _make_served(model):
+    """Make a `tf.Module` of the functions that TensorFlow serves.
 
-    Keras' `ExportArchive` traces them twice.
+    They are traced only once, when the module is saved. Keras' `ExportArchive` traces them twice.
     """
     import tensorflow as tf
 
@@ -232,15 +238,16 @@ def _served(model):
     module.weights, in_tensorflow = backend.servable(model)
     dtypes = {"seed": "int32", "z": model._code_dtype}
     for name, (function, arguments) in model._endpoints().items():
-        setattr(module, name, _endpoint(in_tensorflow, function, arguments, dtypes))
+        setattr(module, name, _make_endpoint(in_tensorflow, function, arguments, dtypes))
     if not model.sampler.ready():
         return module
 
-    # The number of samples travels as a batch axis, which JAX leaves unknown.
+    # The number of samples is passed as the length of a batch axis, because JAX exports functions
+    # with an unknown batch size.
     def sample_like(rows, seed):
         return model._decode_drawn(model.sampler.sample(ops.shape(rows)[0], seed))
 
-    drawn = _endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
+    drawn = _make_endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
 
     def sample(num_samples, seed):
         return drawn(tf.zeros([num_samples]), seed)
@@ -250,8 +257,15 @@ def _served(model):
     return module
 
 
-def _endpoint(in_tensorflow, function, arguments, dtypes):
-    """A `tf.function` of a model's function; arguments: name -> shape; dtypes: if not float32."""
+def _make_endpoint(in_tensorflow, function, arguments, dtypes):
+    """Make a `tf.function` of a model's function.
+
+    Args:
+        in_tensorflow: Function that converts a function of the backend for TensorFlow.
+        function: The model's function.
+        arguments: Dictionary of argument name -> shape.
+        dtypes: Dictionary of argument name -> dtype, if it is not float32.
+    """
     import tensorflow as tf
 
     specs = [
@@ -263,7 +277,7 @@ def _endpoint(in_tensorflow, function, arguments, dtypes):
         return function(first, RunSeed(ops.stack([seed, 0])))
 
     converted = in_tensorflow(with_seed if "seed" in arguments else function, specs)
-    # TensorFlow names the inputs after the parameters.
+    # TensorFlow names the inputs after the parameters of this signature.
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     converted.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in arguments])
     return tf.function(converted, input_signature=specs, autograph=False)
@@ -284,11 +298,11 @@ def _names(model):
 
 
 def _refuse_code(model):
-    """Raise if the model holds Python code, or a function that is found only by its name."""
+    """Raise an error if the model contains Python code, or a function that is not registered."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         config = keras.saving.serialize_keras_object(model)
-    # The bytes of a lambda take several forms in a configuration; Keras warns of each.
+    # A lambda's bytes take several forms in a configuration, but Keras warns of each of them.
     held = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
     for found in objects(config):
         name, module = found["class_name"], found.get("module")
@@ -299,7 +313,7 @@ def _refuse_code(model):
                 held.append(f"the function {found['config']!r}")
     if held:
         raise ValueError(
-            f"{type(model).__name__} holds {held[0]}, which can only be stored as code, and "
-            "artefacts hold none. Write it as a class or function under "
+            f"{type(model).__name__} holds {held[0]}, which can only be stored as code, but "
+            "artifacts contain no code. Write it as a class or function under "
             "@keras.saving.register_keras_serializable()."
         )

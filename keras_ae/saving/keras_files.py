@@ -1,4 +1,4 @@
-"""Keras' own files, written whole or not at all."""
+"""Keras' own files, which are written completely or not at all."""
 
 import functools
 import os
@@ -13,14 +13,14 @@ def save(write, path, overwrite, zipped, **options):
     """Write a whole model: see `keras_ae.Autoencoder.save`.
 
     Args:
-        write: Keras' `save` of the model.
-        path, overwrite, zipped, **options: What it was called with.
+        write: Keras' method `save` of the model.
+        path, overwrite, zipped, **options: The arguments of the call.
     """
     zipped = not str(path).startswith("hf://") if zipped is None else zipped
     if zipped:
         storage.check_suffix(path)
     held = sorted(os.listdir(path)) if os.path.isdir(path) else None
-    # Keras fails halfway in a folder that it wrote before, and the weights in it are lost.
+    # In a folder that it wrote before, Keras fails halfway, and the weights in the folder are lost.
     if held or (zipped and held is not None):
         raise FileExistsError(
             f"save: {path} is a folder{f' that holds {held[0]}' if held else ''}. Choose another "
@@ -37,10 +37,10 @@ def save_weights(model, write, path, overwrite, max_shard_size):
 
     Args:
         model: The model.
-        write: Keras' `save_weights` of it.
-        path, overwrite, max_shard_size: What it was called with.
+        write: Keras' method `save_weights` of the model.
+        path, overwrite, max_shard_size: The arguments of the call.
     """
-    # With shards Keras takes names without the first dot, and reads none of them.
+    # With shards, Keras writes files whose names lack the first dot, but does not read them.
     if not str(path).endswith((".weights.h5", ".weights.json")):
         raise ValueError(
             f"save_weights: the name of {str(path)!r} must end in .weights.h5, or with "
@@ -49,15 +49,18 @@ def save_weights(model, write, path, overwrite, max_shard_size):
     if max_shard_size is not None or not _is_ours_to_write(path, overwrite):
         return write(path, overwrite, max_shard_size)
     with storage.whole_file(os.path.realpath(path)) as partial:
-        optimizer = getattr(model, "optimizer", None)  # It has none before `compile`.
+        optimizer = getattr(model, "optimizer", None)  # Before `compile`, a model has none.
         variables = [*model.variables, *(optimizer.variables if optimizer else ())]
-        # HDF5 ends the process where a disk turns out to be full.
+        # The space is reserved first, because HDF5 ends the process if the disk gets full.
         storage.reserve(partial, 2**20 + memory.size_of(variables))
         write(partial)
 
 
 def _is_ours_to_write(path, overwrite):
-    """Whether a file is on a disk, and replaced without a question, which Keras asks."""
+    """Tell whether we write the file.
+
+    Keras itself writes remote files, and it asks the user before it replaces a file.
+    """
     return "://" not in str(path) and (overwrite or not os.path.lexists(path))
 
 
@@ -71,5 +74,6 @@ def _refuse_hdf5(model, filepath, *args, **kwargs):
     return _save_hdf5(model, filepath, *args, **kwargs)
 
 
-# keras.saving.save_model asks no model before it opens the file, and nothing reads what it writes.
+# keras.saving.save_model writes an .h5 file without calling the model's `save`, and nothing could
+# read this file.
 legacy_h5_format.save_model_to_hdf5 = _refuse_hdf5

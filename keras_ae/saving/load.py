@@ -1,4 +1,4 @@
-"""A model from an artifact or a `.keras` file, without running any code in it."""
+"""Loads a model from an artifact or a `.keras` file, without running any code in it."""
 
 import contextlib
 import hashlib
@@ -15,22 +15,25 @@ from keras_ae.saving.collection import find
 
 
 def load(path, custom_objects=None):
-    """A model, ready for `fit`, from an exported folder, a `.keras` file or a pretrained name.
+    """Load a model, ready for `fit`, from a folder, a `.keras` file or the pretrained collection.
 
-    No code in the artefact is ever run.
+    No code in the artifact is ever run.
 
     Args:
-        path: Folder that `export` wrote, `.keras` file, or the name of a folder in
-            `saved_models/`, looked for in the directories of the environment variable
-            KERAS_AE_SAVED_MODELS and in the checkout that this package runs from.
+        path: Folder that `export` wrote, `.keras` file, or the name of a pretrained model. The
+            latter is looked for in the directories of the environment variable
+            KERAS_AE_SAVED_MODELS and in `saved_models/` of the checkout from which this package
+            runs.
         custom_objects: Dictionary of name -> class for layers of your own that are not registered.
+            Defaults to None.
 
     Returns:
-        The `keras_ae.Autoencoder`, with weights, optimiser and seeds.
+        The `keras_ae.Autoencoder`, with weights, optimizer and seeds.
 
     Raises:
-        FileNotFoundError: If there is no such artefact; the message says where was looked.
-        ValueError: If it is damaged, was changed, or is not one of this package's.
+        FileNotFoundError: If the artifact does not exist. The message lists the places that were
+            searched.
+        ValueError: If the artifact is damaged, was changed, or is not one of this package.
 
     Example:
 
@@ -43,9 +46,9 @@ def load(path, custom_objects=None):
     True
     """
     found = find(path)
-    file = _trainable_file(found)
+    file = _find_trainable_file(found)
     config = _check_archive(file, custom_objects or {})
-    with _explained(found):
+    with _explain_damage(found):
         trained = _was_trained(file)
         model = keras.saving.load_model(
             file, custom_objects=custom_objects, safe_mode=True, compile=trained
@@ -55,14 +58,15 @@ def load(path, custom_objects=None):
             f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. "
             "keras.saving.load_model reads it."
         )
-    # Keras would miss the state of an optimizer that had none when the file was written.
+    # Keras would warn of a missing optimizer state if the model had not been trained when the file
+    # was written. Such a model is compiled here, after loading.
     if not trained and config.get("compile_config"):
-        with _explained(found), keras.saving.custom_object_scope(custom_objects or {}):
+        with _explain_damage(found), keras.saving.custom_object_scope(custom_objects or {}):
             model.compile_from_config(config["compile_config"])
     return model
 
 
-def _trainable_file(found):
+def _find_trainable_file(found):
     if not found.is_dir():
         return found
     file = found / TRAINABLE
@@ -74,8 +78,8 @@ def _trainable_file(found):
             )
         kind = "a SavedModel" if (found / "saved_model.pb").is_file() else "a folder"
         raise ValueError(
-            f"load: {found} is {kind} without {TRAINABLE}, so that it was not written by "
-            "keras_ae's export, or not wholly. tf.saved_model.load reads any SavedModel."
+            f"load: {found} is {kind} without {TRAINABLE}, so that keras_ae's export did not write "
+            "it, or not completely. tf.saved_model.load reads any SavedModel."
         )
     expected = read_card(found).get("sha256", {}).get(str(TRAINABLE))
     if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
@@ -87,14 +91,18 @@ def _trainable_file(found):
 
 
 def _check_archive(file, custom_objects):
-    """The configuration of a whole Keras archive whose classes are known here; else it raises."""
+    """Return the configuration of a complete Keras archive whose classes are all known.
+
+    Raises:
+        ValueError: If the archive is damaged, or a class is not known.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
             config = json.loads(archive.read("config.json")) if damaged is None else None
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(
-            f"load: {file} is not a whole .keras archive ({error}). It was cut short, or is "
+            f"load: {file} is not a complete .keras archive ({error}). It was cut off, or is "
             "another kind of file; get a fresh copy."
         ) from None
     if damaged is not None:
@@ -110,13 +118,13 @@ def _check_archive(file, custom_objects):
             raise ValueError(
                 f"load: {file} needs the class {registered!r} of {module!r}, which is not "
                 "registered here. Import the module that defines it first, or pass it in "
-                "custom_objects; nothing is imported on an artefact's word."
+                "custom_objects; load imports nothing that an artifact names."
             )
     return config
 
 
 def _was_trained(file):
-    """Whether an archive holds the state of an optimizer, which is more than single numbers."""
+    """Tell whether an archive holds the state of an optimizer, which has more than scalars."""
     shapes = []
     with (
         zipfile.ZipFile(file) as archive,
@@ -131,10 +139,10 @@ def _was_trained(file):
 
 
 @contextlib.contextmanager
-def _explained(found):
+def _explain_damage(found):
     try:
         with warnings.catch_warnings():
-            # Keras only warns of weights that it could not place, and goes on with random ones.
+            # If weights do not fit, Keras only warns and goes on with random ones.
             warnings.simplefilter("error", UserWarning)
             yield
     except (

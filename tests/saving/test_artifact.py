@@ -211,7 +211,7 @@ def test_the_card_says_what_it_is(tmp_path, exports):
     model = zoo.trained("VAE")
     model.export(tmp_path / "model", card={"data": "pairs of bits", "command": "pytest"})
     card = saving.read_card(tmp_path / "model")
-    assert card["model"] == "VAE" and card["licence"] == "Apache-2.0"
+    assert card["model"] == "VAE" and card["license"] == "Apache-2.0"
     assert card["data"] == "pairs of bits" and card["command"] == "pytest"
     assert card["configuration"] == {
         "network_options": {"units": [8], "activation": "tanh"},
@@ -391,7 +391,7 @@ PLACES = [
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_only_artifacts_are_replaced(make, overwrite, tmp_path, monkeypatch):
     """Which is looked at before a model is traced, on every backend."""
-    monkeypatch.setattr(export, "_served", lambda *_: 1 / 0)
+    monkeypatch.setattr(export, "_make_served", lambda *_: 1 / 0)
     monkeypatch.setenv("HOME", os.environ.get("HOME", ""))  # Restored afterwards, as the folder is.
     monkeypatch.chdir(tmp_path)
     path, found = make(tmp_path)
@@ -468,7 +468,7 @@ def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeyp
     folder = tmp_path / "folder"
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
-    assert saving.read_card(with_artifact(folder))["licence"] == "Apache-2.0"
+    assert saving.read_card(with_artifact(folder))["license"] == "Apache-2.0"
     with pytest.raises(FileExistsError, match="Pass overwrite=True to replace it"):
         model.export(tmp_path / "link" / "model")
     monkeypatch.chdir(tmp_path / "link")
@@ -501,7 +501,7 @@ def stopped_at(name, path):
 
 def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
     """While the first one is under way, whether it may overwrite or not."""
-    model, served, refused = zoo.trained("VAE"), export._served, []
+    model, served, refused = zoo.trained("VAE"), export._make_served, []
 
     def meanwhile(model):
         for overwrite in (False, True):
@@ -511,7 +511,7 @@ def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
             refused.append(overwrite)
         return served(model)
 
-    monkeypatch.setattr(export, "_served", meanwhile)
+    monkeypatch.setattr(export, "_make_served", meanwhile)
     model.export(tmp_path / "model")
     assert refused == [False, True] and keras_ae.load(tmp_path / "model").built
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
@@ -519,7 +519,7 @@ def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
 
 def test_what_stepped_aside_is_found(tmp_path, monkeypatch):
     """After a kill between two renames, where the system cannot exchange folders in one step."""
-    monkeypatch.setattr(export, "_served", lambda *_: 1 / 0)
+    monkeypatch.setattr(export, "_make_served", lambda *_: 1 / 0)
     workspace = tmp_path / ".model.keras_ae"
     (workspace / "new").mkdir(parents=True)
     (workspace / "owner").write_text("keras_ae 1 elsewhere\n")
