@@ -1,4 +1,4 @@
-"""`python -m keras_ae.cli`, where the command `keras-ae` is not on the path."""
+"""Runs the command line as `python -m keras_ae.cli`, if `keras-ae` is not on the path."""
 
 from keras_ae.cli.main import main
 

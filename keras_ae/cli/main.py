@@ -1,6 +1,6 @@
-"""The command line: `keras-ae train VAE`, and what to do with the result.
+"""The commands of `keras-ae`, such as `keras-ae train VAE`.
 
-Nothing at its top imports Keras: `--help` answers at once.
+No import at the top of this module loads Keras, so that `--help` answers at once.
 """
 
 import importlib
@@ -29,26 +29,28 @@ ModelPath = Annotated[
 ]
 DataName = Annotated[
     str | None,
-    typer.Option(help="Name or path of the data. [default: what the model was trained on]"),
+    typer.Option(
+        help="Name or path of the data. [default: the data that the model was trained on]"
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="All randomness follows from it.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 
 
 def main(arguments=None):
-    """The console command `keras-ae`.
+    """Run the console command `keras-ae`.
 
     Args:
-        arguments: List of words. Defaults to the ones that the process was started with.
+        arguments: List of words. Defaults to the words with which the process was started.
 
     Raises:
-        SystemExit: Always: 0 if all went well, 2 after a mistake, which one line on standard error
-            names, and 130 after Ctrl-C.
+        SystemExit: Always. The status is 0 after success, 2 after a mistake, which one line on
+            standard error explains, and 130 after Ctrl-C.
     """
     command = typer.main.get_command(app)
     try:
         words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
         status = command.main(words, prog_name="keras-ae", standalone_mode=False)
-    except _mistakes() as error:
+    except _list_mistakes() as error:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         message = " ".join(message.split()) or type(error).__name__
         typer.echo(f"keras-ae: error: {message}", err=True)
@@ -56,8 +58,11 @@ def main(arguments=None):
     sys.exit(status)
 
 
-def _mistakes():
-    """What users' mistakes and full disks raise; TensorFlow's own only where it is loaded."""
+def _list_mistakes():
+    """List the errors that users' mistakes and full disks raise.
+
+    TensorFlow's errors are among them only if it has been imported.
+    """
     mistakes = (
         typer.TyperException,
         ValueError,
@@ -92,7 +97,7 @@ def train(
         int | None, typer.Option(help="Dimensions of the code. [default: the model's own]")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 60,
-    batch_size: Annotated[int, typer.Option(help="Examples of a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
     seed: Seed = 0,
     output: Annotated[
@@ -110,45 +115,46 @@ def train(
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share every step.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped, to the same bits.")
+        bool,
+        typer.Option("--resume", help="Go on with a stopped run, with the same result to the bit."),
     ] = False,
 ):
-    """Train a model. Its folder holds it, its figures and its pictures."""
+    """Train a model, and write a folder with the model, its metrics and pictures."""
     runs = _import_runs()
     arguments = {} if latent_dim is None else {"latent_dim": latent_dim}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise ValueError(f"--set {setting}: write it as name=value.")
+            raise ValueError(f"--set {setting}: write the setting as name=value.")
         if name == "seed":
             raise ValueError(f"--set {setting}: pass it as --seed {value}.")
         if name in arguments:
             raise ValueError(f"--set {setting}: {name} is given twice.")
-        arguments[name] = runs.parsed(value)
+        arguments[name] = runs.parse(value)
     run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments, workers)
     folder = output or run.folder()
     try:
         if runs.needs_launch(run):
             runs.launch(run, folder, resume)
             return
-        # A bar redraws its line, which a log file cannot.
+        # A progress bar redraws its line, which only a terminal can do.
         written = runs.train(run, folder, resume, verbose=1 if sys.stdout.isatty() else 2)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():
-            typer.echo(f"\nStopped. Go on with: {runs.resume_command(folder)}", err=True)
+            typer.echo(f"\nStopped. Go on with: {runs.make_resume_command(folder)}", err=True)
         raise
     if written:
-        typer.echo(_summary(runs, folder))
+        typer.echo(_summarize(runs, folder))
 
 
 @app.command(epilog="Example: keras-ae evaluate runs/vae_digits")
 def evaluate(path: ModelPath, data: DataName = None):
-    """Print a model's figures on the test split.
+    """Print a model's metrics on the test split, as JSON.
 
-    They come as JSON: the mean losses, and for variational models the log-likelihood in nats.
+    They are the mean losses, and for variational models the log-likelihood in nats.
     """
     runs = _import_runs()
-    model, data = _model(path), _data(path, data)
+    model, data = _load_model(path), _find_data(path, data)
     _, test_split = runs.splits(data)
     typer.echo(json.dumps(runs.measure(model, data, test_split), indent=2))
 
@@ -156,7 +162,7 @@ def evaluate(path: ModelPath, data: DataName = None):
 @app.command(epilog="Example: keras-ae sample vae_mnist --num-samples 100 --output digits.png")
 def sample(
     path: ModelPath,
-    num_samples: Annotated[int, typer.Option(help="How many.")] = 64,
+    num_samples: Annotated[int, typer.Option(help="Number of samples.")] = 64,
     seed: Seed = 0,
     output: Annotated[pathlib.Path, typer.Option(help="New file: a .png picture, or an .npy.")] = (
         pathlib.Path("samples.png")
@@ -165,7 +171,7 @@ def sample(
     """Draw new data from a model."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
-    samples = _model(path).sample(num_samples, seed=seed)
+    samples = _load_model(path).sample(num_samples, seed=seed)
     _write(output, samples, runs.plots.image_grid)
 
 
@@ -180,7 +186,7 @@ def encode(
     """Write the codes of all examples: an array (examples, latent_dim)."""
     _import_runs()
     _check_output(output, ".npy")
-    _write_over_all(_model(path).encode, _data(path, data), output)
+    _write_over_all(_load_model(path).encode, _find_data(path, data), output)
 
 
 @app.command(epilog="Example: keras-ae reconstruct vae_mnist --data mnist --output pairs.png")
@@ -195,40 +201,40 @@ def reconstruct(
         ),
     ] = pathlib.Path("reconstructions.png"),
 ):
-    """Write examples encoded and decoded again."""
+    """Encode and decode examples, and write the reconstructions."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
-    model, data = _model(path), _data(path, data)
+    model, data = _load_model(path), _find_data(path, data)
     if output.suffix == ".npy":
         _write_over_all(model.reconstruct, data, output)
     else:
-        x = runs.first_of(runs.examples(data, "all"), 20)
+        x = runs.take_first(runs.examples(data, "all"), 20)
         _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(x, y))
 
 
 @app.command(epilog="Example: keras-ae info runs/vae_digits")
 def info(path: ModelPath):
-    """Print what is in a folder: model, data, figures, versions."""
+    """Print what is in a folder: model, data, metrics, versions."""
     _import_runs()
     from keras_ae import saving
     from keras_ae.saving.collection import find
 
-    place = _artifact(path)
+    place = _find_artifact(path)
     card = saving.read_card(place)
     if not card:
-        model = _model(path)
+        model = _load_model(path)
         card = {
             "model": type(model).__name__,
             "data_shape": list(model.data_shape),
             "latent_dim": model.latent_dim,
             "parameters": model.count_params(),
         }
-    typer.echo("\n".join(_lines({"path": str(find(place)), **card})))
+    typer.echo("\n".join(_format_card({"path": str(find(place)), **card})))
 
 
 @app.command("list", epilog="Example: keras-ae list")
 def list_models():
-    """Print the models and their papers, and what is pretrained."""
+    """Print the models and their papers, and the pretrained models."""
     runs = _import_runs()
     from keras_ae import saving
     from keras_ae.saving.collection import directories
@@ -256,24 +262,25 @@ def list_models():
 
 
 def _import_runs():
-    """`keras_ae.cli.runs`, imported without what TensorFlow's libraries log at their start."""
+    """Import `keras_ae.cli.runs` without the messages of TensorFlow's libraries."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return importlib.import_module("keras_ae.cli.runs")
-    # Their first lines come before they have read that variable, straight from C++.
+    # The libraries write their first lines from C++, before they read the variable above.
     sys.stderr.flush()
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
-        importlib.import_module("keras_ae.core.tf_data")  # Loads TensorFlow, whatever the backend.
+        # This module loads TensorFlow, whatever the backend.
+        importlib.import_module("keras_ae.core.tf_data")
         return importlib.import_module("keras_ae.cli.runs")
     finally:
         os.dup2(standard_error, 2)
         os.close(standard_error)
 
 
-def _artifact(path):
-    """The model of a run folder, or the path or name as it is."""
+def _find_artifact(path):
+    """Return the path of a run folder's model. Other paths and names are returned as they are."""
     folder = pathlib.Path(path)
     if not (folder / "run.json").exists():
         return path
@@ -283,24 +290,24 @@ def _artifact(path):
     from keras_ae.cli import runs
 
     raise FileNotFoundError(
-        f"the run in {path} has no model yet. Go on with it: {runs.resume_command(folder)}"
+        f"the run in {path} has no model yet. Go on with it: {runs.make_resume_command(folder)}"
     )
 
 
-def _model(path):
+def _load_model(path):
     from keras_ae.saving.load import load
 
-    return load(_artifact(path))
+    return load(_find_artifact(path))
 
 
-def _data(path, data):
-    """The data that was asked for, or else that the model was trained on."""
+def _find_data(path, data):
+    """Return the requested data, or the data on which the model was trained."""
     from keras_ae import saving
 
     run = pathlib.Path(path) / "run.json"
     known = json.loads(run.read_text()) if run.exists() else saving.read_card(path)
     if data is None and "data" not in known:
-        raise ValueError(f"{path} does not say what it was trained on. Pass --data.")
+        raise ValueError(f"{path} does not say on which data it was trained. Pass --data.")
     return data or known["data"]
 
 
@@ -314,7 +321,7 @@ def _check_output(output, *suffixes):
 
 
 def _write(output, array, draw=None):
-    """An array as .npy, or the figure that `draw` makes of it, in a file that appears whole."""
+    """Write an array as .npy, or the figure that `draw` makes of it, in one atomic step."""
     from keras_ae.cli import runs
     from keras_ae.core import storage
 
@@ -327,7 +334,7 @@ def _write(output, array, draw=None):
 
 
 def _write_over_all(method, data, output):
-    """What a model's method gives for all examples, as an .npy file that appears whole."""
+    """Write what a model's method returns for all examples as .npy, in one atomic step."""
     from keras_ae.cli import runs
     from keras_ae.core import storage
 
@@ -339,8 +346,8 @@ def _write_over_all(method, data, output):
     typer.echo(f"{output}: array of shape {shape}")
 
 
-def _summary(runs, folder):
-    """What a run has made, and how to use it."""
+def _summarize(runs, folder):
+    """Describe what a run has written, and how to use it."""
     figures = json.loads((folder / "metrics.json").read_text())
     made = {name: what for name, what in runs.CONTENTS.items() if (folder / name).exists()}
     model = next(name for name in made if name.startswith("model"))
@@ -365,11 +372,11 @@ def _first_line(documented):
     return documented.__doc__.strip().splitlines()[0]
 
 
-def _lines(card, indent=""):
-    """A card as lines of text, nested as its dictionaries are."""
+def _format_card(card, indent=""):
+    """Iterate over the lines of a card, in which nested dictionaries are indented."""
     for name, value in card.items():
         if isinstance(value, dict):
             yield f"{indent}{name}:"
-            yield from _lines(value, indent + "  ")
+            yield from _format_card(value, indent + "  ")
         else:
             yield f"{indent}{name}: {value}"

@@ -1,4 +1,4 @@
-"""A training run: one folder with the model, its figures and pictures, and what to resume from."""
+"""Training runs. Each has one folder with the model, its metrics and pictures, and a backup."""
 
 import contextlib
 import csv
@@ -23,33 +23,33 @@ CONTENTS = {
     "model": "the SavedModel, for keras_ae.load and TensorFlow Serving",
     "model.keras": "the model, for keras_ae.load",
     "history.csv": "the losses of every epoch",
-    "metrics.json": "the figures on the test split",
+    "metrics.json": "the metrics on the test split",
     "reconstructions.png": "originals above their reconstructions",
     "samples.png": "new data from the model",
-    "latent_plane.png": "the codes of the test split, coloured by class",
+    "latent_plane.png": "the codes of the test split, colored by class",
     "loss_curves.png": "the losses over the epochs",
 }
 
-IN_MEMORY = 2**30  # Bytes of float32 up to which a data set is held as an array.
-SHUFFLED = 2**28  # Bytes of the buffer from which the examples of a larger one are drawn.
-PRIOR_EXAMPLES = 100_000  # Whose codes a prior learns, where a model needs one to sample from.
-TEST_EXAMPLES = 2000  # For what is too slow or too crowded with a whole test split.
+IN_MEMORY = 2**30  # A dataset of up to this many bytes of float32 is held as an array.
+SHUFFLED = 2**28  # Examples of a larger dataset are drawn from a buffer of this many bytes.
+PRIOR_EXAMPLES = 100_000  # If a model needs a prior to sample, the codes of these train it.
+TEST_EXAMPLES = 2000  # For a whole test split, plots would be crowded and estimates slow.
 IMPORTANCE_SAMPLES = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that a run's weights follow from.
+    """Everything that determines the weights of a run.
 
     Args:
         model: Name of a model's class, such as "VAE".
         data: Name or path, see `keras_ae.datasets.load`. Defaults to "digits".
         epochs: Passes over the training split. Defaults to 60.
-        batch_size: Examples of a step. Defaults to 32.
-        learning_rate: Of Adam. Defaults to 0.001.
-        seed: Integer from which weights, noise and order follow. Defaults to 0.
-        arguments: Dictionary of the constructor's arguments as JSON holds them: a Keras object is
-            a dictionary with its "class_name" and "config". Defaults to none.
+        batch_size: Examples in a step. Defaults to 32.
+        learning_rate: Learning rate of Adam. Defaults to 0.001.
+        seed: Integer that determines initial weights, noise and order. Defaults to 0.
+        arguments: Dictionary of the constructor's arguments as JSON values. A Keras object is a
+            dictionary with its "class_name" and "config". Defaults to an empty dictionary.
         workers: Processes that share every step. Defaults to 1.
 
     Raises:
@@ -72,7 +72,7 @@ class Settings:
         arguments.integer(None, "seed", self.seed, least=0, most=2**31 - 1)
 
     def command(self, folder=None):
-        """The command line that starts this run, in its default folder or in another."""
+        """Write the command line that starts this run, in its default folder or in another."""
         words = ["keras-ae", "train", self.model, "--data", self.data]
         for name in ("epochs", "batch_size", "learning_rate", "seed"):
             words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
@@ -80,7 +80,7 @@ class Settings:
             if name == "latent_dim":
                 words += ["--latent-dim", str(value)]
                 continue
-            words += ["--set", f"{name}={value if _plain(value) else json.dumps(value)}"]
+            words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
         if self.workers > 1:
             words += ["--workers", str(self.workers)]
         if folder not in (None, self.folder()):
@@ -88,26 +88,26 @@ class Settings:
         return shlex.join(words)
 
     def folder(self):
-        """The default place of the run: runs/<model>_<data>."""
+        """Return the default folder of the run: runs/<model>_<data>."""
         data = pathlib.Path(self.data).stem if os.path.exists(self.data) else self.data
-        name = f"{_snake(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
+        name = f"{_to_snake_case(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
         return pathlib.Path("runs") / name
 
 
-def _plain(value):
-    """Whether a string reads as itself after `--set name=`, and not as JSON."""
-    return isinstance(value, str) and parsed(value) == value
+def _is_plain(value):
+    """Tell whether a string after `--set name=` is read as it is, and not as JSON."""
+    return isinstance(value, str) and parse(value) == value
 
 
-def parsed(text):
-    """The JSON value of a text, or the text itself where it is not JSON."""
+def parse(text):
+    """Parse a text as JSON. A text that is not JSON is returned as it is."""
     try:
         return json.loads(text)
     except ValueError:
         return text
 
 
-def _snake(name):
+def _to_snake_case(name):
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -115,12 +115,12 @@ def _snake(name):
 
 
 def model_classes():
-    """Name -> class of every model."""
+    """Return a dictionary of name -> class of all models."""
     return {name: getattr(models, name) for name in models.FILES}
 
 
 def make_model(settings):
-    """The compiled model of a run's settings, not yet built.
+    """Make the compiled model of a run, which is not yet built.
 
     Raises:
         ValueError: If the model or an argument is unknown, or an argument is out of range.
@@ -140,7 +140,8 @@ def make_model(settings):
                 f"{settings.model} has no argument {name!r}."
                 f"{arguments.did_you_mean(name, known)} It takes {', '.join(known)}."
             )
-    # Not 0: under that global seed TensorFlow takes no tensor as the seed of a shuffle.
+    # 1 is added, because with a global seed of 0 TensorFlow does not accept a tensor as the seed of
+    # a shuffle.
     keras.utils.set_random_seed(settings.seed + 1)
     given = {
         name: keras.saving.deserialize_keras_object(value)
@@ -157,7 +158,10 @@ def make_model(settings):
 
 
 def splits(data):
-    """The names of the training and the test split: a tenth of "train" where there is no "test"."""
+    """Return the names of the training and test splits.
+
+    Without a split "test", the last tenth of "train" is the test split.
+    """
     try:
         datasets.load(data, "test")
     except ValueError as no_test:
@@ -170,27 +174,27 @@ def splits(data):
 
 
 def examples(data, split):
-    """The examples of a split: an array where they fit in memory, else a dataset of single ones."""
+    """Load the examples of a split: an array if it fits in memory, or a dataset of examples."""
     dataset = datasets.load(data, split)
     numbers = dataset.element_spec.shape.num_elements()
-    # None for pictures of different sizes: the error of `as_array` says what to do with them.
+    # The number is None if pictures differ in size. The error of `as_array` then says what to do.
     if numbers is not None and 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
         return dataset
     return datasets.as_array(data, split)
 
 
-def first_of(x, count):
-    """The first examples of what `examples` returns, an array."""
+def take_first(x, count):
+    """Return the first examples, as an array, of what `examples` returns."""
     if isinstance(x, np.ndarray):
         return x[:count]
     return next(x.batch(count).as_numpy_iterator())
 
 
 def write_over_all(function, data, path, verbose=0):
-    """`function` of all examples in an .npy file, of which a batch at a time is in memory.
+    """Write a function's values for all examples to an .npy file, with one batch in memory.
 
     Args:
-        function: Takes and returns an array of a batch of examples.
+        function: Function from an array of a batch of examples to an array.
         data: Name or path of the data.
         path: The file.
         verbose: 1 for a progress bar. Defaults to 0.
@@ -200,7 +204,8 @@ def write_over_all(function, data, path, verbose=0):
     """
     dataset = datasets.load(data, "all")
     if dataset.element_spec.shape.num_elements() is None:
-        datasets.as_array(data, "all")  # Whose error says what to do with pictures of many sizes.
+        # If pictures differ in size, this raises an error that says what to do.
+        datasets.as_array(data, "all")
     count, size = int(dataset.cardinality()), 1024
     bar = keras.utils.Progbar(-(-count // size), verbose=verbose)
     batches = dataset.batch(size).prefetch(1).as_numpy_iterator()
@@ -214,18 +219,18 @@ def write_over_all(function, data, path, verbose=0):
 
 
 def write_npy(path, parts, count):
-    """An .npy file of the arrays of an iterable, one behind the other.
+    """Write an .npy file that concatenates the arrays of an iterable.
 
     Args:
         path: The file.
-        parts: Arrays of shape (examples, ...).
-        count: The examples of all of them.
+        parts: Iterable of arrays of shape (examples, ...).
+        count: Number of examples in all arrays together.
 
     Returns:
         The shape of the array in the file.
     """
     shape = None
-    # Bytes in order, not a memory map: where the disk is full, that would end the process.
+    # The file is not a memory map, because that would end the process if the disk were full.
     with open(path, "wb") as file:
         for values in map(np.ascontiguousarray, parts):
             if shape is None:
@@ -236,18 +241,21 @@ def write_npy(path, parts, count):
     return shape
 
 
-def first_labels(data, split, count):
-    """The labels of a split's first examples, their first numbers if vectors; None without any."""
+def take_first_labels(data, split, count):
+    """Return the labels of a split's first examples, or None if it has no labels.
+
+    If a label is a vector, its first number is returned.
+    """
     try:
         dataset = datasets.load(data, split, labels=True)
     except ValueError:
         return None
-    labels = first_of(dataset.map(lambda x, label: label), count)
+    labels = take_first(dataset.map(lambda x, label: label), count)
     return labels.reshape(len(labels), -1)[:, 0]
 
 
-def _ordered_epochs(dataset, settings, first_epoch):
-    """All epochs that remain as one dataset: the order of each follows from seed and epoch."""
+def _order_epochs(dataset, settings, first_epoch):
+    """Make one dataset of all remaining epochs. Seed and epoch determine the order of each."""
     example_bytes = 4 * dataset.element_spec.shape.num_elements()
     buffer = max(1, min(SHUFFLED // example_bytes, int(dataset.cardinality())))
     first_seed = settings.seed * 2**31
@@ -260,33 +268,33 @@ def _ordered_epochs(dataset, settings, first_epoch):
 
 
 def needs_launch(settings):
-    """Whether the run's workers are still to be started: no cluster has started this process."""
+    """Tell whether the run's workers must still be started, because no cluster started them."""
     return settings.workers > 1 and workers.count() == 1
 
 
 def launch(settings, folder=None, resume=False):
     """Train in as many processes on this machine as the settings have workers.
 
-    Each of them runs `train`; what the first one prints is seen.
+    Each process runs `train`. The output of the first one is shown.
 
     Args:
-        settings, folder, resume: As of `train`.
+        settings, folder, resume: See `train`.
 
     Raises:
-        BlockingIOError, FileExistsError, FileNotFoundError, ValueError: As of `train`.
-        RuntimeError: If one of them was killed or failed. The run can be resumed.
+        BlockingIOError, FileExistsError, FileNotFoundError, ValueError: See `train`.
+        RuntimeError: If a process was killed or failed. The run can be resumed.
     """
     folder = pathlib.Path(folder or settings.folder())
     make_model(settings)
-    with _owned(folder, settings, resume):
-        pass  # Each could be sure of it only for itself; this one says it before they start.
+    with _lock_folder(folder, settings, resume):
+        pass  # This reports a wrong folder once, before the processes start.
     words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
     try:
         workers.launch([sys.executable, "-m", "keras_ae.cli", *words], settings.workers)
     except RuntimeError as error:
         if not (folder / "run.json").exists():
             raise
-        raise RuntimeError(f"{error} Go on with: {resume_command(folder)}") from None
+        raise RuntimeError(f"{error} Go on with: {make_resume_command(folder)}") from None
 
 
 def train(settings, folder=None, resume=False, verbose=1):
@@ -294,21 +302,22 @@ def train(settings, folder=None, resume=False, verbose=1):
 
     Args:
         settings: `Settings`.
-        folder: Where to. Defaults to `settings.folder()`. It must not exist or be empty, unless
-            the run is resumed.
-        resume: Whether to go on with the run that was started there with the same settings. It
-            ends with the same weights, to the bit, as if it had not been stopped. Defaults to
+        folder: Folder of the run. Unless the run is resumed, it must not exist, or be empty.
+            Defaults to `settings.folder()`.
+        resume: Whether to go on with a run that was started in the folder with the same settings.
+            It ends with the same weights, bit for bit, as if it had not been stopped. Defaults to
             False.
-        verbose: As of `fit`: 0 silent, 1 a progress bar, 2 a line for every epoch.
+        verbose: 0 for no output, 1 for a progress bar, 2 for a line for every epoch. Defaults to 1.
 
     Returns:
-        `pathlib.Path` of the folder; None in all workers but the first, which alone writes to it.
+        `pathlib.Path` of the folder. Only the first worker writes to it, and all others return
+        None.
 
     Raises:
-        BlockingIOError: If another process trains into the folder; the message says which.
-        FileExistsError: If there is something in the folder, and resume is False.
+        BlockingIOError: If another process trains into the folder. The message says which.
+        FileExistsError: If the folder is not empty and resume is False.
         FileNotFoundError: If there is no run to resume.
-        ValueError: If the settings are not those of the run to resume, or out of range.
+        ValueError: If the settings differ from those of the run to resume, or are out of range.
 
     Example:
 
@@ -331,34 +340,34 @@ def train(settings, folder=None, resume=False, verbose=1):
         with scope():
             model = make_model(settings)
             if worker == 0:
-                stack.enter_context(_owned(folder, settings, resume))
+                stack.enter_context(_lock_folder(folder, settings, resume))
             if not is_complete(folder):
                 data = _Data(settings, model)
                 if worker == 0 and not resume:
                     folder.mkdir(parents=True, exist_ok=True)
-                    _write_json(folder / "run.json", _stored(settings))
+                    _write_json(folder / "run.json", _to_json(settings))
                 _fit(model, data, settings, folder, worker, 0 if worker else verbose)
         if worker:
             return None
         if data:
-            if settings.workers > 1:  # This one goes on alone, and shares no model.
+            if settings.workers > 1:  # The first worker goes on with a model of its own.
                 model = make_model(settings)
                 data.check(model)
                 _restore(model, folder)
             if hasattr(model, "fit_prior"):
-                model.fit_prior(first_of(data.x, PRIOR_EXAMPLES), verbose=verbose)
+                model.fit_prior(take_first(data.x, PRIOR_EXAMPLES), verbose=verbose)
             _finish(model, data, settings, folder)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return folder
 
 
 def is_complete(folder):
-    """Whether a run is finished; one that is not can be resumed."""
+    """Tell whether a run is complete. If it is not, it can be resumed."""
     return (folder / "metrics.json").exists()
 
 
 class _Data:
-    """The two splits of a run, which its model was built for."""
+    """The two splits of a run."""
 
     def __init__(self, settings, model):
         train_split, self.test_split = splits(settings.data)
@@ -367,14 +376,14 @@ class _Data:
         self.check(model)
 
     def check(self, model):
-        """Raise for whatever is wrong with the data, before anything is written."""
-        x = self.x if isinstance(self.x, np.ndarray) else first_of(self.x, 1)
+        """Build the model for the data. Raise an error if the model cannot take the data."""
+        x = self.x if isinstance(self.x, np.ndarray) else take_first(self.x, 1)
         inputs.check_batch(model, x, None, None)
 
 
 @contextlib.contextmanager
-def _owned(folder, settings, resume):
-    """Hold the checked folder of a run, into which no other process trains as long."""
+def _lock_folder(folder, settings, resume):
+    """Check and lock the folder of a run, so that no other process trains into it."""
     if resume:
         _check_folder(folder, settings, resume)
     with storage.exclusive(folder):
@@ -398,7 +407,7 @@ def _check_folder(folder, settings, resume):
             "--output that it was started with."
         )
     before = {"workers": 1, **json.loads((folder / "run.json").read_text())}
-    now = _stored(settings)
+    now = _to_json(settings)
     different = [
         f"{name}={before.get(name)!r}, not {now.get(name)!r}"
         for name in {**before, **now}
@@ -407,33 +416,36 @@ def _check_folder(folder, settings, resume):
     if different:
         raise ValueError(
             f"--resume: the run in {folder} was started with {' and '.join(different)}. Pass "
-            f"another --output, or go on with it: {resume_command(folder)}"
+            f"another --output, or go on with it: {make_resume_command(folder)}"
         )
 
 
-def resume_command(folder):
-    """The command line that goes on with the run in a folder."""
+def make_resume_command(folder):
+    """Write the command line that goes on with the run in a folder."""
     stored = json.loads((folder / "run.json").read_text())
     del stored["backend"]
     return f"{Settings(**stored).command(folder)} --resume"
 
 
-def _stored(settings):
-    """The settings as run.json holds them; on another backend the same ones give other weights."""
+def _to_json(settings):
+    """Turn settings into the values of run.json.
+
+    The backend is among them, because the same settings lead to other weights on another backend.
+    """
     stored = {**dataclasses.asdict(settings), "backend": keras.config.backend()}
     return json.loads(json.dumps(stored))
 
 
 def _fit(model, data, settings, folder, worker, verbose):
     x, x_test = data.x, data.x_test
-    backup, first_epoch = _backup(folder), _restore(model, folder)
+    backup, first_epoch = _make_backup(folder), _restore(model, folder)
     if first_epoch == settings.epochs:
         return
     if isinstance(x, np.ndarray):
         options = {"x": x, "batch_size": settings.batch_size}
     else:
         steps = math.ceil(int(x.cardinality()) / settings.batch_size)
-        options = {"x": _ordered_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
+        options = {"x": _order_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
     if not isinstance(x_test, np.ndarray):
         x_test = x_test.batch(settings.batch_size)
     try:
@@ -442,7 +454,8 @@ def _fit(model, data, settings, folder, worker, verbose):
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=x_test,
-            # A row is written before its backup: one without it is of an epoch to come.
+            # A row of history.csv is written before the backup of its epoch. If a row has no
+            # backup, its epoch is trained again, and the row is dropped.
             callbacks=[_History(folder, first_epoch, worker == 0), backup],
             verbose=verbose,
         )
@@ -450,16 +463,16 @@ def _fit(model, data, settings, folder, worker, verbose):
         backup.release()
 
 
-def _backup(folder):
+def _make_backup(folder):
     return callbacks.BackupAndRestore(folder / "checkpoint", delete_checkpoint=False)
 
 
 def _restore(model, folder):
-    """Bring a built model to the last whole epoch of a run, and return how many are done."""
-    found = _backup(folder).restore(model)
+    """Restore a built model from the last backup of a run, and return the number of epochs."""
+    found = _make_backup(folder).restore(model)
     if found:
         return found["epoch"]
-    # Runs that were begun when a checkpoint was a model.
+    # In runs of earlier versions, checkpoints are .keras files.
     saved = sorted((folder / "checkpoint").glob("epoch_*.keras"))
     if not saved:
         return 0
@@ -469,7 +482,7 @@ def _restore(model, folder):
 
 
 class _History(keras.callbacks.Callback):
-    """After every epoch a row of history.csv."""
+    """Writes a row of history.csv after every epoch."""
 
     def __init__(self, folder, first_epoch, writes):
         super().__init__()
@@ -494,7 +507,7 @@ class _History(keras.callbacks.Callback):
 
 
 def read_history(folder):
-    """The losses of every epoch, name -> list of numbers, as `plots.loss_curves` takes them."""
+    """Read the losses of every epoch: name -> list of numbers, for `plots.loss_curves`."""
     with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
@@ -509,25 +522,25 @@ def _write_json(path, values):
 
 
 def measure(model, data, split, x=None):
-    """The figures of a model on a split.
+    """Compute the metrics of a model on a split.
 
     Args:
         model: A compiled `keras_ae` model.
         data: Name or path of the data.
         split: Name of the split.
-        x: What `examples(data, split)` returned, if it is at hand.
+        x: What `examples(data, split)` returned. Defaults to None, which loads the examples.
 
     Returns:
-        Dictionary: the data, the split, its number of examples, every mean loss, and for
-        variational models the log-likelihood in nats per example, with the number of importance
-        samples and of the examples, the split's first ones, that it was estimated from.
+        Dictionary: the data, the split, its number of examples and every mean loss. For variational
+        models, it also has the log-likelihood in nats per example, estimated on the split's first
+        examples, and the number of these examples and of importance samples.
     """
     x = examples(data, split) if x is None else x
     count = len(x) if isinstance(x, np.ndarray) else int(x.cardinality())
     figures = {"data": data, "split": split, "examples": count}
     figures |= model.evaluate(x, batch_size=100, return_dict=True, verbose=0)
     if hasattr(model, "log_likelihood"):
-        first = first_of(x, TEST_EXAMPLES)
+        first = take_first(x, TEST_EXAMPLES)
         values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0, verbose=0)
         figures["log_likelihood"] = float(values.mean())
         figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
@@ -537,13 +550,13 @@ def measure(model, data, split, x=None):
 
 def _finish(model, data, settings, folder):
     figures = measure(model, settings.data, data.test_split, data.x_test)
-    labels = first_labels(settings.data, data.test_split, TEST_EXAMPLES)
-    pictures = _pictures(model, first_of(data.x_test, TEST_EXAMPLES), labels, settings.seed)
+    labels = take_first_labels(settings.data, data.test_split, TEST_EXAMPLES)
+    pictures = _draw_pictures(model, take_first(data.x_test, TEST_EXAMPLES), labels, settings.seed)
     pictures["loss_curves.png"] = plots.loss_curves(read_history(folder))
     for name, picture in pictures.items():
         with whole_file(folder / name) as partial:
             picture.savefig(partial)
-    if keras.config.backend() == "torch":  # Which cannot write a SavedModel.
+    if keras.config.backend() == "torch":  # torch cannot write a SavedModel.
         with whole_file(folder / "model.keras") as partial:
             model.save(partial)
     else:
@@ -554,11 +567,12 @@ def _finish(model, data, settings, folder):
             "command": settings.command(),
         }
         model.export(folder / "model", card=card, overwrite=True)
-    _write_json(folder / "metrics.json", figures)  # The last: with it the run is complete.
+    # This file is written last, because it marks the run as complete.
+    _write_json(folder / "metrics.json", figures)
 
 
-def _pictures(model, x, labels, seed):
-    """File name -> figure, of codes and of examples where they can be drawn."""
+def _draw_pictures(model, x, labels, seed):
+    """Draw codes and examples, if they can be drawn: a dictionary of file name -> figure."""
     pictures = {}
     if model._code_dtype == "float32" and len(model.code_shape) == 1:
         pictures["latent_plane.png"] = plots.latent_plane(model.encode(x), labels)

@@ -129,7 +129,7 @@ def test_the_command_of_a_run_keeps_strings_that_look_like_numbers():
     settings = runs.Settings("VAE", arguments={"name": "7", "latent_dim": 3})
     words = shlex.split(settings.command())
     assert words[words.index("--set") + 1] == 'name="7"'
-    assert runs.parsed('"7"') == "7" and runs.parsed("7") == 7 and runs.parsed("a") == "a"
+    assert runs.parse('"7"') == "7" and runs.parse("7") == 7 and runs.parse("a") == "a"
 
 
 def test_runs_have_a_folder_of_their_own():
@@ -249,12 +249,12 @@ def test_streamed_epochs_differ_and_hold_every_example(place):
     keras.utils.set_random_seed(1)
     settings = runs.Settings("VAE", epochs=3, batch_size=100)
     dataset = runs.datasets.load(place / "pairs.npz")
-    epochs = list(runs._ordered_epochs(dataset, settings, 0).as_numpy_iterator())
+    epochs = list(runs._order_epochs(dataset, settings, 0).as_numpy_iterator())
     assert len(epochs) == 3 and not np.array_equal(epochs[0], epochs[1])
     whole = runs.datasets.as_array(place / "pairs.npz")
     for epoch in epochs:
         np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(whole, axis=0))
-    later = list(runs._ordered_epochs(dataset, settings, 1).as_numpy_iterator())
+    later = list(runs._order_epochs(dataset, settings, 1).as_numpy_iterator())
     np.testing.assert_array_equal(later, epochs[1:])
 
 
@@ -389,10 +389,10 @@ def test_results_are_written_in_parts(tmp_path):
 
 def test_labels_are_found_where_there_are_any(place):
     pairs, reals = place / "pairs.npz", place / "reals.npy"
-    assert runs.first_labels(pairs, "all", 5).tolist() == [0, 1, 2, 0, 1]
-    assert runs.first_labels(reals, "all", 5) is None
+    assert runs.take_first_labels(pairs, "all", 5).tolist() == [0, 1, 2, 0, 1]
+    assert runs.take_first_labels(reals, "all", 5) is None
     x, factors = next(iter(runs.datasets.load("sprites", "test", labels=True).batch(4)))
-    assert runs.first_labels("sprites", "test", 4).tolist() == factors[:, 0].numpy().tolist()
+    assert runs.take_first_labels("sprites", "test", 4).tolist() == factors[:, 0].numpy().tolist()
 
 
 def test_a_set_without_a_test_split_gives_a_tenth_of_the_training_split(monkeypatch):
