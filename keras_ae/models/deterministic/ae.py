@@ -30,7 +30,8 @@ class AE(DeterministicAE):
 
     Example:
 
-    >>>     >>> from keras_ae import AE
+    >>> import numpy as np
+    >>> from keras_ae import AE
     >>> model = AE(latent_dim=2, seed=0)
     >>> model.compile("adam")
     >>> x = np.random.default_rng(0).random((64, 8), "float32")
