@@ -291,5 +291,5 @@ def test_get_lists_the_names_when_nothing_is_close():
 
 @pytest.mark.parametrize("identifier", [None, 3, Masking, ["masking"]])
 def test_get_refuses_what_cannot_corrupt(identifier):
-    with pytest.raises(ValueError, match="is not a corruption; give one of 'gaussian'"):
+    with pytest.raises(ValueError, match="is not a corruption; pass one of 'gaussian'"):
         corruptions.get(identifier)

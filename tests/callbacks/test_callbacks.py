@@ -274,7 +274,7 @@ def test_a_damaged_backup_is_named_and_the_one_before_is_used_if_there_is(damage
         if double:
             assert_goes_on(trained(BackupAndRestore(folder, double_checkpoint=True)), whole)
         else:
-            with pytest.raises(ValueError, match="latest.npz is no whole backup") as caught:
+            with pytest.raises(ValueError, match="latest.npz is not a complete backup") as caught:
                 trained(BackupAndRestore(folder))
             assert str(latest) in str(caught.value) and "remove it" in str(caught.value)
 

@@ -422,7 +422,7 @@ def test_a_full_disk(exported, monkeypatch):
             check(
                 lambda: model.export(exported, overwrite=True),
                 OSError,
-                ["could not be written", "unharmed"],
+                ["could not be written", "unchanged"],
             )
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -269,7 +269,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
             raise OSError(28, "No space left on device")
 
         patch.setattr(storage, "_put", refuse)
-        with pytest.raises(OSError, match="No space.*what was there before is unharmed"):
+        with pytest.raises(OSError, match="No space.*what was there before is unchanged"):
             model.export(place, overwrite=True)
     assert contents(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
@@ -524,7 +524,7 @@ def test_what_stepped_aside_is_found(tmp_path, monkeypatch):
     (workspace / "new").mkdir(parents=True)
     (workspace / "owner").write_text("keras_ae 1 elsewhere\n")
     rescue = with_artifact(workspace, "old")
-    with pytest.raises(FileNotFoundError, match=f"whole in {rescue}: move it to .*model"):
+    with pytest.raises(FileNotFoundError, match=f"complete in {rescue}: move it to .*model"):
         keras_ae.load(tmp_path / "model")
     assert keras_ae.load(rescue).built
     with pytest.raises(ZeroDivisionError):
