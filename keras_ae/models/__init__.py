@@ -1,8 +1,8 @@
-"""The models, one paper a file; each is loaded when its name is used first."""
+"""The models, with one file for each paper. A model is loaded when its name is first used."""
 
 import importlib
 
-# The public name of a model -> its file.
+# Each public name of a model maps to its file.
 FILES = {
     "AE": "deterministic.ae",
     "DenoisingAE": "deterministic.denoising_ae",

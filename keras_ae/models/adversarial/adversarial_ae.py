@@ -9,11 +9,12 @@ from keras_ae.networks.fitting import symbolic_call
 
 
 class AdversarialAE(DeterministicAE):
-    """Codes that a discriminator cannot tell from draws of a prior, whatever it is.
+    """An autoencoder whose codes a discriminator cannot tell from draws of a prior.
 
-    Two players, section 2, with a deterministic encoder: the autoencoder minimises the
-    reconstruction loss + weight times `generator_loss`, the cross-entropy of its codes being taken
-    for draws of the prior; the discriminator `discriminator_loss`, that of telling them apart.
+    This is the model of section 2 with a deterministic encoder. There are two players. The
+    autoencoder minimizes the reconstruction loss plus weight times `generator_loss`, which is small
+    if the discriminator takes its codes for draws of the prior. The discriminator minimizes
+    `discriminator_loss`, the cross-entropy of telling the two apart.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
@@ -62,7 +63,7 @@ class AdversarialAE(DeterministicAE):
         symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))
 
     def _draw_prior(self, num_samples, seed):
-        """Codes from the prior."""
+        """Draw codes from the prior."""
         return self.prior(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):
@@ -79,5 +80,5 @@ class AdversarialAE(DeterministicAE):
         }
 
     def _logit(self, z, training):
-        """The log odds of codes being draws of the prior, shape (batch,)."""
+        """Compute the log odds that codes are draws of the prior, shape (batch,)."""
         return ops.cast(self.discriminator(z, training=training)[:, 0], "float32")

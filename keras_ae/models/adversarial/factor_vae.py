@@ -10,18 +10,19 @@ from keras_ae.networks.fitting import symbolic_call
 
 
 class FactorVAE(VAE):
-    """Minimises eq. 2: the negative bound plus gamma times an estimate of the total correlation.
+    """Minimizes eq. 2: the negative bound plus gamma times an estimate of the total correlation.
 
     A discriminator tells codes of the posterior from codes whose dimensions were shuffled across
-    the batch; its log odds estimate the total correlation, eq. 3. It descends its own loss, in
-    the same step.
+    the batch. Its log odds estimate the total correlation, eq. 3. It minimizes its own loss in the
+    same step.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         gamma: Factor of the total correlation, a number of at least 0. Defaults to 10.
-        discriminator: Keras model from a code (batch, latent_dim) to two logits, of the joint and
-            of the shuffled. Defaults to None, three layers of 256 (the paper's has six of 1,000:
-            `keras_ae.networks.discriminator(latent_dim, 2, units=(1000,) * 6)`).
+        discriminator: Keras model from a code (batch, latent_dim) to two logits, the first for
+            codes of the posterior and the second for shuffled codes. Defaults to None, three layers
+            of 256 units. The paper has six layers of 1,000 units:
+            `keras_ae.networks.discriminator(latent_dim, 2, units=(1000,) * 6)`.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`.
 

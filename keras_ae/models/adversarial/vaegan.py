@@ -13,24 +13,27 @@ from keras_ae.networks.fitting import symbolic_call
 class VAEGAN(VAE):
     """A VAE whose reconstructions are compared in the features of a discriminator.
 
-    Three players, algorithm 1: the encoder minimises `kl_loss` + `similarity_loss`, the negative
-    log-likelihood of the data's features; the decoder `decoder_loss`, gamma times the latter less
-    `discriminator_loss`, the cross-entropy of data, reconstructions and samples, which the
-    discriminator minimises. `reconstruction_loss`, of the pixels, is minimised by nobody; with
-    `kl_loss` it makes the bound that `log_likelihood` tightens.
+    There are three players, as in algorithm 1. The encoder minimizes `kl_loss` + `similarity_loss`.
+    The latter is the negative log-likelihood of the data's features. The discriminator minimizes
+    `discriminator_loss`, the cross-entropy of telling data from reconstructions and samples. The
+    decoder minimizes `decoder_loss`, which is gamma times `similarity_loss` minus the
+    discriminator's loss on reconstructions and samples. No player minimizes
+    `reconstruction_loss`, that of the pixels. Together with `kl_loss` it is the bound that
+    `log_likelihood` tightens.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         gamma: Factor of the similarity in the decoder's loss, a number of at least 0. Defaults to
             0.01.
         discriminator: Keras model from data to the features that are compared, or the name of a
-            kind of network as for `encoder`; the model adds the layer from features to a logit.
-            Defaults to None, a network like the default encoder, for pictures and sequences up to
-            its map of features: what lies behind tells real from made, and little else.
+            kind of network as for `encoder`. The model adds the layer from features to a logit.
+            Defaults to None, a network like the default encoder. For pictures and sequences it ends
+            in the map of features, because later layers describe little more than whether data is
+            real.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
-            `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
-            scale: nothing that is minimized would train it. Nor is there a `mask_value`: the
-            discriminator would tell data by its padding.
+            `keras_ae.VAE`. The reconstructions are the likelihood's means. The likelihood's scale
+            cannot be learned, because no loss would train it. A `mask_value` is not possible,
+            because the discriminator would recognize data by its padding.
 
     Example:
 
@@ -104,7 +107,8 @@ class VAEGAN(VAE):
         features_again, again = self._judged(p.mean, training)
         _, sampled = self._judged(samples, training)
         similarity = -Normal(features_again, 1.0).log_prob(features)
-        # Cross-entropy: softplus(-logit) for the data, softplus(logit) for what was made.
+        # The cross-entropy is softplus(-logit) for data, and softplus(logit) for reconstructions
+        # and samples.
         made = ops.softplus(again) + ops.softplus(sampled)
         return {
             **self._terms_of(p.log_prob(y), q.kl_per_dimension()),
@@ -114,7 +118,7 @@ class VAEGAN(VAE):
         }
 
     def _judged(self, x, training):
-        """The features of data, and the logit of its being real, shape (batch,)."""
+        """Compute the features of data, and the logit of being real, shape (batch,)."""
         features = self.discriminator(x, training=training)
         logit = self.features_to_logit(features, training=training)
         return ops.cast(features, "float32"), ops.cast(logit[:, 0], "float32")

@@ -1,4 +1,4 @@
-"""What all models without a posterior share: one code for every example, and a Keras loss."""
+"""The base class of models without a posterior: one code for every example, and a Keras loss."""
 
 import keras
 from keras import ops
@@ -9,15 +9,15 @@ from keras_ae.core.batching import batched
 
 
 class DeterministicAE(Autoencoder):
-    """The base of autoencoders whose encoder gives the code itself.
+    """Base class of autoencoders whose encoder returns the code itself.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the reconstruction itself.
         reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
-            (y_true, y_pred). A default decoder ends in the activation that it expects: a sigmoid
-            for the binary cross-entropy, a softmax for the categorical one. Defaults to
+            (y_true, y_pred). A default decoder ends in the activation that the loss expects: a
+            sigmoid for the binary cross-entropy, a softmax for the categorical one. Defaults to
             "mean_squared_error".
     """
 
@@ -70,11 +70,11 @@ class DeterministicAE(Autoencoder):
         return f"reconstruction_loss={named!r}" if named else "reconstruction_loss"
 
     def _vector_width(self):
-        """The length of the last axis of what the loss compares; of a built model."""
+        """Return the length of the last axis that the loss compares. The model must be built."""
         return self.target_shape[-1]
 
     def _code(self, x, training=False):
-        """The code of a batch, a float32 tensor.
+        """Compute the code of a batch, a float32 tensor.
 
         Args:
             x: Tensor of shape (batch, ...).
@@ -94,12 +94,15 @@ class DeterministicAE(Autoencoder):
         return keras.activations.get(self._decoder_activation)(output)
 
     def _reconstruction_terms(self, y, z, training):
-        """The reconstruction loss, by its name.
+        """Compute the reconstruction loss.
 
         Args:
             y: Targets, shape (batch, ...).
             z: Codes of the batch.
             training: Whether weights are being updated.
+
+        Returns:
+            Dictionary with the term "reconstruction_loss".
         """
         output = self.decode(z, training=training)
         loss = losses.per_example(self.reconstruction_loss, y, output, self._mask_value)

@@ -10,20 +10,20 @@ from keras_ae.models.deterministic.ae import AE
 
 
 class ContractiveAE(AE):
-    """Codes that move little where the data does.
+    """An autoencoder whose code changes little if the data changes.
 
-    Minimises the reconstruction loss + weight times the squared Frobenius norm of the Jacobian of
-    the code, a sigmoid's, with respect to the data. Where no layer lies between the data and the
-    code (`encoder="mlp", network_options={"units": ()}`) the norm has a closed form, section 5.3;
-    else it takes one product of a vector with the Jacobian for each dimension of the code. With
-    `num_probes` it is estimated from so many vectors of random signs (Hutchinson 1990,
-    doi:10.1080/03610919008812866).
+    The model minimizes the reconstruction loss plus weight times the squared Frobenius norm of the
+    Jacobian of the code with respect to the data. The code ends in a sigmoid. If there is no layer
+    between the data and the code (`encoder="mlp", network_options={"units": ()}`), the norm has a
+    closed form, section 5.3. Otherwise it takes one vector-Jacobian product for each dimension of
+    the code. With `num_probes`, the norm is estimated from this number of vectors of random signs
+    (Hutchinson 1990, doi:10.1080/03610919008812866).
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         weight: Factor of the norm, a number of at least 0. Defaults to 0.1.
-        num_probes: Random vectors that estimate the norm, a positive integer. Defaults to None,
-            the norm itself.
+        num_probes: Number of random vectors that estimate the norm, a positive integer. Defaults to
+            None, which computes the norm exactly.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:
@@ -69,18 +69,18 @@ class ContractiveAE(AE):
         return {**terms, "contractive_loss": self._squared_jacobian(x, self.step_seed(training))}
 
     def _squared_jacobian(self, x, seed=None):
-        """The squared Frobenius norm of the Jacobian of `encode`, or its estimate.
+        """Compute or estimate the squared Frobenius norm of the Jacobian of `encode`.
 
         Args:
             x: Float32 tensor of shape (batch, ...).
-            seed: Seed of the random signs, where there are any.
+            seed: Seed of the random signs, which `num_probes` needs. Defaults to None.
 
         Returns:
             Float32 tensor of shape (batch,), non-negative.
         """
         if self.num_probes is None and self._has_one_layer():
             z = self._code(x)
-            slope = ops.square(z * (1.0 - z))  # The sigmoid's, squared.
+            slope = ops.square(z * (1.0 - z))  # The square of the sigmoid's derivative.
             kernel = ops.cast(self.features_to_code.layers[-1].kernel, "float32")
             return ops.matmul(slope, ops.sum(ops.square(kernel), axis=0))
         # As `encode` computes it: what layers do in training alone, such as dropout, is left out.
@@ -98,6 +98,6 @@ class ContractiveAE(AE):
         return total / (self.num_probes or 1)
 
     def _has_one_layer(self):
-        """Whether the encoder only reshapes, so that the code's own layer is all there is."""
+        """Tell whether the encoder only reshapes, so that the code's layer is the only layer."""
         kinds = (layers.InputLayer, layers.Flatten, layers.Reshape)
         return all(isinstance(layer, kinds) for layer in getattr(self.encoder, "layers", [None]))

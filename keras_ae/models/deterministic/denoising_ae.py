@@ -8,10 +8,10 @@ from keras_ae.models.deterministic.ae import AE
 
 
 class DenoisingAE(AE):
-    """Reconstructs the clean data from a corrupted copy: the criterion of section 2.3.
+    """An autoencoder that reconstructs clean data from a corrupted copy, as in section 2.3.
 
-    The corruption is fresh at every training step and the same in every evaluation. `encode` and
-    `reconstruct` take the data as it is, clean or noisy.
+    The corruption is new in every training step and the same in every evaluation. `encode` and
+    `reconstruct` do not corrupt the data, which may be clean or noisy.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
@@ -56,7 +56,7 @@ class DenoisingAE(AE):
         return self._reconstruction_terms(y, self._code(noisy, training), training, x)
 
     def _corrupted(self, x, training):
-        """Data (batch, ...) with noise, in which padding stays padding."""
+        """Corrupt data (batch, ...), and leave padding unchanged."""
         noisy = self.corruption(x, self.step_seed(training))
         if self._mask_value is None or len(x.shape) < 3:
             return noisy

@@ -19,35 +19,36 @@ from keras_ae.samplers import CodeDensity
 class MaskedAE(AE):
     """A small vision transformer that predicts patches which its encoder did not see.
 
-    At every step the encoder reads a random share of each example's patches, at their positions;
-    the decoder gets their codes, and one learned token in place of every other patch.
-    `reconstruction_loss` is summed over the patches that were masked, and over them alone.
+    In every step the encoder reads a random selection of each example's patches, with their
+    positions. The decoder reads their codes, and the same learned token for every other patch.
+    `reconstruction_loss` is summed only over the masked patches.
 
-    `encode` masks nothing: a code is one token for each patch. `decode` predicts every patch from
-    codes of others, for that is what was trained: the patches fall into fixed groups of the share
-    that is seen in training, each group is shown alone (or hidden alone, where most are seen), and
-    the predictions of a patch are averaged.
+    `encode` masks nothing, so that a code has one token for each patch. `decode` predicts every
+    patch from the codes of others, because this is what was trained. For this, the patches are
+    divided into fixed groups. Each pass shows the decoder one group and hides the others, or hides
+    one group and shows the others if most patches are visible in training. The predictions of a
+    patch are averaged.
 
     Args:
-        latent_dim: Numbers of each token that the decoder reads. Defaults to 32.
-        patch_size: Side of a patch in pixels; of vectors and sequences, how many numbers or steps
-            are a patch. It divides the data's sides. Defaults to 4.
-        mask_ratio: Share of the patches that are masked, a number between 0 and 1; at least one is
-            masked, and one seen. Defaults to 0.75.
-        normalised_targets: Whether the target is each patch less its mean, divided by its standard
-            deviation, the paper's choice for features. Decoded data is of that kind then. Defaults
-            to False.
-        decoder_blocks: Blocks of the decoder, a positive integer. Defaults to 1.
-        encoder: Keras model from tokens (batch, any number, width) to as many vectors of features.
-            Defaults to None, a transformer.
-        decoder: Keras model from tokens (batch, patches, latent_dim) to the numbers of each patch.
+        latent_dim: Dimensions of each token that the decoder reads. Defaults to 32.
+        patch_size: Side of a patch in pixels, or for vectors and sequences the number of elements
+            or steps in a patch. It divides the data's height and width, or length. Defaults to 4.
+        mask_ratio: Fraction of the patches that are masked, a number between 0 and 1. At least one
+            patch is masked and one is visible. Defaults to 0.75.
+        normalised_targets: Whether the target is each patch minus its mean, divided by its standard
+            deviation. The paper does this if features are the goal. Decoded data is then normalized
+            in this way, too. Defaults to False.
+        decoder_blocks: Number of blocks of the decoder, a positive integer. Defaults to 1.
+        encoder: Keras model from tokens (batch, any number, width) to features (batch, the same
+            number, features). Defaults to None, a transformer.
+        decoder: Keras model from tokens (batch, patches, latent_dim) to the values of each patch.
             Defaults to None, a transformer with a linear layer.
         network_options: Dictionary of options of `keras_ae.networks.transformer_blocks`, such as
-            `{"width": 128, "blocks": 4}`.
-        reconstruction_loss, seed: See `keras_ae.AE`; the loss is applied to each patch.
+            `{"width": 128, "blocks": 4}`. Defaults to None.
+        reconstruction_loss, seed: See `keras_ae.AE`. The loss is applied to each patch.
 
     Raises:
-        ValueError: If an argument is out of range, or patches do not fill the data.
+        ValueError: If an argument is out of range, or patches do not fill the data exactly.
 
     Example:
 
@@ -147,7 +148,7 @@ class MaskedAE(AE):
         return math.prod(self.target_shape) // self._num_patches
 
     def _batch_numbers(self, batch_size):
-        # The networks' own shapes do not say how many tokens they will be given.
+        # The networks accept any number of tokens, so that their shapes do not tell this number.
         networks = [memory.numbers_of_layers(n)[1] for n in (self.encoder, self.decoder)]
         attention = sum(
             layer.num_heads
@@ -186,7 +187,7 @@ class MaskedAE(AE):
             )
 
     def _targets(self, y):
-        """What is predicted of every patch, (batch, patches, values)."""
+        """Compute the target of every patch, (batch, patches, values)."""
         patches = to_patches(y, self.patch_size)
         if not self.normalised_targets:
             return patches
@@ -194,16 +195,16 @@ class MaskedAE(AE):
         return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-6)
 
     def _draw_order(self, num_examples, seed):
-        """A random order of each example's patches, (num_examples, patches): those seen first."""
+        """Draw an order of each example's patches, (num_examples, patches), visible ones first."""
         shape = (num_examples, self._num_patches)
         return ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=-1)
 
     def _tokens(self, x):
-        """The patches of data at their positions, (batch, patches, width)."""
+        """Embed the patches of data with their positions, (batch, patches, width)."""
         return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self._positions)
 
     def _code_of(self, tokens, training):
-        """The codes of tokens (batch, any number, width): (batch, that number, latent_dim)."""
+        """Encode tokens (batch, any number, width) as (batch, the same number, latent_dim)."""
         features = self.encoder(tokens, training=training)
         return ops.cast(self.features_to_code(features), "float32")
 
@@ -211,7 +212,7 @@ class MaskedAE(AE):
         return self._code_of(self._tokens(x), training)
 
     def _predictions(self, z, training):
-        """What the decoder makes of codes and mask tokens, (batch, patches, latent_dim)."""
+        """Predict all patches from codes and mask tokens, (batch, patches, latent_dim)."""
         output = self.decoder(ops.add(z, self._code_positions), training=training)
         return keras.activations.get(self._decoder_activation)(ops.cast(output, "float32"))
 
@@ -241,10 +242,14 @@ class MaskedAE(AE):
 
 
 def _groups(num_patches, num_visible):
-    """Which patches each pass of `decode` shows, (passes, patches): every one is hidden in one."""
+    """Decide which patches each pass of `decode` shows: a boolean array (passes, patches).
+
+    Every patch is hidden in at least one pass.
+    """
     alone = 2 * num_visible <= num_patches
     share = num_visible if alone else num_patches - num_visible
-    # The old generator, whose numbers no version of NumPy changes: an exported model keeps them.
+    # NumPy promises that the numbers of this old generator never change. An exported model
+    # therefore has the same groups.
     order = np.random.RandomState(0).permutation(num_patches)
     groups = np.zeros((max(2, round(num_patches / share)), num_patches), bool)
     for group, members in zip(groups, np.array_split(order, len(groups)), strict=True):

@@ -12,35 +12,36 @@ from keras_ae.models.deterministic.ae import AE
 
 
 class RecurrentAE(AE):
-    """A recurrent network reads a sequence into one code, and another writes it from the code.
+    """A recurrent network encodes a sequence as one code, and another one decodes the code.
 
-    `reconstruction_loss` is summed over the steps that are no padding. Padding changes no code: the
-    encoder skips it, wherever it stands. Sequences of several lengths are padded to one number of
-    steps, as `keras.utils.pad_sequences` does it; `decode` writes that number of steps, and needs
-    no mask.
+    `reconstruction_loss` is summed over the steps that are not padding. The encoder skips padding,
+    wherever it is, so that it does not change the code. Pad sequences of several lengths to the
+    same number of steps, such as with `keras.utils.pad_sequences`. `decode` returns this number of
+    steps and needs no mask.
 
-    The decoder reads the code at every step. With teacher forcing it reads the step before, too:
-    the target's while it trains, its own output in every evaluation, in `decode` and where the
-    target's step is padding. Then padding should come last in the order in which it writes.
+    The decoder reads the code at every step. With teacher forcing it also reads the previous step.
+    In training this is the target's step. In evaluations, in `decode` and where the target's step
+    is padding, it is the decoder's own output. Padding should then come last in the order in which
+    the decoder writes.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         cell: "gru" or "lstm". Defaults to "gru".
         reverse: Whether the decoder writes the last step first, as in arXiv:1502.04681, so that its
             first steps are those that the encoder read last. Defaults to False.
-        teacher_forcing: Whether the decoder reads the step before. Defaults to False.
+        teacher_forcing: Whether the decoder reads the previous step. Defaults to False.
         mask_value: Number that all features of a padded step equal. Defaults to None, no padding.
-        encoder: Keras model from the data to features; one of your own skips padding itself.
-            Defaults to None, a stack of recurrent layers.
-        decoder: Keras model from a code to the data, its steps in the order in which it writes.
-            Defaults to None, a stack of recurrent layers.
-        network_options: Dictionary of options of the `"recurrent"` networks of `keras_ae.networks`
-            but for cell and mask_value, such as `{"units": (128, 64)}`.
-        reconstruction_loss, seed: See `keras_ae.AE`; the loss is applied to each step. Data of
-            shape (steps,) is taken for steps of one feature.
+        encoder: Keras model from the data to features. A model of your own must skip padding
+            itself. Defaults to None, a stack of recurrent layers.
+        decoder: Keras model from a code to the data, with steps in the order in which the decoder
+            writes. Defaults to None, a stack of recurrent layers.
+        network_options: Dictionary of options of the `"recurrent"` networks of `keras_ae.networks`,
+            except cell and mask_value, such as `{"units": (128, 64)}`. Defaults to None.
+        reconstruction_loss, seed: See `keras_ae.AE`. The loss is applied to each step. Data of
+            shape (steps,) counts as steps with one feature.
 
     Raises:
-        ValueError: If an argument is out of range, or the data is no sequence.
+        ValueError: If an argument is out of range, or the data is not a sequence.
 
     Example:
 
@@ -49,7 +50,7 @@ class RecurrentAE(AE):
     >>> model = RecurrentAE(latent_dim=2, mask_value=-1.0, network_options={"units": (8,)}, seed=0)
     >>> model.compile("adam")
     >>> x = np.random.default_rng(0).random((16, 5, 3), "float32")
-    >>> x[:8, 3:] = -1  # Of three steps.
+    >>> x[:8, 3:] = -1  # These sequences have three steps.
     >>> history = model.fit(x, epochs=1, verbose=0)
     >>> model.encode(x).shape, model.reconstruct(x).shape
     ((16, 2), (16, 5, 3))
@@ -125,11 +126,11 @@ class RecurrentAE(AE):
         return array.reshape(-1, *_steps_of(array.shape[1:]))
 
     def _in_order(self, steps):
-        """Steps (batch, steps, features) in the order of the decoder, or back again."""
+        """Put steps (batch, steps, features) into the decoder's order, or back again."""
         return ops.flip(steps, axis=1) if self.reverse else steps
 
     def _data_of(self, written):
-        """The data that the decoder's output is."""
+        """Turn the decoder's output into data."""
         steps = ops.reshape(ops.cast(written, "float32"), (-1, *self._steps))
         data = ops.reshape(self._in_order(steps), (-1, *self.target_shape))
         return keras.activations.get(self._decoder_activation)(data)
@@ -139,7 +140,7 @@ class RecurrentAE(AE):
         return self._data_of(self.decoder(z, training=training))
 
     def _known(self, steps):
-        """1 for steps (batch, steps, features) that are no padding: (batch, steps, 1)."""
+        """Return 1 for steps (batch, steps, features) that are not padding: (batch, steps, 1)."""
         if self._mask_value is None:
             return ops.ones_like(steps[:, :, :1])
         return ops.cast(counted(steps, self._mask_value)[:, :, None], "float32")
@@ -159,7 +160,7 @@ class RecurrentAE(AE):
 
 
 def _steps_of(shape):
-    """(steps, features) of data of this shape."""
+    """Return (steps, features) for data of this shape."""
     if len(shape) not in (1, 2):
         raise ValueError(
             f"RecurrentAE: data of shape {tuple(shape)} is no sequence. Reshape it to (steps, "

@@ -10,18 +10,19 @@ from keras_ae.models.deterministic.ae import AE
 
 
 class RegularizedAE(AE):
-    """A deterministic model to sample from: small codes, and a decoder that is smooth.
+    """A deterministic autoencoder from which one can sample: codes are small, the decoder smooth.
 
-    Minimises the reconstruction loss + code_weight |z|^2 / 2 + weight times a penalty of the
-    decoder (section 4.1): the sum of its squared weights, or the squared Frobenius norm of its
-    Jacobian at the code, estimated without bias from one vector of random signs. Or the decoder's
-    layers are divided by their spectral norms, which takes the place of a penalty. `sample` draws
-    from the Gaussian of the training codes, section 5.
+    The model minimizes the reconstruction loss + code_weight |z|^2 / 2 + weight times a penalty of
+    the decoder (section 4.1). The penalty is the sum of the decoder's squared weights, or the
+    squared Frobenius norm of its Jacobian at the code, estimated without bias from one vector of
+    random signs. Spectral normalization replaces the penalty by dividing the decoder's layers by
+    their spectral norms. `sample` draws codes from a Gaussian with the moments of the training
+    codes, section 5.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        regularization: "l2", "gradient_penalty" or "spectral_normalization". The last takes a
-            default decoder; in one of your own, wrap the layers in
+        regularization: "l2", "gradient_penalty" or "spectral_normalization". The last needs a
+            default decoder. In a decoder of your own, wrap the layers in
             `keras_ae.layers.SpectralNormalization` instead. Defaults to "gradient_penalty".
         code_weight: The paper's beta, a number of at least 0. Defaults to 0.01.
         weight: The paper's lambda, a number of at least 0. Defaults to 0.01.
@@ -90,7 +91,7 @@ class RegularizedAE(AE):
         }
 
     def _decoder_penalty(self, z, seed=None):
-        """What keeps the decoder smooth, of shape () or (batch,).
+        """Compute the penalty that keeps the decoder smooth, of shape () or (batch,).
 
         Args:
             z: Codes, a float32 tensor of shape (batch, latent_dim).

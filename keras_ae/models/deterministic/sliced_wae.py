@@ -10,16 +10,17 @@ from keras_ae.models.deterministic.base import DeterministicAE
 
 
 class SlicedWAE(DeterministicAE):
-    """Codes that follow the prior in every direction: reconstruction + weight times a distance.
+    """An autoencoder whose codes are close to a standard normal in sliced Wasserstein distance.
 
-    The distance is the squared sliced 2-Wasserstein distance between the codes of a batch and as
-    many draws of a standard normal, from which `sample` draws: the mean over random directions of
-    the distance in one dimension, which sorting gives.
+    The model minimizes the reconstruction loss plus weight times the squared sliced 2-Wasserstein
+    distance between the codes of a batch and equally many draws of a standard normal, from which
+    `sample` draws. This distance is the mean, over random directions, of the distance in one
+    dimension, which is computed by sorting.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         weight: Factor of the distance, a number of at least 0. Defaults to 100.
-        num_projections: Random directions of a step, a positive integer. Defaults to 50.
+        num_projections: Number of random directions in a step, a positive integer. Defaults to 50.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:
@@ -43,11 +44,11 @@ class SlicedWAE(DeterministicAE):
         self.num_projections = arguments.integer(self, "num_projections", num_projections)
 
     def _step_numbers(self, batch_size):
-        # The directions, and for codes and draws their projections, in order and not.
+        # These are the directions, and the projections of codes and draws, unsorted and sorted.
         return self.num_projections * (2 * self.latent_dim + 4 * batch_size)
 
     def _draw_prior(self, num_samples, seed):
-        """Codes from the prior, the standard normal."""
+        """Draw codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):

@@ -9,17 +9,18 @@ from keras_ae.models.deterministic.ae import AE
 
 
 class SparseAE(AE):
-    """Codes of which few units are active: reconstruction + weight times a penalty on activity.
+    """An autoencoder whose code has few active units.
 
-    With "kl" the code is a sigmoid's, and the penalty that of section 3: the sum over its units of
-    the divergence between the target and the unit's mean activation, here over the batch. With "l1"
-    the code is a rectifier's, and the penalty its sum.
+    The model minimizes the reconstruction loss plus weight times a penalty on activity. With "kl"
+    the code ends in a sigmoid, and the penalty is that of section 3: the sum over the units of the
+    divergence between the target and the unit's mean activation, here over the batch. With "l1" the
+    code ends in a ReLU, and the penalty is its sum.
 
     Args:
-        latent_dim: Units of the code. Defaults to 16.
+        latent_dim: Number of units of the code. Defaults to 16.
         penalty: "kl" or "l1". Defaults to "kl".
-        target: Mean activation that "kl" asks of every unit, a number above 0 and below 1. Defaults
-            to 0.05.
+        target: Mean activation of every unit that "kl" aims at, a number above 0 and below 1.
+            Defaults to 0.05.
         weight: Factor of the penalty, a number of at least 0. Defaults to 3.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 

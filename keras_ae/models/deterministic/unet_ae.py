@@ -9,21 +9,22 @@ from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
 
 class UNetAE(DenoisingAE):
-    """A denoising autoencoder whose reconstructions see the data as well as its code.
+    """A denoising autoencoder that reconstructs from the data as well as from its code.
 
-    A U-Net reads the corrupted data beside what is decoded from its code, and its connections carry
-    the details that no code of a few numbers holds. Two losses add up: `reconstruction_loss` of the
-    U-Net's output, which `reconstruct` gives, and `code_loss` of what `decode` gives of the code
-    alone. So `encode`, `decode` and `sample` are those of a `keras_ae.DenoisingAE`, and
-    `reconstruct` is not `decode` of `encode`: it keeps what the code has forgotten.
+    A U-Net reads the corrupted data together with what is decoded from its code. Its skip
+    connections carry details that a code of few numbers cannot hold. The model minimizes the sum of
+    two losses: `reconstruction_loss` of the U-Net's output, which `reconstruct` returns, and
+    `code_loss` of what `decode` returns for the code alone. `encode`, `decode` and `sample` are
+    those of a `keras_ae.DenoisingAE`. But `reconstruct` is not `decode` of `encode`, because it
+    keeps details that are not in the code.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         unet_options: Dictionary of options of `keras_ae.networks.unet`, such as
             `{"filters": (16, 32)}`. Defaults to None.
         corruption, encoder, decoder, reconstruction_loss, network_options, seed: See
-            `keras_ae.DenoisingAE`. Data of shape (width,) or (steps, features) is for the U-Net a
-            picture of one column.
+            `keras_ae.DenoisingAE`. The U-Net reads data of shape (width,) or (steps, features) as a
+            picture with one column.
 
     Raises:
         ValueError: If an argument is out of range, or targets have another height or width.
@@ -78,7 +79,7 @@ class UNetAE(DenoisingAE):
         return losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
 
     def _refined(self, x, decoded, training):
-        """What the U-Net makes of data (batch, ...) and of what its code was decoded to."""
+        """Apply the U-Net to data (batch, ...) and to what was decoded from its code."""
         shapes = self.data_shape, self.target_shape
         pictures = [
             ops.reshape(values, (-1, *_picture(shape)))
@@ -106,7 +107,7 @@ class UNetAE(DenoisingAE):
 
 
 def _picture(shape):
-    """The shape as (height, width, channels)."""
+    """Return the shape as (height, width, channels)."""
     if len(shape) > 3:
         raise ValueError(
             f"UNetAE: data of shape {tuple(shape)} is no picture. Reshape it to (height, width, "

@@ -10,16 +10,17 @@ from keras_ae.models.deterministic.base import DeterministicAE
 
 
 class WAE(DeterministicAE):
-    """Codes that together follow the prior: reconstruction + weight times a discrepancy.
+    """An autoencoder whose codes together have the distribution of the prior.
 
-    Eq. 4 with the penalty of algorithm 2, WAE-MMD: the unbiased maximum mean discrepancy between
-    the codes of a batch and as many draws of a standard normal, from which `sample` draws. A single
-    estimate of it may be negative.
+    The model minimizes eq. 4 with the penalty of algorithm 2, WAE-MMD: the reconstruction loss plus
+    weight times the unbiased estimate of the maximum mean discrepancy between the codes of a batch
+    and equally many draws of a standard normal, from which `sample` draws. A single estimate may be
+    negative.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         weight: The paper's lambda, a number of at least 0. Defaults to 10.
-        kernel: "imq", the paper's, or "rbf", each at several scales: see
+        kernel: "imq", which is the paper's, or "rbf". Both are summed over several scales: see
             `keras_ae.divergences.mmd`. Defaults to "imq".
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
@@ -44,7 +45,7 @@ class WAE(DeterministicAE):
         self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
 
     def _draw_prior(self, num_samples, seed):
-        """Codes from the prior, the standard normal."""
+        """Draw codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
 
     def loss_weights(self):
