@@ -1,4 +1,4 @@
-"""What models of integer codes share: places of codes, quantisers, and a prior over the codes."""
+"""The base class of models with integer codes: their positions, a quantizer and a prior."""
 
 import math
 
@@ -13,21 +13,22 @@ from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
-_NUMBERS_OF_A_BATCH = 2**28  # A gigabyte of float32.
+_NUMBERS_OF_A_BATCH = 2**28  # They take 1 GiB as float32.
 
 
 class DiscreteAE(DeterministicAE):
-    """The base of autoencoders whose codes are integers.
+    """Base class of autoencoders whose codes are integers, the code indices of a quantizer.
 
-    An encoder that ends in a map of features, as the default ones of pictures and of sequences do,
-    has a code at every place of the map. The features of any other become `code_length` codes, and
-    the decoder gets their vectors side by side.
+    If the encoder ends in a map of features, as the default encoders of pictures and sequences do,
+    there is a code index at every position of the map. The features of any other encoder become
+    `code_length` code indices, whose vectors are concatenated for the decoder.
 
     Args:
-        latent_dim: Numbers of each vector that is quantised. Defaults to 16.
-        code_length: Codes of an example whose features have no places. Defaults to 8.
+        latent_dim: Dimensions of each vector that is quantized. Defaults to 16.
+        code_length: Number of code indices of an example whose features have no positions. Defaults
+            to 8.
         prior_options: Dictionary of options of the prior over the codes: see
-            `keras_ae.layers.GridPrior` for a grid of codes, `SequencePrior` for any other. Defaults
+            `keras_ae.layers.GridPrior` for a grid of codes, and `SequencePrior` otherwise. Defaults
             to None.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. An encoder
             of your own ends in features (batch, features) or in a map (batch, ..., features), and a
@@ -56,24 +57,24 @@ class DiscreteAE(DeterministicAE):
     # ------------------------------------------------------------------ what a paper writes
 
     def _make_quantizer(self):
-        """The layer that quantises vectors of latent_dim numbers."""
+        """Make the layer that quantizes vectors of latent_dim dimensions."""
         raise NotImplementedError
 
     def quantized(self, x, training=False, follow=False):
-        """The quantised vectors of a batch, their codes and losses.
+        """Compute the quantized vectors of a batch, their codes and losses.
 
         Args:
             x: Tensor of shape (batch, ...).
             training: Whether layers such as dropout are active. Defaults to False.
-            follow: Whether codebooks follow the vectors. Defaults to False.
+            follow: Whether codebooks learn from the vectors. Defaults to False.
 
         Returns:
-            `keras_ae.layers.Quantized`; the codes have shape (batch, *code_shape).
+            `keras_ae.layers.Quantized`, whose codes have the shape (batch, *code_shape).
         """
         return self.quantizer(self._code(x, training), training=follow)
 
     def _vectors(self, codes):
-        """The vectors of codes: a tensor (batch, ..., latent_dim).
+        """Look up the vectors of codes: a tensor (batch, ..., latent_dim).
 
         Args:
             codes: Integer tensor of shape (batch, *code_shape).
@@ -81,17 +82,17 @@ class DiscreteAE(DeterministicAE):
         return self.quantizer.vectors(codes)
 
     def _statistics(self, codes):
-        """`keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
+        """Compute `keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
         return self.quantizer.statistics(codes)
 
     def _batch_numbers(self, batch_size):
-        # Every vector is compared with every code where there is a codebook to search.
+        # If there is a codebook to search, every vector is compared with every embedding.
         vectors = batch_size * math.prod(self._places)
         return vectors * (self.num_codes if self.quantizer.levels is None else 0)
 
     @property
     def num_codes(self):
-        """How many values a code has; of a built model."""
+        """The number of values of a code index. The model must be built."""
         return self.quantizer.num_codes
 
     @property
@@ -100,7 +101,7 @@ class DiscreteAE(DeterministicAE):
 
     @property
     def _vector_shape(self):
-        """The shape of an example's vectors, without the batch axis; of a built model."""
+        """The shape of an example's vectors, without the batch axis. The model must be built."""
         return (*self._places, self.latent_dim)
 
     # ------------------------------------------------------------------ building
@@ -134,7 +135,10 @@ class DiscreteAE(DeterministicAE):
         self._make_prior(self._whole_codes)
 
     def _make_prior(self, whole_codes=False):
-        """Make the prior, over the digits of codes that have some unless whole_codes is True."""
+        """Make the prior over the digits of codes, or over whole codes.
+
+        Codes without digits, and codes with whole_codes=True, are predicted as a whole.
+        """
         prior = GridPrior if len(self.code_shape) == 2 else SequencePrior
         levels = None if whole_codes else self.quantizer.levels
         self.code_prior = prior(
@@ -146,7 +150,7 @@ class DiscreteAE(DeterministicAE):
         self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 
     def _renew_prior(self):
-        """A prior over digits instead of one over whole codes, which was never fitted."""
+        """Replace a prior over whole codes, which was never fitted, by one over digits."""
         self._tracker.unlock()
         del self.code_prior
         self._whole_codes = False
@@ -160,7 +164,8 @@ class DiscreteAE(DeterministicAE):
         return config and {**config, "prior_of_whole_codes": self._whole_codes}
 
     def build_from_config(self, config):
-        # Files of before priors over digits do not say, and hold the weights of the other kind.
+        # Files from before there were priors over digits do not have this entry. They hold the
+        # weights of a prior over whole codes.
         if config:
             self._whole_codes = config.get("prior_of_whole_codes", True)
         super().build_from_config(config)
@@ -174,14 +179,14 @@ class DiscreteAE(DeterministicAE):
             )
 
     def _build_codes(self, features):
-        """Make what turns the encoder's features into codes."""
+        """Make the layers that turn the encoder's features into codes."""
         self.features_to_code = self._head("code")
         self.features_to_code(features)
         self.quantizer = self._make_quantizer()
         self.quantizer.build((None, *self._vector_shape))
 
     def _head(self, name):
-        """A network from features to the vectors of all places: the same layer at every place."""
+        """Make a network from features to vectors, with the same layer at every position."""
         dtype = self.dtype_policy
         if not self._flat:
             return keras.Sequential(
@@ -207,7 +212,7 @@ class DiscreteAE(DeterministicAE):
 
     @batched("data")
     def encode(self, x, training=False):
-        """The codes of every example.
+        """Compute the code indices of every example.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -220,10 +225,10 @@ class DiscreteAE(DeterministicAE):
 
     @batched("code")
     def decode(self, z, training=False):
-        """The data that belongs to codes, or to the vectors that a quantiser gave.
+        """Decode code indices, or the vectors that a quantizer returned.
 
         Args:
-            z: Codes of shape (batch, *code_shape), or vectors (batch, *vector_shape).
+            z: Code indices of shape (batch, *code_shape), or vectors (batch, *vector_shape).
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -235,12 +240,12 @@ class DiscreteAE(DeterministicAE):
         return keras.activations.get(self._decoder_activation)(output)
 
     def _to_decoder(self, vectors, training=False):
-        """What the decoder takes of vectors (batch, *vector_shape)."""
+        """Turn vectors (batch, *vector_shape) into the decoder's input."""
         return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
 
     @batched("data")
     def reconstruct(self, x, training=False):
-        """Every example encoded and decoded again; the gradient is the quantiser's.
+        """Encode and decode every example. The gradient passes through the quantizer's estimator.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -252,17 +257,17 @@ class DiscreteAE(DeterministicAE):
         return self.decode(self.quantized(x, training).vectors, training=training)
 
     def codebook_statistics(self, x, *, batch_size=None, verbose="auto"):
-        """How much of the codebook data of any size makes use of.
+        """Compute how much of the codebook is used by data of any size.
 
-        The logs have the same of each batch, which may be too small to use every code.
+        The logs have the same statistics of each batch, which may be too small to use every code.
 
         Args:
             x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
-            batch_size, verbose: As in `encode`.
+            batch_size, verbose: See `encode`.
 
         Returns:
-            Dictionary: "usage", the share of the codes that occur, and "perplexity". Of several
-            codebooks, their averages.
+            Dictionary: "usage", the fraction of the codes that occur, and "perplexity". For several
+            codebooks, these are averages.
         """
         codes = self.encode(x, batch_size=batch_size, verbose=verbose)
         found = self._statistics(ops.convert_to_tensor(codes))
@@ -294,25 +299,25 @@ class DiscreteAE(DeterministicAE):
         callbacks=None,
         verbose="auto",
     ):
-        """Train the autoregressive prior over the codes of data; `sample` draws from it then.
+        """Train the autoregressive prior over the codes of data, from which `sample` draws.
 
-        To be called when `fit` is done: further training changes the codes, and `sample` then asks
-        for the prior to be fitted again. It goes on from the prior's weights.
+        Call this after `fit`. Further training of the model changes the codes, and `sample` then
+        raises an error until the prior is fitted again, which continues from the prior's weights.
 
         Args:
             x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
             epochs: Passes over the codes. Defaults to 20.
-            batch_size: Examples of a step. Defaults to 128.
-            optimizer: A Keras optimiser or its name. Defaults to "adam".
+            batch_size: Examples in a step. Defaults to 128.
+            optimizer: A Keras optimizer or its name. Defaults to "adam".
             validation_data: Data like x, whose codes are held out. Defaults to None.
-            callbacks, verbose: As in `fit`.
+            callbacks, verbose: See `fit`.
 
         Returns:
             `keras.callbacks.History`: "loss" is the codes' negative log-likelihood in nats per
             example.
 
         Raises:
-            ValueError: If the data is not the model's, or batch_size not a positive integer.
+            ValueError: If the model cannot take the data, or batch_size is not a positive integer.
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
         codes = self.encode(x, verbose=0)
@@ -353,13 +358,13 @@ class DiscreteAE(DeterministicAE):
         return history
 
     def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):
-        """The log-probability of every example's codes under the fitted prior, in nats.
+        """Compute the log-probability, in nats, of every example's codes under the fitted prior.
 
-        Divided by -log(2) it is the number of bits that the codes take, coded by the prior.
+        Divided by -log(2), it is the number of bits that the codes take if the prior encodes them.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
-            batch_size, verbose: As in `encode`.
+            batch_size, verbose: See `encode`.
 
         Returns:
             Array or tensor of shape (batch,), float32.
@@ -372,7 +377,8 @@ class DiscreteAE(DeterministicAE):
                 f"{type(self).__name__}.prior_log_likelihood needs {samplers.Autoregressive.needs}"
             )
         if batch_size is None:
-            # A prior may take more of an example than the data of which the default is made.
+            # The default depends on the size of the data, but a prior may need more memory for each
+            # example than the data.
             most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
             batch_size = min(most, default_batch_size(self.data_shape))
         return self._log_prob(x, batch_size=batch_size, verbose=verbose)

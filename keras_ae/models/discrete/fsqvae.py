@@ -9,15 +9,16 @@ from keras_ae.models.discrete.base import DiscreteAE
 
 
 class FSQVAE(DiscreteAE):
-    """Every number of the encoder's vectors bounded and rounded: the codebook is a fixed grid.
+    """An autoencoder whose vectors are bounded and rounded, so that the codebook is a fixed grid.
 
-    Minimises the reconstruction loss alone. `encode` gives integers. `sample` decodes codes from a
-    prior that `fit_prior(x)` trains when `fit` is done.
+    The model minimizes only the reconstruction loss. `encode` returns code indices. `sample`
+    decodes codes from a prior, which `fit_prior(x)` trains after `fit`.
 
     Args:
-        latent_dim: Numbers of each vector. Defaults to 4.
-        levels: How many values a number takes, an integer of at least 2, or a tuple of latent_dim
-            of them, such as (8, 6, 5); their product is the number of codes. Defaults to 5.
+        latent_dim: Dimensions of each vector. Defaults to 4.
+        levels: Number of values of each dimension, an integer of at least 2, or a tuple of
+            latent_dim such integers, such as (8, 6, 5). Their product is the number of codes.
+            Defaults to 5.
         code_length, prior_options: See `keras_ae.VQVAE`.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
 
@@ -54,7 +55,8 @@ class FSQVAE(DiscreteAE):
 
     def _head(self, name):
         network = super()._head(name)
-        # Small features would all be rounded to zero, of which ReLUs without a bias give no sign.
+        # The bias spreads the vectors over the grid at the start. Without it, small features would
+        # all be rounded to zero.
         network.layers[0].bias_initializer = keras.initializers.RandomUniform(-1.0, 1.0)
         return network
 

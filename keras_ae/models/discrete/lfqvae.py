@@ -1,4 +1,4 @@
-"""Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantisation."""
+"""Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantization."""
 
 from keras_ae.core import arguments
 from keras_ae.layers import LookupFreeQuantizer
@@ -7,19 +7,20 @@ from keras_ae.models.discrete.base import DiscreteAE
 
 
 class LFQVAE(DiscreteAE):
-    """The sign of every number of the encoder's vectors: 2 ** latent_dim codes, and no codebook.
+    """An autoencoder whose vectors are reduced to signs: 2 ** latent_dim codes, and no codebook.
 
-    The quantiser of section 3.1 between the zoo's networks. Minimises the reconstruction loss plus
-    `entropy_weight` times the entropy penalty, under which codes are sure and used alike, plus
-    `commitment_weight` times the commitment loss. `encode` gives integers. `sample` decodes codes
-    from a prior that `fit_prior(x)` trains when `fit` is done.
+    The model has the quantizer of section 3.1 between networks of this package. It minimizes the
+    reconstruction loss plus `entropy_weight` times the entropy penalty plus `commitment_weight`
+    times the commitment loss. The entropy penalty makes the code of each vector certain and all
+    codes equally frequent. `encode` returns code indices. `sample` decodes codes from a prior,
+    which `fit_prior(x)` trains after `fit`.
 
     Args:
-        latent_dim: Signs of each vector. Defaults to 8, which is 256 codes.
-        entropy_weight: A number of at least 0. Defaults to 0.1.
-        commitment_weight: A number of at least 0. Defaults to 0.25.
-        temperature: Of the soft assignment whose entropy is penalised, a positive number. Defaults
-            to 1.
+        latent_dim: Number of signs of each vector. Defaults to 8, for 256 codes.
+        entropy_weight: Factor of the entropy penalty, a number of at least 0. Defaults to 0.1.
+        commitment_weight: Factor of the commitment loss, a number of at least 0. Defaults to 0.25.
+        temperature: Temperature of the soft assignment of vectors to codes whose entropy is
+            penalized, a positive number. Defaults to 1.
         code_length, prior_options: See `keras_ae.VQVAE`.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
 

@@ -1,4 +1,4 @@
-"""SoundStream: Zeghidour et al. 2021, arXiv:2107.03312: residual vector quantisation."""
+"""SoundStream: Zeghidour et al. 2021, arXiv:2107.03312: residual vector quantization."""
 
 import math
 
@@ -12,20 +12,23 @@ from keras_ae.models.discrete.base import VectorQuantizedAE
 class ResidualVQVAE(VectorQuantizedAE):
     """Every vector replaced by a sum of codes, each of which quantises what the last left over.
 
-    The quantiser of the paper between the zoo's networks. Minimises the reconstruction loss plus
-    `commitment_weight` times the sum of the codebooks' commitment losses. `encode` gives the
-    integers of all places side by side, those of one place next to each other, coarsest first.
-    `sample` decodes codes from a prior that `fit_prior(x)` trains when `fit` is done.
+    Each codebook quantizes the residual of the codebook before it, as in the paper, here between
+    networks of this package. The model minimizes the reconstruction loss plus `commitment_weight`
+    times the sum of the codebooks' commitment losses. `encode` returns the code indices of all
+    positions in a row. Those of one position follow each other, the coarsest first. `sample`
+    decodes codes from a prior, which `fit_prior(x)` trains after `fit`.
 
     Args:
-        latent_dim: Numbers of each vector. Defaults to 16.
-        num_codes: Vectors of each codebook. Defaults to 256.
-        depth: Codebooks, a positive integer. Defaults to 4.
-        commitment_weight: A number of at least 0. Defaults to 0.25.
+        latent_dim: Dimensions of each vector. Defaults to 16.
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
+        depth: Number of codebooks, a positive integer. Defaults to 4.
+        commitment_weight: Factor of the commitment losses, a number of at least 0. Defaults to
+            0.25.
         learning, decay, estimator, k_means_start, restart_below: See
             `keras_ae.layers.ResidualQuantizer`.
-        code_length: Places of data whose features have none; each has `depth` codes. Defaults to 8.
-        prior_options: Options of `keras_ae.layers.SequencePrior`. Defaults to None.
+        code_length: Number of positions for data whose features have no positions. Each position
+            has `depth` code indices. Defaults to 8.
+        prior_options: Dictionary of options of `keras_ae.layers.SequencePrior`. Defaults to None.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
 
     Example:

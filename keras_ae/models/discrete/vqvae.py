@@ -6,22 +6,23 @@ from keras_ae.models.discrete.base import VectorQuantizedAE
 class VQVAE(VectorQuantizedAE):
     """Every vector of the encoder's map replaced by the nearest one of a learned codebook.
 
-    Minimises the reconstruction loss plus `commitment_weight` times the commitment loss, eq. 3; the
-    codebook is a running mean of the vectors (appendix A.1), or learns by the gradient of
-    `codebook_loss`. `encode` gives integers. `sample` decodes codes from a prior that
-    `fit_prior(x)` trains when `fit` is done.
+    The model minimizes the reconstruction loss plus `commitment_weight` times the commitment loss,
+    eq. 3. The embeddings are exponential moving averages (EMA) of the vectors (appendix A.1), or
+    learn by the gradient of `codebook_loss`. `encode` returns code indices. `sample` decodes codes
+    from a prior, which `fit_prior(x)` trains after `fit`.
 
     Args:
-        latent_dim: Numbers of each vector. Defaults to 16.
-        num_codes: Vectors of the codebook. Defaults to 256.
+        latent_dim: Dimensions of each vector. Defaults to 16.
+        num_codes: Number of embeddings in the codebook. Defaults to 256.
         commitment_weight: The paper's beta, a number of at least 0. Defaults to 0.25.
         learning: How the codebook learns, "ema" or "gradient". Defaults to "ema".
         decay, estimator, cosine, k_means_start, restart_below: See
             `keras_ae.layers.VectorQuantizer`.
-        code_length: Codes of an example whose features have no places, such as a vector's. Those
-            of pictures and of sequences have one code at every place. Defaults to 8.
-        prior_options: Dictionary of options of the prior, a `keras_ae.layers.GridPrior` over the
-            codes of a picture, a `SequencePrior` over any other. Defaults to None.
+        code_length: Number of code indices of an example whose features have no positions, such as
+            a vector. Pictures and sequences have a code index at every position of their features.
+            Defaults to 8.
+        prior_options: Dictionary of options of the prior, which is a `keras_ae.layers.GridPrior`
+            for pictures, and a `SequencePrior` otherwise. Defaults to None.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. An encoder
             of your own ends in features (batch, features) or in a map (batch, ..., features), and a
             decoder takes (batch, code_length * latent_dim) or (batch, ..., latent_dim).

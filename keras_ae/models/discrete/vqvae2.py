@@ -10,7 +10,8 @@ from keras_ae.core import arguments
 from keras_ae.layers import Conv2DTranspose, Quantized, code_statistics
 from keras_ae.models.discrete.base import VectorQuantizedAE
 
-# Of a sequence and of a map: what halves the places, what doubles them, and what cuts the surplus.
+# For sequences and for maps, these are the layers that halve the positions, double them, and crop
+# the surplus.
 _OF_PLACES = {
     1: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
     2: (keras.layers.Conv2D, Conv2DTranspose, keras.layers.Cropping2D),
@@ -20,23 +21,26 @@ _OF_PLACES = {
 class VQVAE2(VectorQuantizedAE):
     """Two levels of codes: the lower one is quantised, and the data decoded, given the upper one.
 
-    Algorithm 1. Of a picture the upper level has half the rows and columns, by a convolution of
-    stride 2; of a sequence half the steps; of other data it is as long as the lower. Minimises the
-    reconstruction loss plus `commitment_weight` times the commitment losses of both; the codebooks
-    are running means. `encode` gives the integers of the upper level and then those of the lower,
-    side by side; `split_codes` takes them apart. `sample` decodes codes from one prior over both, a
-    causal transformer, that `fit_prior(x)` trains when `fit` is done.
+    This is algorithm 1. For pictures, the upper level has half the rows and columns, which a
+    convolution of stride 2 computes. For sequences it has half the steps, and for other data it is
+    as long as the lower level. The decoder reads both levels. The model minimizes the
+    reconstruction loss plus `commitment_weight` times the commitment losses of both levels. The
+    embeddings are exponential moving averages (EMA) of the vectors. `encode` returns the code
+    indices of the upper level, followed by those of the lower one, and `split_codes` separates
+    them. `sample` decodes codes from one prior over both levels, a causal transformer, which
+    `fit_prior(x)` trains after `fit`.
 
     Args:
-        latent_dim: Numbers of each vector. Defaults to 16.
-        num_codes: Vectors of each codebook. Defaults to 256.
+        latent_dim: Dimensions of each vector. Defaults to 16.
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
         commitment_weight: The paper's beta, a number of at least 0. Defaults to 0.25.
         hidden_units: Channels between the features and the upper level. Defaults to 64.
         decay, estimator, k_means_start, restart_below: See `keras_ae.layers.VectorQuantizer`.
-        code_length: Codes of each level of data whose features have no places. Defaults to 8.
-        prior_options: Options of `keras_ae.layers.SequencePrior`. Defaults to None.
-        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`; a
-            decoder gets twice as many numbers at every place.
+        code_length: Number of code indices in each level for data whose features have no positions.
+            Defaults to 8.
+        prior_options: Dictionary of options of `keras_ae.layers.SequencePrior`. Defaults to None.
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`. A
+            decoder of your own reads 2 * latent_dim numbers at every position.
 
     Example:
 
@@ -111,13 +115,13 @@ class VQVAE2(VectorQuantizedAE):
         return Quantized(vectors, self._in_line(upper.codes, lower.codes), losses)
 
     def _in_line(self, upper, lower, rest=()):
-        """Both levels side by side, (batch, positions, ...)."""
+        """Concatenate both levels, (batch, positions, ...)."""
         lengths = (math.prod(self._upper_places), math.prod(self._places))
         parts = zip((upper, lower), lengths, strict=True)
         return ops.concatenate([ops.reshape(v, (-1, n, *rest)) for v, n in parts], axis=1)
 
     def _split_codes(self, codes):
-        """The codes of the upper and of the lower level, each in its own shape.
+        """Separate the codes of the upper level from those of the lower level.
 
         Args:
             codes: Array or tensor of shape (batch, *code_shape).

@@ -1,1 +1,1 @@
-"""Codes on a manifold, and posteriors that move along it."""
+"""Models whose codes lie on a manifold, or whose posteriors move along one."""

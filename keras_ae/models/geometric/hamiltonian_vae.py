@@ -14,26 +14,29 @@ from keras_ae.models.variational.vae import VAE
 class HamiltonianVAE(VAE):
     """A VAE whose draws move num_steps leapfrog steps towards p(z | x) before they are decoded.
 
-    Minimises the negative of algorithm 1's bound with fixed tempering: codes z and momenta r begin
-    as z0 from the encoder's Gaussian and r0 = g / sqrt(beta0), g standard normal; the momenta cool
-    after every step. As the map preserves volume but for the tempering, whose factor is that of
-    r0's density, the bound is log p(x, zK) + log N(rK) - log q(z0 | x) - log N(g). `kl_loss` is
-    what remains of it beside log p(x | zK): the divergence of z0 in closed form, and what the path
-    adds estimated by the step's draw. `encode` gives the mean of q(z0 | x), before the path.
+    The model minimizes the negative of algorithm 1's bound with fixed tempering. A path starts at a
+    code z0 from the encoder's Gaussian with the momentum r0 = g / sqrt(beta0), where g is standard
+    normal, and the momentum cools after every step. The map preserves volume except for the
+    tempering, whose factor cancels with that of r0's density. The bound is therefore
+    log p(x, zK) + log N(rK) - log q(z0 | x) - log N(g). `reconstruction_loss` is -log p(x | zK),
+    and `kl_loss` is the rest of the negative bound: the divergence of z0 in closed form, plus the
+    contribution of the path, estimated by one draw. `encode` returns the mean of q(z0 | x), before
+    the path.
 
-    A step whose error in energy exceeds 10 nats, because it is too long for the density that it
-    meets, is not taken, and the momentum turns around: that preserves volume as well, so that the
-    bound holds and stays finite whatever the steps' sizes.
+    A step whose error in energy exceeds 10 nats is too long for the density there. It is not taken,
+    and the momentum is reversed instead. This also preserves volume, so that the bound holds and
+    stays finite for any step size.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_steps: Leapfrog steps K, an integer of at least 0. Defaults to 3.
-        step_size: Where the learned step sizes, one a dimension, begin: in (0, max_step_size).
-            Defaults to 0.05.
-        max_step_size: Their upper limit, a positive number. Defaults to 0.5.
-        tempering: Where the learned inverse temperature beta0 begins, in (0, 1). Defaults to 0.9.
+        num_steps: Number of leapfrog steps K, an integer of at least 0. Defaults to 3.
+        step_size: Initial value of the learned step sizes, one for each dimension, in
+            (0, max_step_size). Defaults to 0.05.
+        max_step_size: Upper limit of the step sizes, a positive number. Defaults to 0.5.
+        tempering: Initial value of the learned inverse temperature beta0, in (0, 1). Defaults to
+            0.9.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -55,12 +58,12 @@ class HamiltonianVAE(VAE):
         self.max_step_size = arguments.number(
             self, "max_step_size", max_step_size, positive=True, fixed=True
         )
-        # Both are where learning starts.
+        # Both arguments are only initial values of what is learned.
         share = arguments.number(self, "step_size", step_size, positive=True, fixed=True)
         share /= max_step_size
         arguments.number(self, "step_size / max_step_size", share, positive=True, below=1)
         arguments.number(self, "tempering", tempering, positive=True, below=1, fixed=True)
-        if not num_steps:  # Weights without a gradient would be warned of.
+        if not num_steps:  # Keras would warn of weights without a gradient.
             return
         self._step_logits = self._start("step_logits", (self.latent_dim,), share)
         self._tempering_logit = self._start("tempering_logit", (), tempering)
@@ -76,13 +79,16 @@ class HamiltonianVAE(VAE):
         return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)
 
     def _step_numbers(self, batch_size):
-        # A step of a path decodes forwards and backwards, and training keeps that for its own way
-        # back.
+        # A step of a path runs the decoder forwards and backwards, and training keeps the results
+        # for its own gradient.
         outputs = memory.numbers_of_layers(self.decoder)[1]
         return 6 * batch_size * self.num_steps * outputs
 
     def _temperatures(self):
-        """sqrt(beta_k) for k from 0 to K: the paper's quadratic scheme, from learned to 1."""
+        """Compute sqrt(beta_k) for k from 0 to K by the paper's quadratic scheme.
+
+        beta_0 is learned, and beta_K is 1.
+        """
         if not self.num_steps:
             return [1.0]
         start = ops.rsqrt(ops.sigmoid(self._tempering_logit))  # 1 / sqrt(beta_0)
@@ -90,7 +96,7 @@ class HamiltonianVAE(VAE):
         return [1.0 / ((1.0 - start) * part + start) for part in parts]
 
     def _flow(self, z, momentum, y, metric=None, training=False):
-        """The end of the path that begins at z with the momentum: algorithm 1, lines 5 to 10."""
+        """Follow the path from z with a momentum to its end: algorithm 1, lines 5 to 10."""
 
         def log_joint(z):
             return self.conditional(z, training).log_prob(y) + self.prior(z).log_prob(z)
@@ -110,13 +116,15 @@ class HamiltonianVAE(VAE):
         return z, momentum
 
     def _metric(self, training=False):
-        """The space that the codes of a batch move in."""
+        """Return the space in which the codes of a batch move."""
         return FlatMetric()
 
     def _travel(self, start, y, seed, training):
-        """The terms of the bound of paths from these codes: log p(y | zK), and the divergence's.
+        """Compute the bound's terms for paths that start at these codes.
 
-        The latter lacks log q(z0 | x), which depends on where the codes come from.
+        Returns:
+            log p(y | zK), and the divergence without log q(z0 | x), which depends on how the codes
+            were drawn: both of shape (batch,).
         """
         noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
         metric = self._metric(training)
@@ -136,6 +144,7 @@ class HamiltonianVAE(VAE):
         seed, q = self.step_seed(training), self.posterior(x, training)
         start = q.sample(seed)
         log_likelihood, gained = self._travel(start, y, seed, training)
-        # The divergence of the start in closed form, which varies less than its estimate.
+        # The divergence of the start is computed in closed form, because an estimate from the draw
+        # would vary more.
         divergence = q.kl() + self.prior(start).log_prob(start) + gained
         return self._terms_of(log_likelihood, divergence[:, None])

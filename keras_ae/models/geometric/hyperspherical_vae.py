@@ -11,17 +11,17 @@ from keras_ae.models.variational.vae import VAE
 
 
 class HypersphericalVAE(VAE):
-    """A VAE whose codes are unit vectors: von Mises-Fisher posteriors and a uniform prior.
+    """A VAE whose codes are unit vectors, with von Mises-Fisher posteriors and a uniform prior.
 
-    `encode` gives the mean direction, and `kl_loss` is the paper's closed form. The
-    concentration is at least 1, as in the authors' code, and the encoder gives it in units of
-    latent_dim. The decoder reads codes times the root of latent_dim, numbers of unit variance.
+    `encode` returns the mean direction, and `kl_loss` is the paper's closed form. The concentration
+    is at least 1, as in the authors' code, and the encoder returns it in units of latent_dim. The
+    decoder reads the codes times sqrt(latent_dim), so that their numbers have about unit variance.
 
     Args:
-        latent_dim: Numbers of a code, m of at least 2: the sphere has m - 1 dimensions. Defaults
-            to 16. The paper finds the model better than a VAE below about 20.
+        latent_dim: Length m of the unit vectors, an integer of at least 2. The sphere has m - 1
+            dimensions. The paper finds the model better than a VAE below about 20. Defaults to 16.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -54,21 +54,22 @@ class HypersphericalVAE(VAE):
         parameters = ops.cast(self.features_to_code(features, training=training), "float32")
         direction, concentration = parameters[:, :-1], parameters[:, -1:]
         square = ops.sum(ops.square(direction), axis=-1, keepdims=True)
-        # Blank data gives 0 before the first step, which has no direction: the first axis is one.
+        # Before the first step, data of zeros leads to a vector of 0, which has no direction. The
+        # first axis takes its place.
         first_axis = ops.one_hot(ops.zeros_like(square[:, 0], dtype="int32"), self.latent_dim)
         direction = ops.where(
             square > 1e-12, direction * ops.rsqrt(ops.maximum(square, 1e-12)), first_axis
         )
-        # What a concentration means grows with the dimensions.
+        # For the same spread, the concentration must grow with the number of dimensions.
         concentration = 1.0 + self.latent_dim * ops.softplus(concentration)
         return VonMisesFisher(direction, concentration)
 
     def conditional(self, z, training=False):
-        # Numbers of about unit variance, which the initialisers of networks are meant for.
+        # The initializers of networks are meant for inputs of about unit variance.
         return super().conditional(math.sqrt(self.latent_dim) * z, training)
 
     def prior(self, like):
-        """p(z), uniform on the sphere, over codes shaped as a given tensor."""
+        """Make p(z), uniform on the sphere, for codes of a given tensor's shape."""
         return UniformSphere(like)
 
     def _step_numbers(self, batch_size):

@@ -13,23 +13,23 @@ from keras_ae.models.variational.vae import VAE
 
 
 class PoincareVAE(VAE):
-    """A VAE whose codes are points of the Poincaré ball, which has room for trees.
+    """A VAE whose codes are points of the Poincaré ball, which suits hierarchical data.
 
-    The encoder's mean is mapped to the ball at the origin, and a code back before the decoder,
-    where the paper may also have a gyroplane layer. `kl_loss` is the divergence from the prior,
-    estimated by the step's draw. Without curvature this is a `keras_ae.VAE` with halved codes.
-    A draw so far out that float32 has no coordinates for it is still decoded where it lies, and
-    weighed by its own density: the model computes with tangent vectors at the origin.
+    The exponential map at the origin takes the encoder's mean to the ball, and its inverse takes a
+    code back before the decoder. In its place, the paper also tries a gyroplane layer. `kl_loss` is
+    the divergence from the prior, estimated by one draw. With curvature=0 this is a `keras_ae.VAE`
+    with halved codes. The model computes with tangent vectors at the origin. A draw so far out that
+    float32 has no coordinates for it is therefore still decoded and weighted correctly.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         curvature: Number of at least 0, the c of a curvature of -c. Defaults to 1.
         posterior: `"wrapped"`, a Gaussian of tangent vectors mapped to the ball, or
-            `"riemannian"`, of one scale for all dimensions. The prior is of the same family.
-            Defaults to "wrapped".
+            `"riemannian"`, the Riemannian normal, which has one scale for all dimensions. The prior
+            is of the same family. Defaults to "wrapped".
         prior_scale: Standard deviation of the prior, a positive number. Defaults to 1.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -52,7 +52,7 @@ class PoincareVAE(VAE):
         self.prior_scale = arguments.number(
             self, "prior_scale", prior_scale, positive=True, fixed=True
         )
-        # Most draws of a larger scale lie where float32 cannot tell points apart.
+        # With a larger scale, most draws would lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)
         self.sampler = samplers.Prior(self._draw_ways)
@@ -71,8 +71,8 @@ class PoincareVAE(VAE):
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        # The posterior begins about as wide as the prior: importance weights of a narrower one
-        # would have no finite variance.
+        # The posterior begins about as wide as the prior, because importance weights of a narrower
+        # one would not have a finite variance.
         bias = self.features_to_code.layers[-1].bias
         start = ops.arange(self._code_width()) >= self.latent_dim
         bias.assign(ops.where(start, 2.0 * math.log(self.prior_scale), 0.0))
@@ -86,7 +86,8 @@ class PoincareVAE(VAE):
         """
         features = self.encoder(x, training=training)
         parameters = ops.cast(self.features_to_code(features, training=training), "float32")
-        # Half, for lengths at the origin are twice what they look.
+        # The factor is 0.5 because lengths in the ball, at the origin, are twice the Euclidean
+        # ones.
         mean = hyperbolic.exponential_map_at_origin(
             0.5 * parameters[:, : self.latent_dim], self.curvature
         )
@@ -95,7 +96,7 @@ class PoincareVAE(VAE):
         return self._normal(mean, scale)
 
     def prior(self, like):
-        """p(z), of the posterior's family at the origin, over codes shaped as a given tensor."""
+        """Make p(z), of the posterior's family at the origin, for codes of a tensor's shape."""
         origin = ops.zeros_like(ops.cast(like, "float32"))
         scale = ops.full_like(origin, self.prior_scale)
         return self._normal(origin, scale if self._family == "wrapped" else scale[:, :1])
@@ -105,7 +106,7 @@ class PoincareVAE(VAE):
         return family(mean, scale, self.curvature)
 
     def conditional(self, z, training=False):
-        """p(x | z): the likelihood's distribution over (batch, ...).
+        """Make p(x | z), the likelihood's distribution over (batch, ...).
 
         Args:
             z: Tensor of shape (batch, latent_dim), points of the ball.
@@ -114,8 +115,8 @@ class PoincareVAE(VAE):
         z = hyperbolic.project(z, self.curvature)
         return self._at_end(2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature), training)
 
-    # Within the model a code is the way to it from the origin, for not every draw is a point that
-    # float32 can hold.
+    # The methods below represent a code by the way to it from the origin, because float32 cannot
+    # hold the coordinates of every draw.
 
     def _at_end(self, way, training=False):
         return super().conditional(way, training)

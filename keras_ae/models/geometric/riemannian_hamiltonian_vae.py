@@ -13,28 +13,29 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
     """A Hamiltonian VAE whose codes live on a manifold with a learned metric.
 
     The inverse metric at z, eq. 7, is the sum of L_i L_i' exp(-|z - c_i|^2 / T^2) over the most
-    recent training examples, with c_i their codes and L_i lower triangular from a layer on the
-    encoder's features, plus a multiple of the identity. Momenta are drawn with the metric for
-    their covariance, and moved by the generalised leapfrog, eq. 5. Its implicit equations are
-    iterated until they hold; where they do not within 30 turns, or where the way back does not
-    lead to the start, the step is not taken: see `keras_ae.HamiltonianVAE`. Steps that are too
-    long for the metric therefore move little, and `max_step_size` keeps them short, as in the
+    recent training examples, plus a multiple of the identity. c_i are the examples' codes, and L_i
+    are lower triangular matrices from a layer on the encoder's features. Momenta are drawn with the
+    metric as covariance and moved by the generalized leapfrog, eq. 5. Its implicit equations are
+    solved by iteration. If 30 iterations do not solve them, or if the reversed step does not lead
+    back to the start, the step is not taken: see `keras_ae.HamiltonianVAE`. Steps that are too long
+    for the metric therefore move codes little, and `max_step_size` keeps steps short, as in the
     paper.
 
-    `sample` walks on the manifold: Hamiltonian Monte Carlo on the density that is proportional to
-    the root of the inverse metric's determinant, section 4, from the codes of those examples.
-    That density is the paper's only on a compact set, for its integral over all codes is infinite:
-    here on the codes within three temperatures of an example's, where walks stay.
+    `sample` walks on the manifold by Hamiltonian Monte Carlo, starting at the codes of these
+    examples. The target density is proportional to the square root of the determinant of the
+    inverse metric, section 4. Because its integral over all codes is infinite, the paper restricts
+    it to a compact set. Here this set is the codes within three temperatures of an example's code,
+    and walks stay inside it.
 
     Args:
-        latent_dim: Dimensions of the code; the steps' time grows with its square. Defaults to 16.
+        latent_dim: Dimensions of the code. A step's time grows with its square. Defaults to 16.
         num_steps, step_size, max_step_size, tempering: See `keras_ae.HamiltonianVAE`.
-        num_anchors: Examples that span the metric, a positive integer. Defaults to 100.
+        num_anchors: Number of examples that span the metric, a positive integer. Defaults to 100.
         temperature: The paper's T, a positive number. Defaults to 1.5.
-        regularisation: The multiple of the identity, a positive number. Defaults to 0.01.
-        walk_steps: Steps of the walk of `sample`, a positive integer. Defaults to 100.
+        regularisation: Factor of the identity, a positive number. Defaults to 0.01.
+        walk_steps: Steps of a walk in `sample`, a positive integer. Defaults to 100.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -87,21 +88,21 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         )
 
     def _step_numbers(self, batch_size):
-        # A matrix for each anchor and its lower triangle, and several for each example. Each turn
-        # of a step meets all anchors.
+        # Each anchor has matrices, and so has each example. Each iteration of a step pairs all
+        # examples with all anchors.
         matrices = (3 * self.num_anchors + 4 * batch_size) * self.latent_dim**2
         pairs = batch_size * self.num_anchors * self.latent_dim
         return super()._step_numbers(batch_size) + matrices + 30 * self.num_steps * pairs
 
     def _metric(self, training=False):
-        """The manifold that the anchors span."""
+        """Return the space whose metric the anchors span."""
         features = self.encoder(ops.convert_to_tensor(self.anchors), training=training)
         codes = ops.split(self.features_to_code(features, training=training), 2, axis=-1)[0]
         size = self.latent_dim
         square = ops.cast(self.features_to_metric(features, training=training), "float32")
         square = ops.reshape(square, (-1, size, size))
         eye = ops.eye(size, dtype="float32")
-        # The exponential keeps the diagonals positive, and the limits their squares finite.
+        # The exponential keeps the diagonals positive, and the limits keep their squares finite.
         lower = ops.tril(square, k=-1) + eye * ops.exp(ops.clip(square, -6.0, 6.0))
         matrices = ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
         return LearnedMetric(codes, matrices, self.temperature, self.regularisation)
@@ -120,7 +121,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         return backend.program(self, self._walk)(anchor, seed.pair)
 
     def _walk(self, anchor, pair):
-        """Codes at the end of walks that begin at the codes of the anchors of these numbers."""
+        """Walk from the codes of the anchors with these numbers, and return the final codes."""
         metric = self._metric()
         start = ops.take(metric.codes, ops.minimum(anchor, self.num_anchors - 1), axis=0)
         return metric.walk(start, self.walk_steps, RunSeed(pair))
