@@ -1,1 +1,1 @@
-"""Several layers of latent variables."""
+"""Models with several layers of latent variables."""

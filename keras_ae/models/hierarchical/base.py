@@ -1,4 +1,4 @@
-"""What models of several stochastic layers share."""
+"""The base class of models with several stochastic layers."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from keras_ae import networks
 from keras_ae.core import arguments
 from keras_ae.models.variational.vae import VAE
 
-# The options of the default networks that the networks between two layers share.
+# The networks between two layers have these options of the default networks, too.
 _SHARED = (
     "activation",
     "kernel_initializer",
@@ -20,15 +20,15 @@ _SHARED = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class HierarchicalPosterior:
-    """q(z | x) of several layers, of which each follows from the draws of those above it."""
+    """q(z | x) of several layers, each of which depends on the draws of the layers above it."""
 
     model: object
-    evidence: tuple  # What the data says about every layer.
+    evidence: tuple  # One tensor for each layer, which the encoder computed from the data.
     training: bool
 
     @property
     def mean(self):
-        """The code at every layer's mean."""
+        """The code if every layer takes its mean."""
         return self.sample(None)
 
     def sample(self, seed):
@@ -42,14 +42,14 @@ class HierarchicalPosterior:
 
 
 class HierarchicalVAE(VAE):
-    """What models of several stochastic layers share: divergences by layer, and temperature.
+    """Base class of models with several stochastic layers.
 
-    `kl_loss` is the sum of the layers' own, `kl_loss_1`, `kl_loss_2`, ..., which the logs hold as
-    well. A model's constructor says in `make_layers` how many there are.
+    `kl_loss` is the sum of the layers' divergences, `kl_loss_1`, `kl_loss_2`, ..., which are also
+    in the logs. A model's constructor calls `make_layers` with the layers' sizes.
     """
 
     def _make_layers(self, dims, layer_weights):
-        """Take down the sizes of the layers, and the factors of their divergences."""
+        """Store the sizes of the layers and the factors of their divergences."""
         self._layer_dims, self._num_layers = tuple(dims), len(dims)
         if layer_weights is not None and "kl_loss" in self.objective:
             self._minimize_instead({"kl_loss": "weighted_kl_loss"})
@@ -76,7 +76,7 @@ class HierarchicalVAE(VAE):
         return [arguments.number_or_schedule(self, "layer_weights", w) for w in weights]
 
     def posterior(self, x, training=False):
-        """q(z | x): its `mean` and its draws are codes of shape (batch, latent_dim).
+        """Compute q(z | x), whose `mean` and draws are codes of shape (batch, latent_dim).
 
         Args:
             x: Tensor of shape (batch, ...).
@@ -91,25 +91,25 @@ class HierarchicalVAE(VAE):
         )
 
     def _evidence(self, x, training):
-        """What x says about every layer: a list of tensors (batch, ...), in the layers' order."""
+        """Compute from x the statistics of every layer: a list of tensors (batch, ...)."""
         raise NotImplementedError
 
     def _infer(self, evidence, seed, training, estimate=False):
-        """Draws of every layer's posterior, or its means if the seed is None.
+        """Draw from every layer's posterior, or take its mean if the seed is None.
 
         Returns:
-            The draws, a list in the layers' order; what the decoder reads, (batch, latent_dim);
-            and the layers' divergences, (batch, num_layers), or estimates: see
+            The draws, a list in the layers' order; the decoder's input, (batch, latent_dim); and
+            the layers' divergences or their estimates, (batch, num_layers): see
             `keras_ae.layers.draw_with_divergence`.
         """
         raise NotImplementedError
 
     def _code(self, draws):
-        """The code of the layers' draws: here all of them, side by side."""
+        """Make the code from the layers' draws, which this class concatenates."""
         return ops.concatenate(draws, axis=-1)
 
     def _current_layer_weights(self):
-        """The factors of the layers' divergences at this step, shape (num_layers,)."""
+        """Compute the factors of the layers' divergences at this step, shape (num_layers,)."""
         weights = self.layer_weights or [1.0] * self._num_layers
         values = (arguments.value_at(weight, self._step) for weight in weights)
         return ops.stack([ops.cast(value, "float32") for value in values])
@@ -143,15 +143,16 @@ class HierarchicalVAE(VAE):
         raise NotImplementedError
 
     def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
-        """New data from the model.
+        """Draw new data from the model.
 
         Args:
-            num_samples: How many, an integer of at least 1.
-            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+            num_samples: Number of examples, a positive integer.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
             temperature: Factor of every prior's standard deviation, a number of at least 0.
                 Defaults to 1.
-            batch_size: Examples decoded at once. Defaults to what fits in memory.
-            verbose: 0, 1 or "auto" (a progress bar after two seconds).
+            batch_size: Number of examples decoded at once. Defaults to a number that fits in
+                memory.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
 
         Returns:
             Array of shape (num_samples, ...), float32.
@@ -167,7 +168,7 @@ class HierarchicalVAE(VAE):
         return super()._options_in_use() | set(_SHARED)
 
     def _mlp(self, name, width, units):
-        """A network from (batch, width), of layers of these sizes, as `network_options` say."""
+        """Make a network from (batch, width) with these units and with the model's options."""
         shared = {k: v for k, v in self.network_options.items() if k in _SHARED}
         return networks.encoder(
             (width,), "mlp", name, dtype=self.dtype_policy, units=units, **shared

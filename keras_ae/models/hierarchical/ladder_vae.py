@@ -11,25 +11,26 @@ from keras_ae.models.hierarchical.base import HierarchicalVAE
 
 
 class LadderVAE(HierarchicalVAE):
-    """Layers of latent variables, each inferred from the data and from the layer above it.
+    """A VAE with layers of latent variables, each inferred from the data and the layer above it.
 
-    The prior goes down: z_L is a standard normal, and z_i a Gaussian given z_(i+1). Upwards a
-    network gives statistics of every z_i; its posterior is their Gaussian times that prior. The
-    data depends on z_1 alone, so that z_1 is the code: `encode` infers it through all layers,
-    `sample` draws it through all priors, and `encode_layers` gives the others too.
+    The prior leads downwards: z_L is a standard normal, and z_i is a Gaussian given z_(i+1).
+    Networks that lead upwards compute statistics of every z_i. The posterior of z_i is the product
+    of the statistics' Gaussian and the prior. The data depends only on z_1, which is therefore the
+    code. `encode` infers it through all layers, and `sample` draws it through all priors.
+    `encode_layers` returns the codes of all layers.
 
     Args:
         latent_dim: Dimensions of the code z_1, the lowest layer. Defaults to 16.
-        upper_dims: Dimensions of the layers above it, lowest first, such as `(8, 4)`; `()` leaves
-            a plain VAE. Defaults to None, two layers of a half and a quarter of latent_dim.
-        units: Sizes of the dense layers of each network between two layers, up and down alike.
+        upper_dims: Dimensions of the layers above it, lowest first, such as `(8, 4)`. `()` makes a
+            plain VAE. Defaults to None, two layers with a half and a quarter of latent_dim.
+        units: Sizes of the dense layers of each network between two layers, upwards and downwards.
             Defaults to (128,).
-        layer_weights: List of factors of the layers' divergences while training, z_1's first:
+        layer_weights: List of factors of the layers' divergences in training, z_1's first. They are
             numbers or schedules of the step, for a warm-up layer by layer. They multiply
-            `kl_weight`; `weighted_kl_loss` is then minimised, and the bound stays in the logs.
+            `kl_weight`. `weighted_kl_loss` is then minimized, and the bound stays in the logs.
             Defaults to None, all 1.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of each layer that are not penalised. Defaults to 0.
+        free_bits: Nats of each layer that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -102,7 +103,7 @@ class LadderVAE(HierarchicalVAE):
 
     @batched("data")
     def encode_layers(self, x, training=False, sample=False, seed=None):
-        """What `encode` gives, of every layer: (batch, sum of their dimensions), z_1 first."""
+        """Encode data as the codes of all layers: (batch, sum of their dimensions), z_1 first."""
         evidence = self._evidence(x, training)
         draws, _, _ = self._infer(evidence, seed if sample else None, training)
         return ops.concatenate(draws, axis=-1)

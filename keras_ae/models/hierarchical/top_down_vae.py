@@ -1,4 +1,4 @@
-"""Very Deep VAEs: Child 2020, arXiv:2011.10650; its blocks, small and over vectors."""
+"""Very Deep VAEs: Child 2020, arXiv:2011.10650, here with small blocks of vectors."""
 
 import keras
 import numpy as np
@@ -10,28 +10,29 @@ from keras_ae.models.hierarchical.base import HierarchicalVAE
 
 
 class TopDownVAE(HierarchicalVAE):
-    """Latent variables that add to a residual stream one block after the other.
+    """A VAE whose blocks, one after the other, add latent variables to a residual stream.
 
     A learned vector h starts the stream. Every block draws z from p(z | h), or from q(z | h, a)
-    with an activation a of the data, and moves on to h + project(z), then h + residual(h). The
-    first block reads the deepest activation of a residual network over the encoder's features.
-    The priors begin as standard normals, and what is added to a stream 1 / sqrt(num_blocks) times
-    as large. The paper skips steps whose gradients are large; a rate that is too high shows in
-    leaps of `kl_loss`, which `keras.optimizers.Adam(global_clipnorm=...)` tames.
+    with an activation a of the data, then adds project(z) to h and applies a residual block. The
+    activations are those of a residual network on the encoder's features, and the first block reads
+    the deepest of them. The priors start as standard normals, and the weights that add to a stream
+    start 1 / sqrt(num_blocks) times as large. The paper skips steps with large gradients. If
+    `kl_loss` leaps, the learning rate is too high, and
+    `keras.optimizers.Adam(global_clipnorm=...)` helps.
 
-    Pictures meet the stream through the encoder and the decoder: the latent variables are vectors,
-    as at the paper's lowest resolution, and none are spatial. The code is the blocks' z side by
-    side. The decoder reads `latent_dim` linear functions of the last h.
+    The latent variables are vectors, as at the paper's lowest resolution, and none are spatial. For
+    pictures, this leaves the spatial structure to the encoder and the decoder. The code
+    concatenates the blocks' z. The decoder reads `latent_dim` linear functions of the last h.
 
     Args:
         latent_dim: Dimensions of the code, which the blocks share evenly. Defaults to 16.
-        num_blocks: Positive integer, at most latent_dim. Defaults to None, 4 or latent_dim if that
-            is less.
+        num_blocks: Number of blocks, a positive integer of at most latent_dim. Defaults to None,
+            the smaller of 4 and latent_dim.
         width: Width of the streams and of the networks in the blocks. Defaults to 128.
-        layer_weights: List of factors of the blocks' divergences while training, the first
-            block's first: see `keras_ae.LadderVAE`. Defaults to None, all 1.
+        layer_weights: List of factors of the blocks' divergences in training, the first block's
+            first: see `keras_ae.LadderVAE`. Defaults to None, all 1.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of each block that are not penalised. Defaults to 0.
+        free_bits: Nats of each block that are exempt from the penalty. Defaults to 0.
 
     Example:
 
@@ -85,8 +86,9 @@ class TopDownVAE(HierarchicalVAE):
         self.read_out(h)
 
     def _scaled(self):
-        """Of the weights that add to a stream."""
-        # By the inputs alone: averaged with the stream's width, a narrow z would move it little.
+        """Make the initializer of the weights whose output is added to a stream."""
+        # The scale depends only on the number of inputs. If it also depended on the stream's width,
+        # a narrow z would move the stream little.
         return keras.initializers.VarianceScaling(1.0 / self._num_layers, "fan_in", "uniform")
 
     def _evidence(self, x, training):

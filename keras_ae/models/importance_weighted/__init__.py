@@ -1,1 +1,1 @@
-"""Bounds from several draws of the posterior."""
+"""Models that minimize bounds of several draws from the posterior."""

@@ -1,4 +1,4 @@
-"""What models of several importance samples share: arXiv:1509.00519."""
+"""The base class of models with several importance samples: arXiv:1509.00519."""
 
 import math
 
@@ -11,23 +11,25 @@ INFERENCE_NETWORKS = ("encoder", "features_to_code")
 
 
 class ImportanceWeightedVAE(VAE):
-    """What the models of several importance samples share: draws, weights, and their warm-up.
+    """Base class of models with several importance samples.
 
-    What is minimized has a name that begins with `weighted_`: the bound with its divergence times
-    `kl_weight`, which is the bound itself at a weight of 1. The bound stays in the logs, where
-    `reconstruction_loss` + `kl_loss` is that of one sample, estimated from the same draws.
+    The names of minimized losses begin with `weighted_`. They are the bound with its divergence
+    times `kl_weight`, which is the bound itself for a weight of 1. The bound stays in the logs. The
+    logs also have `reconstruction_loss` and `kl_loss`, whose sum is the bound of a single sample,
+    estimated from the same draws.
     """
 
     diagnostics = ("reconstruction_loss", "kl_loss")
 
     def __init__(self, latent_dim=16, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        # At a weight of 1, too: a callback may assign another one later.
+        # The losses are renamed even for a weight of 1, because a callback may assign another
+        # weight later.
         names = [*self.objective, *sum(self.players.values(), ())]
         self._minimize_instead({name: f"weighted_{name}" for name in names})
 
     def _num_draws(self):
-        """Importance samples of each example in a step."""
+        """Return the number of importance samples for each example in a step."""
         raise NotImplementedError
 
     def _step_numbers(self, batch_size):
@@ -37,11 +39,14 @@ class ImportanceWeightedVAE(VAE):
         return batch_size * self._num_draws() * numbers
 
     def _bound_losses(self, log_likelihood, divergence, weight):
-        """The negative bounds by name, shape (batch,).
+        """Compute the negative bounds.
 
         Args:
             log_likelihood, divergence: See `importance_terms`, shape (batch, num_draws).
             weight: Factor of the divergence.
+
+        Returns:
+            Dictionary of name -> tensor of shape (batch,).
         """
         raise NotImplementedError
 
@@ -59,5 +64,5 @@ class ImportanceWeightedVAE(VAE):
 
 
 def log_mean_exp(values):
-    """log of the mean of exp over the last axis."""
+    """Compute the logarithm of the mean of exp(values) over the last axis."""
     return ops.logsumexp(values, axis=-1) - math.log(values.shape[-1])

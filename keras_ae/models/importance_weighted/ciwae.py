@@ -11,11 +11,11 @@ class CIWAE(ImportanceWeightedVAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        beta: Share of the evidence lower bound, in [0, 1]. Defaults to 0.5.
-        num_samples: Importance samples k, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
-            minimized is the bound with the divergence times kl_weight, `weighted_ciwae_loss`.
-            There are no `free_bits`: the divergence is no term of this bound.
+        beta: Weight of the evidence lower bound in the mixture, in [0, 1]. Defaults to 0.5.
+        num_samples: Number of importance samples k, a positive integer. Defaults to 5.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. The
+            model minimizes `weighted_ciwae_loss`, the bound with the divergence times kl_weight.
+            There are no `free_bits`, because the divergence is not a term of this bound.
 
     Example:
 

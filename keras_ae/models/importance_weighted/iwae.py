@@ -14,19 +14,19 @@ from keras_ae.models.importance_weighted.base import (
 class IWAE(ImportanceWeightedVAE):
     """Minimizes the negative of eq. 8: -log of the mean of num_samples importance weights.
 
-    `iwae_loss` is that bound in nats, whatever the estimator of its gradient is. The gradient of
-    `"dreg"` is another term's, `dreg_loss`, whose value is the same.
+    `iwae_loss` is this bound in nats, whatever the estimator of its gradient. The encoder's
+    gradient with `"dreg"` is that of another term, `dreg_loss`, which has the same value.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_samples: Importance samples k, a positive integer. Defaults to 5.
-        estimator: Of the encoder's gradient. `"iwae"`, the bound's own; `"stl"`, without the score
-            of the posterior (arXiv:1703.09194; for more than one sample biased); `"dreg"`, doubly
-            reparameterized (arXiv:1810.04152, eq. 8): unbiased, with a signal that does not vanish
-            as k grows. Defaults to "iwae".
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
-            minimized is the bound with the divergence times kl_weight, `weighted_iwae_loss`.
-            There are no `free_bits`: the divergence is no term of this bound.
+        num_samples: Number of importance samples k, a positive integer. Defaults to 5.
+        estimator: Estimator of the encoder's gradient. `"iwae"` is the bound's own gradient.
+            `"stl"` leaves out the score of the posterior (arXiv:1703.09194), which is biased for
+            more than one sample. `"dreg"` is doubly reparameterized (arXiv:1810.04152, eq. 8),
+            unbiased, and its signal does not vanish as k grows. Defaults to "iwae".
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. The
+            model minimizes `weighted_iwae_loss`, the bound with the divergence times kl_weight.
+            There are no `free_bits`, because the divergence is not a term of this bound.
 
     Example:
 
@@ -64,9 +64,9 @@ class IWAE(ImportanceWeightedVAE):
         log_weights = log_likelihood - weight * divergence
         losses = {"iwae_loss": -log_mean_exp(log_weights)}
         if self.estimator == "dreg":
-            # The score term, reparameterized once more, takes s - s^2 from the pathwise term's
-            # coefficient, a share s; it counts weight times, because it comes from the divergence.
-            # Only the gradient is meant; the value is the bound's.
+            # The coefficient of the pathwise term is a share s. The score term, reparameterized
+            # once more, subtracts s - s^2 from it. It is multiplied by the weight, because it comes
+            # from the divergence. Only the gradient is changed; the value remains the bound's.
             shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
             coefficients = (1.0 - weight) * shares + weight * ops.square(shares)
             surrogate = -ops.sum(ops.stop_gradient(coefficients) * log_weights, axis=1)
@@ -76,7 +76,7 @@ class IWAE(ImportanceWeightedVAE):
 
 
 class _PathwiseGaussian(DiagonalGaussian):
-    """A Gaussian whose log-density is differentiated with respect to the point alone."""
+    """A Gaussian whose log-density is differentiated only with respect to the point."""
 
     def log_prob(self, x):
         fixed = (ops.stop_gradient(v) for v in (self.mean, self.log_variance))

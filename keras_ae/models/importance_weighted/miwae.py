@@ -9,16 +9,17 @@ from keras_ae.models.importance_weighted.base import ImportanceWeightedVAE, log_
 class MIWAE(ImportanceWeightedVAE):
     """Minimizes eq. 15: the mean of num_bounds importance-weighted bounds of num_samples each.
 
-    One bound of many samples is tight, and starves the encoder of signal; many bounds of few
-    samples lie between that and the evidence lower bound.
+    One bound of many samples is tight, but gives the encoder little signal. Many bounds of few
+    samples lie between this bound and the evidence lower bound.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_bounds: Bounds M that are averaged, a positive integer. Defaults to 4.
-        num_samples: Importance samples K of each, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
-            minimized is the bound with the divergence times kl_weight, `weighted_miwae_loss`.
-            There are no `free_bits`: the divergence is no term of this bound.
+        num_bounds: Number of bounds M that are averaged, a positive integer. Defaults to 4.
+        num_samples: Number of importance samples K of each bound, a positive integer. Defaults
+            to 5.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. The
+            model minimizes `weighted_miwae_loss`, the bound with the divergence times kl_weight.
+            There are no `free_bits`, because the divergence is not a term of this bound.
 
     Example:
 

@@ -5,19 +5,22 @@ from keras_ae.models.importance_weighted.miwae import MIWAE
 
 
 class PIWAE(MIWAE):
-    """Two bounds of the same draws: the decoder descends the tight one, the encoder the other.
+    """Minimizes two bounds of the same draws, one for the decoder and one for the encoder.
 
-    The decoder minimises the importance-weighted bound of all num_bounds * num_samples draws, the
-    encoder MIWAE's, eq. 17: the former needs a tight bound, the latter a clear gradient.
+    The decoder minimizes the negative of the importance-weighted bound of all
+    num_bounds * num_samples draws, because it needs a tight bound. The encoder minimizes MIWAE's
+    loss, eq. 17, because it needs a clear gradient.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_bounds: Bounds M that the encoder's loss averages, a positive integer. Defaults to 4.
-        num_samples: Importance samples K of each, a positive integer. Defaults to 5.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. What is
-            minimized are the bounds with the divergence times kl_weight, `weighted_iwae_loss` and
-            `weighted_miwae_loss`. There are no `free_bits`: the divergence is no term of these
-            bounds.
+        num_bounds: Number of bounds M that the encoder's loss averages, a positive integer.
+            Defaults to 4.
+        num_samples: Number of importance samples K of each bound, a positive integer. Defaults
+            to 5.
+        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. The
+            model minimizes `weighted_iwae_loss` and `weighted_miwae_loss`, the bounds with the
+            divergence times kl_weight. There are no `free_bits`, because the divergence is not a
+            term of these bounds.
 
     Example:
 

@@ -1,1 +1,1 @@
-"""Sparse dictionaries."""
+"""Sparse autoencoders, which learn a dictionary of features."""

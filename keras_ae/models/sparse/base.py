@@ -1,4 +1,4 @@
-"""What all sparse dictionaries share: affine maps, the data's scale, and counts of the features."""
+"""The base class of sparse autoencoders, with the dictionary and the scale of the data."""
 
 import math
 
@@ -14,22 +14,22 @@ from keras_ae.samplers import FeatureDensity
 
 
 class DictionaryAE(Autoencoder):
-    """The base of sparse autoencoders, whose codes say which features an example is made of.
+    """Base class of sparse autoencoders, whose codes say which features an example consists of.
 
-    The data, flattened, is moved and scaled by its median and spread, which the first hundred
-    batches of training tell (see `keras_ae.layers.dictionary.DataScale`); encode and decode take
-    and give it as it is. A feature adds its direction, of length one, times its number in the code.
-    `reconstruction_loss` is the squared error of the scaled data, whose mean squared norm is the
-    number of its dimensions.
+    The data is flattened, centered at its median and scaled by its spread. Both are estimated from
+    the first 100 batches of training (see `keras_ae.layers.dictionary.DataScale`). `encode` takes
+    unscaled data, and `decode` returns unscaled data. Each active feature adds its direction, of
+    length 1, times its number in the code. `reconstruction_loss` is the squared error of the scaled
+    data, whose mean squared norm is the number of its dimensions.
 
-    The logs hold `l0`, the active features of an example; `unexplained_variance`, the squared error
-    as a fraction of the variance; and `dead_fraction`, the share of the features that were not
-    active in the last `dead_after` steps.
+    The logs have `l0`, the number of active features of an example; `unexplained_variance`, the
+    squared error as a fraction of the variance; and `dead_fraction`, the fraction of the features
+    that were not active in the last `dead_after` steps.
 
     Args:
         latent_dim: Number of features. Defaults to 512.
-        dead_after: Steps of training without being active after which a feature counts as dead, a
-            positive integer. Defaults to 200.
+        dead_after: Number of training steps without activity after which a feature counts as dead,
+            a positive integer. Defaults to 200.
         seed: See `keras_ae.Autoencoder`.
     """
 
@@ -55,10 +55,10 @@ class DictionaryAE(Autoencoder):
     # ------------------------------------------------------------------ what a paper writes
 
     def _select(self, a, training):
-        """Codes of what the encoder gives: which features are active, and how strongly.
+        """Select which features are active, and how strongly: turn pre-activations into codes.
 
         Args:
-            a: Tensor of shape (batch, latent_dim).
+            a: Pre-activations, a tensor of shape (batch, latent_dim).
             training: Whether weights are being updated.
 
         Returns:
@@ -67,14 +67,17 @@ class DictionaryAE(Autoencoder):
         raise NotImplementedError
 
     def _sparsity_terms(self, y, a, z, output, training):
-        """The losses beside the reconstruction, by name.
+        """Compute the losses besides the reconstruction loss.
 
         Args:
             y: Scaled targets, shape (batch, width).
-            a: What the encoder gives, shape (batch, latent_dim).
+            a: Pre-activations, shape (batch, latent_dim).
             z: Codes, of a's shape.
             output: Scaled reconstructions, of y's shape.
             training: Whether weights are being updated.
+
+        Returns:
+            Dictionary of name -> tensor.
         """
         return {}
 
@@ -84,11 +87,12 @@ class DictionaryAE(Autoencoder):
         return batch_size * (math.prod(self.data_shape) + 2 * self.latent_dim)
 
     def _step_numbers(self, batch_size):
-        # Scaled data and its distances, features as they are selected, and the gradients.
+        # These are scaled data and its distances, features before and after selection, and
+        # gradients.
         return batch_size * (5 * math.prod(self.data_shape) + 6 * self.latent_dim)
 
     def _analyze(self, x):
-        """What the encoder gives for data of shape (batch, ...), before the selection."""
+        """Compute pre-activations for data of shape (batch, ...), before the selection."""
         return self.dictionary.encode(self.data_scale.normalise(self._flat(x)))
 
     def _flat(self, x):
@@ -122,17 +126,18 @@ class DictionaryAE(Autoencoder):
 
     @property
     def directions(self):
-        """The features' directions in the data, an array (latent_dim, ...), each of length one."""
+        """The features' directions in the data, an array (latent_dim, ...), each of length 1."""
         inputs.require_built(self, "directions")
         rows = ops.convert_to_numpy(self.dictionary.rows())
         return rows.reshape(self.latent_dim, *self.data_shape)
 
     def dictionary_metrics(self, x, batch_size=None):
-        """How sparse the codes of data are, and how much they explain.
+        """Measure how sparse the codes of data are, and how much of the data they explain.
 
         Args:
             x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
-            batch_size: Examples whose codes are in memory at once. Defaults to what fits.
+            batch_size: Number of examples whose codes are in memory at once. Defaults to a number
+                that fits in memory.
 
         Returns:
             Dictionary: see `keras_ae.sparsity.dictionary_metrics`.
@@ -149,12 +154,12 @@ class DictionaryAE(Autoencoder):
         return sparsity.metrics_of_parts(parts(), np.mean(x, axis=0, dtype="float64"))
 
     def resample_dead(self, x, seed=None):
-        """Give dead features new directions: those of the errors of examples that are badly off.
+        """Restart dead features with the directions of the errors of badly reconstructed examples.
 
-        An example is drawn with a probability proportional to the square of its loss, as by Bricken
-        et al. 2023 (https://transformer-circuits.pub/2023/monosemantic-features). The encoder's
-        column of a feature is its direction, as long as those of the others on average. Call it
-        between epochs, as in
+        An example is drawn with a probability proportional to the square of its loss, as in Bricken
+        et al. 2023 (https://transformer-circuits.pub/2023/monosemantic-features). The feature's
+        column of the encoder gets the same direction, and the average length of the other columns.
+        Call this between epochs:
 
         >>> import keras, numpy as np
         >>> from keras_ae import TopKSAE
@@ -166,14 +171,14 @@ class DictionaryAE(Autoencoder):
         >>> history = model.fit(x, epochs=2, callbacks=[again], verbose=0)
 
         Args:
-            x: Array of shape (examples, ...), some thousands of the training data.
-            seed: Integer that makes the draw repeatable. Defaults to None, the model's own.
+            x: Array of shape (examples, ...), such as some thousand training examples.
+            seed: Integer that makes the draw repeatable. Defaults to None, the model's own seed.
 
         Returns:
-            How many features were dead.
+            The number of features that were dead.
 
         Raises:
-            ValueError: If x is not data of this model.
+            ValueError: If the model cannot take x.
         """
         x = inputs.check_data(self, x)
         dead = np.flatnonzero(ops.convert_to_numpy(self.sampler.dead(self.dead_after)))
@@ -188,12 +193,12 @@ class DictionaryAE(Autoencoder):
         return len(dead)
 
     def _restart(self, features):
-        """Begin what else belongs to features of these numbers anew, outside any program."""
+        """Reset what else belongs to these features. Call this outside compiled functions."""
         set_entries(self.sampler.idle, features, 0.0)
 
 
 def set_entries(variable, places, value):
-    """Set some entries of a weight that is a vector, outside any program."""
+    """Set some entries of a weight that is a vector. Call this outside compiled functions."""
     values = np.array(ops.convert_to_numpy(ops.convert_to_tensor(variable)))
     values[places] = value
     variable.assign(values)

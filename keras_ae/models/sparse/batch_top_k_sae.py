@@ -9,16 +9,17 @@ from keras_ae.models.sparse.top_k_sae import TopKSAE
 
 
 class BatchTopKSAE(TopKSAE):
-    """A sparse dictionary in which k features an example are active on average over a batch.
+    """A sparse autoencoder in which k features are active per example on average over a batch.
 
-    Of all positive numbers that the encoder gives for a batch of training, the k * batch largest
-    stay. The mean of the least that stay is followed, and is the threshold that a number must
-    exceed in evaluation, where no example depends on the others. Losses as of `keras_ae.TopKSAE`.
+    In training, the k * batch largest of a batch's positive pre-activations are kept. The model
+    keeps a running mean of the smallest number that is kept. In evaluation, a feature is active if
+    it exceeds this mean, so that no example depends on the others. The losses are those of
+    `keras_ae.TopKSAE`.
 
     Args:
         latent_dim: Number of features. Defaults to 512.
-        k: Features active in an example on average, an integer from 1 to latent_dim. Defaults to
-            32.
+        k: Average number of active features in an example, an integer from 1 to latent_dim.
+            Defaults to 32.
         auxiliary_k, auxiliary_weight, dead_after, seed: See `keras_ae.TopKSAE`.
 
     Example:
@@ -49,10 +50,10 @@ class BatchTopKSAE(TopKSAE):
 
 
 class RunningThreshold(keras.layers.Layer):
-    """The mean over recent batches of the least positive number in a code.
+    """The running mean of the smallest positive number in a batch's codes.
 
-    A batch fades by five percent with every later one: a threshold of long ago, when the weights
-    were others, would select too much or too little.
+    The weight of a batch falls by 5 % with every later batch. Thresholds of long ago belong to
+    other weights of the model, and would select too many or too few features.
     """
 
     FADING = 0.05
@@ -73,7 +74,7 @@ class RunningThreshold(keras.layers.Layer):
         self.built = True
 
     def update(self, z):
-        """Take the codes of a batch into account, shape (batch, num_features)."""
+        """Update the mean with the codes of a batch, shape (batch, num_features)."""
         z = ops.stop_gradient(z)
         nothing = 1e30
         least = ops.min(ops.where(z > 0.0, z, nothing), initial=nothing)

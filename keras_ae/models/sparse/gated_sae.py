@@ -7,13 +7,14 @@ from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
 class GatedSAE(DictionaryAE):
-    """A sparse dictionary that decides apart which features are active, and how strongly.
+    """A sparse autoencoder that decides separately which features are active, and how strongly.
 
-    A feature is active where the gate, the encoder's number, is positive. Its magnitude has the
-    same weights, times exp(log_gain), and a bias of its own. Minimises `reconstruction_loss` +
-    sparsity_weight * `sparsity_loss`, the sum of the positive parts of the gates, +
-    `auxiliary_loss`, the squared error of what these alone decode to, in which the decoder is a
-    constant. So the penalty does not shrink the magnitudes.
+    A feature is active if its gate, the encoder's pre-activation, is positive. Its magnitude has
+    the same weights as the gate, times exp(log_gain), and a bias of its own. The model minimizes
+    `reconstruction_loss` + sparsity_weight * `sparsity_loss` + `auxiliary_loss`. `sparsity_loss` is
+    the sum of the positive parts of the gates. `auxiliary_loss` is the squared error of what the
+    decoder makes of these positive parts, without a gradient for the decoder. In this way the
+    penalty does not shrink the magnitudes.
 
     Args:
         latent_dim: Number of features. Defaults to 512.

@@ -12,20 +12,21 @@ from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
 class JumpReLUSAE(DictionaryAE):
-    """A sparse dictionary each of whose features has a threshold that it learns.
+    """A sparse autoencoder in which every feature has a learned threshold.
 
-    Minimises `reconstruction_loss` + sparsity_weight * `sparsity_loss`, the number of active
-    features. The thresholds learn from both by pseudo-derivatives: see
-    `keras_ae.sparsity.jump_relu`. A feature is worth its price where it explains more of the
-    squared error than sparsity_weight dimensions of the data have on average.
+    The model minimizes `reconstruction_loss` + sparsity_weight * `sparsity_loss`. The latter is the
+    number of active features. The thresholds learn from both losses by pseudo-derivatives: see
+    `keras_ae.sparsity.jump_relu`. An active feature pays off if it reduces the squared error by
+    more than sparsity_weight dimensions of the data have on average.
 
     Args:
         latent_dim: Number of features. Defaults to 512.
         sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
             step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
-        initial_threshold: A positive number. A threshold moves slowly, towards about the root of
-            sparsity_weight: in a short training let it begin near there. Defaults to 0.3.
-        bandwidth: Width of the window around a threshold in which numbers count for its
+        initial_threshold: Initial value of the thresholds, a positive number. Thresholds move
+            slowly towards about sqrt(sparsity_weight), near which a short training should begin.
+            Defaults to 0.3.
+        bandwidth: Width of the window around a threshold in which numbers contribute to its
             derivative, a positive number. Defaults to 0.3.
         dead_after, seed: See `keras_ae.TopKSAE`.
 
@@ -61,7 +62,7 @@ class JumpReLUSAE(DictionaryAE):
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        # Its logarithm is learned, so that a threshold stays positive.
+        # The logarithm of a threshold is learned, so that the threshold stays positive.
         self._log_threshold = self.add_weight(
             shape=(self.latent_dim,),
             initializer=keras.initializers.Constant(math.log(self.initial_threshold)),

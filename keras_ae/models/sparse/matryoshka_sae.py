@@ -9,17 +9,18 @@ from keras_ae.models.sparse.batch_top_k_sae import BatchTopKSAE
 
 
 class MatryoshkaSAE(BatchTopKSAE):
-    """A batch top-k dictionary whose first features must reconstruct the data without the others.
+    """A batch top-k autoencoder whose first features must reconstruct the data without the others.
 
-    Minimises `nested_loss` + auxiliary_weight * `auxiliary_loss`: the sum of the squared errors of
-    the reconstructions by the first features alone, for each of several numbers of them, the last
-    of which is all. So the first features are general, and the later ones refine them.
+    The model minimizes `nested_loss` + auxiliary_weight * `auxiliary_loss`. `nested_loss` is the
+    sum of the squared errors of several reconstructions. Each uses only the first features, in a
+    growing number, and the last one uses all. The first features are therefore general, and later
+    ones refine them.
 
     Args:
         latent_dim: Number of features. Defaults to 512.
         k: See `keras_ae.BatchTopKSAE`. Defaults to 32.
-        prefixes: Tuple of rising numbers of features, the last latent_dim. Defaults to None: a
-            sixteenth, an eighth, a quarter and a half of the features, and all.
+        prefixes: Tuple of rising numbers of features that ends in latent_dim. Defaults to None: a
+            sixteenth, an eighth, a quarter, a half and all of the features.
         auxiliary_k, auxiliary_weight, dead_after, seed: See `keras_ae.TopKSAE`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""k-sparse autoencoders: arXiv:1312.5663; with an auxiliary loss: arXiv:2406.04093."""
+"""k-sparse autoencoders (arXiv:1312.5663) with an auxiliary loss (arXiv:2406.04093)."""
 
 from keras import ops
 
@@ -8,21 +8,21 @@ from keras_ae.models.sparse.base import DictionaryAE
 
 
 class TopKSAE(DictionaryAE):
-    """A sparse dictionary of whose features the k strongest are active in every example.
+    """A sparse autoencoder in which the k strongest features of every example are active.
 
-    Minimises `reconstruction_loss` + auxiliary_weight * `auxiliary_loss`: the squared error by
-    which the strongest dead features, without the decoder's bias, fail to reconstruct what the
-    living leave over, AuxK of arXiv:2406.04093. What is left over is a constant there, so that of
-    the features only the dead are moved.
+    The model minimizes `reconstruction_loss` + auxiliary_weight * `auxiliary_loss`. The latter is
+    AuxK of arXiv:2406.04093: the squared error with which the strongest dead features, without the
+    decoder's bias, reconstruct the residual of the reconstruction. The residual gets no gradient
+    from it, so that it moves only dead features.
 
     Args:
         latent_dim: Number of features. Defaults to 512.
-        k: Features active in an example, an integer from 1 to latent_dim. Defaults to 32.
-        auxiliary_k: Dead features in the auxiliary loss, an integer from 1 to latent_dim. Defaults
-            to None, half the data's dimensions.
-        auxiliary_weight: A number of at least 0. Defaults to 1/32.
-        dead_after: Steps without being active after which a feature counts as dead. Defaults to
-            200.
+        k: Number of active features in an example, an integer from 1 to latent_dim. Defaults to 32.
+        auxiliary_k: Number of dead features in the auxiliary loss, an integer from 1 to latent_dim.
+            Defaults to None, half the data's dimensions.
+        auxiliary_weight: Factor of the auxiliary loss, a number of at least 0. Defaults to 1/32.
+        dead_after: Number of training steps without activity after which a feature counts as dead.
+            Defaults to 200.
         seed: See `keras_ae.Autoencoder`.
 
     Raises:
@@ -61,7 +61,7 @@ class TopKSAE(DictionaryAE):
     def _sparsity_terms(self, y, a, z, output, training):
         dead = self.sampler.dead(self.dead_after)
         k = self.auxiliary_k or min(max(self.data_scale.width // 2, 1), self.latent_dim)
-        # The living come last in the selection, and are left out if it gets to them.
+        # Features that are not dead come last in the selection, and the next line drops them.
         least = ops.min(ops.stop_gradient(a), axis=-1, keepdims=True)
         chosen = sparsity.top_k(ops.where(dead > 0.0, a, least), k)
         chosen = ops.where(dead > 0.0, chosen, 0.0)

@@ -8,7 +8,7 @@ from keras_ae.models.variational.vae import VAE
 
 
 class AnnealedVAE(VAE):
-    """Minimises eq. 8: the reconstruction loss plus gamma |KL - C|, with a capacity C that rises.
+    """Minimizes eq. 8: the reconstruction loss plus gamma |KL - C|, with a capacity C that rises.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.

@@ -38,7 +38,7 @@ class BetaTCVAE(VAE):
             the data which `fit` is given, and, where it cannot be told, the batch size. The
             gradient of "weighted" does not depend on it.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
-            are no `free_bits`: `kl_loss` is not minimised as a whole.
+            are no `free_bits`: `kl_loss` is not minimized as a whole.
 
     Example:
 

@@ -5,7 +5,7 @@ from keras_ae.models.variational.vae import VAE
 
 
 class BetaVAE(VAE):
-    """Minimises eq. 4: the negative bound with the divergence multiplied by beta.
+    """Minimizes eq. 4: the negative bound with the divergence multiplied by beta.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.

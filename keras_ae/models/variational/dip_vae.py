@@ -9,7 +9,7 @@ from keras_ae.models.variational.vae import VAE
 
 
 class DIPVAE(VAE):
-    """Minimises the negative bound plus the distance of the codes' covariance from the identity.
+    """Minimizes the negative bound plus the distance of the codes' covariance from the identity.
 
     `off_diagonal_loss` is the sum of the squared covariances of different dimensions,
     `diagonal_loss` that of the variances' squared distances from 1: eq. 6 for the covariance of

@@ -27,7 +27,7 @@ PARAMETERS = {
 class FlowVAE(VAE):
     """A VAE whose posterior is a Gaussian moved by num_flows maps that the encoder parameterises.
 
-    Minimises eq. 15 of the paper; `kl_loss` is the divergence from the prior: the
+    Minimizes eq. 15 of the paper; `kl_loss` is the divergence from the prior: the
     Gaussian's in closed form, and what the flows add estimated by the step's draw.
 
     Args:
@@ -39,7 +39,7 @@ class FlowVAE(VAE):
         shortest_normal: Of each planar flow, a number of at least 0: see `keras_ae.flows.planar`.
             Defaults to 0.05; models saved before there was a choice have 0.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 

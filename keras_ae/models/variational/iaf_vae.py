@@ -22,7 +22,7 @@ class IAFVAE(VAE):
             least 0. Defaults to 2.
         flow_units: Hidden units of each, a positive integer. Defaults to 128.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     Example:
 

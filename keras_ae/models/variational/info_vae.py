@@ -10,7 +10,7 @@ from keras_ae.models.variational.vae import VAE
 
 
 class InfoVAE(VAE):
-    """Minimises eq. 6: reconstruction + (1 - alpha) KL + (alpha + scale - 1) MMD(q(z), p(z)).
+    """Minimizes eq. 6: reconstruction + (1 - alpha) KL + (alpha + scale - 1) MMD(q(z), p(z)).
 
     The discrepancy between codes and draws from the prior is the unbiased estimate of
     `keras_ae.divergences.mmd`.

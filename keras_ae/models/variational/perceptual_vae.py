@@ -14,8 +14,8 @@ from keras_ae.models.variational.vae import VAE
 class PerceptualVAE(VAE):
     """A VAE whose reconstructions are compared in the features of a fixed network.
 
-    Minimises kl_loss + weight * perceptual_loss, eq. 3 and 4: half the mean squared distance of the
-    features, summed over the layers. `reconstruction_loss`, of the pixels, is minimised by nobody;
+    Minimizes kl_loss + weight * perceptual_loss, eq. 3 and 4: half the mean squared distance of the
+    features, summed over the layers. `reconstruction_loss`, of the pixels, is minimized by nobody;
     with `kl_loss` it makes the bound that `log_likelihood` tightens.
 
     Args:

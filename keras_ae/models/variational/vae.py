@@ -14,7 +14,7 @@ from keras_ae.distributions import DiagonalGaussian, WithoutPadding
 
 
 class VAE(Autoencoder):
-    """Minimises the negative evidence lower bound, eq. 3, with one reparameterised sample.
+    """Minimizes the negative evidence lower bound, eq. 3, with one reparameterized sample.
 
     `reconstruction_loss` + `kl_loss` is the bound in nats per example, whatever `kl_weight` is.
 
@@ -32,7 +32,7 @@ class VAE(Autoencoder):
         kl_weight: Factor of the KL divergence while training: a number of at least 0, or a schedule
             of the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
         free_bits: Nats that each dimension of the code may carry before the divergence is
-            penalised, on average over the batch (arXiv:1606.04934, appendix C.8). Defaults to 0.
+            penalized, on average over the batch (arXiv:1606.04934, appendix C.8). Defaults to 0.
 
     Raises:
         ValueError: If an argument is out of range, or a name unknown.

@@ -20,7 +20,7 @@ class VampVAE(VAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         num_components: Pseudo-inputs K, a positive integer. Defaults to 500.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
-        free_bits: Nats of the whole code that are not penalised. Defaults to 0.
+        free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
     The pseudo-inputs begin as noise in the middle of the data's range;
     `model.set_pseudo_inputs(x[:500])` starts them at data.
