@@ -1,1 +1,1 @@
-"""Models of a posterior and a prior over codes: evidence lower bounds."""
+"""Models with a posterior and a prior over codes, trained by an evidence lower bound."""

@@ -12,13 +12,13 @@ class AnnealedVAE(VAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        gamma: Factor of the distance from the capacity, a number of at least 0. Defaults to 1,000,
-            the paper's. `kl_weight` multiplies it.
-        capacity: Nats that the code is to carry: a number of at least 0, or a schedule of the
+        gamma: Factor of the distance from the capacity, a number of at least 0. `kl_weight`
+            multiplies it. Defaults to 1,000, as in the paper.
+        capacity: Nats that the code should carry: a number of at least 0, or a schedule of the
             training step. Defaults to None, the paper's rise from 0 to 25 nats in 100,000 steps:
             `keras_ae.schedules.LinearWarmUp(100_000, end=25.0)`.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
-            are no `free_bits`: the capacity takes their place.
+            are no `free_bits`, because the capacity replaces them.
 
     Example:
 

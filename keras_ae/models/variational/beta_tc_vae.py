@@ -15,30 +15,31 @@ from keras_ae.models.variational.vae import VAE
 
 
 class BetaTCVAE(VAE):
-    """Minimizes eq. 4: the divergence split in three, of which the total correlation weighs beta.
+    """Minimizes eq. 4: the divergence split into three terms, with factor beta for one of them.
 
-    `mi_loss` is the mutual information of code and example, `tc_loss` the total correlation of the
-    code's dimensions, `dimension_kl_loss` their divergence from the prior: eq. 2. They sum to
-    `kl_loss`.
+    The terms are those of eq. 2, which sum to `kl_loss`. `mi_loss` is the mutual information of
+    code and example, `tc_loss` is the total correlation of the code's dimensions, which has the
+    factor beta, and `dimension_kl_loss` is the divergence of the dimensions from the prior.
 
-    The paper's estimators of q(z), the average of all posteriors, are for the gradient: their
-    values depend on the batch size, by hundreds of nats. What is reported does not: `evaluate`
-    averages over the posteriors of all examples that it is given. While training, and for batches
-    from a generator, it is the stratified estimate with the number of training examples, which is
-    too high where a batch is small and its examples' codes are far apart.
+    The paper's estimators of q(z), the average of all posteriors, are used only for the gradient,
+    because their values depend on the batch size by hundreds of nats. The reported values do not.
+    `evaluate` averages over the posteriors of all examples that it gets. In training, and for
+    batches from a generator, the reported values are the stratified estimates with the number of
+    training examples. They are too high if a batch is small and its examples' codes are far apart.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         beta: Factor of the total correlation, a number of at least 0. Defaults to 6.
         alpha: Factor of the mutual information, a number of at least 0. Defaults to 1.
         gamma: Factor of the dimension-wise divergence, a number of at least 0. Defaults to 1.
-        estimator: How the gradient takes q(z) from a batch, `"weighted"` or `"stratified"`: see
-            `keras_ae.divergences.aggregate_log_densities`. Defaults to "weighted".
-        dataset_size: Number N of training examples, a positive integer. Defaults to None: that of
-            the data which `fit` is given, and, where it cannot be told, the batch size. The
-            gradient of "weighted" does not depend on it.
+        estimator: The estimator of q(z) from a batch for the gradient, `"weighted"` or
+            `"stratified"`: see `keras_ae.divergences.aggregate_log_densities`. Defaults to
+            "weighted".
+        dataset_size: Number N of training examples, a positive integer. Defaults to None, which
+            takes the number of the examples that `fit` gets, or the batch size if this number is
+            unknown. The gradient of "weighted" does not depend on it.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
-            are no `free_bits`: `kl_loss` is not minimized as a whole.
+            are no `free_bits`, because `kl_loss` is not minimized as a whole.
 
     Example:
 
@@ -108,12 +109,12 @@ class BetaTCVAE(VAE):
                 product - self.prior(z).log_prob(z),
             )
             for name, part in zip(PARTS, gradients, strict=True):
-                # The value of the one estimate, and the gradient of the other.
+                # The term has the value of one estimate and the gradient of the other.
                 terms[name] = ops.stop_gradient(terms[name] - part) + part
         return terms
 
     def _reported_parts(self, q, z, joint, each, count, size):
-        """The three parts of every example, of what `aggregate_log_densities` gives."""
+        """Compute each example's three parts from the results of `aggregate_log_densities`."""
         if self.estimator == "weighted":
             log_scale = 0.5 * (q.log_variance + math.log(2.0 * math.pi))
             own = -0.5 * ops.square((z - q.mean) * ops.exp(-0.5 * q.log_variance)) - log_scale
@@ -140,12 +141,15 @@ class BetaTCVAE(VAE):
 
     @batched("data")
     def _posterior_parameters(self, x):
-        """Mean and log-variance of the posterior of every example: (batch, 2 latent_dim)."""
+        """Compute mean and log-variance of every example's posterior: (batch, 2 * latent_dim)."""
         q = self.posterior(x)
         return ops.concatenate([q.mean, q.log_variance], axis=-1)
 
     def _posteriors_of(self, batches, steps):
-        """Posterior parameters and weights of all examples; None if they can be read but once."""
+        """Compute the posterior parameters of all examples, and return their weights, too.
+
+        Return None if the data can be read only once.
+        """
         if isinstance(batches, inputs.ArrayBatches):
             number = min(batches.num_examples, batches.batch_size * batches.num_batches)
             parts = [tuple(array[:number] for array in batches.arrays)]
@@ -164,11 +168,11 @@ class BetaTCVAE(VAE):
         return parameters, np.reshape(weights, -1).astype("float64")
 
     def _parts_over(self, parameters, weights):
-        """The three parts over a whole data set, in nats.
+        """Compute the three parts over a whole dataset, in nats.
 
-        The mean over draws of the logarithm of q(z), which is summed over all posteriors. There are
-        as many draws as make the pairs take seconds at most: several of each example, or one of
-        every so many.
+        log q(z), which sums over all posteriors, is averaged over draws. The number of draws is
+        chosen so that the pairs of draws and posteriors take a few seconds at most. There may be
+        several draws from each posterior, or draws from only some of the posteriors.
         """
         parameters, weights = parameters[weights > 0.0], weights[weights > 0.0]
         if not len(weights):
@@ -201,27 +205,29 @@ class BetaTCVAE(VAE):
 
 
 PARTS = ("mi_loss", "tc_loss", "dimension_kl_loss")
-# Pairs of a draw and a posterior's dimension, and draws, of an evaluation; numbers of one tensor.
+# In an evaluation, these are the number of pairs of a draw and a posterior's dimension, the limits
+# of the number of draws, and the largest number of elements in a tensor.
 _PAIRS, _LEAST_DRAWS, _MOST_DRAWS, _AT_ONCE = 2**26, 256, 2048, 2**22
 
 
 def parts_of(divergence, joint, product, prior):
-    """The parts of eq. 2: their sum is the divergence.
+    """Compute the three parts of eq. 2, whose sum is the divergence.
 
     Args:
         divergence: KL(q(z | x) || p(z)) in closed form.
-        joint, product, prior: log q(z), the sum of log q(z_j), and log p(z), of draws.
+        joint, product, prior: log q(z), the sum of log q(z_j), and log p(z) of draws z.
 
     Returns:
-        The mutual information, the total correlation and the dimension-wise divergence. The first
-        is the divergence less that of q(z): a difference that varies little where q(z) is near the
-        prior, as that of log q(z | x) and log q(z) does where posteriors are alike.
+        The mutual information, the total correlation and the dimension-wise divergence. The mutual
+        information is computed as the divergence minus log q(z) - log p(z), which has little
+        variance if q(z) is near the prior. The alternative, log q(z | x) - log q(z), would have
+        little variance if all posteriors were similar.
     """
     return divergence - (joint - prior), joint - product, product - prior
 
 
 def log_aggregate(z, mean, log_variance, shares):
-    """log q(z) and the sum of log q(z_j) of a mixture with these shares: (batch, 2)."""
+    """Compute log q(z) and the sum of log q(z_j), (batch, 2), of a mixture with these shares."""
     densities = pairwise_log_prob(z, mean, log_variance)  # (batch, components, latent_dim)
     weights = ops.log(shares)
     joint = ops.logsumexp(ops.sum(densities, axis=-1) + weights, axis=1)
@@ -230,10 +236,11 @@ def log_aggregate(z, mean, log_variance, shares):
 
 
 class WholeDataSet(keras.layers.Layer):
-    """What the model knows of its data as a whole.
+    """What the model knows about the whole dataset.
 
-    `num_examples`, those of training, or 0; and `parts`: whether an evaluation is under way whose
-    examples were all seen before, and then its three parts.
+    `num_examples` is the number of training examples, or 0 if it is unknown. The first number of
+    `parts` is 1 during an evaluation for which the three parts over the whole dataset are known,
+    and these are the other numbers.
     """
 
     def __init__(self, **kwargs):
@@ -249,5 +256,5 @@ class WholeDataSet(keras.layers.Layer):
         self.built = True
 
     def load_own_variables(self, store):
-        if len(store.keys()):  # Files of old know nothing of it.
+        if len(store.keys()):  # Old files do not have this layer's weights.
             super().load_own_variables(store)

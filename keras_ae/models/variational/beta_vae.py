@@ -9,8 +9,8 @@ class BetaVAE(VAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        beta: Factor of the KL divergence, a number of at least 0; above 1 it favours independent
-            dimensions over reconstruction. Defaults to 4. `kl_weight` multiplies it, for warm-up.
+        beta: Factor of the KL divergence, a number of at least 0. Above 1 it favors independent
+            dimensions over reconstruction. `kl_weight` multiplies it, for warm-up. Defaults to 4.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`.
 

@@ -11,16 +11,18 @@ from keras_ae.models.variational.vae import VAE
 class DIPVAE(VAE):
     """Minimizes the negative bound plus the distance of the codes' covariance from the identity.
 
-    `off_diagonal_loss` is the sum of the squared covariances of different dimensions,
-    `diagonal_loss` that of the variances' squared distances from 1: eq. 6 for the covariance of
-    the posterior means (DIP-VAE-I), eq. 7 for that of the codes themselves (DIP-VAE-II).
+    `off_diagonal_loss` is the sum of the squared covariances of different dimensions.
+    `diagonal_loss` is the sum of the squared distances of the variances from 1. The covariance is
+    that of the posterior means in eq. 6 (DIP-VAE-I), and that of the codes themselves in eq. 7
+    (DIP-VAE-II).
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         variant: "i" or "ii". Defaults to "i".
         off_diagonal_weight: Factor of `off_diagonal_loss`, a number of at least 0. Defaults to 10.
-        diagonal_weight: Factor of `diagonal_loss`, a number of at least 0. Defaults to None: ten
-            times the former for variant "i", the same for "ii", as in the paper's section 4.
+        diagonal_weight: Factor of `diagonal_loss`, a number of at least 0. Defaults to None, which
+            takes ten times off_diagonal_weight for variant "i" and the same for "ii", as in the
+            paper's section 4.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`.
 
@@ -51,7 +53,7 @@ class DIPVAE(VAE):
         )
 
     def _step_numbers(self, batch_size):
-        return 3 * self.latent_dim**2  # The covariance, its square and the gradient.
+        return 3 * self.latent_dim**2  # These are the covariance, its square and the gradient.
 
     def loss_weights(self):
         weight, diagonal = self.off_diagonal_weight, self.diagonal_weight
@@ -69,7 +71,9 @@ class DIPVAE(VAE):
         matrix = covariance(q.mean)  # (latent_dim, latent_dim)
         variances = ops.diagonal(matrix)
         off_diagonal = ops.sum(ops.square(matrix)) - ops.sum(ops.square(variances))
-        if self.variant == "ii":  # The law of total covariance: q's own is diagonal.
+        # By the law of total covariance, the codes' covariance is that of the means plus the mean
+        # of the posteriors' covariances, which are diagonal.
+        if self.variant == "ii":
             variances = variances + ops.mean(ops.exp(q.log_variance), axis=0)
         distances = {
             "off_diagonal_loss": off_diagonal,

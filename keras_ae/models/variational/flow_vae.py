@@ -11,7 +11,7 @@ from keras_ae.core.configuration import refuse_unused
 from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
 from keras_ae.models.variational.vae import VAE
 
-# What a flow takes for an example of so many dimensions: the shapes of its parameters.
+# Each function returns the shapes of a flow's parameters for one example with `size` dimensions.
 PARAMETERS = {
     "planar": lambda size, reflections: [(size,), (size,), (1,)],
     "radial": lambda size, reflections: [(size,), (1,), (1,)],
@@ -25,19 +25,21 @@ PARAMETERS = {
 
 
 class FlowVAE(VAE):
-    """A VAE whose posterior is a Gaussian moved by num_flows maps that the encoder parameterises.
+    """A VAE whose posterior is a Gaussian moved by flows, whose parameters the encoder computes.
 
-    Minimizes eq. 15 of the paper; `kl_loss` is the divergence from the prior: the
-    Gaussian's in closed form, and what the flows add estimated by the step's draw.
+    The model minimizes eq. 15 of the paper. `kl_loss` is the divergence from the prior: that of the
+    Gaussian in closed form, plus the contribution of the flows, estimated by one draw.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        flow: `"planar"` or `"radial"`, of the paper, or `"sylvester"` (arXiv:1803.05649, with
-            Householder reflections). Defaults to "planar".
-        num_flows: How many, an integer of at least 0. Defaults to 4.
-        num_reflections: Of each Sylvester flow, a positive integer. Defaults to 4.
-        shortest_normal: Of each planar flow, a number of at least 0: see `keras_ae.flows.planar`.
-            Defaults to 0.05; models saved before there was a choice have 0.
+        flow: `"planar"` or `"radial"`, which are the paper's, or `"sylvester"` (arXiv:1803.05649,
+            with Householder reflections). Defaults to "planar".
+        num_flows: Number of flows, an integer of at least 0. Defaults to 4.
+        num_reflections: Number of reflections in each Sylvester flow, a positive integer. Defaults
+            to 4.
+        shortest_normal: The argument `shortest` of each planar flow, a number of at least 0: see
+            `keras_ae.flows.planar`. Defaults to 0.05. Models from files without this argument
+            have 0.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
@@ -106,7 +108,7 @@ class FlowVAE(VAE):
         return TransformedGaussian(base, self._transform, given)
 
     def _transform(self, z, parameters=None):
-        """The flows one after the other, and the sum of their log-determinants."""
+        """Apply the flows one after the other, and sum their log-determinants."""
         total, start = 0.0 * z[:, 0], 0
         for _ in range(self.num_flows):
             pieces = []

@@ -12,15 +12,15 @@ from keras_ae.models.variational.vae import VAE
 class IAFVAE(VAE):
     """A VAE whose posterior is a Gaussian moved by inverse autoregressive flows, algorithm 1.
 
-    The flows share their weights over the examples, and see a context that the encoder gives.
-    `kl_loss` is the divergence from the prior: the Gaussian's in closed form, and what the flows
-    add estimated by the step's draw.
+    All examples share the weights of the flows. The encoder computes a context for each example,
+    which the flows read. `kl_loss` is the divergence from the prior: that of the Gaussian in closed
+    form, plus the contribution of the flows, estimated by one draw.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_flows: Flows, every second one with the dimensions in the other order: an integer of at
-            least 0. Defaults to 2.
-        flow_units: Hidden units of each, a positive integer. Defaults to 128.
+        num_flows: Number of flows, an integer of at least 0. Every second flow has the dimensions
+            in reverse order. Defaults to 2.
+        flow_units: Hidden units of each flow, a positive integer. Defaults to 128.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
@@ -36,7 +36,7 @@ class IAFVAE(VAE):
     ((64, 2), (64,))
     """
 
-    _code_parameters = 3  # The Gaussian's two, and the context.
+    _code_parameters = 3  # The Gaussian has two parameters, and the context is the third.
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -61,7 +61,7 @@ class IAFVAE(VAE):
         )
 
     def _transform(self, z, context):
-        """The flows one after the other, and the sum of their log-determinants."""
+        """Apply the flows one after the other, and sum their log-determinants."""
         total = 0.0 * z[:, 0]
         for flow in self.flows:
             z, log_determinant = flow(z, context)

@@ -18,8 +18,8 @@ class InfoVAE(VAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         alpha: Weight of the mutual information, a number of at most 1. Defaults to 0.
-        scale: The paper's lambda, a number. alpha + scale may not be below 1, for the model would
-            then maximise the discrepancy. Defaults to 1,000.
+        scale: The paper's lambda, a number. alpha + scale must not be below 1, because the model
+            would then maximize the discrepancy. Defaults to 1,000.
         kernel: "imq" or "rbf", see `keras_ae.divergences.mmd`. Defaults to "imq".
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`.
@@ -62,7 +62,7 @@ class InfoVAE(VAE):
 
 
 def _check(alpha, scale):
-    """Both, once they are known to be numbers that minimize the divergence and the discrepancy."""
+    """Return both arguments, after checking that no factor of a loss is negative."""
     for name, value in (("alpha", alpha), ("scale", scale)):
         arguments.number("InfoVAE", name, value, least=None)
     if alpha > 1 or not alpha + scale >= 1:

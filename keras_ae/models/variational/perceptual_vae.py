@@ -14,22 +14,24 @@ from keras_ae.models.variational.vae import VAE
 class PerceptualVAE(VAE):
     """A VAE whose reconstructions are compared in the features of a fixed network.
 
-    Minimizes kl_loss + weight * perceptual_loss, eq. 3 and 4: half the mean squared distance of the
-    features, summed over the layers. `reconstruction_loss`, of the pixels, is minimized by nobody;
-    with `kl_loss` it makes the bound that `log_likelihood` tightens.
+    The model minimizes kl_loss + weight * perceptual_loss, eq. 3 and 4. `perceptual_loss` is half
+    the mean squared distance of the features, summed over the layers. `reconstruction_loss`, that
+    of the pixels, is not minimized. Together with `kl_loss` it is the bound that `log_likelihood`
+    tightens.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        features: Keras model from data to one tensor or a list of them, one for each layer that is
-            compared, such as the activations of a classifier: it is set to be not trainable. Or the
-            name of a loss that takes their place: any of Keras, such as "log_cosh", or "ms_ssim"
-            (arXiv:1511.06409). Defaults to None, a network like the default encoder whose random
-            weights stay as they are.
+        features: Keras model from data to the compared features, such as a classifier's
+            activations: a tensor, or a list of tensors, one for each layer. The model is made not
+            trainable. Alternatively, the name of a loss that replaces the features: that of a
+            Keras loss, such as "log_cosh", or "ms_ssim" (arXiv:1511.06409). Defaults to None, a
+            network like the default encoder, whose random weights stay fixed.
         weight: Factor of the perceptual loss, a positive number. Defaults to None, the number of
-            values in an example, so that the mean counts as the sum in a pixel's likelihood does.
+            values in an example. The mean over features then weighs as much as the sum over pixels
+            in a likelihood.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
-            `keras_ae.VAE`. The reconstructions are the likelihood's means. There is no learned
-            scale: nothing that is minimized would train it.
+            `keras_ae.VAE`. The reconstructions are the likelihood's means. The likelihood's scale
+            cannot be learned, because no loss would train it.
 
     Example:
 
@@ -75,13 +77,14 @@ class PerceptualVAE(VAE):
         return {**super().loss_weights(), "perceptual_loss": weight}
 
     def _perceptual_loss(self, y, reconstruction):
-        """The distance of every example from its reconstruction, shape (batch,)."""
+        """Compute the distance of every example from its reconstruction, shape (batch,)."""
         if self._loss_by_name is not None:
             total = losses.per_example(self._loss_by_name, y, reconstruction, self._mask_value)
             one_number = isinstance(self._loss_by_name, losses.MSSSIM)
             return total if one_number else total / math.prod(y.shape[1:])
         if self._mask_value is not None and len(y.shape) > 2:
-            # Padding is the same in both, so that it makes no difference.
+            # The reconstruction gets the data's padding, so that padding does not add to the
+            # distance.
             given = counted(y, self._mask_value)[..., None]
             reconstruction = ops.where(given, reconstruction, y)
         pairs = zip(self._layers_of(y), self._layers_of(reconstruction), strict=True)

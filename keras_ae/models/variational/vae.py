@@ -22,20 +22,21 @@ class VAE(Autoencoder):
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the parameters of the likelihood: logits, without a sigmoid or softmax, for a
-            Bernoulli or categorical one, means for a Gaussian. With a `mask_value` among the
-            options, or an encoder of your own that begins with a `keras.layers.Masking`, steps of
-            sequences whose features all equal that number are padding: they change neither the
-            code nor the likelihood, and what is decoded at their places means nothing.
+            Bernoulli or categorical likelihood, and means for a Gaussian. With the option
+            `mask_value`, or with an encoder of your own that begins with a `keras.layers.Masking`,
+            sequences may be padded. The steps whose features all equal that number are padding:
+            they change neither the code nor the likelihood, and what is decoded at these steps has
+            no meaning.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
             `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or an object of
             `keras_ae.likelihoods`. Defaults to "bernoulli".
-        kl_weight: Factor of the KL divergence while training: a number of at least 0, or a schedule
-            of the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
-        free_bits: Nats that each dimension of the code may carry before the divergence is
-            penalized, on average over the batch (arXiv:1606.04934, appendix C.8). Defaults to 0.
+        kl_weight: Factor of the KL divergence in training: a number of at least 0, or a schedule of
+            the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
+        free_bits: Nats that each dimension of the code may carry, on average over the batch, before
+            its divergence is penalized (arXiv:1606.04934, appendix C.8). Defaults to 0.
 
     Raises:
-        ValueError: If an argument is out of range, or a name unknown.
+        ValueError: If an argument is out of range, or a name is unknown.
 
     Example:
 
@@ -95,7 +96,7 @@ class VAE(Autoencoder):
         super().build_networks(shape, target_shape)
         self.likelihood.build()
 
-    _trains_likelihood = True  # Whether log p(x | z) is a part of what is minimized.
+    _trains_likelihood = True  # Subclasses set this to False if no minimized loss has log p(x | z).
 
     def _check_given(self):
         super()._check_given()
@@ -126,7 +127,7 @@ class VAE(Autoencoder):
         return self.likelihood.parameter_shape(target_shape)
 
     def posterior(self, x, training=False):
-        """q(z | x): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
+        """Make q(z | x): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
 
         Args:
             x: Tensor of shape (batch, ...).
@@ -137,11 +138,11 @@ class VAE(Autoencoder):
         return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
 
     def prior(self, like):
-        """p(z), the standard normal, over codes shaped as a given tensor."""
+        """Make p(z), the standard normal, for codes of a given tensor's shape."""
         return DiagonalGaussian.standard(like)
 
     def conditional(self, z, training=False):
-        """p(x | z): the likelihood's distribution over (batch, ...).
+        """Make p(x | z), the likelihood's distribution over (batch, ...).
 
         Args:
             z: Tensor of shape (batch, latent_dim).
@@ -154,13 +155,13 @@ class VAE(Autoencoder):
 
     @batched("data")
     def encode(self, x, training=False, sample=False, seed=None):
-        """The posterior's mean of every example, or a draw from the posterior.
+        """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
-            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
 
         Returns:
             Array or tensor of shape (batch, latent_dim), float32.
@@ -170,13 +171,13 @@ class VAE(Autoencoder):
 
     @batched("code")
     def decode(self, z, training=False, sample=False, seed=None):
-        """The mean of p(x | z) of every code, or a draw from it.
+        """Compute the mean of p(x | z) for every code, or draw from p(x | z).
 
         Args:
             z: Array or tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
-            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
 
         Returns:
             Array or tensor of shape (batch, ...), float32.
@@ -185,7 +186,7 @@ class VAE(Autoencoder):
         return p.sample(seed) if sample else p.mean
 
     def _draw_prior(self, num_samples, seed):
-        """Codes from p(z), a tensor of shape (num_samples, latent_dim).
+        """Draw codes from p(z): a tensor of shape (num_samples, latent_dim).
 
         Args:
             num_samples: Integer, or scalar tensor.
@@ -207,19 +208,31 @@ class VAE(Autoencoder):
         return self.elbo_terms(y, z, q.kl_per_dimension(), training)
 
     def elbo_terms(self, y, z, divergence, training):
-        """The two parts of the negative bound, by name.
+        """Compute the two terms of the negative bound.
 
         Args:
             y: Targets, shape (batch, ...).
             z: Codes drawn from the posterior, shape (batch, latent_dim).
-            divergence: KL(q(z | x) || p(z)), or an estimate of it, in parts that add up, such as
-                one for each dimension of the code: shape (batch, parts). Free bits count by part.
+            divergence: KL(q(z | x) || p(z)) or an estimate of it, as parts that add up to it, such
+                as one for each dimension of the code: shape (batch, parts). Free bits apply to each
+                part.
             training: Whether weights are being updated.
+
+        Returns:
+            Dictionary of name -> tensor.
         """
         return self._terms_of(self.conditional(z, training).log_prob(y), divergence)
 
     def _terms_of(self, log_likelihood, divergence):
-        """The parts of the negative bound of log p(y | z), (batch,), and the divergence's parts."""
+        """Compute the terms of the negative bound from log p(y | z) and the divergence's parts.
+
+        Args:
+            log_likelihood: log p(y | z), shape (batch,).
+            divergence: See `elbo_terms`.
+
+        Returns:
+            Dictionary of name -> tensor.
+        """
         terms = {
             "reconstruction_loss": -log_likelihood,
             "kl_loss": ops.sum(divergence, axis=-1),
@@ -230,18 +243,21 @@ class VAE(Autoencoder):
         return terms
 
     def _estimated_terms(self, y, q, training):
-        """`elbo_terms` for a posterior or prior without a closed form: estimated from the draw."""
+        """Compute `elbo_terms` with the divergence estimated from a draw.
+
+        This is for a posterior or prior without a closed form of the divergence.
+        """
         z, log_posterior = q.sample_with_log_prob(self.step_seed(training))
         divergence = log_posterior - self.prior(z).log_prob(z)
         return self.elbo_terms(y, z, divergence[:, None], training)
 
     def _importance_terms(self, q, y, num_samples, seed, training=False):
-        """The two parts of log p(y, z) / q(z | x) for several draws z of every example.
+        """Compute the two parts of log p(y, z) / q(z | x) for several draws z of every example.
 
         Args:
             q: Posterior of the inputs.
             y: Targets, shape (batch, ...).
-            num_samples: Draws of each example.
+            num_samples: Number of draws for each example.
             seed: `keras.random.SeedGenerator`.
             training: Whether weights are being updated. Defaults to False.
 
@@ -258,18 +274,19 @@ class VAE(Autoencoder):
     def log_likelihood(
         self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
     ):
-        """log p(x) of every example in nats, estimated by importance sampling from the posterior.
+        """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
 
-        The estimate is a lower bound in expectation, and rises to log p(x) with the number of
+        In expectation, the estimate is a lower bound, which rises to log p(x) with the number of
         samples (arXiv:1509.00519, theorem 1).
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
             y: Targets, for a model of paired data. Defaults to None, x itself.
-            num_samples: Importance samples of each example. Defaults to 1,000.
-            seed: Integer that makes the estimate repeatable. Defaults to None, a fresh draw.
-            batch_size: Examples of a batch, as in `sample`.
-            verbose: 0, 1 or "auto" (a progress bar after two seconds).
+            num_samples: Number of importance samples for each example. Defaults to 1,000.
+            seed: Integer that makes the estimate repeatable. Defaults to None, a new draw in each
+                call.
+            batch_size: Number of examples in a batch: see `sample`.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
 
         Returns:
             Array or tensor of shape (batch,), float32.
@@ -292,11 +309,13 @@ class VAE(Autoencoder):
     @batched("data")
     def _importance_estimate(self, x, y, num_samples, draws_at_once, seed):
         if not isinstance(seed, RunSeed):
-            seed = RunSeed(seed.next())  # One draw of the generator, from which the turns follow.
+            # The seeds of all turns follow from one draw of the generator.
+            seed = RunSeed(seed.next())
         target = x if y is None else y
         q = self.posterior(x)
 
-        # A loop over a few samples at a time: a thousand copies of a batch do not fit in memory.
+        # The loop takes a few samples at a time, because a thousand copies of a batch would not fit
+        # in memory.
         def turn(number, total):
             log_likelihood, divergence = self._importance_terms(
                 q, target, draws_at_once, seed.at(number)
@@ -308,7 +327,7 @@ class VAE(Autoencoder):
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
 
-    _SERVED_SAMPLES = 100  # Importance samples of the exported endpoint.
+    _SERVED_SAMPLES = 100  # The exported endpoint takes this number of importance samples.
 
     def _endpoints(self):
         x = (None, *self.data_shape)
@@ -322,12 +341,13 @@ class VAE(Autoencoder):
 
 
 def _samples_at_once(x, num_samples, batch_size):
-    """At most how many samples of each example the decoder takes together.
+    """Choose the largest number of samples of each example that the decoder reads at once.
 
-    One of a large batch, of which several would no longer fit in the processor's cache.
+    For a large batch it is one, because several copies would not fit in the processor's cache.
     """
     examples = (getattr(x, "shape", None) or (None,))[0]
-    if not isinstance(examples, int) or num_samples > RunSeed.TURNS:  # A symbol, or None.
+    # The number of examples is unknown for symbolic tensors and datasets.
+    if not isinstance(examples, int) or num_samples > RunSeed.TURNS:
         return 8
     if isinstance(batch_size, int):
         examples = min(examples, batch_size)

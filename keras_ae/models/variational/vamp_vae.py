@@ -14,16 +14,16 @@ from keras_ae.models.variational.vae import VAE
 class VampVAE(VAE):
     """A VAE whose prior is the mixture of its posteriors at learned pseudo-inputs, eq. 9.
 
-    `kl_loss` is the divergence from that prior, estimated by the step's draw.
+    `kl_loss` is the divergence from this prior, estimated by one draw.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        num_components: Pseudo-inputs K, a positive integer. Defaults to 500.
+        num_components: Number of pseudo-inputs K, a positive integer. Defaults to 500.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
-    The pseudo-inputs begin as noise in the middle of the data's range;
-    `model.set_pseudo_inputs(x[:500])` starts them at data.
+    The pseudo-inputs start as noise in the middle of the data's range.
+    `model.set_pseudo_inputs(x[:500])` starts them at data instead.
 
     Example:
 
@@ -54,18 +54,18 @@ class VampVAE(VAE):
         )
 
     def _step_numbers(self, batch_size):
-        # Each draw meets each component, and the encoder reads the pseudo-inputs.
+        # Each draw is paired with each component, and the encoder reads the pseudo-inputs.
         numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
         return self.num_components * (batch_size * self.latent_dim + numbers)
 
     def set_pseudo_inputs(self, x):
-        """Start the pseudo-inputs at data, which builds the model if it is not built.
+        """Set the pseudo-inputs to data. This builds the model if it is not built.
 
         Args:
             x: Array of shape (num_components, ...).
 
         Raises:
-            ValueError: If there are more or fewer than num_components examples.
+            ValueError: If the number of examples is not num_components.
         """
         x = inputs.check_data(self, x)
         if len(x) != self.num_components:
@@ -80,7 +80,7 @@ class VampVAE(VAE):
         if self._support:
             inside = ops.clip(points, *self._support)
             if self._mask_value is not None and len(self.data_shape) > 1:
-                # Steps that are padding stay it: no gradient moves them.
+                # Padded steps are not clipped, so that they stay padding. No gradient moves them.
                 given = counted(points, self._mask_value)[..., None]
                 inside = ops.where(given, inside, points)
             points = inside
