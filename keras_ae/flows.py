@@ -9,6 +9,7 @@ import math
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.old_names import accept_old_argument
 
 _TINY = 1e-6
 
@@ -63,8 +64,9 @@ def planar(z, direction, normal, bias, shortest=0.05):
     return z + direction * bent, _log_slope(bent, wanted)[:, 0]
 
 
+@accept_old_argument("centre", "center")
 @memory.explains("Pass fewer examples.")
-def radial(z, centre, width, strength):
+def radial(z, center, width, strength):
     """Compute f(z) = z + beta (z - c) / (alpha + |z - c|), with alpha > 0 and beta > -alpha.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 14 and appendix
@@ -72,7 +74,7 @@ def radial(z, centre, width, strength):
 
     Args:
         z: Tensor of shape (batch, dimensions).
-        centre: The paper's reference point c, of z's shape.
+        center: The paper's reference point c, of z's shape.
         width: Tensor of shape (batch, 1). alpha is its softplus.
         strength: Tensor of shape (batch, 1). beta is its softplus minus alpha.
 
@@ -86,10 +88,10 @@ def radial(z, centre, width, strength):
         >>> bool(np.allclose(moved, z, atol=1e-6))  # Equal width and strength: beta is 0.
         True
     """
-    z, centre, width, strength = _float32(z, centre, width, strength)
+    z, center, width, strength = _float32(z, center, width, strength)
     alpha = ops.softplus(width)
     beta = ops.softplus(strength) - alpha
-    difference = z - centre
+    difference = z - center
     distance = ops.sqrt(ops.sum(ops.square(difference), axis=-1, keepdims=True) + _TINY**2)
     moved = z + beta / (alpha + distance) * difference
     # Both eigenvalues of the Jacobian are quotients of sums of positive numbers. `across` belongs

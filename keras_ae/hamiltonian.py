@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.old_names import accept_old_argument
 
 _WALK_LEAPS = 5
 # These two lengths are multiples of the temperature.
@@ -84,7 +85,7 @@ class FlatMetric:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedMetric:
-    """A space whose inverse metric is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularisation * I.
+    """A space whose inverse metric is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularization * I.
 
     Source: Chadebec, Thibeau-Sutre, Burgos and Allassonnière, eq. 7, arXiv:2105.00026.
 
@@ -92,7 +93,7 @@ class LearnedMetric:
         codes: The points c_i, a tensor of shape (points, dimensions).
         matrices: The positive semi-definite M_i, of shape (points, dimensions, dimensions).
         temperature: The paper's T, a positive number.
-        regularisation: The multiple of the identity, a positive number.
+        regularization: The multiple of the identity, a positive number.
 
     Example:
         >>> import numpy as np
@@ -104,7 +105,7 @@ class LearnedMetric:
     codes: object
     matrices: object
     temperature: float
-    regularisation: float
+    regularization: float
 
     def __post_init__(self):
         for name in ("codes", "matrices"):
@@ -124,7 +125,7 @@ class LearnedMetric:
     def _inverse(self, nearness):
         size = self.codes.shape[1]
         flat = ops.matmul(nearness, self._flat())
-        identity = self.regularisation * ops.eye(size, dtype="float32")
+        identity = self.regularization * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
     def slope(self, z, squares, nearness):
@@ -201,7 +202,7 @@ class LearnedMetric:
         taken = ops.logical_and(taken, returns)
         return _choose(taken, (end, last, there), (z, -momentum, here))
 
-    def _frozen(self):
+    def _freeze(self):
         codes, matrices = ops.stop_gradient(self.codes), ops.stop_gradient(self.matrices)
         return dataclasses.replace(self, codes=codes, matrices=matrices)
 
@@ -304,6 +305,12 @@ class LearnedMetric:
 
     def _flat(self):
         return ops.reshape(self.matrices, (-1, self.codes.shape[1] ** 2))
+
+
+# Until 27 November 2026 the argument was spelled the British way.
+LearnedMetric.__init__ = accept_old_argument("regularisation", "regularization")(
+    LearnedMetric.__init__
+)
 
 
 def _within(z, momentum):

@@ -43,7 +43,9 @@ class Likelihood(keras.layers.Layer):
 
 
 class Bernoulli(Likelihood):
-    """For data in [0, 1], where each value is the probability of a 1. The decoder returns logits.
+    """A likelihood for data in [0, 1], where each value is the probability of a 1.
+
+    The decoder returns logits.
 
     For data that is not binary, this is the cross-entropy of arXiv:1312.6114, appendix C.1.
     `ContinuousBernoulli` has the normalized density of such data.
@@ -62,7 +64,7 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulli(Likelihood):
-    """For data in [0, 1], with a normalized density (arXiv:1907.06845).
+    """A likelihood with a normalized density for data in [0, 1] (arXiv:1907.06845).
 
     The decoder returns logits.
 
@@ -80,7 +82,7 @@ class ContinuousBernoulli(Likelihood):
 
 
 class Gaussian(Likelihood):
-    """For real data with Gaussian noise. The decoder returns the mean.
+    """A likelihood for real data with Gaussian noise. The decoder returns the mean.
 
     Args:
         scale: Standard deviation of the noise, in the data's units: a positive number, or
@@ -138,7 +140,9 @@ class Gaussian(Likelihood):
 
 
 class Laplace(Gaussian):
-    """For real data with Laplace noise, which is robust to outliers. The decoder returns the mean.
+    """A likelihood for real data with Laplace noise, which is robust to outliers.
+
+    The decoder returns the mean.
 
     Args:
         scale: Mean absolute deviation of the noise, a positive number or "learned": see `Gaussian`.
@@ -154,7 +158,9 @@ class Laplace(Gaussian):
 
 
 class Categorical(Likelihood):
-    """For one-hot data whose last axis is two or more classes. The decoder returns logits.
+    """A likelihood for one-hot data, whose last axis is two or more classes.
+
+    The decoder returns logits.
 
     Instead of a one-hot vector, the last axis may hold probabilities that add up to 1, or only
     zeros, which count as not observed.

@@ -1,4 +1,4 @@
-"""How the layers of one network are made."""
+"""The maker of the layers of one network."""
 
 import keras
 from keras import layers

@@ -73,7 +73,8 @@ class HypersphericalVAE(VAE):
         return UniformSphere(like)
 
     def _step_numbers(self, batch_size):
-        return 18 * PROPOSALS * batch_size  # Of each example's concentration, and their gradients.
+        # Each example has proposals for its concentration, and these have gradients.
+        return 18 * PROPOSALS * batch_size
 
     def loss_terms(self, x, y, training):
         q = self.posterior(x, training)

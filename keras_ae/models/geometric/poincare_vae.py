@@ -125,7 +125,8 @@ class PoincareVAE(VAE):
         return log_posterior - self.prior(way).log_prob_of_ways(way)
 
     def _step_numbers(self, batch_size):
-        return 10 * PROPOSALS * batch_size  # Of each example's radius, and their gradients.
+        # Each example has proposals for its radius, and these have gradients.
+        return 10 * PROPOSALS * batch_size
 
     def _draw_ways(self, num_samples, seed):
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]

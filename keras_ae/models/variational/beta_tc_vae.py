@@ -236,7 +236,7 @@ def log_aggregate(z, mean, log_variance, shares):
 
 
 class WholeDataSet(keras.layers.Layer):
-    """What the model knows about the whole dataset.
+    """Holds what the model knows about the whole dataset.
 
     `num_examples` is the number of training examples, or 0 if it is unknown. The first number of
     `parts` is 1 during an evaluation for which the three parts over the whole dataset are known,

@@ -1,0 +1,502 @@
+"""Quantizers with a learned codebook, which replace every vector by the nearest embedding."""
+
+import collections
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments, memory
+from keras_ae.core.old_names import accept_old_argument
+from keras_ae.core.seeds import SeedGenerator
+
+Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
+Quantized.__doc__ = """The result of a quantizer.
+
+Args:
+    vectors: Tensor of shape (batch, ..., dim): the quantized vectors. Their gradient reaches the
+        vectors that were quantized.
+    codes: Int32 tensor of code indices, of shape (batch, ...). With several codebooks, it has one
+        more axis.
+    losses: Dictionary of name -> tensor of shape (batch,). Each loss is summed over the dimensions
+        of a vector and averaged over an example's positions.
+"""
+
+_TINY = 1e-12
+_COUNTED = 2**16  # Up to this size of the codebook, counting every code is faster than sorting.
+
+
+@memory.explains("Pass fewer examples.")
+def straight_through(z, quantized):
+    """Return the quantized vectors, with the gradient passed to z unchanged.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
+    arXiv:1711.00937.
+
+    Args:
+        z: Tensor of any shape.
+        quantized: Tensor of z's shape. It receives no gradient.
+
+    Returns:
+        Tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> ops.convert_to_numpy(straight_through(np.ones(1), np.zeros(1))).tolist()
+        [0.0]
+    """
+    z, quantized = map(ops.convert_to_tensor, (z, quantized))
+    return ops.stop_gradient(quantized) + (z - ops.stop_gradient(z))
+
+
+@memory.explains("Pass fewer examples.")
+def rotated(z, quantized):
+    """Return the quantized vectors, with the gradient rotated and scaled on its way to z.
+
+    The quantized vector is written as z times a rotation and the ratio of the lengths, which are
+    both held constant. The rotation lies in the plane of the two vectors. The angle between the
+    gradient and the quantized vector therefore equals the angle between z's gradient and z.
+
+    Source: Fifty et al., Restructuring Vector Quantization with the Rotation Trick,
+    arXiv:2410.06424.
+
+    Args:
+        z: Tensor of shape (..., dim).
+        quantized: Tensor of z's shape. It receives no gradient.
+
+    Returns:
+        Tensor of z's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> moved = rotated(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]]))
+        >>> ops.convert_to_numpy(moved).tolist()
+        [[0.0, 2.0]]
+    """
+    z, quantized = map(ops.convert_to_tensor, (z, quantized))
+    quantized, constant = ops.stop_gradient(quantized), ops.stop_gradient(z)
+    lengths = [ops.sqrt(_squares(v)) for v in (constant, quantized)]
+    first, second = constant / (lengths[0] + _TINY), quantized / (lengths[1] + _TINY)
+    # With r = middle, I - 2 r r' is a reflection, and adding 2 second first' makes it a rotation.
+    middle = first + second
+    middle = middle / (ops.sqrt(_squares(middle)) + _TINY)
+    along = ops.sum(z * first, axis=-1, keepdims=True)
+    turned = z - 2.0 * ops.sum(z * middle, axis=-1, keepdims=True) * middle + 2.0 * along * second
+    moved = turned * (lengths[1] / (lengths[0] + _TINY))
+    return quantized + (moved - ops.stop_gradient(moved))
+
+
+ESTIMATORS = {"straight_through": straight_through, "rotation": rotated}
+
+
+@memory.explains("Pass fewer examples.")
+def code_statistics(codes, num_codes):
+    """Compute how many codes of a codebook are used, and how evenly.
+
+    Args:
+        codes: Int32 tensor of any shape: code indices of one codebook.
+        num_codes: Size of the codebook.
+
+    Returns:
+        Dictionary of scalars: "usage", the share of the codebook that occurs, and "perplexity",
+        the exponential of the entropy of the codes' frequencies, between 1 and num_codes.
+
+    Example:
+        >>> import numpy as np
+        >>> found = code_statistics(np.array([[0, 1], [0, 1]]), 4)
+        >>> float(found["usage"]), round(float(found["perplexity"]), 4)
+        (0.5, 2.0)
+    """
+    if num_codes > _COUNTED:
+        return _statistics_by_sorting(codes, num_codes)
+    counts = count(codes, num_codes)
+    shares = counts / ops.maximum(ops.sum(counts), 1.0)
+    entropy = -ops.sum(shares * ops.log(ops.maximum(shares, _TINY)))
+    return {
+        "usage": ops.mean(ops.cast(counts > 0, "float32")),
+        "perplexity": ops.exp(entropy),
+    }
+
+
+def _statistics_by_sorting(codes, num_codes):
+    """Compute `code_statistics` in memory that does not depend on the codebook's size."""
+    ordered = ops.sort(ops.reshape(ops.cast(codes, "int32"), (-1,)))
+    counts = ops.searchsorted(ordered, ordered, side="right")
+    counts = ops.cast(counts - ops.searchsorted(ordered, ordered, side="left"), "float32")
+    size = ops.maximum(ops.cast(ops.shape(ordered)[0], "float32"), 1.0)
+    # Each of n occurrences of a code contributes 1 / n, so that the sum counts the codes in use.
+    return {
+        "usage": ops.sum(1.0 / counts) / num_codes,
+        "perplexity": ops.exp(-ops.sum(ops.log(counts / size)) / size),
+    }
+
+
+def count(codes, num_codes):
+    """Count how often every code occurs: a float32 tensor of shape (num_codes,)."""
+    codes = ops.reshape(codes, (-1,))
+    return ops.segment_sum(ops.ones_like(codes, "float32"), codes, num_codes)
+
+
+def nearest(z, codebook):
+    """Find the nearest embedding of every vector: an int32 tensor without z's last axis."""
+    distances = _squares(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
+    return ops.cast(ops.argmin(distances, axis=-1), "int32")
+
+
+@accept_old_argument("centres", "centers")
+@memory.explains("Pass fewer examples.")
+def k_means(z, centers, num_steps=10):
+    """Run Lloyd's algorithm: move each center repeatedly to the mean of its nearest vectors.
+
+    Args:
+        z: Tensor of shape (vectors, dim).
+        centers: Tensor of shape (num_codes, dim). A center that is nearest to no vector stays.
+        num_steps: Positive integer. Defaults to 10.
+
+    Returns:
+        Tensor of the centers' shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras import ops
+        >>> z = np.array([[0.0], [1.0], [8.0]], "float32")
+        >>> ops.convert_to_numpy(k_means(z, z[1:])).tolist()
+        [[0.5], [8.0]]
+    """
+    num_codes = centers.shape[0]
+
+    def turn(_, centers):
+        codes = nearest(z, centers)
+        counts = count(codes, num_codes)[:, None]
+        sums = ops.segment_sum(z, codes, num_codes)
+        return ops.where(counts > 0, sums / ops.maximum(counts, 1.0), centers)
+
+    return ops.fori_loop(0, num_steps, turn, ops.convert_to_tensor(centers))
+
+
+def per_example(squares):
+    """Sum squares of shape (batch, ..., dim) over dim, and average over an example's positions."""
+    totals = ops.sum(squares, axis=-1)
+    return ops.mean(totals, axis=tuple(range(1, len(totals.shape))))
+
+
+def _squares(v):
+    return ops.sum(ops.square(v), axis=-1, keepdims=True)
+
+
+class Quantizer(memory.GuardedLayer):
+    """Base class of quantizers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
+
+    Quantizers compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
+    `num_codes`. If its codes have digits, `levels` holds the number of values of each digit.
+    """
+
+    codebooks = 1  # The number of codes that each vector has.
+    levels = None
+
+    def __init__(self, **kwargs):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, inputs, training=False, look_up=False):
+        """Quantize vectors.
+
+        Args:
+            inputs: Tensor of shape (batch, ..., dim).
+            training: Whether the codebook learns from the vectors. Defaults to False.
+            look_up: Whether the inputs are codes, whose vectors are returned. Defaults to False.
+
+        Returns:
+            `Quantized`, or with look_up a tensor (batch, ..., dim).
+        """
+        # Looking up is a call of the layer, too, because a graph of symbolic tensors then reads the
+        # current codebook whenever it runs.
+        if look_up:
+            return self.look_up(ops.cast(inputs, "int32"))
+        return self.quantized(ops.cast(inputs, "float32"), training)
+
+    def vectors(self, codes):
+        """Look up the vectors of codes: a tensor (batch, ..., dim)."""
+        return self(codes, look_up=True)
+
+    def codes(self, vectors):
+        """Find the codes of vectors of shape (batch, ..., dim)."""
+        return self(vectors).codes
+
+    def statistics(self, codes):
+        """Compute `code_statistics` of codes, averaged over the codebooks."""
+        return code_statistics(codes, self.num_codes)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class VectorQuantizer(Quantizer):
+    """Replaces every vector by the nearest embedding of a learned codebook.
+
+    `"commitment_loss"`, ||z - sg(e)||^2, pulls vectors towards their embeddings. If the codebook
+    learns by gradient, `"codebook_loss"`, ||sg(z) - e||^2, pulls the embeddings towards their
+    vectors. Otherwise an embedding is the exponential moving average (EMA) of its nearest vectors.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
+    arXiv:1711.00937. The k-means start and the dead-code restart are those of SoundStream,
+    arXiv:2107.03312, and unit vectors those of arXiv:2110.04627.
+
+    Args:
+        num_codes: Number of embeddings in the codebook, an integer of at least 2. Defaults to 256.
+        learning: "ema" for exponential moving averages, or "gradient". Defaults to "ema".
+        decay: Factor of the EMA after each batch, a number in (0, 1). Defaults to 0.99.
+        estimator: "straight_through", or "rotation" for the rotation trick: see `rotated`. Defaults
+            to "straight_through".
+        cosine: Whether vectors and embeddings have unit length, so that the nearest embedding is
+            the one at the smallest angle. Defaults to False.
+        k_means_start: Whether k-means on the first batch's vectors places the embeddings. Defaults
+            to True.
+        restart_below: A code is dead if the EMA of its share of the vectors falls below this
+            multiple of 1 / num_codes. A dead code restarts at a vector of the batch. 0 restarts no
+            code. Defaults to 0.05.
+        seed: Integer that decides which vectors of a batch are taken, or None.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = VectorQuantizer(4, seed=0)
+        >>> z = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+        >>> found = layer(z, training=True)
+        >>> found.vectors.shape == (8, 5, 3), found.codes.shape == (8, 5), list(found.losses)
+        (True, True, ['commitment_loss'])
+        >>> bool(np.all(np.array(layer.vectors(found.codes)) == np.array(layer(z).vectors)))
+        True
+    """
+
+    # Below this share an EMA fades no further, because the mean would become 0 / 0.
+    _LEAST = 1e-6
+
+    def __init__(
+        self,
+        num_codes=256,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        cosine=False,
+        k_means_start=True,
+        restart_below=0.05,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_codes = arguments.integer(self, "num_codes", num_codes, least=2)
+        self.learning = arguments.choice(self, "learning", learning, ("ema", "gradient"))
+        self.decay = arguments.number(self, "decay", decay, positive=True, below=1)
+        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
+        self.cosine, self.k_means_start = bool(cosine), bool(k_means_start)
+        self.restart_below = arguments.number(self, "restart_below", restart_below, below=1)
+        self.seed = seed
+        self.seed_generator = SeedGenerator(seed, name="seed_generator")
+
+    def build(self, z_shape):
+        with memory.checked_weights(type(self).__name__, "Take a smaller num_codes."):
+            self._make_weights(z_shape[-1])
+        self.built = True
+
+    def _make_weights(self, dim):
+        shape = (self.num_codes, dim)
+        # The anchors are the embeddings at their last (re)start. What an embedding has learned
+        # since is a weight of its own, because a training step must not assign to a weight that
+        # the optimizer updates.
+        self.anchors = self.add_weight(
+            shape=shape,
+            initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
+            trainable=False,
+            aggregation="only_first_replica",
+            name="anchors",
+        )
+        if self.learning == "gradient":
+            self.moves = self.add_weight(shape=shape, initializer="zeros", name="moves")
+        else:
+            self.sums = self._state("sums", shape, "zeros")
+        self.shares = self._state(
+            "shares", (self.num_codes,), keras.initializers.Constant(1.0 / self.num_codes)
+        )
+        self.started = self._state("started", (), "zeros")
+
+    def _state(self, name, shape, initializer):
+        return self.add_weight(
+            shape=shape, initializer=initializer, trainable=False, aggregation="mean", name=name
+        )
+
+    def codebook(self):
+        """Compute the embeddings of all codes, a tensor of shape (num_codes, dim)."""
+        if self.learning == "gradient":
+            moved = self.anchors + self.moves
+        else:
+            moved = self.anchors + self.sums / self.shares[:, None]
+        return self._unit(moved)
+
+    def _unit(self, v):
+        return v / (ops.sqrt(_squares(v) + _TINY)) if self.cosine else v
+
+    def look_up(self, codes):
+        return ops.take(self.codebook(), codes, axis=0)
+
+    def quantized(self, z, training):
+        z = self._unit(z)
+        flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (vectors, dim)
+        if training:
+            candidates = self._candidates(flat)
+            self._start(flat, candidates)
+        codebook = self.codebook()
+        codes = nearest(ops.stop_gradient(z), ops.stop_gradient(codebook))
+        found = ops.take(codebook, codes, axis=0)
+        losses = {"commitment_loss": per_example(ops.square(z - ops.stop_gradient(found)))}
+        if self.learning == "gradient":
+            losses["codebook_loss"] = per_example(ops.square(ops.stop_gradient(z) - found))
+        if training:
+            self._follow(flat, ops.reshape(codes, (-1,)))
+            self._restart(candidates)
+        return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
+
+    def _candidates(self, z):
+        """Pick a vector of the batch for every code, spread evenly over the batch."""
+        draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
+        places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
+        size = ops.shape(z)[0]
+        places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
+        places = ops.minimum(places, ops.maximum(size - 1, 0))
+        # In the last batch of an epoch a replica may have no vector at all. An anchor is appended,
+        # so that there is always something to take.
+        return ops.take(ops.concatenate([z, self.anchors[:1]], axis=0), places, axis=0)
+
+    def _start(self, z, candidates):
+        if not self.k_means_start:
+            return
+        centers = ops.cond(
+            self.started > 0,
+            lambda: ops.convert_to_tensor(self.anchors),
+            lambda: k_means(z, candidates),
+        )
+        self.anchors.assign(centers)
+        self.started.assign(ops.ones(()))
+
+    def _follow(self, z, codes):
+        """Update the EMA of the codes' shares and of the embeddings.
+
+        The updates are linear in means over the batch, so that averaging the weights over replicas
+        gives the right result.
+        """
+        size = ops.cast(ops.shape(z)[0], "float32")
+        rate = (1.0 - self.decay) * ops.minimum(size, 1.0)
+        size = ops.maximum(size, 1.0)
+        shares = count(codes, self.num_codes) / size
+        left = ops.where(self.shares > self._LEAST, 1.0 - rate, 1.0)
+        if self.learning == "ema":
+            means = ops.segment_sum(z, codes, self.num_codes) / size
+            means = means - shares[:, None] * self.anchors
+            self.sums.assign(left[:, None] * self.sums + rate * means)
+        self.shares.assign(left * self.shares + rate * shares)
+
+    def _restart(self, candidates):
+        if not self.restart_below:
+            return
+        anchors, shares = map(ops.convert_to_tensor, (self.anchors, self.shares))
+        dead = shares < self.restart_below / self.num_codes
+        if self.learning == "gradient":
+            candidates = candidates - self.moves
+        else:
+            sums = ops.convert_to_tensor(self.sums)
+            self.sums.assign(ops.where(dead[:, None], 0.0, sums))
+        self.anchors.assign(ops.where(dead[:, None], candidates, anchors))
+        self.shares.assign(ops.where(dead, 1.0 / self.num_codes, shares))
+
+    def get_config(self):
+        names = (
+            "num_codes learning decay estimator cosine k_means_start restart_below seed"
+        ).split()
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class ResidualQuantizer(Quantizer):
+    """A sum of embeddings from several codebooks, each of which quantizes the last one's residual.
+
+    Its losses are the sums of the codebooks' losses.
+
+    Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
+    residual vector quantizer, arXiv:2107.03312.
+
+    Args:
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
+        depth: Number of codebooks, a positive integer. Defaults to 4.
+        learning, decay, estimator, k_means_start, restart_below, seed: See `VectorQuantizer`. The
+            estimator applies to the sum.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = ResidualQuantizer(4, depth=3, seed=0)
+        >>> z = np.random.default_rng(0).normal(size=(8, 5, 2)).astype("float32")
+        >>> found = layer(z, training=True)
+        >>> found.vectors.shape == (8, 5, 2), found.codes.shape == (8, 5, 3)
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        num_codes=256,
+        depth=4,
+        learning="ema",
+        decay=0.99,
+        estimator="straight_through",
+        k_means_start=True,
+        restart_below=0.05,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.depth = arguments.layers(self, "depth", depth)
+        self.estimator = arguments.choice(self, "estimator", estimator, tuple(ESTIMATORS))
+        self.options = {
+            "num_codes": num_codes,
+            "learning": learning,
+            "decay": decay,
+            "k_means_start": k_means_start,
+            "restart_below": restart_below,
+        }
+        self.seed = seed
+        self.quantizers = [
+            VectorQuantizer(
+                **self.options, seed=None if seed is None else seed + i, name=f"quantizer_{i + 1}"
+            )
+            for i in range(self.depth)
+        ]
+        self.num_codes, self.codebooks = num_codes, self.depth
+
+    def build(self, z_shape):
+        for quantizer in self.quantizers:
+            quantizer.build(z_shape)
+        self.built = True
+
+    def look_up(self, codes):
+        return sum(q.look_up(codes[..., i]) for i, q in enumerate(self.quantizers))
+
+    def quantized(self, z, training):
+        left, total, codes, losses = z, ops.zeros_like(z), [], {}
+        for quantizer in self.quantizers:
+            found = quantizer.quantized(left, training)
+            vectors = ops.stop_gradient(found.vectors)
+            left, total = left - vectors, total + vectors
+            codes.append(found.codes)
+            losses = {name: losses.get(name, 0.0) + loss for name, loss in found.losses.items()}
+        return Quantized(ESTIMATORS[self.estimator](z, total), ops.stack(codes, axis=-1), losses)
+
+    def statistics(self, codes):
+        found = [code_statistics(codes[..., i], self.num_codes) for i in range(self.depth)]
+        return {name: sum(f[name] for f in found) / self.depth for name in found[0]}
+
+    def get_config(self):
+        own = {"depth": self.depth, "estimator": self.estimator, "seed": self.seed}
+        return {**super().get_config(), **self.options, **own}
