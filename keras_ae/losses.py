@@ -78,7 +78,7 @@ class MSSSIM(keras.losses.Loss):
                 f"shape {tuple(y_true.shape)}. Reshape it, or choose another loss."
             )
         memory.refuse_beyond(
-            # Ten float32 numbers a pixel are held at once: means, variances and products.
+            # Means, variances and products take ten float32 numbers for each pixel.
             40.0 * math.prod(n or 1 for n in y_true.shape),
             f"ms_ssim: comparing pictures of shape {tuple(y_true.shape)}",
             "Pass fewer or smaller pictures.",

@@ -32,8 +32,8 @@ CONTENTS = {
 
 IN_MEMORY = 2**30  # A dataset of up to this many bytes of float32 is held as an array.
 SHUFFLED = 2**28  # Examples of a larger dataset are drawn from a buffer of this many bytes.
-PRIOR_EXAMPLES = 100_000  # If a model needs a prior to sample, the codes of these train it.
-TEST_EXAMPLES = 2000  # For a whole test split, plots would be crowded and estimates slow.
+PRIOR_EXAMPLES = 100_000  # A prior over codes is trained on the codes of this many examples.
+TEST_EXAMPLES = 2000  # More examples would make plots crowded and estimates slow.
 IMPORTANCE_SAMPLES = 100
 
 

@@ -284,7 +284,8 @@ def pairwise_log_prob(x, mean, log_variance):
         f"pairwise_log_prob: x of shape {tuple(x.shape)} with mean of {tuple(mean.shape)}",
         "Pass fewer rows at a time.",
     )
-    # The bound keeps the scale finite in float32: at x = mean, 0 times infinity would be NaN.
+    # The bound keeps the scale finite in float32, because at x = mean, 0 times infinity would be
+    # NaN.
     scale = ops.exp(-0.5 * ops.where(log_variance > -174.0, log_variance, -174.0))
     # The bound keeps the sum of squares over the dimensions finite. Otherwise the gradient of a
     # component whose share of a mixture's density is 0 would be 0 times infinity.

@@ -492,8 +492,9 @@ class RiemannianNormal(_BallDistribution):
         d = self.mean.shape[-1]
         b = math.sqrt(self.curvature) * ops.stop_gradient(self.scale)
         center = ops.maximum(self._center(), 1e-6)
-        # log(sinh(b r)) lies below its tangent at the center. With the tangent in its place, the
-        # density becomes a scaled Gaussian that lies above it and from which proposals are drawn.
+        # log(sinh(b r)) lies below its tangent at the center. If the tangent replaces it, the
+        # density becomes a scaled Gaussian, which lies above the density. Proposals are drawn from
+        # this Gaussian.
         slope = b / ops.tanh(b * center) if self.curvature else 1.0 / center
         first, second, third = ops.split(noise, 3, axis=-1)
         # In one dimension the density is half a Gaussian, so that a proposal of the other half is

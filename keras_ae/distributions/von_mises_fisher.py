@@ -266,7 +266,7 @@ class VonMisesFisher(Distribution):
         """
         m = self.direction.shape[-1]
         _, mean_rise = log_bessel(0.5 * m - 1.0, concentration)
-        # The integral reaches seven standard deviations far.
+        # The integral extends over seven standard deviations.
         reach = 7.0 / ops.sqrt(m + concentration * (1.0 - mean_rise))
         towards = angle < _angle_of(mean_rise)
         low = ops.where(towards, ops.maximum(angle - reach, 0.0), angle)

@@ -16,7 +16,7 @@ _LINEAR = (
     Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
-_SMALLEST = 1e-12  # This number takes the place of smaller norms, by which nothing can be divided.
+_SMALLEST = 1e-12  # Smaller norms are replaced by this number, because they would be divisors.
 
 
 @memory.explains("Pass a smaller matrix.")

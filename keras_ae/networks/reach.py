@@ -9,7 +9,8 @@ _TOLERANCE = 1e-3
 # Logits that stay nearer to 0 than this, with probabilities of 0.12 to 0.88, model nothing useful.
 _LEAST_LOGIT = 2.0
 
-# Each name of what a loss or a likelihood takes maps to its description and to a remedy.
+# A loss or a likelihood takes one of these kinds of numbers. Each kind has a description and a
+# remedy for the error.
 _WANTED = {
     "logits": (
         "logits, any real numbers",
@@ -110,12 +111,13 @@ def sample_outputs(network, shape):
 
 
 def _fits(values, wanted):
-    if not values.size or np.ptp(values) == 0:  # Kernels of zeros leave it open, so this passes.
+    # Constant outputs, such as those of kernels of zeros, prove nothing, so they pass.
+    if not values.size or np.ptp(values) == 0:
         return True
     low, high = values.min(), values.max()
     if wanted == "logits":
         return low < -_LEAST_LOGIT and high > _LEAST_LOGIT
-    if wanted == "class logits":  # Only their differences matter.
+    if wanted == "class logits":  # Only the differences of class logits matter.
         return np.max(np.ptp(values, axis=-1)) > 2 * _LEAST_LOGIT
     if wanted == "probabilities":
         return low >= -_TOLERANCE and high <= 1 + _TOLERANCE

@@ -113,7 +113,7 @@ class MaskedAE(AE):
             own = {"width": self.latent_dim, "blocks": self.decoder_blocks, "outputs": values}
             self.decoder = networks.transformer_blocks(name="decoder", **{**options, **own})
         width = getattr(self.encoder, "input_shape", (None,))[-1]
-        if not isinstance(width, int):  # One of several inputs has a shape for it.
+        if not isinstance(width, int):  # A model with several inputs has a shape for each of them.
             raise ValueError(
                 "MaskedAE: the encoder does not say how wide its tokens are. Let it begin with "
                 "one keras.Input((None, width))."
@@ -228,7 +228,7 @@ class MaskedAE(AE):
 
     def loss_terms(self, x, y, training):
         order = self._draw_order(ops.shape(x)[0], self.step_seed(training))
-        rank = ops.argsort(order, axis=-1)  # The place of each patch in the order.
+        rank = ops.argsort(order, axis=-1)  # This is the position of each patch in the order.
         visible = order[:, : self._num_visible, None]
         seen = self._code_of(ops.take_along_axis(self._tokens(x), visible, axis=1), training)
         token = ops.cast(self._mask_token, "float32")

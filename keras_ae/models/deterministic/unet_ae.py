@@ -71,7 +71,7 @@ class UNetAE(DenoisingAE):
                 "convolutions would read it beside the others. Train on sequences of one length "
                 "without it, or use keras_ae.DenoisingAE."
             )
-        if self._decoder_activation == "linear":  # The U-Net ends in the same one.
+        if self._decoder_activation == "linear":  # The U-Net ends in the same activation.
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())
 

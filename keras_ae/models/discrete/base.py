@@ -52,7 +52,7 @@ class DiscreteAE(DeterministicAE):
             name="prior_fitted",
         )
         self.quantizer = self.code_prior = None
-        self._whole_codes = False  # Whether the prior predicts whole codes that have digits.
+        self._whole_codes = False  # If this is True, the prior predicts whole codes, not digits.
 
     # ------------------------------------------------------------------ what a paper writes
 
@@ -145,7 +145,7 @@ class DiscreteAE(DeterministicAE):
             levels or self.num_codes, self.code_shape, name="code_prior", **self.prior_options
         )
         self.code_prior.build()
-        self.code_prior.trainable = False  # Not by `fit`.
+        self.code_prior.trainable = False  # Only `fit_prior` trains the prior.
         generate, fitted = self._generated, self._prior_fitted
         self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 

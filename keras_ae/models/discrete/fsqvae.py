@@ -46,7 +46,7 @@ class FSQVAE(DiscreteAE):
                     f"FSQVAE: levels={levels!r} must hold one integer for each of the "
                     f"latent_dim={latent_dim} dimensions."
                 )
-            FiniteScalarQuantizer(levels)  # It checks the levels.
+            FiniteScalarQuantizer(levels)  # The constructor checks the levels.
         else:
             arguments.integer(self, "levels", levels, least=2)
             levels = int(levels)

@@ -16,10 +16,11 @@ class PoincareVAE(VAE):
     """A VAE whose codes are points of the Poincaré ball, which suits hierarchical data.
 
     The exponential map at the origin takes the encoder's mean to the ball, and its inverse takes a
-    code back before the decoder. In its place, the paper also tries a gyroplane layer. `kl_loss` is
-    the divergence from the prior, estimated by one draw. With curvature=0 this is a `keras_ae.VAE`
-    with halved codes. The model computes with tangent vectors at the origin. A draw so far out that
-    float32 has no coordinates for it is therefore still decoded and weighted correctly.
+    code back before the decoder. Instead of the inverse, the paper also has a gyroplane layer.
+    `kl_loss` is the divergence from the prior, estimated by one draw. With curvature=0 this is a
+    `keras_ae.VAE` with halved codes. The model computes with tangent vectors at the origin. A draw
+    so far out that float32 has no coordinates for it is therefore still decoded and weighted
+    correctly.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.

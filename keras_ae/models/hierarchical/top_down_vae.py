@@ -64,7 +64,7 @@ class TopDownVAE(HierarchicalVAE):
         self.upward, self.blocks = [], []
 
     def _code_width(self):
-        return self.width  # What the encoder gives is the data's stream, and no code yet.
+        return self.width  # The encoder returns the start of the data's stream, not yet a code.
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)

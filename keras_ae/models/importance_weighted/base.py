@@ -34,7 +34,8 @@ class ImportanceWeightedVAE(VAE):
 
     def _step_numbers(self, batch_size):
         # A draw has a posterior, a code, a target, the decoder's outputs, and all densities.
-        outputs = sum(memory.numbers_of_layers(self.decoder))  # And the gradient of the largest.
+        # The decoder's largest output also has a gradient.
+        outputs = sum(memory.numbers_of_layers(self.decoder))
         numbers = outputs + 2 * math.prod(self.target_shape) + 3 * self.latent_dim
         return batch_size * self._num_draws() * numbers
 
