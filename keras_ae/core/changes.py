@@ -1,20 +1,22 @@
-"""What was done to the layers of a built model, to be done again to one made from its file.
+"""Changes of a built model's layers, recorded in its file and repeated when the file is loaded.
 
-A network that the user passed is saved with all of this by Keras. Those that a model makes for
-itself are made anew from its arguments, which know nothing of what came later.
+Layers can be frozen, adapted (LoRA) or quantized after they were built. Keras saves these changes
+for networks that the user passed. Networks that a model makes for itself are made again from the
+model's arguments, which do not tell of later changes.
 """
 
 import keras
 
 
 def record(model):
-    """Frozen, adapted and quantized layers of a model, as plain data for a configuration.
+    """Return which layers of a model are frozen, adapted or quantized, as plain data.
 
     Args:
         model: A built model.
 
     Returns:
-        Dictionary: "frozen", the numbers of layers, and "altered", dictionaries of other changes.
+        Dictionary with "frozen", a list of the layers' numbers, and "altered", a list of
+        dictionaries of other changes.
     """
     frozen, altered = [], []
     for number, layer in enumerate(_all_layers(model)):
@@ -35,7 +37,7 @@ def record(model):
 
 
 def repeat(model, changes):
-    """Do to a model, made in the same way, what was done to the one that `record` saw."""
+    """Repeat the changes that `record` returned on a model that was made in the same way."""
     layers = _all_layers(model)
     for change in changes["altered"]:
         layer = layers[change["layer"]]
@@ -47,17 +49,19 @@ def repeat(model, changes):
     frozen = set(changes["frozen"])
     for number, layer in enumerate(layers):
         if layer.trainable != (number not in frozen):
-            layer.trainable = number not in frozen  # And those within, which come later.
+            # This also changes the layers within, but these come later in the loop.
+            layer.trainable = number not in frozen
 
 
 def numbers_of_trained(model):
-    """Which weights the optimizer was made for, if not those that are trained now.
+    """Return which weights the optimizer was made for, if not for those that are trained now.
 
-    Some may have been frozen since, and the optimizer still holds what it knows of them.
+    Weights may have been frozen since, and the optimizer still has state for them.
 
     Returns:
-        Dictionary with the weights' numbers in `model.weights` as "trained", empty if they are
-        those that are trained now or none yet; None if there are others that the model has no more.
+        Dictionary with the weights' numbers in `model.weights` as "trained". It is empty if the
+        optimizer was made for the weights that are trained now, or for none yet. None, if the
+        optimizer was made for a weight that the model no longer has.
     """
     optimizer = getattr(model, "optimizer", None)  # There is none before `compile`.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -74,5 +78,5 @@ def _all_layers(model):
 
 
 def _mode(layer):
-    """How a layer is quantized, or None; one that holds others says nothing of itself."""
+    """Return how a layer is quantized, or None. A layer that only holds others has no mode."""
     return getattr(layer, "quantization_mode", None)

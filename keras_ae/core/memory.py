@@ -1,7 +1,8 @@
-"""What the machine has left, and an error instead of a death for what would take more.
+"""How much memory is left, and an error before a call takes more than that.
 
-A process that asks for more memory than there is may be killed without a word, or die inside a
-backend. What a call is going to take is compared with what there is before any of it is taken.
+The system may kill a process that asks for too much memory without a message, or the process
+crashes inside a backend. The functions here compare what a call is going to take with what is left,
+before it takes any.
 """
 
 import contextlib
@@ -25,19 +26,19 @@ except ImportError:  # Windows has no limits of this kind.
     resource = None
 
 _PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
-# Bytes below which nothing is compared: reading what is left takes longer than to take so little.
+# Fewer bytes than this are never compared, because the comparison would take longer than the call.
 _SMALL = 2**27
-# A weight exists twice or more while its initializer makes it.
+# While an initializer makes a weight, the weight exists at least twice.
 _COPIES_WHILE_MADE = 2
-# Layers, or turns of a loop that is written out, above which it takes hours to compile them.
+# More layers than this, or more turns of an unrolled loop, take hours to compile.
 _MOST_LAYERS = 1000
 
 
 def available():
-    """The bytes that this process can still take, infinity where the system does not say.
+    """Return the bytes that this process can still take; infinity if the system does not say.
 
-    The least of the machine's available memory, what the process' control group leaves, and what
-    its limit of address space leaves.
+    That is the least of three: the machine's available memory, what the process' control group
+    leaves, and what the limit of its address space leaves.
 
     Example:
         >>> from keras_ae.core import memory
@@ -48,22 +49,21 @@ def available():
 
 
 def refuse_beyond(size, what, remedy, left=None):
-    """Raise if something takes more memory than there is.
+    """Raise if something takes more memory than is left.
 
     Args:
-        size: Bytes, or a product of sizes as a float.
-        what: What takes them, with the sizes that matter: the subject of the error.
-        remedy: What to do, a sentence.
-        left: Bytes that there are. Defaults to None, those that `available` gives.
+        size: Bytes that it takes, or a product of sizes as a float. what: What takes them, with the
+        sizes that matter. It is the subject of the error's sentence. remedy: A sentence that says
+        what to do instead. left: Bytes that are left. Defaults to None, which asks `available`.
 
     Raises:
-        ValueError: If there are fewer bytes.
+        ValueError: If fewer bytes are left.
 
     Example:
         >>> from keras_ae.core import memory
         >>> memory.refuse_beyond(10**6, "A megabyte", "Take less.")
     """
-    # A size of a program that is exported for any number of examples is no number yet.
+    # While a program is exported for any number of examples, a size is symbolic and not a number.
     if not isinstance(size, numbers.Real) or size <= _SMALL:
         return
     left = available() if left is None else left
@@ -77,16 +77,16 @@ def refuse_beyond(size, what, remedy, left=None):
 def refuse_layers(owner, name, number):
     """Raise if an argument asks for more layers than can be made and compiled.
 
-    A program in which each of so many layers is written out takes hours to make, and its text
-    alone gigabytes.
+    A compiled program lists every layer by itself. With so many of them, it takes hours to make and
+    gigabytes to hold.
 
     Args:
         owner: Name of the model, layer or function that was called.
-        name: The argument, with what it counts.
+        name: Name of the argument that asks for them.
         number: How many layers it asks for.
 
     Raises:
-        ValueError: If they are more than 1,000.
+        ValueError: If it asks for more than 1,000.
 
     Example:
         >>> from keras_ae.core import memory
@@ -106,7 +106,7 @@ class _Explained(MemoryError):
     """The error of a backend, with the call that it came from and what to do."""
 
 
-# What the errors of backends that have no type of their own for it say.
+# Backends without an error type of their own for missing memory say it in these words.
 _SAYS_SO = re.compile(
     r"RESOURCE_EXHAUSTED|\bOOM\b|out of memory|can't allocate|bad_alloc|storage size", re.I
 )
@@ -114,16 +114,16 @@ _SAYS_SO = re.compile(
 
 @contextlib.contextmanager
 def explained(name, arguments, remedy):
-    """A scope in which an allocation that fails becomes one error, whatever the backend.
+    """A context in which a failed allocation raises the same error on every backend.
 
     Args:
         name: The call, such as "VAE.fit".
-        arguments: Function that gives a dictionary of what the call was given. The error names
-            the numbers and shapes in it.
-        remedy: What to do, a sentence.
+        arguments: Function that returns a dictionary of the call's arguments. The error names the
+            numbers and shapes in it.
+        remedy: A sentence that says what to do instead.
 
     Raises:
-        MemoryError: If memory did not suffice. The error of the innermost scope goes through.
+        MemoryError: If there was not enough memory. Of nested contexts, the innermost one raises.
     """
     try:
         yield
@@ -131,7 +131,7 @@ def explained(name, arguments, remedy):
         raise
     except backend.MEMORY_ERRORS as error:
         if not (isinstance(error, MemoryError) or _SAYS_SO.search(str(error))):
-            raise  # An error of another kind that shares the type.
+            raise  # Backends use the same type for errors that are not about memory.
         sizes = "".join(f", {key}{size}" for key, size in _sizes(arguments()))
         lines = str(error).splitlines() or [type(error).__name__]
         reason = next(filter(_SAYS_SO.search, lines), lines[0])
@@ -148,15 +148,15 @@ def _sizes(arguments):
         shape = getattr(value, "shape", None)
         if shape is not None:
             yield key, f" of shape {tuple(shape)}"
-        elif isinstance(value, int) and value > 1:  # No switch.
+        elif isinstance(value, int) and value > 1:  # 0 and 1 may be switches; they are not sizes.
             yield key, f"={value}"
 
 
 def explains(remedy):
-    """A decorator: a call of the function is a scope of `explained` and of `checked_weights`.
+    """A decorator that runs a function in the contexts of `explained` and `checked_weights`.
 
     Args:
-        remedy: What to do, a sentence.
+        remedy: A sentence that says what to do instead.
 
     Example:
         >>> import numpy as np
@@ -180,14 +180,14 @@ def explains(remedy):
             with checked_weights(name, remedy), explained(name, given, remedy):
                 return function(*args, **kwargs)
 
-        call.__signature__ = signature  # Keras looks at it without following what is wrapped.
+        call.__signature__ = signature  # Keras reads this without looking at `__wrapped__`.
         return call
 
     return decorate
 
 
 class GuardedLayer(keras.layers.Layer):
-    """A layer whose call names itself and the sizes where memory does not suffice."""
+    """A layer that names itself and its inputs' sizes if a call finds too little memory."""
 
     def __call__(self, *args, **kwargs):
         name = type(self).__name__
@@ -209,20 +209,21 @@ _building = contextvars.ContextVar("building", default=None)
 
 @contextlib.contextmanager
 def checked_weights(owner, remedy, others=0):
-    """A scope in which weights are compared with what is left before they are made.
+    """A context in which weights are compared with the memory that is left before they are made.
 
-    All of the scope's together are compared with what was left when it began: pages that nobody
-    has written to, such as an optimizer's zeros, are taken only later.
+    All weights of the context are added up and compared with what was left when it began. What is
+    left later does not count them all, because the system takes pages that nobody has written to,
+    such as an optimizer's zeros, only when they are written.
 
     Args:
-        owner: Name of the model, layer or function that makes them.
-        remedy: What to do, a sentence.
-        others: Bytes that will be taken together with the weights. Defaults to 0.
+        owner: Name of the model, layer or function that makes the weights.
+        remedy: A sentence that says what to do instead.
+        others: Bytes that will be taken besides the weights. Defaults to 0.
 
     Raises:
-        ValueError: If the weights that are made in the scope take more than is left.
+        ValueError: If the weights that are made in the context take more than is left.
     """
-    if _building.get() is not None:  # The model's own scope is around that of a layer.
+    if _building.get() is not None:  # A layer's context is within its model's, which counts.
         yield
         return
     token = _building.set({"owner": owner, "remedy": remedy, "bytes": others, "left": None})
@@ -249,13 +250,14 @@ def _check_weight(variable):
         f"with the {before / 1e9:,.1f} GB of others,"
     )
     refuse_beyond(before + while_made, what, state["remedy"], state["left"])
-    refuse_beyond(while_made, what, state["remedy"])  # Others may have taken some meanwhile.
+    # Other processes may have taken memory since the context began.
+    refuse_beyond(while_made, what, state["remedy"])
 
 
 def _watch_variables():
-    """Have Keras' variables checked when they are made in a scope of `checked_weights`.
+    """Have Keras' variables checked when they are made in the context of `checked_weights`.
 
-    Keras has no hook for it: a layer, of the user's as well, makes its weights by itself.
+    Layers, also those of users, make their weights themselves, and Keras has no hook for that.
     """
     name = "_initialize_with_initializer"
     original = keras.Variable._initialize_with_initializer
@@ -272,7 +274,7 @@ _watch_variables()
 
 
 def size_of(variables):
-    """The bytes of variables."""
+    """Return the bytes that variables take."""
     return sum(math.prod(v.shape) * _bytes_of(v.dtype) for v in variables)
 
 
@@ -292,7 +294,7 @@ FEWER_DRAWS = "Draw fewer at a time, each time with another seed."
 
 
 def refuse_samples(model, num_samples):
-    """Raise if so many samples of a built model and their codes do not fit into memory."""
+    """Raise if so many samples of a built model, with their codes, do not fit into memory."""
     numbers = math.prod(model.target_shape) + math.prod(model.code_shape)
     refuse_beyond(
         4.0 * num_samples * numbers,
@@ -302,7 +304,7 @@ def refuse_samples(model, num_samples):
 
 
 def refuse_results(model, length, part):
-    """Raise if an array call's results, of which `part` are some, do not fit into memory."""
+    """Raise if the results of an array call do not fit into memory; `part` is a batch of them."""
     shape = tuple(part.shape[1:])
     refuse_beyond(
         float(length) * math.prod(shape) * _bytes_of(part.dtype),
@@ -312,12 +314,12 @@ def refuse_results(model, length, part):
 
 
 def refuse_batch(model, size, arrays, at_once=1):
-    """Raise if a batch of an array call does not fit into memory with its largest layer.
+    """Raise if a batch of an array call does not fit into memory with its largest layer's output.
 
     Args:
         model: The model.
-        size: Examples of a batch.
-        arrays: What batches are cut from.
+        size: Number of examples in a batch.
+        arrays: The arrays that batches are cut from.
         at_once: How many batches are computed at the same time. Defaults to 1.
     """
     numbers = sum(math.prod(array.shape[1:]) for array in arrays)
@@ -343,12 +345,11 @@ def _refuse_examples(model, size, numbers, others=0, at_once=1):
 
 
 def numbers_of_layers(model):
-    """The largest and the sum of what the layers of a model put out for one example.
+    """Return how many numbers the layers of a model put out for one example: the largest, the sum.
 
-    Attention also has a number for each pair of positions, and a recurrent layer some for each
-    step. What a layer does not say, such as one
-    with several outputs, counts nothing. The layers of a built model stay, so that it is counted
-    once.
+    Attention also has a number for each pair of positions, and a recurrent layer has some for each
+    step. A layer that does not tell the shape of its output, such as one with several outputs,
+    counts as 0. A built model keeps its layers, so they are counted once.
     """
     known = vars(model).get("_numbers_of_layers")
     if known:
@@ -368,10 +369,11 @@ def numbers_of_layers(model):
 
 
 def _numbers_of_steps(layer, model):
-    """What a recurrent layer keeps of its steps: states, gates and what goes into them, twice."""
+    """Return how many numbers a recurrent layer keeps: states, gates and their inputs, twice."""
     try:
         steps = layer.input.shape[1]
-    except (AttributeError, ValueError):  # As below. Such a layer makes the steps of a target.
+    # A layer that was not called by itself has no input; such a layer makes the target's steps.
+    except (AttributeError, ValueError):
         steps = getattr(model, "target_shape", (1,))[0]
     return 10 * (steps or 1) * sum(keras.tree.flatten(layer.state_size))
 
@@ -379,7 +381,7 @@ def _numbers_of_steps(layer, model):
 def _output_shape(layer):
     try:
         output = layer.output
-    except (AttributeError, ValueError):  # Keras' own for a layer that was not called by itself.
+    except (AttributeError, ValueError):  # Keras raises these for a layer not called by itself.
         return ()
     return tuple(output.shape) if hasattr(output, "shape") else ()
 
@@ -399,7 +401,7 @@ def _of_machine():
 
 
 def _of_group():
-    """What the limits of the process' control groups leave, of version 2 or 1."""
+    """Return the bytes that the limits of the process' control groups (version 1 or 2) leave."""
     left = math.inf
     for line in _read(_PROC / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -411,7 +413,7 @@ def _of_group():
             "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         }[controllers]
         group = root / path.lstrip("/")
-        # A container often sees its own group as the root, under another path.
+        # A container often sees its own group as the root, and not under the path that it reads.
         for folder in {root, group, *(p for p in group.parents if root in p.parents)}:
             left = min(left, _of_folder(folder, *names))
     return left
@@ -420,7 +422,7 @@ def _of_group():
 def _of_folder(folder, limit, used, reclaimed):
     limit, used = _read(folder / limit).strip(), _read(folder / used).strip()
     if not (limit.isdigit() and used.isdigit()):
-        return math.inf  # No limit is the word "max".
+        return math.inf  # The word "max" stands for no limit.
     cache = 0
     for line in _read(folder / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
@@ -430,7 +432,7 @@ def _of_folder(folder, limit, used, reclaimed):
 
 
 def address_space():
-    """The bytes that the process' limit of address space leaves, such as to map a file into it.
+    """Return the bytes that the limit of the process' address space leaves, as for mapping a file.
 
     Example:
         >>> from keras_ae.core import memory

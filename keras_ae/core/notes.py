@@ -1,4 +1,4 @@
-"""What is noted of a model while it is made and used, out of the sight of Keras' tracking."""
+"""What the package keeps about a model while it is made and used, hidden from Keras' tracking."""
 
 import threading
 
@@ -11,8 +11,8 @@ class Notes:
 
     Args:
         model: The model, which holds this as `_notes`.
-        arguments: Name -> what the constructor was given, or its default. None stays None here,
-            also where `build` fills the attribute.
+        arguments: Name of an argument -> what the constructor was given, or the default. None stays
+            None here, even if `build` fills the attribute.
     """
 
     def __init__(self, model, arguments):
@@ -23,7 +23,7 @@ class Notes:
         self.fresh_seeds = None  # For draws outside of training, which must not move its seeds.
         self.in_step = threading.local()  # The seed of the step that runs in a thread.
         self.turns = Turns(model)
-        self.making = threading.RLock()  # Weights and programs.
+        self.making = threading.RLock()  # Held while weights or programs are made.
         self.programs = Programs(model)
         self.step_programs = Programs(model, training=True)
-        self.latest = []  # On JAX one pair: what a step returned, and the state.
+        self.latest = []  # On JAX, one pair: what the latest step returned, and the state after it.

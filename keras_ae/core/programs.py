@@ -1,4 +1,4 @@
-"""What was compiled from a model, and whether the model is still what it was compiled from."""
+"""Programs compiled from a model, and the check that the model has not changed since."""
 
 import contextlib
 import itertools
@@ -10,14 +10,15 @@ import keras
 
 from keras_ae.core import backend
 
-# What is noted down on a model while it is used, and what `compile` replaces.
+# Attributes that change while a model is used, or that `compile` replaces. No program depends on
+# them.
 _NOTED = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
     "_notes _run_eagerly compiled history loss optimizer predict_function steps_per_execution "
     "stop_evaluating stop_predicting stop_training test_function train_function".split()
 )
-# What begins a computation or names it, but is no part of it.
+# Objects whose attributes are not looked into: no computation depends on them.
 _APART = (
     keras.Variable,
     keras.KerasTensor,
@@ -34,11 +35,12 @@ _LIBRARIES = {"tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "pandas"
 
 
 class Programs:
-    """Programs compiled from a model, forgotten as soon as the model is another one.
+    """Programs compiled from a model, which are forgotten as soon as the model changes.
 
-    Whatever a program depends on, but for the values of variables, is an attribute of the model, of
-    a layer within, or of an object that one of them holds. A look compares each with what it was:
-    whether it is the same object still. That takes a microsecond for a layer.
+    Besides the values of variables, a program depends on attributes: of the model, of the layers
+    within, and of objects that these hold. A check compares each attribute with what it was when
+    the program was compiled, and asks whether it is still the same object. That takes a microsecond
+    per layer.
 
     Args:
         model: The model.
@@ -53,7 +55,7 @@ class Programs:
         self.stale = False
 
     def current(self):
-        """The programs that still hold, by key; to be added to."""
+        """Return the dictionary of programs that are still valid; callers add new ones to it."""
         if not backend.KEEPS_PROGRAMS:
             return self.kept
         with self.model._notes.making:
@@ -63,23 +65,24 @@ class Programs:
             return self.kept
 
     def forget(self):
-        """Let go of all programs, Keras' own functions too where these train."""
+        """Forget all programs. For those of training, also have Keras make its functions again."""
         self.kept, self.stale = {}, False
         if self.training:
             for name in ("train", "test", "predict"):
-                # While Keras' loop runs it needs one; what is made here is traced at its next call.
+                # Keras' loop needs a function while it runs, so a new one is made at once. It is
+                # traced when it is called next.
                 if getattr(self.model, f"{name}_function") is not None:
                     getattr(self.model, f"make_{name}_function")(force=True)
 
     def hold(self):
-        """Whether the model is what it was when last remembered."""
+        """Whether the model is the same as when `remember` was last called."""
         if self.parts is None:
             return False
         for attributes, names, values in self.parts:
             if names is None:
                 now = attributes.values() if isinstance(attributes, dict) else attributes
                 added = itertools.islice(now, len(values), None)
-                # Keras' `load_weights` adds attributes that are False.
+                # Keras' `load_weights` adds attributes that are False, and they change nothing.
                 if len(now) < len(values) or any(value is not False for value in added):
                     return False
             else:
@@ -91,7 +94,7 @@ class Programs:
         return self.flags == self._flags()
 
     def remember(self):
-        """Take the model as it is for what the programs are compiled from."""
+        """Remember the model as it is now: the programs are compiled from this state."""
         parts, seen = [], set()
         self._visit(self.model, parts, seen)
         self._visit([number.kind() for number in self.model._notes.numbers.values()], parts, seen)
@@ -104,12 +107,12 @@ class Programs:
         kinds = [number.kind() for number in model._notes.numbers.values()]
         if not self.training:
             return kinds
-        # A variable says by itself what training does with it.
+        # How training treats a variable depends on these attributes of the variable.
         variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
         return [kinds, model.optimizer, model.run_eagerly, *variables]
 
     def _visit(self, value, parts, seen):
-        """Note what the value holds, and what that holds."""
+        """Add what the value holds to `parts`, and then what its parts hold."""
         if id(value) in seen or isinstance(value, _APART):
             return
         seen.add(id(value))
@@ -139,24 +142,24 @@ class Programs:
 
 @contextlib.contextmanager
 def traced(model):
-    """The context in which the model computes, be it for a program that is made from it."""
+    """A context in which the model computes, directly or while a program is traced."""
     both = model._notes.programs, model._notes.step_programs
     kinds = [kind for kind in both if kind.parts is not None]
     for kind in kinds:
         if not kind.hold():
-            kind.stale = True  # Programs were made from what the model was before.
+            kind.stale = True  # The model has changed since its programs were made.
     try:
         yield
     except backend.NO_NUMBER_ERRORS as error:
         _explain(model, error)
         raise
     for kind in kinds:
-        kind.remember()  # What layers note down in a call is no change of the model.
+        kind.remember()  # Attributes that layers set during a call are not changes of the model.
 
 
 def _explain(model, error):
-    """Raise a clear error if it came of a number of the model of which Python asked the value."""
-    words = ("ymbolic", "eager execution", "trace")  # Of TensorFlow, and of JAX.
+    """Raise a clear error if Python code asked a traced number of the model for its value."""
+    words = ("ymbolic", "eager execution", "trace")  # TensorFlow's and JAX's errors say these.
     if not (backend.tracing() and any(word in str(error) for word in words)):
         return
     found = None
@@ -178,13 +181,13 @@ def _explain(model, error):
 
 
 def _is_part(value):
-    """Whether the object is one whose attributes a computation may depend on."""
+    """Whether a computation may depend on attributes of this object."""
     package = type(value).__module__.partition(".")[0]
     return package not in _LIBRARIES and package not in sys.stdlib_module_names
 
 
 def _is_followed(owner, name):
-    """Whether what an object has under this name is looked into: Keras' own records are not."""
+    """Whether to look into the attribute of this name; Keras' own records are left out."""
     if not isinstance(owner, keras.layers.Layer):
         return True
     if name in _NOTED or name in _records() or name.startswith("_self_"):
@@ -200,9 +203,9 @@ _RECORDS = set()
 
 
 def _records():
-    """The attributes that every layer and every model has, in which nothing of its own is kept."""
+    """Return the names of attributes that every layer and model has, and that Keras manages."""
     if not _RECORDS:
-        # With names, for what Keras names by itself it counts.
+        # Keras counts up the names that it gives by itself, so these two get a name.
         _RECORDS.update(*(vars(cls(name="a")) for cls in (keras.layers.Layer, keras.Model)))
         _RECORDS.discard("activity_regularizer")
     return _RECORDS

@@ -1,8 +1,8 @@
-"""What Keras finds of this package in files, though nothing has imported it yet.
+"""Stand-ins that let Keras load files with classes of this package that are not imported yet.
 
-A file names a class as Keras has registered it, and Keras registers a class when its module is
-imported. Here stand-ins are registered in their place as soon as Keras is imported, by whomever:
-each imports the class when Keras reads it from a file. So `import keras_ae` is enough for
+A file names a class as it is registered with Keras, and a class is registered when its module is
+imported. This module registers a stand-in for each class as soon as Keras is imported. When Keras
+reads the name from a file, the stand-in imports the class. So `import keras_ae` is enough for
 `keras.saving.load_model`, and imports neither Keras nor forty models.
 """
 
@@ -10,7 +10,7 @@ import importlib
 import importlib.machinery
 import sys
 
-# Module -> its classes that are found in files, besides the models.
+# Module -> names of its classes that files may hold, besides the models.
 CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
     "layers": "Conv2DTranspose FiniteScalarQuantizer GridPrior InverseAutoregressiveFlow "
@@ -24,11 +24,11 @@ CLASSES = {
 
 
 def register(models, renamed):
-    """Register the stand-ins, now or when Keras is imported.
+    """Register the stand-ins: now, if Keras is imported already, or else when it is imported.
 
     Args:
         models: Name of a model's class -> its module in `keras_ae.models`.
-        renamed: Old name of a module -> its new one, for the error of an import of the old one.
+        renamed: Old name of a module -> its new name, for the error when the old one is imported.
     """
     homes = {name: f"keras_ae.models.{file}" for name, file in models.items()}
     for module, names in CLASSES.items():
@@ -39,7 +39,7 @@ def register(models, renamed):
 
 
 class _Finder:
-    """Sees the imports of Keras and of modules that have been renamed, and finds nothing itself."""
+    """Watches for imports of Keras and of renamed modules; Python's own finders find modules."""
 
     def __init__(self, homes, renamed):
         self.homes, self.renamed = homes, renamed
@@ -65,7 +65,7 @@ class _Finder:
 
 
 class _StandIn:
-    """Reads a configuration as the class does whose place it takes."""
+    """Imports a class when Keras asks for an object of it, and makes the object with that class."""
 
     def __init__(self, module, name):
         self.module, self.name = module, name

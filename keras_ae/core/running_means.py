@@ -1,8 +1,9 @@
-"""Means over the batches of training, of which each replica may get a part, or none."""
+"""Running means over the batches of training; a replica may get a part of a batch, or nothing."""
 
 from keras import ops
 
-FADING = 0.01  # What an old batch loses with each new one, once a hundred have been averaged.
+# After a hundred batches, each new batch takes this share, and the old ones lose it.
+FADING = 0.01
 
 
 def num_examples(x):
@@ -16,12 +17,12 @@ def batch_mean(x):
 
 
 def fading_rate(num_updates, x, least=FADING):
-    """The share that a batch takes in a running mean: at first all batches count alike.
+    """Return the share of a batch in a running mean. At first all batches have equal shares.
 
     Args:
-        num_updates: Batches seen before.
-        x: The batch. One without an example takes no share.
-        least: What the share falls to as batches come. Defaults to 0.01.
+        num_updates: Number of batches seen before.
+        x: The batch. A batch without examples gets no share.
+        least: The share falls to this as batches come, and stays there. Defaults to 0.01.
     """
     share = ops.maximum(least, 1.0 / (num_updates + 1.0))
     return share * ops.minimum(num_examples(x), 1.0)

@@ -1,4 +1,4 @@
-"""Seeds known only while a program runs, and noise that differs between replicas."""
+"""Generators of seeds: for replicas, for served functions, and for draws outside of training."""
 
 import contextlib
 import random
@@ -11,12 +11,12 @@ from keras.src.random import seed_generator
 
 from keras_ae.core import backend
 
-# Successive draws are this far apart in the first number of a seed, which people count up.
+# Users choose seeds 0, 1, 2 and so on, so successive draws lie far apart in a seed's first number.
 _STRIDE = 7_368_787
 
 
 class _RandomOfTheThread(threading.local):
-    """Python's `random` to Keras, or in a thread that builds a model a generator of its own."""
+    """Stands for Python's `random` in Keras; a thread that builds a model has its own generator."""
 
     own = None
 
@@ -24,14 +24,14 @@ class _RandomOfTheThread(threading.local):
         return getattr(self.own or random, name)
 
 
-# Initializers and dropout ask Python's generator for seeds where they have none, and it is shared
-# by all threads: what one of them sets it to, others draw from.
+# Initializers and dropout without a seed draw one from Python's generator. All threads share it, so
+# a seed that one thread sets would change what the others draw.
 seed_generator.python_random = _RandomOfTheThread()
 
 
 @contextlib.contextmanager
 def following(seed):
-    """The context in which what Keras makes without a seed follows from this one."""
+    """A context in which the seeds that Keras chooses by itself follow from this seed."""
     of_the_thread = seed_generator.python_random
     before, of_the_thread.own = of_the_thread.own, random.Random(seed)
     try:
@@ -41,12 +41,12 @@ def following(seed):
 
 
 def default_seed(below=2**31):
-    """An integer where nobody gave a seed, which in a build follows from the model's own."""
+    """Return a random integer; while a model is built, it follows from the model's seed."""
     return seed_generator.python_random.randrange(below)
 
 
 class SeedGenerator(keras.random.SeedGenerator):
-    """A seed generator whose draws meet those of no other seed, on torch neither."""
+    """A seed generator whose draws never coincide with those of another seed, also on torch."""
 
     def next(self, ordered=True):
         return backend.mixed(super().next(ordered))
@@ -55,8 +55,8 @@ class SeedGenerator(keras.random.SeedGenerator):
 class ReplicaSeedGenerator(SeedGenerator):
     """A seed generator whose draws differ between the replicas of a `tf.distribute` strategy.
 
-    Keras' own gives every replica the same numbers, so that a batch split over two devices would
-    see the same noise twice.
+    Keras' own generator gives every replica the same numbers: if a batch is split over two devices,
+    both halves would get the same noise.
     """
 
     def next(self, ordered=True):
@@ -68,35 +68,37 @@ class ReplicaSeedGenerator(SeedGenerator):
 
 
 class FreshSeeds:
-    """Seeds for draws of which nobody wants to know them, in any thread.
+    """Seeds for draws outside of training that need not be repeatable, in any thread.
 
-    Those of training have a state that is saved, and that no look at the model may move.
+    The seeds of training have a state that is saved. Looking at the model, as `sample` without a
+    seed does, must not change that state.
 
     Args:
-        seed: Integer from which they follow.
+        seed: Integer that the seeds follow from.
     """
 
     def __init__(self, seed):
-        # With a second number, so that no order of data follows from the same one.
+        # The order of the data follows from the seed alone; the second number keeps these apart.
         self.generator = np.random.default_rng((abs(seed), 2**31))
 
     def next(self):
-        """Two integers of 31 bits."""
-        return self.generator.integers(2**31, size=2)  # NumPy's generators lock themselves.
+        """Return two integers of 31 bits."""
+        return self.generator.integers(2**31, size=2)  # NumPy's generators are safe in threads.
 
 
 class RunSeed(keras.random.SeedGenerator):
     """A seed that is a tensor of two integers, such as the argument of a served function.
 
     Args:
-        pair: Tensor or array of shape (2,): the seed, and a number that tells batches apart.
-            Batches lie `TURNS` apart, so that the turns of a loop within one meet no other's.
+        pair: Tensor or array of shape (2,): the seed, and a number that is different in each batch.
+            Numbers of successive batches differ by `TURNS`, because a loop within a batch counts
+            the number up in each turn.
     """
 
     TURNS = 65_536
 
     def __init__(self, pair):
-        # No state variable: the draws are counted while the program is traced.
+        # There is no state variable: draws are counted in Python while the program is traced.
         self.pair = ops.cast(pair, backend.SEED_DTYPE)
         self.draws = 0
 
@@ -106,7 +108,7 @@ class RunSeed(keras.random.SeedGenerator):
         return backend.mixed(self.pair + ops.cast(offset, self.pair.dtype))
 
     def at(self, index):
-        """The seed of one turn of a loop, whose draws meet no other turn's."""
+        """Return the seed of one turn of a loop; no two turns have the same draws."""
         return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))
 
 

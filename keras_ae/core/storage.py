@@ -1,14 +1,14 @@
 """Files and folders that appear whole or not at all, each written by one process at a time.
 
-Whoever writes `model` works in a hidden folder beside it, its workspace:
+A process that writes `model` works in a hidden folder next to it, the workspace:
 
 .model.keras_ae/
-  owner    locked while its process lives, whose number and machine it holds
-  new      what is being written; after an exchange, what was there before
-  old      what stepped aside where the system cannot exchange two paths in one step
+  owner    the number and the machine of the process, which keeps this file locked while it lives
+  new      what is being written; after an exchange, what was at the path before
+  old      what was at the path before, where the system cannot exchange two paths in one step
 
-The kernel releases the lock of a process that dies. What is found in the workspace by the next one
-that holds the lock is therefore nobody's any more, and is removed.
+The kernel releases the lock of a process that dies. The next process that gets the lock therefore
+knows that what it finds in the workspace belongs to nobody, and removes it.
 """
 
 import contextlib
@@ -30,23 +30,25 @@ except ImportError:  # Windows.
 
 SUFFIX = ".keras_ae"
 _HEADER = b"keras_ae "
-_LONGEST = 240  # Bytes of a name; with what a workspace adds, file systems take 255.
+# File systems take names of 255 bytes, and the name of a workspace is a little longer than the
+# path's.
+_LONGEST = 240
 
 
 @contextlib.contextmanager
 def exclusive(path):
-    """Hold a path that no other thread or process may write as long.
+    """Hold a path, which no other thread or process can write in the meantime.
 
     Args:
         path: The file or folder, which need not exist. Folders above it are made. Its own folder
             must be writable.
 
     Yields:
-        `pathlib.Path` of its workspace, a hidden folder beside it that is empty but for the lock.
+        `pathlib.Path` of the workspace, a hidden folder next to the path with nothing but the lock.
 
     Raises:
         BlockingIOError: If another thread or process holds the path; the message says which.
-        FileExistsError: If something else is where the workspace would be, or in it.
+        FileExistsError: If something else is at the workspace's path, or in the workspace.
         OSError: If the workspace cannot be made.
 
     Example:
@@ -65,21 +67,22 @@ def exclusive(path):
         _clean(workspace, path)
         yield workspace
     finally:
-        if lock in _held:  # Not in a process that was forked meanwhile.
+        if lock in _held:  # A process that was forked in the meantime does not hold it.
             with contextlib.suppress(OSError):
                 _clean(workspace, path)
             _release(workspace, lock)
 
 
 def reserve(path, size):
-    """Raise OSError unless a file of so many bytes fits where the path is; none is left there."""
+    """Raise OSError unless a file of so many bytes fits at the path. No file is left there."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
         with open(path, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # Some file systems cannot.
+        # Some file systems cannot reserve space, and this says nothing about how much there is.
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
     finally:
         pathlib.Path(path).unlink(missing_ok=True)
@@ -87,20 +90,20 @@ def reserve(path, size):
 
 @contextlib.contextmanager
 def _naming(path, workspace):
-    """Let errors of the system name the path, and not where it is written."""
+    """Let errors of the system name the path, not the place in the workspace."""
     try:
         yield
     except OSError as error:
         if error.errno is None:
             raise OSError(f"{path} could not be written: {error}") from error
-        # A full disk says no name, and other errors one that users have not given.
+        # The error of a full disk has no file name, and others have one that the user never gave.
         if error.filename is None or str(workspace) in os.fsdecode(error.filename):
             error.filename = str(path)
         raise
 
 
 def refuse_existing(path):
-    """Raise FileExistsError if anything is at the path, be it a link that leads nowhere."""
+    """Raise FileExistsError if anything is at the path, even a broken link."""
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists. Choose another path.")
 
@@ -111,16 +114,16 @@ def whole_file(path, check=lambda path: None):
 
     Args:
         path: The file.
-        check: Function of the path that raises unless what is there may be replaced, such as
+        check: Function of the path that raises unless the file there may be replaced, such as
             `refuse_existing`. It is called before anything is written, and again before anything
-            is replaced. By default any file may be.
+            is replaced. By default, any file may be replaced.
 
     Yields:
-        `pathlib.Path` of the same name, to write to.
+        `pathlib.Path` to write to, with the same file name.
 
     Raises:
         BlockingIOError: If another thread or process is writing this file.
-        OSError: Whatever the system raises while it is written, with the name of this file.
+        OSError: What the system raises during the writing, with the name of this file.
 
     Example:
 
@@ -150,15 +153,16 @@ def whole_file(path, check=lambda path: None):
 def whole_folder(path, check=refuse_existing):
     """A place to fill a folder that appears at `path` when it is whole, or not at all.
 
-    What was there before is at the path until then, and is deleted afterwards. Where the system
-    cannot exchange two folders in one step, there is a moment in between: after a kill in that
-    moment `rescue` finds the one before, and the next to hold the path restores it.
+    The folder that was there before stays at the path until then, and is deleted afterwards. Some
+    systems cannot exchange two folders in one step; there, nothing is at the path for a moment.
+    After a kill in this moment, `rescue` finds the old folder, and the next process that holds the
+    path restores it.
 
     Args:
         path: The folder.
-        check: Function of the path that raises unless what is there may be deleted. It is called
-            before anything is made, and again before anything is replaced. By default nothing
-            may be there.
+        check: Function of the path that raises unless the folder there may be deleted. It is called
+            before anything is made, and again before anything is replaced. By default, it raises if
+            anything is there.
 
     Yields:
         `pathlib.Path` of an empty folder to fill.
@@ -193,7 +197,7 @@ def whole_folder(path, check=refuse_existing):
 
 
 def rescue(path):
-    """What was at a path from which a kill left it moved aside, or None."""
+    """Return where the old folder of a path is, if a kill left it moved aside, or None."""
     path = real(path)
     old, new = _workspace(path) / "old", _workspace(path) / "new"
     return old if old.exists() and new.exists() and not os.path.lexists(path) else None
@@ -202,7 +206,8 @@ def rescue(path):
 def remove_leftovers(folder):
     """Remove the workspaces in a folder whose processes have died, and no others."""
     for workspace in pathlib.Path(folder).glob(f".*{SUFFIX}"):
-        # A name too long to be part of its workspace's is not known: that one stays.
+        # The workspace of a very long name has a hash as its name. The path is not known then, and
+        # the workspace stays.
         path = workspace.with_name(workspace.name[1 : -len(SUFFIX)])
         with contextlib.suppress(BlockingIOError, FileExistsError):
             with exclusive(path):
@@ -210,7 +215,7 @@ def remove_leftovers(folder):
 
 
 def real(path):
-    """A path with every link above its last part followed, and no "." or ".." left.
+    """Return the path with all links above its last part followed, and without "." and "..".
 
     Raises:
         FileExistsError: If it is the root of the file system.
@@ -233,7 +238,7 @@ def _workspace(path):
 
 
 def _acquire(workspace, path):
-    """The locked descriptor of a workspace's owner file."""
+    """Lock the owner file of a workspace, and return its descriptor."""
     while True:
         try:
             workspace.mkdir()
@@ -243,11 +248,11 @@ def _acquire(workspace, path):
         try:
             if not _may_be_ours(workspace):
                 raise FileExistsError(_in_the_way(workspace))
-            # No link is followed.
+            # A link at this name could lead to any file, so no link is followed.
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             lock = os.open(workspace / "owner", flags, 0o666)
         except FileNotFoundError:
-            continue  # The one before has just removed its workspace.
+            continue  # The process before has just removed the workspace.
         _held.add(lock)
         held = _lock(lock)
         if held is False or (held is None and not made):
@@ -255,7 +260,7 @@ def _acquire(workspace, path):
             raise BlockingIOError(_who(workspace, path, certain=held is False))
         if not _same(lock, workspace / "owner"):
             _close(lock)
-            continue  # The one before has removed the file: nobody else would see this lock.
+            continue  # The process before has removed the file, so nobody else would see this lock.
         os.lseek(lock, 0, os.SEEK_SET)
         before = os.read(lock, len(_HEADER))
         if before != _HEADER and (before or os.listdir(workspace) != ["owner"]):
@@ -265,7 +270,7 @@ def _acquire(workspace, path):
         try:
             os.lseek(lock, 0, os.SEEK_SET)
             os.write(lock, text)
-            os.ftruncate(lock, len(text))  # Afterwards: empty, it would not be known as ours.
+            os.ftruncate(lock, len(text))  # Not before: an empty file would not be known as ours.
         except OSError:
             _release(workspace, lock)
             raise
@@ -273,34 +278,35 @@ def _acquire(workspace, path):
 
 
 def _lock(lock):
-    """True if the lock was got, False if another has it, None where there are no locks."""
+    """Return True if the file is locked now, False if another has the lock, None without locks."""
     try:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
-            # Behind the text, for on Windows others cannot read what is locked.
+            # The lock lies behind the text, because on Windows others cannot read locked bytes.
             os.lseek(lock, 2**20, os.SEEK_SET)
             msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
     except (BlockingIOError, PermissionError):
         return False
-    except OSError:  # Some network file systems.
+    except OSError:  # Some network file systems have no locks.
         return None
     return True
 
 
 def _release(workspace, lock):
     if not fcntl:
-        _close(lock)  # Windows removes no open file.
+        _close(lock)  # Windows does not remove an open file.
     with contextlib.suppress(OSError):
         if os.listdir(workspace) == ["owner"]:
             (workspace / "owner").unlink()
     if fcntl:
         _close(lock)
-    with contextlib.suppress(OSError):  # It is somebody's again, or holds an only copy.
+    # Removal fails if another process holds the workspace again, or if it has the only copy.
+    with contextlib.suppress(OSError):
         workspace.rmdir()
 
 
-_held = set()  # Descriptors of this process.
+_held = set()  # The descriptors of the locks that this process holds.
 
 
 def _close(lock):
@@ -309,7 +315,7 @@ def _close(lock):
 
 
 def _close_inherited():
-    """A forked process, which may outlive the one that holds a path, does not hold it."""
+    """Close the locks in a forked process, which may outlive the process that holds the paths."""
     while _held:
         os.close(_held.pop())
 
@@ -326,15 +332,15 @@ def _same(descriptor, path):
 
 
 def _who(workspace, path, certain):
-    """The message of a path that is held."""
+    """Return the message that says who holds a path."""
     process = host = None
     for _ in range(100):
         try:
             _, process, host = (workspace / "owner").read_text().split()
         except FileNotFoundError:
-            pass  # It has ended by now.
+            pass  # The other process has ended in the meantime.
         except ValueError:
-            time.sleep(0.01)  # It has just got the lock, and not yet written who it is.
+            time.sleep(0.01)  # The other process has the lock, and has not yet written its number.
             continue
         break
     who = f"process {process} on {host}" if process else "another process"
@@ -349,7 +355,7 @@ def _who(workspace, path, certain):
 
 
 def _may_be_ours(workspace):
-    """Whether nothing is in a folder of a workspace's name but what a workspace has."""
+    """Whether this is a folder in which nothing is but what a workspace has."""
     if not stat.S_ISDIR(os.lstat(workspace).st_mode):
         return False
     names = set(os.listdir(workspace))
@@ -366,9 +372,10 @@ def _in_the_way(workspace):
 
 
 def _clean(workspace, path):
-    """Remove what a workspace holds, but for the lock and for an only copy."""
+    """Remove what a workspace holds, except for the lock; put an old folder back if need be."""
     old, new = workspace / "old", workspace / "new"
-    if old.exists() and new.exists():  # Killed between the two renames: `old` was at the path.
+    # If both exist, a kill came between the two renames, and `old` was at the path.
+    if old.exists() and new.exists():
         if os.path.lexists(path):
             raise FileExistsError(
                 f"{old} was at {path} when its replacement was killed, and now something else is. "
@@ -384,9 +391,9 @@ def _clean(workspace, path):
 
 
 def _put(new, path, old):
-    """Move a folder to a path; what was there is at `new` or `old` afterwards."""
+    """Move a folder to a path; what was at the path is at `new` or `old` afterwards."""
     if not os.path.lexists(path):
-        os.rename(new, path)  # Fails if a folder has appeared, unless it is empty.
+        os.rename(new, path)  # This fails if a folder has appeared there, unless it is empty.
         return
     if _exchange(new, path):
         return
@@ -399,13 +406,13 @@ def _put(new, path, old):
 
 
 def _exchange(first, second):
-    """Exchange two paths in one step; False where the system or its file system cannot."""
+    """Exchange two paths in one step; return False if the system or file system cannot."""
     if os.name != "posix":
         return False
     library = ctypes.CDLL(None, use_errno=True)
     first, second, swap = os.fsencode(first), os.fsencode(second), 2
     if hasattr(library, "renameat2"):  # Linux.
-        here = -100  # Paths are absolute, or relative to the working directory.
+        here = -100  # AT_FDCWD: relative paths are relative to the working directory.
         return library.renameat2(here, first, here, second, swap) == 0
     if hasattr(library, "renamex_np"):  # macOS.
         return library.renamex_np(first, second, swap) == 0
@@ -413,7 +420,7 @@ def _exchange(first, second):
 
 
 def _sync(file):
-    """Bring a file's content to the disk, which may turn out to be full only now."""
+    """Write a file's content to the disk now; only then does a full disk raise its error."""
     with open(file, "r+b") as opened:
         os.fsync(opened.fileno())
 
@@ -422,14 +429,14 @@ def _sync_folder(folder):
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            with contextlib.suppress(OSError):  # Not every file system can.
+            with contextlib.suppress(OSError):  # Not every file system can sync a folder.
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
 def check_suffix(path, argument="save"):
-    """Raise unless the name of a file for a whole model ends in the only way that is read."""
+    """Raise unless a file for a whole model has a name that can be loaded: it ends in .keras."""
     if not str(path).endswith(".keras"):
         raise ValueError(
             f"{argument}: the name of {str(path)!r} must end in .keras: nothing loads a whole "

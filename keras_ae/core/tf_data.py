@@ -1,6 +1,6 @@
-"""`tf.data` pipelines: arrays as batches, and datasets of any form as batches of floats.
+"""`tf.data` pipelines: batches of arrays, and batches of floats from datasets of any form.
 
-Imported only where a dataset or the TensorFlow backend is in use.
+This module is imported only when a dataset or the TensorFlow backend is in use.
 """
 
 import math
@@ -10,18 +10,18 @@ import tensorflow as tf
 
 from keras_ae.core import memory
 
-_BATCHES_AT_ONCE = 256  # Whose indices one call of Python gives.
+_BATCHES_AT_ONCE = 256  # One call of Python gives the indices of so many batches.
 
 
 def dataset_of_batches(batches):
-    """A `tf.data.Dataset` of one epoch of `inputs.ArrayBatches`, gathered outside Python.
+    """Return a `tf.data.Dataset` of one epoch of `inputs.ArrayBatches`, gathered outside Python.
 
-    The order comes from NumPy, so that it is the same on every backend, for many batches at a time;
-    the rows are gathered by TensorFlow's own threads, without a Python call a step.
+    NumPy gives the order, for many batches at a time, so that it is the same on every backend.
+    TensorFlow's own threads gather the rows, so that no step calls Python.
     """
     length = batches.num_examples
     partial = length % batches.batch_size
-    size = min(batches.batch_size, length)  # Memory follows the data, whatever the batch size.
+    size = min(batches.batch_size, length)  # A batch size beyond the data must not take memory.
     in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
     if in_memory:
         with tf.device("CPU:0"):
@@ -40,7 +40,7 @@ def dataset_of_batches(batches):
         return tuple(tf.cast(row, tf.float32) for row in rows)
 
     def order_from(number):
-        """A row of indices for each of the batches from this one on, and how many of it count."""
+        """Return a row of indices for each batch from this number on, and how many are valid."""
         parts = list(batches.index_batches(number, number + _BATCHES_AT_ONCE))
         counts = [len(part) for part in parts]
         rows = np.zeros((len(parts), size), batches.index_dtype)
@@ -53,9 +53,9 @@ def dataset_of_batches(batches):
 
     options = tf.data.Options()
     options.deterministic = True
-    # Nothing is left to tune; and to destroy an iterator that is tuned takes up to some seconds.
+    # There is nothing to tune, and the destruction of a tuned iterator takes up to some seconds.
     options.autotune.enabled = False
-    # A graph that is rewritten is written out first, with all of its data in it.
+    # To optimize a graph, tf.data first serializes it, with all of its data in it.
     options.experimental_optimization.apply_default_optimizations = False
     return (
         tf.data.Dataset.range(0, batches.steps_per_epoch, _BATCHES_AT_ONCE)
@@ -69,12 +69,12 @@ def dataset_of_batches(batches):
 
 
 def canonical(dataset, batch_size, rank=None):
-    """Batches of float32 x, (x, target) or (x, target, weights) from a dataset of any form.
+    """Return batches of float32 x, (x, target) or (x, target, weights) from a dataset of any form.
 
     Args:
-        dataset: `tf.data.Dataset` of batches or single examples, of x, of tuples, or of TFDS
-            features with an "image", whose uint8 values are scaled to [0, 1].
-        batch_size: Examples of a batch, which says that the dataset yields single ones; or None.
+        dataset: `tf.data.Dataset` of batches or single examples. Its elements are x, tuples, or
+            TFDS features with an "image", whose uint8 values are scaled to [0, 1].
+        batch_size: Number of examples in a batch, if the dataset yields single examples; or None.
         rank: Rank of one example, if the model knows it.
 
     Returns:
@@ -82,7 +82,7 @@ def canonical(dataset, batch_size, rank=None):
 
     Raises:
         TypeError: If the elements are not tensors of numbers.
-        ValueError: If the batch size is asked for of a dataset that is batched already.
+        ValueError: If a batch size is given for a dataset that is batched already.
     """
     spec = dataset.element_spec
     if isinstance(spec, dict):
@@ -124,13 +124,14 @@ def canonical(dataset, batch_size, rank=None):
 
 
 def _refuse_batches(dataset):
-    """Raise where a dataset gathers batches that do not fit into memory, before it begins to."""
+    """Raise if batches that the dataset gathers do not fit into memory, before it gathers any."""
     while dataset is not None:
         size = getattr(dataset, "_batch_size", None)
         source = getattr(dataset, "_input_dataset", None)
         if size is not None and source is not None:
             size, length = int(size), int(source.cardinality())
-            number = min(size, length) if length >= 0 else size  # Endless, or unknown.
+            # A negative length stands for an endless or unknown one.
+            number = min(size, length) if length >= 0 else size
             parts = (getattr(part, "shape", ()) for part in tf.nest.flatten(source.element_spec))
             parts = [tf.TensorShape(shape) for shape in parts]
             numbers = sum(math.prod(n or 1 for n in part) for part in parts if part.rank)
@@ -143,7 +144,7 @@ def _refuse_batches(dataset):
 
 
 def _yields_single_examples(shape, rank):
-    """Whether elements of this shape are single examples; None if it cannot be told."""
+    """Whether elements of this shape are single examples; None if the shape does not tell."""
     if shape.rank is None:
         return None
     if rank is not None:
@@ -152,7 +153,7 @@ def _yields_single_examples(shape, rank):
         return False
     if shape[0] is None:
         return False
-    # With fixed sizes throughout: a vector, or a picture with up to four channels.
+    # All sizes are fixed here, so this is a vector, or a picture with up to four channels.
     if shape.rank == 1 or (shape.rank == 3 and shape[-1] <= 4):
         return True
     return None

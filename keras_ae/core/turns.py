@@ -1,4 +1,4 @@
-"""One loop at a time over a model, whichever threads ask for one."""
+"""Only one loop at a time over a model, even if several threads start one."""
 
 import contextlib
 import functools
@@ -9,33 +9,35 @@ from keras_ae.core import backend, inputs, memory
 
 
 class Turns:
-    """Whose turn it is to run a loop over a model.
+    """Says whose turn it is to run a loop over a model.
 
-    The loops of `fit`, `evaluate` and `predict` share running means, and on JAX take the weights
-    out of the model. Threads that evaluate arrays wait for each other. While one trains, which may
-    take days, or runs code of the user's, which may itself wait for the others, these are told so.
+    The loops of `fit`, `evaluate` and `predict` share running means, and on JAX they take the
+    weights out of the model. Threads that evaluate arrays wait for each other. A thread does not
+    wait, but raises an error, while another thread trains, because that may take days, or runs code
+    of the user in a loop, because that code may itself wait for this thread.
 
     Args:
         model: The model.
     """
 
-    PATIENCE = 0.05  # seconds between two looks at who holds it.
+    PATIENCE = 0.05  # Seconds between two checks of who holds the model.
 
     def __init__(self, model):
         self.model = model
-        self.lock, self.holder = threading.RLock(), None  # Its thread, and what is said of it.
+        # `holder` is what an error says of the thread that has the lock; None while others wait.
+        self.lock, self.holder = threading.RLock(), None
 
     @contextlib.contextmanager
     def taken(self, name, training=False, foreign=False):
-        """The context of a loop of that name.
+        """A context in which a loop of this name runs.
 
         Args:
             name: The loop's name, for errors.
             training: Whether it trains.
-            foreign: Whether it runs code of the user's, such as callbacks.
+            foreign: Whether it runs code of the user, such as callbacks.
 
         Raises:
-            RuntimeError: If another thread trains the model, or runs code of the user's in a loop.
+            RuntimeError: If another thread trains the model, or runs code of the user in a loop.
         """
         while not self.lock.acquire(timeout=self.PATIENCE):
             holder = self.holder
@@ -57,13 +59,13 @@ class Turns:
 
 
 def one_at_a_time(training=False):
-    """A decorator of methods of a model that are loops."""
+    """A decorator for methods of a model that run a loop."""
 
     def decorate(method):
         signature = inspect.signature(method)
 
         def is_foreign(args, kwargs):
-            """Whether a loop runs callbacks, or code that yields its data."""
+            """Whether the loop runs callbacks, or code that produces its data."""
             given = signature.bind(*args, **kwargs).arguments
             return bool(given.get("callbacks")) or not inputs.is_array(given.get("x"))
 

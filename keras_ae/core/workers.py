@@ -1,4 +1,4 @@
-"""Several processes that train one model: started here, or by a cluster on many machines."""
+"""Several processes that train one model, started here or by a cluster on many machines."""
 
 import contextlib
 import os
@@ -14,7 +14,8 @@ from keras_ae.core import backend
 
 LOOPBACK = "127.0.0.1"
 _LAUNCHED = "KERAS_AE_LAUNCHED"
-# Has the kernel kill this process with its parent, if that is still there, and becomes the command.
+# This program asks the kernel to kill it when its parent ends. If the parent still lives, it then
+# becomes the command.
 _TIED = """import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
 ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -24,16 +25,17 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def count():
-    """How many processes this one was started to train with, itself included."""
+    """Return the number of processes that train together, this one included."""
     return backend.worker_count()
 
 
 def join():
-    """Enter the training that this process was started for, before anything is computed.
+    """Join the other processes of the training, before anything is computed.
 
     Returns:
-        index: Number of this worker; 0 writes what they all have learned.
-        scope: Function without arguments: the context in which a model is made and trained.
+        index: Number of this worker. Worker 0 writes the results.
+        scope: Function without arguments that returns the context in which to make and train a
+            model.
     """
     if _LAUNCHED in os.environ:
         threading.Thread(target=_end_with_launcher, daemon=True).start()
@@ -41,26 +43,26 @@ def join():
 
 
 def _end_with_launcher():
-    """End this process when the one that launched it has ended, in whatever way that did."""
-    while os.read(0, 1):  # Nothing is ever written: it returns when the other end is closed.
+    """End this process when the one that launched it has ended, for whatever reason."""
+    while os.read(0, 1):  # Nobody writes to this pipe, so `read` returns when it is closed.
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def launch(command, number):
-    """Run a command in several processes on this machine, each told which worker it is.
+    """Run a command in several processes on this machine, and tell each which worker it is.
 
-    The first one's output is this process' own. If one of them ends in any way but well, the
-    others, which would wait for it, are killed. All of them end when this process does, however
-    it is killed: Linux sees to that, and elsewhere the standard input of each is a pipe from here,
-    whose end `join` waits for.
+    The first one prints to this process' output. If one of them fails, the others are killed,
+    because they would wait for it. All of them end when this process ends, however it is killed. On
+    Linux the kernel sees to that. On other systems the standard input of each is a pipe from this
+    process, and `join` waits for the pipe to be closed.
 
     Args:
-        command: List of strings, of a program that calls `join`.
-        number: How many processes, at least 2.
+        command: List of strings, the command of a program that calls `join`.
+        number: Number of processes, at least 2.
 
     Raises:
-        RuntimeError: If one was killed or ended with another status than 0.
+        RuntimeError: If one was killed, or ended with a status other than 0.
     """
     addresses = [f"{LOOPBACK}:{port}" for port in _free_ports(number)]
     if sys.platform == "linux":
@@ -96,7 +98,7 @@ def launch(command, number):
 
 
 def _free_ports(number):
-    """Ports that nobody listens on, held until the last one is known, so that they differ."""
+    """Return ports that nobody listens on; all are held until the last is found, so they differ."""
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(number)]
         for probe in probes:
@@ -105,7 +107,7 @@ def _free_ports(number):
 
 
 def _end(status, errors):
-    """How a process ended, and the last line that it wrote of it."""
+    """Return how a process ended, and the last line that it wrote to its standard error."""
     how = f"was killed by signal {-status}." if status < 0 else f"ended with status {status}."
     if errors is None:
         return how
