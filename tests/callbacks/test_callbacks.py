@@ -1,4 +1,4 @@
-"""A training that is killed at any moment goes on to the same bits."""
+"""`BackupAndRestore`: a fit that is killed at any moment resumes and ends with the same bits."""
 
 import itertools
 import os
@@ -19,11 +19,11 @@ from keras_ae.callbacks import BackupAndRestore
 from keras_ae.core import storage
 
 X = zoo.data(40)
-BATCHES = 3  # An epoch has so many.
+BATCHES = 3  # The number of batches in an epoch of X.
 
 
 class Stopped(BaseException):
-    """What ends a training here, as a kill does."""
+    """Ends a fit in these tests, as a kill would."""
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -45,7 +45,7 @@ def made(seed=0, optimizer="adam", units=4, cls=keras_ae.VAE, **options):
 
 
 def trained(*callbacks, model=None, data=X, epochs=3):
-    """All that a training ends with: weights, optimizer's state, and the figures of its epochs."""
+    """Fit, and return the bytes of the weights and of the optimizer, and the figures per epoch."""
     model = model or made()
     size = 16 if isinstance(data, np.ndarray) else None
     history = model.fit(
@@ -57,12 +57,12 @@ def trained(*callbacks, model=None, data=X, epochs=3):
 
 @pytest.fixture(scope="module")
 def whole():
-    """What a training ends with that nothing interrupts."""
+    """What a fit ends with that nothing interrupts."""
     return trained()
 
 
 def assert_goes_on(found, whole):
-    """The same bits, and the same figures of the epochs that were left."""
+    """Check that the bits are the same, and so are the figures of the epochs after the resume."""
     assert found[0] == whole[0]
     for name, values in found[1].items():
         assert values == whole[1][name][-len(values) :], name
@@ -77,7 +77,7 @@ def fit_stopped(folder, batches, save_freq="epoch", **options):
 
 # ------------------------------------------------------------------ killed at any moment
 
-_looking = []  # Functions that are called before each change of a file or folder.
+_looking = []  # These functions are called before each change of a file or folder.
 
 
 def _tell(event, arguments):
@@ -92,13 +92,14 @@ sys.addaudithook(_tell)
 
 @pytest.mark.parametrize("options", [{}, {"save_freq": 2, "double_checkpoint": True}])
 def test_a_kill_at_any_moment_is_survived(options, tmp_path):
-    """What a kill would leave is copied before each change of a file, and trained on."""
+    """Before each change of a file, the folder is copied, as a kill would leave it, and resumed."""
     place, left, numbers = tmp_path / "place", {}, itertools.count()
     place.mkdir()
 
     def look():
         files = {path.relative_to(place): path for path in place.rglob("*") if path.is_file()}
-        # Several moments leave the same backups: the one with the most other files is tried.
+        # Several moments leave the same backups. Of these, the one with the most other files is
+        # tried.
         backups = tuple(
             (name, files[name].read_bytes()) for name in sorted(files) if is_whole(name)
         )
@@ -134,7 +135,7 @@ def test_a_kill_at_any_moment_is_survived(options, tmp_path):
         (4, BATCHES + 2),
     ],
 )
-def test_it_goes_on_within_an_epoch(save_freq, batches, whole, tmp_path):
+def test_a_fit_resumes_within_an_epoch(save_freq, batches, whole, tmp_path):
     fit_stopped(tmp_path / "backup", batches, save_freq)
     assert_goes_on(trained(BackupAndRestore(tmp_path / "backup", save_freq)), whole)
     assert list(tmp_path.iterdir()) == []
@@ -157,7 +158,7 @@ def test_a_number_that_was_assigned_once_is_restored(tmp_path):
     assert model.get_config()["kl_weight"] == model.kl_weight
 
 
-def test_data_that_is_not_an_array_is_passed_over_as_well(tmp_path):
+def test_a_resume_also_skips_seen_batches_of_data_that_is_not_an_array(tmp_path):
     class Batches(keras.utils.PyDataset):
         def __len__(self):
             return BATCHES
@@ -173,7 +174,7 @@ def test_data_that_is_not_an_array_is_passed_over_as_well(tmp_path):
 
 
 @pytest.mark.parametrize("save_freq", ["epoch", 1])
-def test_a_model_without_a_seed_goes_on_with_that_of_the_first(save_freq, whole, tmp_path):
+def test_a_model_without_a_seed_resumes_with_the_seed_of_the_first_one(save_freq, whole, tmp_path):
     fit_stopped(tmp_path / "backup", BATCHES + 1, save_freq)
     backup = BackupAndRestore(tmp_path / "backup", save_freq)
     assert_goes_on(trained(backup, model=made(seed=None)), whole)
@@ -189,7 +190,7 @@ def test_models_of_half_precision_keep_their_bits(tmp_path):
     assert_goes_on(trained(BackupAndRestore(tmp_path / "b"), model=half()), whole)
 
 
-def test_optimizers_of_several_players_go_on(tmp_path):
+def test_optimizers_of_several_players_are_restored(tmp_path):
     def players():
         model = made(cls=keras_ae.FactorVAE)
         model.build((None, X.shape[1]))
@@ -213,15 +214,15 @@ def test_a_finished_training_is_not_trained_again_where_its_backup_is_kept(whole
     assert [path.name for path in tmp_path.rglob("*")] == ["backup", "latest.npz"]
 
 
-def test_the_next_fit_begins_where_it_is_told(tmp_path):
+def test_a_fit_after_a_finished_one_begins_at_its_initial_epoch(tmp_path):
     fit_stopped(tmp_path / "backup", BATCHES + 1)
     model = made()
     trained(BackupAndRestore(tmp_path / "backup"), model=model)
     assert len(trained(model=model, epochs=2)[1]["loss"]) == 2
 
 
-def test_an_interrupted_fit_goes_on_in_the_same_process(whole, tmp_path):
-    """As in a notebook, whose variables keep the first callback."""
+def test_an_interrupted_fit_resumes_in_the_same_process(whole, tmp_path):
+    """In a notebook, for example, a variable may still hold the first callback."""
     first = BackupAndRestore(tmp_path / "backup", 1)
     with pytest.raises(Stopped):
         trained(first, StopAfter(BATCHES + 1))
@@ -237,7 +238,7 @@ def test_other_files_in_the_folder_stay(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_model_of_keras_alone_goes_on(tmp_path):
+def test_a_plain_keras_model_resumes(tmp_path):
     def plain():
         keras.utils.set_random_seed(0)
         layers = [keras.Input((6,)), keras.layers.Dropout(0.2, seed=0), keras.layers.Dense(6)]
@@ -261,7 +262,9 @@ def test_a_model_of_keras_alone_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "text"])
-def test_a_damaged_backup_is_named_and_the_one_before_is_used_if_there_is(damage, whole, tmp_path):
+def test_a_damaged_backup_is_named_and_the_one_before_is_used_if_there_is_one(
+    damage, whole, tmp_path
+):
     for double in (False, True):
         folder = tmp_path / str(double)
         fit_stopped(folder, 2 * BATCHES + 1, double_checkpoint=double)
@@ -295,7 +298,7 @@ def test_a_backup_of_another_model_is_refused(other, message, tmp_path):
     assert (tmp_path / "backup" / "latest.npz").read_bytes() == before
 
 
-def test_an_epoch_of_other_batches_is_not_gone_on_with(tmp_path):
+def test_an_epoch_with_other_batches_is_not_resumed(tmp_path):
     fit_stopped(tmp_path / "backup", 3, 2)
     with pytest.raises(ValueError, match="after 2 of 3 batches"):
         trained(BackupAndRestore(tmp_path / "backup"))
@@ -307,7 +310,7 @@ def test_an_epoch_of_other_batches_is_not_gone_on_with(tmp_path):
     "name", ["latest.weights.h5", "latest.weights.h5.bkp", "training_metadata.json"]
 )
 def test_a_backup_of_keras_own_is_refused(name, tmp_path):
-    """Also what a kill between its two files leaves."""
+    """A kill between Keras' two files leaves only one of them, which is refused as well."""
     (tmp_path / name).write_text("anything")
     with pytest.raises(ValueError, match=r"holds .* of keras\.callbacks\.BackupAndRestore"):
         trained(BackupAndRestore(tmp_path))
@@ -371,7 +374,7 @@ def test_a_folder_of_another_thread_is_refused(tmp_path):
 
 
 def test_a_backup_needs_no_more_than_its_own_folder(tmp_path):
-    """The folder above may be one that the user cannot write into."""
+    """The user may not be able to write into the folder above, so nothing is written there."""
 
     class Folders(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -380,7 +383,7 @@ def test_a_backup_needs_no_more_than_its_own_folder(tmp_path):
     trained(BackupAndRestore(tmp_path / "backup"), Folders(), epochs=1)
 
 
-def test_what_is_no_folder_is_refused_before_anything_is_trained(tmp_path):
+def test_a_path_that_is_no_folder_is_refused_before_training(tmp_path):
     (tmp_path / "backup").write_text("a user's")
     model = made()
     model.build((None, *X.shape[1:]))
