@@ -1,4 +1,4 @@
-"""The command line, in this process where it can be, and killed in another where it must."""
+"""The command line. Most tests run it in this process; those that kill it start another."""
 
 import json
 import os
@@ -25,7 +25,7 @@ MODEL = "model.keras" if keras.config.backend() == "torch" else "model"
 
 
 def command(*words):
-    """The exit status of `keras-ae` with these words."""
+    """Run `keras-ae` with these words, and return its exit status."""
     with pytest.raises(SystemExit) as ended:
         cli.main([str(word) for word in words])
     return ended.value.code or 0
@@ -33,7 +33,7 @@ def command(*words):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with data that has labels, data that has not, and a finished run."""
+    """A folder with labeled data, data without labels, and a finished run."""
     folder = tmp_path_factory.mktemp("cli")
     rng = np.random.default_rng(0)
     x = np.repeat(rng.integers(0, 2, (60, 3)), 2, axis=1).astype("float32")
@@ -63,7 +63,7 @@ def assert_same_state(folder, other):
 # ---------------------------------------------------------------------- help
 
 
-def test_without_words_there_is_help(capsys):
+def test_the_bare_command_prints_help(capsys):
     assert command() == 0
     assert "keras-ae train VAE" in capsys.readouterr().out
 
@@ -93,7 +93,7 @@ def test_a_run_leaves_everything_it_promises(place):
 
 
 def test_training_ends_with_lines_of_python_that_work(place, capsys):
-    # A finished run is not trained again.
+    # The run has ended already, so this command trains nothing and prints the lines again.
     assert train(place, "run", "--resume") == 0
     printed = capsys.readouterr().out
     lines = [line.strip() for line in printed[printed.index("Use it:") :].splitlines()[1:]]
@@ -152,7 +152,7 @@ def test_a_run_of_integer_codes_has_a_prior_to_sample_from(place):
     data = ["--data", place / "pictures.npy", "--epochs", "1", "--output", place / "codes"]
     assert command("train", "VQVAE", *data, *small, *networks) == 0
     made = {path.name for path in (place / "codes").glob("*.png")}
-    assert made == {"loss_curves.png", "reconstructions.png", "samples.png"}  # No plane of codes.
+    assert made == {"loss_curves.png", "reconstructions.png", "samples.png"}  # no latent plane
 
 
 def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
@@ -191,7 +191,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(place):
     assert not (place / "killed" / "checkpoint").exists()
 
 
-# Time for the signal to arrive: an epoch takes a few milliseconds.
+# An epoch takes a few milliseconds, too few for a signal to arrive, so the run waits.
 _WAIT_AFTER_TWO_EPOCHS = """
 import time
 from keras_ae import callbacks
@@ -203,11 +203,11 @@ callbacks.BackupAndRestore.on_epoch_end = lambda self, epoch, logs: (
 
 
 class Stopped(BaseException):
-    """What stops a run in its own process, in place of a signal."""
+    """Stops a run in this process, where a test sends no signal."""
 
 
 def stop_after(monkeypatch, epochs, before_weights=False):
-    """Stop the next run when so many epochs have ended, or just before the last was kept."""
+    """Stop the next run after so many epochs, or just before the last of them was saved."""
     save = callbacks.BackupAndRestore._save
 
     def stopping(backup, epoch, batch):
@@ -218,7 +218,7 @@ def stop_after(monkeypatch, epochs, before_weights=False):
     monkeypatch.setattr(callbacks.BackupAndRestore, "_save", stopping)
 
 
-def test_a_row_without_its_weights_is_written_once(place, monkeypatch):
+def test_a_kill_between_history_and_weights_does_not_write_an_epoch_twice(place, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2, before_weights=True)
         with pytest.raises(Stopped):
@@ -264,7 +264,7 @@ def test_a_finished_run_is_left_as_it_is(place):
     assert {p: p.stat().st_mtime_ns for p in (place / "run").rglob("*")} == before
 
 
-def test_a_run_killed_while_it_tidied_up_is_not_trained_again(place):
+def test_a_run_killed_during_its_cleanup_is_not_trained_again(place):
     (place / "run" / "checkpoint").mkdir()
     before = (place / "run" / "metrics.json").stat().st_mtime_ns
     assert train(place, "run", "--resume") == 0
@@ -272,7 +272,7 @@ def test_a_run_killed_while_it_tidied_up_is_not_trained_again(place):
     assert (place / "run" / "metrics.json").stat().st_mtime_ns == before
 
 
-def test_a_run_killed_before_it_was_one_can_be_started_again(place):
+def test_a_run_killed_before_it_wrote_its_settings_can_be_started_again(place):
     leftover = place / "early" / ".run.json.keras_ae"
     (leftover / "new").mkdir(parents=True)
     (leftover / "owner").write_text("keras_ae 1 nowhere\n")
@@ -280,8 +280,8 @@ def test_a_run_killed_before_it_was_one_can_be_started_again(place):
     assert not [path for path in (place / "early").glob(".*")]
 
 
-def test_a_run_begun_by_the_version_before_goes_on(place, monkeypatch):
-    """Whose checkpoint is a model, and its epoch in the name of the file."""
+def test_a_run_of_the_version_before_resumes(place, monkeypatch):
+    """That version's checkpoint is a model, and the file's name has the epoch."""
     with monkeypatch.context() as patch:
         stop_after(patch, 2)
         with pytest.raises(Stopped):
@@ -301,7 +301,7 @@ def test_a_run_begun_by_the_version_before_goes_on(place, monkeypatch):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_training_into_a_folder_is_told_of_the_first(resume, place, capsys, monkeypatch):
-    """In a process of its own, while the first one is at its third epoch."""
+    """A second process trains into the folder while the first one is at its third epoch."""
     output = place / f"shared{resume}"
     words = ["train", "VAE", "--data", place / "pairs.npz", "--output", output, *SMALL, *NETWORK]
     code = f"from keras_ae.cli.main import main; main({[str(word) for word in words]!r})"
@@ -326,7 +326,7 @@ def test_a_second_training_into_a_folder_is_told_of_the_first(resume, place, cap
     assert not [path for path in place.rglob(".*")]
 
 
-def test_other_arguments_are_not_resumed(place, capsys):
+def test_a_resume_with_other_arguments_is_refused(place, capsys):
     assert train(place, "run", "--resume", "--seed", "4", "--set", "free_bits=0.5") == 2
     error = capsys.readouterr().err
     assert "seed=0, not 4" in error and "free_bits" in error
@@ -334,7 +334,7 @@ def test_other_arguments_are_not_resumed(place, capsys):
     assert "keras-ae train VAE" in error and "--resume" in error
 
 
-def test_ctrl_c_says_how_to_go_on(place, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_resume(place, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -483,7 +483,7 @@ RUN = "{}/run"
         (("encode", RUN, "--data", "{}/reals.npy", "--output", "{}/c.npy"), "(5,)"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(words, message, place, capsys):
+def test_a_mistake_prints_one_line_and_exits_with_status_2(words, message, place, capsys):
     before = sorted(place.rglob("*"))
     assert command(*(word.replace("{}", str(place)) for word in words)) == 2
     captured = capsys.readouterr()
@@ -494,7 +494,7 @@ def test_a_mistake_is_one_line_and_status_2(words, message, place, capsys):
     assert sorted(place.rglob("*")) == before
 
 
-def test_a_run_without_a_model_says_how_to_go_on(place, monkeypatch, capsys):
+def test_a_run_without_a_model_says_how_to_resume(place, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         stop_after(patch, 1)
         with pytest.raises(Stopped):
@@ -506,7 +506,7 @@ def test_a_run_without_a_model_says_how_to_go_on(place, monkeypatch, capsys):
 
 @pytest.fixture
 def full(place):
-    """As if the disk were full: no file grows beyond 1,000 bytes."""
+    """A limit stands for a full disk: no file can grow beyond 1,000 bytes."""
     if not (place / "many.npy").exists():
         np.save(place / "many.npy", np.zeros((500, 6), "uint8"))
     resource = pytest.importorskip("resource", reason="no such limits on Windows")
@@ -516,7 +516,7 @@ def full(place):
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-# JAX keeps its programs in files, too.
+# JAX also writes compiled programs to files, and warns when the limit stops it.
 @pytest.mark.filterwarnings("ignore:Error writing persistent compilation cache:UserWarning")
 @pytest.mark.parametrize(
     "words",
@@ -527,7 +527,7 @@ def full(place):
         ("reconstruct", RUN, "--data", "{}/many.npy", "--output", "{}/full.npy"),
     ],
 )
-def test_a_full_disk_is_one_line_and_leaves_no_part(words, place, full, capsys):
+def test_a_full_disk_prints_one_line_and_leaves_no_part(words, place, full, capsys):
     before = sorted(place.rglob("*"))
     words = [word.replace("{}", str(place)) for word in words]
     assert command(*words) == 2
@@ -537,8 +537,8 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(words, place, full, capsys):
     assert sorted(place.rglob("*")) == before
 
 
-def test_a_full_disk_ends_no_process(place):
-    """A memory map of a file in a file system that is full ends it, without a word."""
+def test_a_full_disk_does_not_crash_the_process(place):
+    """Writing through a memory map on a full file system would crash it without a message."""
     disk = place / "disk"
     disk.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
