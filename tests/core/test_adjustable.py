@@ -1,4 +1,4 @@
-"""Numbers of a model that are assigned after it was made take effect, everywhere."""
+"""Numbers that are assigned to a model after it was made take effect everywhere."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ BATCH = {"batch_size": 16, "verbose": 0}
 
 
 def still(name="VAE", **given):
-    """A model whose training moves no weight."""
+    """A model whose training changes no weight."""
     return zoo.compiled(name, keras.optimizers.SGD(0.0), **given)
 
 
@@ -21,7 +21,7 @@ def weight_shown(logs, name="kl_loss"):
 
 
 def other_values(model):
-    """Another value of every number that may change."""
+    """Return a new value for every number that may be assigned."""
     return {
         name: 1.0 if number.value is None else 0.5 * number.value + 0.3
         for name, number in model._notes.numbers.items()
@@ -29,13 +29,13 @@ def other_values(model):
 
 
 @pytest.mark.parametrize("name", [n for n in zoo.MODELS if zoo.MODELS[n]()._notes.numbers])
-def test_every_number_counts_at_once(name):
-    """As if the model had been made with it, and without anything compiled anew."""
+def test_an_assigned_number_takes_effect_at_once(name):
+    """The model computes as if it had been made with the number, and compiles nothing again."""
     if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("the graph reads them on TensorFlow, too, and JAX takes long")
     given = {"kl_weight": 0.8} if name in zoo.VARIATIONAL else {}
     model, x = zoo.compiled(name, **given), zoo.data()
-    for _ in range(2):  # At the first time JAX builds the optimizer.
+    for _ in range(2):  # JAX builds the optimizer in the first evaluation.
         before = model.evaluate(x, return_dict=True, **BATCH)
     programs = model._notes.step_programs.kept
     values = other_values(model)
@@ -45,7 +45,8 @@ def test_every_number_counts_at_once(name):
         assert getattr(model, argument) == value
     found = model.evaluate(x, return_dict=True, **BATCH)
     assert not started or model._notes.step_programs.kept is programs
-    if name not in zoo.DICTIONARIES:  # Some of whose weigh what an untrained one lacks.
+    # Some numbers of dictionaries weigh a loss that is 0 in an untrained model.
+    if name not in zoo.DICTIONARIES:
         assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
     other = zoo.eager(name, **given | values)
     other.build((None, 6))
@@ -63,7 +64,10 @@ def test_what_shapes_a_model_is_refused(name):
     for built in (False, True):
         for argument, value in model.arguments.items():
             if type(value) in (int, float) and argument not in model._notes.numbers:
-                if argument in ("mask_value", "target"):  # Read anew by each program.
+                if argument in (
+                    "mask_value",
+                    "target",
+                ):  # Each program reads these when it is traced.
                     continue
                 with pytest.raises(ValueError, match=f"{argument}=.*Make a new model"):
                     setattr(model, argument, value + 1)
@@ -72,7 +76,7 @@ def test_what_shapes_a_model_is_refused(name):
 
 
 def test_annealing_by_callbacks():
-    """Epoch by epoch and batch by batch, by `self.model` and by the model itself."""
+    """Callbacks assign per epoch and per batch, to `self.model` and to the model itself."""
     wanted = [0.0, 0.25, 1.0, 0.5]
 
     class Anneal(keras.callbacks.Callback):
@@ -89,7 +93,7 @@ def test_annealing_by_callbacks():
         model.kl_weight = float(batch)
 
     def end(batch, logs):
-        shown.append(weight_shown(logs))  # The logs hold means so far.
+        shown.append(weight_shown(logs))  # The logs hold the means up to this batch.
         model.kl_weight = 9.0
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_begin=begin, on_train_batch_end=end)
@@ -162,7 +166,7 @@ def test_the_constructors_rules_hold():
     model = zoo.make("VAE")
     model.kl_weight = np.float32(0.5)
     assert type(model.kl_weight) is float and zoo.make("VAE", kl_weight=np.int64(2)).kl_weight == 2
-    model.latent_dim = 2  # It is the same value.
+    model.latent_dim = 2  # This is the value that it has already.
     for value in (None, "2", 3):
         with pytest.raises(ValueError, match="latent_dim=.*Make a new model"):
             model.latent_dim = value
@@ -170,7 +174,7 @@ def test_the_constructors_rules_hold():
 
 def test_what_is_learned_is_refused():
     model = zoo.make("HamiltonianVAE")
-    model.step_size = 0.05  # It is the same value.
+    model.step_size = 0.05  # This is the value that it has already.
     with pytest.raises(ValueError, match="step_size=0.09.*Make a new model"):
         model.step_size = 0.09
 
@@ -201,7 +205,7 @@ def test_what_was_assigned_is_saved(tmp_path):
     other = zoo.make("BetaVAE", beta=4.0, kl_weight=0.5)
     other.build((None, 6))
     other.load_weights(tmp_path / "a.weights.h5")
-    # What was assigned goes with the weights; what a constructor was given, does not.
+    # A file of weights has the numbers that were assigned, but not those of the constructor.
     assert other.beta == pytest.approx(0.3) and other.kl_weight == 0.5
     other.beta = 0.9
     plain = zoo.make("BetaVAE", beta=4.0)
@@ -237,7 +241,7 @@ def test_a_resumed_run_goes_on_with_what_was_assigned(tmp_path):
 
 
 def test_numbers_of_a_users_model():
-    """Which nobody checks: they count, and are saved."""
+    """Nothing checks these numbers, but they take effect and are saved."""
 
     class Scaled(keras_ae.AE):
         def __init__(self, latent_dim=2, factor=1.0, **kwargs):
@@ -274,8 +278,8 @@ def test_a_constructor_may_compute_its_number():
 
 
 @pytest.mark.parametrize("moment", ["on_epoch_begin", "on_train_batch_begin"])
-def test_a_users_own_number_counts_at_once(moment):
-    """What is no argument of the constructor."""
+def test_a_users_own_attribute_takes_effect_at_once(moment):
+    """The attribute is not an argument of the constructor."""
 
     class Scaled(keras_ae.AE):
         factor = 1.0
@@ -311,7 +315,7 @@ CONDITIONS = {
 @pytest.mark.parametrize("method", ["loss_weights", "loss_terms", "posterior"])
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_a_condition_in_python_is_explained(kind, method):
-    """Which is none on torch."""
+    """On torch a condition in Python simply works."""
 
     class Conditional(keras_ae.BetaVAE):
         def loss_weights(self):
@@ -338,7 +342,7 @@ def test_a_condition_in_python_is_explained(kind, method):
             call(zoo.data(), **given)
 
 
-def test_a_condition_of_keras_takes_its_place():
+def test_keras_where_works_as_a_condition():
     class Conditional(keras_ae.BetaVAE):
         def loss_weights(self):
             weight = keras.ops.where(self.beta > 1, 2.0, 1.0)

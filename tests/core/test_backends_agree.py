@@ -1,7 +1,7 @@
 """The same weights mean the same model on TensorFlow, JAX and torch.
 
-Each process reads the `.keras` files that the running backend wrote, and answers with arrays. All
-noise comes from NumPy there, so that it is the same: each backend has random numbers of its own.
+One process per backend reads the `.keras` files that the running backend wrote, and writes what it
+computes. Backends have different random numbers, so all noise comes from NumPy there.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]
-# All models where all three can answer, but for JAX's files, of which five models' are enough: the
-# files differ in nothing that a model's code decides.
+# If all three backends are installed, all models are compared. For files that JAX wrote, five
+# models are enough, because the files of the backends differ in nothing that depends on the model.
 NAMES = list(zoo.MODELS) if len(OTHERS) == 2 and BACKEND != "jax" else zoo.FOUNDATION
 
 
 @contextlib.contextmanager
 def numpy_s_noise():
-    """Random numbers by NumPy: the same ones on every backend, in the order of the calls."""
+    """Replace Keras' random numbers by NumPy's, which are the same on every backend."""
     count = itertools.count()
 
     def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
@@ -52,21 +52,21 @@ def numpy_s_noise():
 
 def write_models(folder):
     for name in NAMES:
-        # Op by op: what is traced once would draw once.
+        # The model runs eagerly, because a traced program would contain one draw as a constant.
         model = zoo.compiled(name, keras.optimizers.SGD(0.02), {"run_eagerly": True})
         model.build((None, 6))
         rng = np.random.default_rng(0)
-        for variable in model.trainable_variables:  # Away from where biases begin.
+        for variable in model.trainable_variables:  # Biases would be 0 without this.
             variable.assign(variable.numpy() + rng.normal(0.0, 0.1, variable.shape))
         model.save(folder / f"{name}.keras")
 
 
 def write_answers(folder):
-    """What the models in a folder say on this process's backend: `answers_<backend>.npz`."""
+    """Write what the models in a folder compute on this backend to `answers_<backend>.npz`."""
     answers = {}
     for path in sorted(folder.glob("*.keras")):
         name, model = path.stem, keras_ae.load(path)
-        if keras.config.backend() == "jax":  # Which takes long op by op, and traces a step once.
+        if keras.config.backend() == "jax":  # JAX is slow when eager, and traces a step only once.
             model.run_eagerly, model.jit_compile = False, True
         for call, value in answers_of(model).items():
             answers[f"{name}.{call}"] = value
@@ -98,7 +98,7 @@ def answers_of(model):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One process per backend answers for all models, side by side with the others."""
+    """A folder with the files and the answers of all backends, whose processes run in parallel."""
     folder = tmp_path_factory.mktemp("backends")
     keras.utils.set_random_seed(0)
     write_models(folder)
@@ -135,7 +135,7 @@ def answers(folder, backend, name):
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "two"])
 def test_a_file_does_not_say_where_it_was_written(optimizer, tmp_path):
-    """On torch Keras makes optimisers of its own, which no other backend can load."""
+    """On torch, Keras makes subclasses of its optimizers, which no other backend can load."""
     model = zoo.compiled("FactorVAE")
     model.build((None, 6))
     if optimizer == "two":
@@ -153,14 +153,14 @@ def test_a_file_means_the_same_on(backend, name, folder):
     ours, theirs = answers(folder, BACKEND, name), answers(folder, backend, name)
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():
-        # A step's gradients add rounding of their own.
+        # The gradients of a step add rounding errors.
         tolerance = 1e-4 if "trained" in key else 2e-5
         np.testing.assert_allclose(theirs[key], value, rtol=tolerance, atol=tolerance, err_msg=key)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_comparison_is_not_of_constants(name, folder):
-    """The inputs differ, the losses are no zeros, and the weights moved."""
+    """Answers differ between inputs, losses are not 0, and training changed the weights."""
     ours = answers(folder, BACKEND, name)
     assert np.ptp(ours[f"{name}.encode"], axis=0).mean() > 1e-3
     assert np.ptp(ours[f"{name}.decode"], axis=0).max() > 1e-3

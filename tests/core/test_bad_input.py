@@ -1,4 +1,4 @@
-"""Bad input, for every model and every way in: a clear error of ours, and nothing lost."""
+"""Bad input to every method of every model: a clear error of this package, and nothing is lost."""
 
 import pathlib
 import shutil
@@ -35,7 +35,7 @@ def generator_of(*items):
     yield from items
 
 
-# What is done to a trained model -> the error, and words that its message must hold.
+# Name -> (what is done to a trained model, the type of the error, words in its message).
 TO_A_MODEL = {
     "fit rank 0": (lambda m: m.fit(3.0), TypeError, ["x", "3.0", "array"]),
     "fit rank 1": (lambda m: m.fit(X[:, 0]), ValueError, ["(48,)", "x[:, None]"]),
@@ -163,15 +163,15 @@ TO_A_CONSTRUCTOR = {
     "network_options": ({"network_options": [8]}, TypeError, ["network_options=[8]"]),
 }
 
-# What concerns the networks, which not all models take.
+# These cases pass networks or their options, which not all models take.
 OF_NETWORKS = ("encoder name", "encoder type", "network_options")
 
 
 def to_build(name):
-    """What goes wrong in building a model."""
+    """Return cases in which building a model fails."""
     code = zoo.code_shape(name) if name == "MaskedAE" else (zoo.decoder_width(name),)
     misspelt = ("widht", "width") if name == "MaskedAE" else ("unitz", "units")
-    # MaskedAE's networks go from tokens to tokens.
+    # The networks of MaskedAE map tokens to tokens.
     data, output = ("(3, 9)", (3, 2)) if name == "MaskedAE" else ("(6,)", (6,))
     wide = keras.Sequential([keras.Input(code), keras.layers.Dense(9)])
     return {
@@ -199,7 +199,7 @@ def check(action, error, words):
 
 
 def check_all(cases, after=lambda case: None):
-    """Every case, so that one failure hides no other."""
+    """Check every case, and report all failures together."""
     failures = []
     for case, (action, error, words) in cases.items():
         try:
@@ -283,7 +283,7 @@ def test_networks_that_do_not_fit(name):
     ],
 )
 def test_other_misuses(action, error, words):
-    if words == ["compile"]:  # Keras' own words do.
+    if words == ["compile"]:  # The error of Keras is clear enough.
         with pytest.raises(error, match="compile"):
             action()
     else:
@@ -296,7 +296,7 @@ def test_pictures_of_bytes_are_refused_before_training():
     check(lambda: model.fit(PICTURES), ValueError, ["0", "255", "/ 255"])
 
 
-# ------------------------------------------------------------------ artefacts
+# ------------------------------------------------------------------ artifacts
 
 
 @pytest.fixture
@@ -411,12 +411,12 @@ def test_a_place_that_cannot_be_written(exported, tmp_path):
 
 
 def test_a_full_disk(exported, monkeypatch):
-    """A limit on the size of files stands for the disk: the system refuses what goes beyond."""
+    """A limit on the size of files stands for a full disk: the system refuses to write more."""
     resource = pytest.importorskip("resource")
     before = {p: p.read_bytes() for p in exported.rglob("*") if p.is_file()}
     model = zoo.trained("VAE")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for limit in (100, 20_000):  # While the SavedModel is written, and while the .keras file is.
+    for limit in (100, 20_000):  # Reached in the SavedModel, and in the .keras file.
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
         try:
             check(
@@ -443,7 +443,7 @@ def test_no_file_is_written_that_nothing_loads(name, tmp_path):
     named = [name, ".keras", ".weights.h5"]
     for filepath in (path, str(path)):
         check(lambda: model.save(filepath), ValueError, named)  # noqa: B023
-    if name.endswith(("h5", "hdf5")):  # Else Keras refuses it itself.
+    if name.endswith(("h5", "hdf5")):  # Keras refuses all other names itself.
         path.write_text("mine")
         check(lambda: keras.saving.save_model(model, path), ValueError, named)
         assert path.read_text() == "mine"
@@ -463,7 +463,7 @@ def test_no_file_is_written_that_nothing_loads(name, tmp_path):
     assert listed(tmp_path) == []
 
 
-def test_other_models_save_as_ever(tmp_path):
+def test_plain_keras_models_save_as_before(tmp_path):
     network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
     keras.saving.save_model(network, tmp_path / "network.h5")
     assert keras.saving.load_model(tmp_path / "network.h5").output_shape == (None, 4)
@@ -494,7 +494,7 @@ def test_weights_in_one_file_and_in_several(tmp_path):
 def test_a_folder_is_no_place_for_a_file(tmp_path):
     model = zoo.trained("VAE")
     (tmp_path / "a.keras").mkdir()
-    for overwrite in (True, False):  # About which Keras would ask, and fail then.
+    for overwrite in (True, False):  # Keras would ask whether to overwrite, and fail then.
         check(
             lambda: model.save(tmp_path / "a.keras", overwrite=overwrite),  # noqa: B023
             FileExistsError,

@@ -1,4 +1,4 @@
-"""What was done to layers after they were built comes back with the file."""
+"""Changes of layers after they were built (frozen, adapted, quantized) are in the file."""
 
 import copy
 
@@ -72,7 +72,7 @@ def test_frozen_layers_stay_as_they_are_when_training_goes_on(change, tmp_path):
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
-def test_every_model_is_frozen_where_it_was(name, tmp_path):
+def test_a_loaded_model_has_the_same_frozen_layers(name, tmp_path):
     model = zoo.eager(name)
     model.build((None, *zoo.data().shape[1:]))
     for layer in list(model._flatten_layers())[2::3]:

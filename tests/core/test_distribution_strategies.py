@@ -1,6 +1,6 @@
-"""`tf.distribute` over two processors of one machine.
+"""`tf.distribute` over two logical devices of one machine.
 
-A process of its own measures everything, for processors are set up only before TensorFlow starts.
+Another process measures everything, because devices can only be set up before TensorFlow starts.
 """
 
 import json
@@ -40,7 +40,7 @@ def measure(folder):
         "variational": variational_model(strategy, folder),
         "adversary": adversary(strategy),
         "noise": noise(strategy),
-        "quantised": quantised(strategy),
+        "quantized": quantized(strategy),
     }
     print(json.dumps(facts))
 
@@ -53,12 +53,12 @@ def made_under(strategy, name, **given):
 
 def built_under(strategy, name):
     model = made_under(strategy, name)
-    model.build((None, 6))  # Outside the strategy's scope: its weights are mirrored all the same.
+    model.build((None, 6))  # This is outside of the strategy's scope; weights are mirrored anyway.
     return model
 
 
 def plain_model(strategy):
-    """One replica and two, at the same global batch; without noise they must agree."""
+    """Compare one replica with two at the same global batch; without noise they must agree."""
     import tensorflow as tf
 
     x = zoo.data(52)  # The last batch holds two examples for each replica.
@@ -86,7 +86,7 @@ class Killed(keras.callbacks.Callback):
 
 
 def variational_model(strategy, folder):
-    """A run with a warm-up, the same killed and resumed, and its file read without a strategy."""
+    """Train with a warm-up; kill and resume the same; read its file without a strategy."""
 
     def run(*callbacks):
         model = made_under(strategy, "VAE", kl_weight=keras_ae.schedules.LinearWarmUp(8))
@@ -131,7 +131,7 @@ def adversary(strategy):
 
 
 def noise(strategy):
-    """What each replica draws for the same example, while training and in evaluation."""
+    """Return what each replica draws for the same example, in training and in evaluation."""
     denoiser, vae = built_under(strategy, "DenoisingAE"), built_under(strategy, "VAE")
     x = ops.ones((1, 6))
 
@@ -149,8 +149,8 @@ def noise(strategy):
     return facts
 
 
-def quantised(strategy):
-    """A codebook that follows the vectors, on one replica and on two; then starts and restarts."""
+def quantized(strategy):
+    """Compare codebooks learned by EMA on one replica and on two; then test starts and restarts."""
     import tensorflow as tf
 
     x, still = zoo.data(), {"k_means_start": False, "restart_below": 0.0, "decay": 0.8}
@@ -209,8 +209,8 @@ def test_predictions_are_gathered_in_order(facts):
     assert facts["plain"]["predicted"] < 1e-6
 
 
-def test_a_mirrored_plain_model_samples(facts):
-    """Its codes' moments are weights on both replicas."""
+def test_a_mirrored_model_without_a_posterior_samples(facts):
+    """The moments of its codes are weights, which exist on both replicas."""
     assert facts["plain"]["samples"] == [3, 6]
 
 
@@ -225,7 +225,7 @@ def test_a_variational_model_trains_under_a_warm_up(facts):
     history = found["history"]
     assert found["steps"] == 9
     assert history["reconstruction_loss"][-1] < history["reconstruction_loss"][0]
-    # Steps 6 and 7 weigh the divergence by 6/8 and 7/8, and the last one by 1.
+    # The warm-up weighs the divergence by 6/8 in step 6, by 7/8 in step 7, and by 1 in the last.
     penalty = history["loss"][2] - history["reconstruction_loss"][2]
     assert 6 / 8 < penalty / history["kl_loss"][2] < 1
 
@@ -257,8 +257,8 @@ def test_replicas_draw_different_noise(training, facts):
         assert np.min(np.abs(np.subtract(first, second))) > 1e-6
 
 
-def test_a_codebook_follows_two_replicas_as_it_follows_one(facts):
-    found = facts["quantised"]
+def test_a_codebook_learns_the_same_on_two_replicas_as_on_one(facts):
+    found = facts["quantized"]
     np.testing.assert_allclose(*found["codebooks"], atol=1e-5)
     one, two = found["histories"]
     for name in ("loss", "reconstruction_loss", "commitment_loss"):
@@ -266,7 +266,7 @@ def test_a_codebook_follows_two_replicas_as_it_follows_one(facts):
 
 
 def test_codes_start_and_restart_alike_on_both_replicas(facts):
-    found = facts["quantised"]
+    found = facts["quantized"]
     assert all(np.all(np.isfinite(values)) for values in found["restarted"].values())
     first, second = found["placed"]
     assert first == second

@@ -1,4 +1,4 @@
-"""Whatever ends a loop, the model keeps its weights and goes on."""
+"""Whatever ends a loop, the model keeps its weights and can be used and trained further."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def assert_usable(model):
 
 
 def broken(batches):
-    """Batches, one of them checked before the loop begins, and then an exception."""
+    """Yield batches, of which the first is checked before the loop begins, and then raise."""
     for _ in range(batches):
         yield (zoo.data(16),)
     raise Stop
@@ -84,11 +84,12 @@ def test_a_fit_that_ends_early_keeps_its_steps():
     assert_usable(model)
 
 
-# Python drops an interrupt that falls into a destructor, such as one of TensorFlow's graphs.
+# Python ignores an interrupt that arrives in a destructor, such as that of a TensorFlow graph, and
+# pytest warns about it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 def test_interrupts_at_any_moment(method):
-    """As by Ctrl-C, in the midst of steps."""
+    """The interrupt comes in the middle of a step, as from Ctrl-C."""
     model, _ = model_and_weights()
     x = np.tile(zoo.data(), (40, 1))
 

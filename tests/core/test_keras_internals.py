@@ -1,4 +1,4 @@
-"""Private names of Keras that the package relies on: one loud test when Keras renames them."""
+"""Private names of Keras that the package relies on: these tests fail when Keras renames them."""
 
 import ast
 import inspect
@@ -43,7 +43,7 @@ def batched_dataset():
     return tf.data.Dataset.range(3).batch(2)
 
 
-# Private attribute -> (an object that must have it, where it is used, what it is there for).
+# Private attribute -> (an object that must have it, where the package uses it, and for what).
 PRIVATE = {
     "_assert_compile_called": (
         lambda: zoo.compiled("AE"),
@@ -138,7 +138,7 @@ def trees():
 
 
 def test_no_other_private_name_is_used():
-    """Private attributes that the package reads but never defines are somebody else's."""
+    """The test looks for private attributes that the package reads but never sets."""
     used, own = {}, set()
     for path, tree in trees().items():
         for node in ast.walk(tree):
@@ -167,11 +167,11 @@ def test_no_other_private_module_is_imported():
     assert found == set(MODULES)
 
 
-# ------------------------------------------------------------------ behaviour that is not promised
+# ------------------------------------------------------------------ behavior that is not promised
 
 
 def test_a_data_adapter_of_our_own_passes_through():
-    """core/inputs.py: `fit` hands `ArrayBatches` to Keras, which must take it as it is."""
+    """core/inputs.py: `fit` passes `ArrayBatches` to Keras, which must use it as it is."""
     batches = keras_ae.core.inputs.ArrayBatches((zoo.data(),), 16)
     assert isinstance(batches, DataAdapter)
     assert data_adapters.get_data_adapter(batches) is batches, (
@@ -191,13 +191,13 @@ def test_a_data_adapter_of_our_own_passes_through():
 
 
 def test_generators_are_told_by_their_exact_type():
-    """core/inputs.py: `_with_first` is a generator function, for Keras would refuse an iterator."""
+    """core/inputs.py: `_with_first` is a generator function, because Keras refuses iterators."""
     source = inspect.getsource(data_adapters.get_data_adapter)
     assert "types.GeneratorType" in source
 
 
 def test_compile_assigns_the_loss():
-    """core/training.py: the `loss` property sees what `compile` was given."""
+    """core/training.py: Keras assigns the loss in `compile`, and the `loss` property refuses it."""
     model = zoo.MODELS["AE"]()
     with pytest.raises(ValueError, match="defines its own losses"):
         model.compile("adam", loss="mse")
@@ -215,7 +215,7 @@ def test_seed_generators_are_found_by_the_name_of_their_state():
 
 
 def test_seeds_need_no_state():
-    """core/seeds.py: RunSeed has no variable; the random functions only call `next`."""
+    """core/seeds.py: RunSeed has no variable, because Keras' random functions only call `next`."""
 
     pair = np.array([5, 7]).astype(keras_ae.core.backend.SEED_DTYPE)
     seed, again = (keras_ae.core.seeds.RunSeed(pair) for _ in range(2))
@@ -228,8 +228,8 @@ def test_seeds_need_no_state():
     assert not np.array_equal(first, second)
 
 
-def test_the_step_s_hooks():
-    """core/backend/*.py: the names that a step calls on the optimizer and in stateless code."""
+def test_names_that_a_training_step_uses_exist():
+    """core/backend/*.py: a step calls these on the optimizer and in stateless code."""
     optimizer = keras.optimizers.Adam()
     for name in ("scale_loss", "apply", "stateless_apply", "build"):
         assert callable(getattr(optimizer, name)), (
@@ -243,20 +243,20 @@ def test_the_step_s_hooks():
 
 
 def test_models_on_tensorflow_know_their_strategy(on_tensorflow):
-    """core/backend/tensorflow.py: `building_scope` makes weights where the model was made."""
+    """core/backend/tensorflow.py: `building_scope` makes weights in the model's own strategy."""
     import tensorflow as tf
 
     assert zoo.compiled("AE").distribute_strategy is tf.distribute.get_strategy()
 
 
 def test_keras_builds_before_it_trains_under_a_strategy(on_tensorflow):
-    """core/backend/tensorflow.py: TrainStep overrides what fails for several workers."""
+    """core/backend/tensorflow.py: TrainStep overrides a method that fails for several workers."""
     parameters = inspect.signature(keras.Model._maybe_symbolic_build).parameters
     assert list(parameters) == ["self", "iterator", "data_batch"]
 
 
 class UnfusedAdam(keras.optimizers.Adam):
-    """Keras' own arithmetic: backend/tensorflow.py and torch.py leave subclasses alone."""
+    """Keras' own Adam: backend/tensorflow.py and torch.py replace it, but not its subclasses."""
 
 
 class UnfusedAdamW(keras.optimizers.AdamW):
@@ -270,7 +270,7 @@ def on_torch():
 
 
 def test_torch_updates_all_weights_at_once(monkeypatch, on_torch):
-    """core/backend/torch.py: `_fused_updates` replaces what Keras calls."""
+    """core/backend/torch.py: `_fused_updates` replaces the method that Keras calls."""
     from keras_ae.core.backend import torch
 
     calls, adam = [], torch.adam
@@ -281,7 +281,7 @@ def test_torch_updates_all_weights_at_once(monkeypatch, on_torch):
 
 
 @pytest.mark.parametrize("transposed", ["weight", "gradient"])
-def test_torch_updates_weights_in_whatever_order_they_lie(transposed, on_torch):
+def test_torch_updates_weights_of_any_memory_layout(transposed, on_torch):
     import torch
 
     from keras_ae.core.backend.torch import _fused_updates
@@ -300,8 +300,8 @@ def test_torch_updates_weights_in_whatever_order_they_lie(transposed, on_torch):
     np.testing.assert_allclose(*found, rtol=1e-5)
 
 
-def test_torch_lets_moments_vanish_that_are_next_to_nothing(on_torch):
-    """Subnormal numbers, in which they would end, make a step several times as slow."""
+def test_torch_flushes_near_subnormal_adam_moments(on_torch):
+    """Moments that fade would become subnormal numbers, which make a step several times slower."""
     import torch
 
     from keras_ae.core.backend.torch import _fused_updates
@@ -338,7 +338,7 @@ def test_torch_lets_moments_vanish_that_are_next_to_nothing(on_torch):
     ids=lambda options: "-".join(options) or "defaults",
 )
 def test_the_fused_adam_is_keras_adam(options, optimizers):
-    """Weights, moments and averages after a few steps."""
+    """Weights, moments and averages are compared after a few steps."""
     if BACKEND == "jax":
         pytest.skip("XLA fuses Keras' own")
     states = []
@@ -348,5 +348,5 @@ def test_the_fused_adam_is_keras_adam(options, optimizers):
         model.fit(zoo.data(), epochs=2, batch_size=8, verbose=0)
         states.append(zoo.weights(model) + [v.numpy() for v in model.optimizer.variables])
     for fused, unfused in zip(*states, strict=True):
-        # One rounding apart, which Adam amplifies where a gradient is almost zero.
+        # The two differ by rounding, which Adam amplifies where a gradient is almost 0.
         np.testing.assert_allclose(fused, unfused, rtol=1e-3, atol=3e-4)

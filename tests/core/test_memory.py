@@ -1,4 +1,4 @@
-"""What cannot fit into memory is refused before any of it is taken, with its size and a remedy."""
+"""A call that cannot fit into memory is refused before it starts, with its size and a remedy."""
 
 import inspect
 import pathlib
@@ -38,7 +38,7 @@ def small(**options):
 
 
 def many(*shape):
-    """An array of numbers that takes the memory of one."""
+    """An array that takes the memory of a single number."""
     return np.broadcast_to(np.float32(0.5), shape)
 
 
@@ -49,7 +49,7 @@ def fitted(kind, x=X, latent_dim=2, **options):
     return model
 
 
-# Calls that would end the process, each with a word of what it has to say.
+# What a call makes too large -> the call, which would crash the process.
 CALLS = {
     "latent_dim": lambda: keras_ae.AE(10**9).build((None, 6)),
     "latent_dim of a VAE": lambda: keras_ae.VAE(10**9).build((None, 6)),
@@ -141,8 +141,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_what_would_end_the_process_is_refused(call, monkeypatch):
-    """In a machine of 2 GB, so that a failure ends nothing but the test."""
+def test_calls_that_would_crash_the_process_are_refused(call, monkeypatch):
+    """The test pretends that 2 GB are left, so that a failure ends only the test."""
     monkeypatch.setattr(memory, "available", lambda: 2 * 10**9)
     started = time.process_time()
     with pytest.raises(ValueError, match=r"would take [\d,.]+ GB of memory, and 2.0 GB are left"):
@@ -175,7 +175,7 @@ def test_a_batch_of_a_dataset_is_refused_before_it_is_gathered(way, monkeypatch)
         with pytest.raises(ValueError, match="batch_size=1000000000, .* would take .*GB"):
             size = 10**9 if way == "ours" else None
             getattr(model, method)(data, batch_size=size, verbose=0)
-    # As many as there are.
+    # A batch size beyond the number of examples takes only what the examples take.
     model.fit(rows.batch(10**9), verbose=0)
 
 
@@ -194,7 +194,7 @@ def test_a_file_beyond_memory_is_refused_before_it_is_read(name, split, monkeypa
     if path.suffix == ".npz":
         np.savez_compressed(path, x=np.zeros((10**6, 200), "uint8"))
     else:
-        with open(path, "wb") as file:  # Sparse: it takes no room on the disk.
+        with open(path, "wb") as file:  # The file is sparse, and takes no room on the disk.
             header = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 784)}
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + 784 * 10**6)
@@ -202,7 +202,7 @@ def test_a_file_beyond_memory_is_refused_before_it_is_read(name, split, monkeypa
         datasets.as_array(path, split)
 
 
-# What would take hours to make or to compile, each with the argument that asks for it.
+# Argument -> function of a number that makes a model with so many layers.
 LAYERS = {
     "blocks": lambda n: keras_ae.AE(
         encoder="resnet", network_options={"filters": (2,), "blocks": n}
@@ -241,7 +241,7 @@ def test_draws_of_a_likelihood_that_would_take_hours_are_refused():
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8), (8,)], ids=str)
 def test_pictures_that_cannot_be_drawn_are_refused(shape, dtype):
-    """At once, before any of so many is looked at or copied."""
+    """The error comes at once, before any of the pictures is looked at or copied."""
     examples = np.broadcast_to(np.ones((), dtype), (10**9, *shape))
     started = time.process_time()
     for draw in (
@@ -255,13 +255,13 @@ def test_pictures_that_cannot_be_drawn_are_refused(shape, dtype):
 
 
 def too_much(x):
-    """x plus a number that takes 70 TB to compute, and that no compiler simplifies."""
+    """Return x plus a number that takes 70 TB to compute, and that no compiler simplifies."""
     line = keras.ops.arange(2**22, dtype="float32") * keras.ops.reshape(x, (-1,))[:1]
     return x + keras.ops.sum(keras.ops.sort(keras.ops.cos(line[:, None] + line[None]), axis=-1))
 
 
 class Greedy(keras.layers.Layer):
-    """A layer that asks for more memory than any machine has, once it is switched on."""
+    """A layer that asks for more memory than any machine has, after it is switched on."""
 
     on = False
 
@@ -295,7 +295,8 @@ def test_an_allocation_that_fails_is_explained(name):
     model.fit(X, verbose=0)
 
 
-# Rows of 400 TB, which no address space holds, whatever the system promises.
+# These rows take 400 TB, which no address space holds, even if the system promises more memory
+# than it has.
 ROWS = many(10**9, 10**5)
 GRID = many(10**9, 300, 300, 1)
 PUBLIC = {
@@ -351,7 +352,7 @@ PUBLIC = {
 
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", PUBLIC)
-def test_what_is_called_by_itself_names_its_sizes(name):
+def test_layers_and_functions_called_alone_name_their_sizes(name):
     with pytest.raises((MemoryError, ValueError), match=r"\(\d{7,}|=\d{7,}| \d{5,}") as raised:
         PUBLIC[name]()
     assert re.search(r"there was not enough memory; |would take [\d,.]+ GB", str(raised.value))
@@ -374,7 +375,7 @@ def test_a_step_counts_all_draws_of_an_example(name, argument, monkeypatch):
         memory.refuse_step(fitted(name, **{argument: number}), 32)
     few, many_draws = sizes
     assert 9.0 < many_draws / few <= 10.0
-    # Each goes through a decoder of 8 and 6 numbers, and meets a target of 6.
+    # Each draw goes through a decoder with 8 and 6 numbers, and is compared with a target of 6.
     assert few > 4.0 * 32 * 10**3 * (8 + 6 + 6)
 
 
@@ -405,16 +406,16 @@ def test_errors_of_another_kind_go_through():
         function(X, n=3)
 
 
-def test_weights_count_together(monkeypatch):
-    """Each takes 50 MB, which alone is not looked at, of 0.3 GB."""
+def test_weights_are_added_up(monkeypatch):
+    """0.3 GB are left; each weight takes 50 MB, which alone would not be compared."""
     monkeypatch.setattr(memory, "available", lambda: 3 * 10**8)
     options = {"units": (3500,) * 8, "kernel_initializer": "zeros"}
     with pytest.raises(ValueError, match="AE: making the weight .* GB of others.* 0.3 GB are left"):
         keras_ae.AE(2, network_options=options).build((None, 6))
 
 
-def test_what_an_optimizer_keeps_counts_before_any_of_it_is_made(monkeypatch):
-    """Weights of 0.2 GB, their gradients, and twice as much that Adam keeps, in 0.5 GB."""
+def test_an_optimizers_state_is_counted_before_it_is_made(monkeypatch):
+    """0.5 GB are left; weights and gradients take 0.2 GB each, and Adam's state 0.4."""
     model = keras_ae.AE(2, network_options={"units": (5000,) * 2})
     model.build((None, 6))
     model.compile("adam")
@@ -425,8 +426,8 @@ def test_what_an_optimizer_keeps_counts_before_any_of_it_is_made(monkeypatch):
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
-def test_nothing_of_the_zoo_takes_a_look(name, monkeypatch):
-    """What is small is not compared with anything, because reading what is left takes time."""
+def test_small_models_do_not_ask_how_much_memory_is_left(name, monkeypatch):
+    """Small sizes are not compared, because it takes time to ask the system."""
     monkeypatch.setattr(memory, "available", lambda: pytest.fail("was asked"))
     model = zoo.compiled(name)
     model.build((None, 6))
@@ -436,8 +437,8 @@ def test_nothing_of_the_zoo_takes_a_look(name, monkeypatch):
 
 
 @pytest.mark.every_backend
-def test_a_batch_beyond_the_data_costs_what_the_data_costs():
-    """TensorFlow's indices of such a batch alone would take 4 TB."""
+def test_a_batch_size_beyond_the_data_takes_what_the_data_takes():
+    """Indices of a batch of that size would take 4 TB in TensorFlow."""
     model = fitted("AE")
     model.fit(X, batch_size=10**12, verbose=0)
     whole = model.evaluate(X, batch_size=10**12, verbose=0)
@@ -459,7 +460,7 @@ def test_a_weight_is_checked_before_it_is_made(monkeypatch):
         with memory.checked_weights("Dense", "Take less."):
             layer.build((None, 10**4))
     assert not made
-    # Weights of others are none of our business.
+    # Weights of layers outside of a model of this package are not checked.
     small_layer = keras.layers.Dense(3, kernel_initializer=initializer)
     small_layer.build((None, 2))
     assert made == [(2, 3)]

@@ -1,4 +1,4 @@
-"""Sequences of several lengths: a model of padded ones is that of the same ones cut to length."""
+"""Padded sequences: a model computes with them as with the same sequences cut to length."""
 
 import random
 
@@ -21,14 +21,14 @@ LIKELIHOODS = {
     "laplace": None,
     "categorical": None,
 }
-# These have a code for every step, or players or convolutions that would see the padding.
+# These models have a code for every step, or players or convolutions that would see the padding.
 WITHOUT_PADDING = ["VQVAE", "VQVAE2", "ResidualVQVAE", "FSQVAE", "LFQVAE", "VAEGAN", "UNetAE"]
 NO_SEQUENCES = ["MaskedAE", *zoo.DICTIONARIES]
 PADDED = [name for name in zoo.MODELS if name not in (*WITHOUT_PADDING, *NO_SEQUENCES)]
 
 
 def sequences(value=PADDING, seed=0):
-    """One-hot steps, which every likelihood takes, padded with a number at their end."""
+    """Sequences of one-hot steps, which every likelihood takes, padded with a number at the end."""
     rng = np.random.default_rng(seed)
     x = np.eye(FEATURES, dtype="float32")[rng.integers(0, FEATURES, (len(LENGTHS), STEPS))]
     for row, length in enumerate(LENGTHS):
@@ -38,7 +38,7 @@ def sequences(value=PADDING, seed=0):
 
 def made(name="VAE", mask_value=PADDING, **given):
     options = {"network_options": {"units": (4,), "mask_value": mask_value}, **OPTIONS}
-    random.seed(0)  # Of the discriminators.
+    random.seed(0)  # The discriminators' weights follow from it.
     small = zoo.SMALL[name]()
     if name == "RecurrentAE":
         small = {"mask_value": mask_value}
@@ -52,7 +52,7 @@ def made(name="VAE", mask_value=PADDING, **given):
 
 
 def densities(model, x, z):
-    """log p(step | code) of every step, (batch, steps), one step at a time."""
+    """Return log p(step | code) of shape (batch, steps), computed one step at a time."""
     parameters = ops.convert_to_numpy(model.decoder(ops.convert_to_tensor(z)))
     return np.stack(
         [
@@ -79,7 +79,7 @@ def test_the_density_of_padded_sequences_is_that_of_their_own_steps(likelihood, 
 
 
 def test_the_bound_and_the_likelihood_are_those_of_sequences_cut_to_length():
-    """Weights that ignore the number of steps: a model of each length alone has the same ones."""
+    """Shapes of weights do not depend on the number of steps, so models can share the weights."""
     model, x = made(), sequences()
     model.features_to_code.layers[-1].kernel.assign(
         0.3 * np.random.default_rng(0).normal(size=(4, 4))
@@ -98,15 +98,15 @@ def test_the_bound_and_the_likelihood_are_those_of_sequences_cut_to_length():
         ]
         for name, value in both[0].items():
             assert value == pytest.approx(both[1][name], rel=1e-4), name
-        # The draws of an example follow from its place in the batch.
+        # The draws of an example depend on its position in the batch.
         repeated = np.repeat(alone[:, :length], len(x), axis=0)
         estimate = cut.log_likelihood(repeated, num_samples=20, seed=3)[row]
         assert found[row] == pytest.approx(estimate, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", PADDED)
-def test_what_is_padded_with_does_not_matter(name):
-    """No loss tells the number that is at the places of the padding."""
+def test_the_value_of_the_padding_does_not_matter(name):
+    """No loss depends on the number that stands for padding."""
     if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
         pytest.skip("the code is that of the foundation's models, and JAX takes long")
     found = []
@@ -114,7 +114,7 @@ def test_what_is_padded_with_does_not_matter(name):
         model = made(name, mask_value=value)
         if hasattr(model, "pseudo_inputs"):
             model.set_pseudo_inputs(np.full((4, STEPS, FEATURES), 0.5, "float32"))
-        if name == "DenoisingAE":  # Noise of the data's own size on every step.
+        if name == "DenoisingAE":  # The noise is as large as the data, and is on every step.
             assert not np.array_equal(model.corruption(sequences(value), 0), sequences(value))
         x = sequences(value)
         logs = model.evaluate(x, return_dict=True, verbose=0)
@@ -164,7 +164,7 @@ def test_a_masking_layer_of_the_user_s_own_says_what_is_padding():
         assert isinstance(p, WithoutPadding)
 
 
-def test_own_networks_take_the_option():
+def test_mask_value_works_with_networks_of_the_users_own():
     networks = {
         "encoder": keras.Sequential([keras.Input((STEPS, FEATURES)), layers.Flatten()]),
         "decoder": keras.Sequential(
@@ -201,7 +201,7 @@ def test_models_that_cannot_leave_padding_out_say_so(name):
 
 @pytest.mark.parametrize("value", [PADDING, 9.0])
 def test_pseudo_inputs_may_be_padded(value):
-    """They are the posteriors of sequences cut to length, and stay so while they are trained."""
+    """Padding in pseudo-inputs is ignored as in data, and stays padding while they are trained."""
     x = sequences(value)
     model = made("VampVAE", value, num_components=len(x))
     model.set_pseudo_inputs(x)

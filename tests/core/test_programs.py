@@ -1,4 +1,4 @@
-"""Compiled programs are those of the model as it is, whatever changed it."""
+"""Compiled programs compute what the model computes now, whatever changed it."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ BATCH = {"batch_size": 16, "verbose": 0}
 
 
 def dense_of(model):
-    """A layer on the way to the code."""
+    """Return a dense or convolutional layer between the data and the code."""
     networks = [getattr(model, name, None) for name in ("encoder", "unet", "features_to_code")]
     found = [layer for one in networks if one is not None for layer in one._flatten_layers()]
     return next(layer for layer in found if isinstance(layer, (layers.Dense, layers.Conv1D)))
@@ -46,7 +46,7 @@ CHANGES = {f.__name__: f for f in (bend, adapt, quantize, quantize_all, lower_pr
 
 
 def assert_programs_are_the_models(model, x, atol=1e-5):
-    """Arrays and tensors, and graphs and single operations, give the same numbers."""
+    """Check that compiled calls with arrays give the same numbers as eager calls with tensors."""
     for method in ("encode", "reconstruct"):
         call = getattr(model, method)
         by_tensor = ops.convert_to_numpy(call(ops.convert_to_tensor(x)))
@@ -60,7 +60,7 @@ def assert_programs_are_the_models(model, x, atol=1e-5):
 
 
 def used(name, **given):
-    """A model of which every program exists."""
+    """Return a model all of whose programs are compiled, and its data."""
     model = zoo.compiled(name, **given)
     x = zoo.data()
     model.fit(x, **BATCH)
@@ -68,25 +68,25 @@ def used(name, **given):
     return model, x
 
 
-# Keras' own, of layers without weights.
+# Keras warns about layers without weights.
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("name", ["AE", "VAE"])
-def test_a_changed_model_is_compiled_anew(name, change):
+def test_a_changed_model_is_compiled_again(name, change):
     model, x = used(name)
     before = model.encode(x)
     CHANGES[change](model)
     assert np.abs(model.encode(x) - before).max() > 1e-5
-    # JAX rounds less often where it computes several operations in one.
+    # JAX fuses operations and rounds less often, which shows in lower precision.
     assert_programs_are_the_models(model, x, 0.02 if change == "lower_precision" else 1e-5)
     if change == "adapt":
-        model.compile(keras.optimizers.Adam(0.05))  # As Keras wants it for new weights.
+        model.compile(keras.optimizers.Adam(0.05))  # Keras demands this after new weights.
         model.fit(x, **BATCH)
         assert_programs_are_the_models(model, x)
 
 
 @pytest.mark.parametrize("name", zoo.WITH_NETWORKS)
-def test_every_model_notices(name):
+def test_every_model_notices_a_changed_layer(name):
     if BACKEND != "tensorflow" and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("the attributes are the same ones on every backend")
     model = zoo.compiled(name)
@@ -98,7 +98,7 @@ def test_every_model_notices(name):
     tensor = ops.convert_to_tensor(x)
     expected = ops.convert_to_numpy(model.reconstruct(tensor))
     np.testing.assert_allclose(after, expected, atol=1e-5)
-    if name not in zoo.DISCRETE:  # Whose codes may stay.
+    if name not in zoo.DISCRETE:  # Integer codes may stay the same.
         assert np.abs(after - before).max() > 1e-6
     found = model.evaluate(x, return_dict=True, **BATCH)
     model.run_eagerly = True
@@ -112,14 +112,14 @@ def test_training_notices_what_is_frozen():
     for frozen in (True, False):
         layer.trainable = not frozen
         if BACKEND == "jax":
-            model.compile(keras.optimizers.Adam(0.01))  # As Keras wants it there.
+            model.compile(keras.optimizers.Adam(0.01))  # Keras demands this on JAX.
         before, rest = layer.get_weights(), model.features_to_code.get_weights()
         model.fit(x, **BATCH)
         assert np.array_equal(before[0], layer.get_weights()[0]) == frozen
         assert not np.array_equal(rest[0], model.features_to_code.get_weights()[0])
 
 
-def test_training_notices_what_an_optimizer_became():
+def test_training_notices_changes_of_the_optimizer():
     model, x = used("AE", optimizer=keras.optimizers.SGD(0.1))
     model.optimizer.clipvalue = 1e-9
     before = model.encoder.get_weights()
@@ -144,8 +144,8 @@ def test_what_a_callback_changes_holds_from_the_next_epoch():
     assert_programs_are_the_models(model, x)
 
 
-def test_objects_within_count():
-    """What a layer or a model holds may change by itself."""
+def test_changes_of_objects_in_layers_are_noticed():
+    """An object that a layer or a model holds, such as a regularizer, may change."""
     model = zoo.compiled("DenoisingAE", network_options=PENALIZED)
     x = zoo.data()
     first = model.evaluate(x, return_dict=True, **BATCH)
@@ -160,8 +160,8 @@ def test_objects_within_count():
 PENALIZED = {"units": (8,), "kernel_regularizer": keras.regularizers.L2(1e-4)}
 
 
-def test_nothing_else_compiles_anew(tmp_path):
-    """Neither use nor new values of weights."""
+def test_use_and_new_weights_compile_nothing_again(tmp_path):
+    """Calls of all kinds, and new values of weights, leave the programs as they are."""
     if BACKEND == "torch":
         pytest.skip("it runs op by op")
     model, x = used("VAE", network_options={"units": (8,), "dropout": 0.1})
@@ -183,7 +183,7 @@ def test_nothing_else_compiles_anew(tmp_path):
 
 
 class Counting(layers.Layer):
-    """Notes down how often it is called: on a backend that compiles, how often it is traced."""
+    """Counts its calls; on a backend that compiles, these are the times it was traced."""
 
     calls = 0
 
@@ -192,7 +192,7 @@ class Counting(layers.Layer):
         return x
 
 
-def test_layers_that_take_notes_are_compiled_once():
+def test_layers_that_set_attributes_in_a_call_are_compiled_once():
     if BACKEND == "torch":
         pytest.skip("it runs op by op")
     counting = Counting()
@@ -203,7 +203,7 @@ def test_layers_that_take_notes_are_compiled_once():
         model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
     assert counting.calls - before <= 3
     before, tensor = counting.calls, ops.convert_to_tensor(x)
-    for _ in range(3):  # Tensors go through the layer each time, and no program with them.
+    for _ in range(3):  # Calls with tensors run the layer each time, but must compile nothing.
         model.encode(tensor), model.encode(x), model.evaluate(x, **BATCH), model.fit(x, **BATCH)
     assert counting.calls - before == 3
 

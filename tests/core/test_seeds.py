@@ -1,4 +1,4 @@
-"""Seeds repeat, differ, and are moved by training alone."""
+"""Seeds give the same draws again, differ from each other, and change only in training."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ BATCH = {"batch_size": 16, "verbose": 0}
 
 
 def numbers_of(draw):
-    """What Keras makes of the two numbers of a seed."""
+    """Return what Keras makes of the two numbers of a seed on this backend."""
     first, second = (int(number) for number in ops.convert_to_numpy(draw))
     return (first + second) % 2**32 if BACKEND == "torch" else (first, second)
 
@@ -31,7 +31,7 @@ def test_no_two_draws_share_a_seed():
     for seed in seeds:
         generator = SeedGenerator(seed)
         found |= {numbers_of(generator.next()) for _ in range(30)}
-    # A generator's are those of the first draw of its turns.
+    # A generator's first draws are those of the first turn, so only 18 of its 30 are new.
     assert len(found) == len(seeds) * (len(turns) * draws + 18)
 
 
@@ -63,17 +63,18 @@ def test_priors_of_neighboring_seeds(prior):
 
 
 def test_estimates_of_neighboring_seeds_are_independent():
-    """At every sample: 60 samples of seed s are not 52 of seed s + 1, and 8 more."""
+    """If seeds overlapped, seed s would share most of its 64 samples with seed s + 1."""
     model = zoo.trained("VAE")
     x = zoo.data(16)
     found = np.array([model.log_likelihood(x, num_samples=64, seed=s) for s in range(16)])
     apart = found - found.mean(axis=0)
     steps, spread = np.diff(apart, axis=0).var(), apart.var()
-    assert 1.3 < steps / spread < 2.8  # Twice the variance; of draws that are shared, less.
+    # Differences of independent estimates have twice the variance; shared draws make it less.
+    assert 1.3 < steps / spread < 2.8
 
 
-def test_light_examples_do_not_repeat_the_noise():
-    """However little examples weigh, each batch of an evaluation has noise of its own."""
+def test_small_sample_weights_do_not_repeat_the_noise():
+    """Each batch of an evaluation has its own noise, also if its examples have small weights."""
     model = zoo.compiled("VAE", keras.optimizers.SGD(0.0))
     x = np.tile(zoo.data(16), (3, 1))
     options = {"return_dict": True, **BATCH}
@@ -82,11 +83,11 @@ def test_light_examples_do_not_repeat_the_noise():
     assert found["reconstruction_loss"] == pytest.approx(expected["reconstruction_loss"], rel=1e-4)
 
 
-# ------------------------------------------------------------------ looking
+# ------------------------------------------------------------------ use between two fits
 
 
 def look(model, tmp_path):
-    """Everything that people do with a model between two fits."""
+    """Do everything that people do with a model between two fits."""
     x = zoo.data()
     code = model.encode(x)
     model.encode(ops.convert_to_tensor(x))
@@ -96,7 +97,7 @@ def look(model, tmp_path):
         model.encode(x, sample=True), model.encode(x, sample=True, seed=3)
         model.encode(ops.convert_to_tensor(x), sample=True)
         model.decode(code, sample=True), model.log_likelihood(x, num_samples=4)
-    if type(model)._code_dtype != "int32":  # Whose prior is fitted by itself.
+    if type(model)._code_dtype != "int32":  # Models of integer codes need `fit_prior` first.
         model.sample(3), model.sample(3, seed=5)
     model.summary(print_fn=lambda *_, **__: None), model.get_config()
     model.save(tmp_path / "model.keras")
@@ -104,13 +105,13 @@ def look(model, tmp_path):
 
 
 @pytest.mark.parametrize("name", zoo.MODELS)
-def test_looking_changes_no_training(name, tmp_path):
+def test_use_between_fits_does_not_change_training(name, tmp_path):
     if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("the seeds are the same ones, and JAX takes long")
     found = []
     for looks in (True, False):
         given = {"discriminator": None} if name in ("FactorVAE", "AdversarialAE") else {}
-        keras.utils.set_random_seed(4)  # Networks of one's own.
+        keras.utils.set_random_seed(4)  # The user's own networks follow from it.
         model = zoo.eager(name, **given)
         model.fit(zoo.data(), **BATCH)
         if looks:
@@ -122,8 +123,8 @@ def test_looking_changes_no_training(name, tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
-def test_calls_as_in_training_move_none_of_its_state():
-    """The seeds of dropout, and the running means of batch normalization."""
+def test_calls_with_training_true_change_no_state():
+    """That is the state of dropout's seeds, and the running means of batch normalization."""
     options = {"units": (8,), "dropout": 0.3, "batch_normalization": True}
     model, x = zoo.compiled("VAE", network_options=options), zoo.data()
     model.fit(x, **BATCH)
@@ -147,7 +148,7 @@ def test_fresh_draws_follow_from_the_seed():
 
 
 def test_a_users_own_draws_within_a_step():
-    """In training they are fresh, and a resumed run repeats them; in evaluation they stay."""
+    """They differ in every step of training, repeat after a resume, and are fixed in evaluation."""
 
     class Drawing(keras_ae.VAE):
         def loss_terms(self, x, y, training):

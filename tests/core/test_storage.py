@@ -1,4 +1,4 @@
-"""Files and folders that appear whole, whoever is killed, and one writer at a time."""
+"""Files and folders appear whole, whatever is killed, and have one writer at a time."""
 
 import errno
 import json
@@ -18,7 +18,7 @@ from keras_ae.core import storage
 
 pytestmark = pytest.mark.backend_free
 
-# `storage` by itself, which starts in a twentieth of the time.
+# The processes load only the file of `storage`, which takes a twentieth of the time.
 ALONE = f"""
 import importlib.util, json, os, pathlib, signal, sys
 spec = importlib.util.spec_from_file_location("storage", {storage.__file__!r})
@@ -49,7 +49,7 @@ with storage.whole_folder(sys.argv[1]) as partial:
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that is writing the folder `model`."""
+    """A process that holds the folder `model`."""
     process = start(HOLDING, tmp_path / "model")
     assert process.stdout.readline() == "held\n"
     yield process
@@ -102,8 +102,8 @@ def test_another_thread_is_named(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_who_has_only_just_begun_is_named(tmp_path, monkeypatch):
-    """In the moment between its lock and its name."""
+def test_a_writer_that_has_only_just_started_is_named(tmp_path, monkeypatch):
+    """Another writer asks in the moment after the lock and before the number is written."""
     found, write = [], os.write
 
     def second():
@@ -141,15 +141,15 @@ print(written)
 """
 
 
-def test_no_two_are_ever_inside(tmp_path):
-    """Whoever finds the file that another one is removing does not take it for the lock."""
+def test_no_two_processes_hold_a_path_at_once(tmp_path):
+    """A process that opened the file which another one is removing does not take it for a lock."""
     processes = [start(CONTENDING, tmp_path / "model") for _ in range(4)]
     counts = [int(process.communicate(timeout=120)[0]) for process in processes]
     assert all(process.returncode == 0 for process in processes) and min(counts) > 0
     assert names(tmp_path) == []
 
 
-def test_a_killed_one_holds_nothing(holder, tmp_path):
+def test_a_killed_process_holds_nothing(holder, tmp_path):
     holder.kill()
     holder.wait()
     assert names(tmp_path) == [".model.keras_ae"]
@@ -179,7 +179,7 @@ def test_a_forked_process_holds_nothing(killed, tmp_path):
     if killed:
         process.kill()
         process.wait()
-        with storage.exclusive(tmp_path / "model"):  # While the child lives.
+        with storage.exclusive(tmp_path / "model"):  # The forked child is still alive.
             pass
     else:
         process.stdin.write("\n")
@@ -191,7 +191,7 @@ def test_a_forked_process_holds_nothing(killed, tmp_path):
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
-    """Who makes the workspace has it; one that was there may be somebody's."""
+    """The process that makes the workspace holds it; an older workspace may be in use."""
 
     def none(*_):
         raise OSError(errno.ENOLCK, "No locks available")
@@ -208,9 +208,10 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch):
 # ------------------------------------------------------------------ whole or not at all
 
 
-# Kills itself at the n-th line of storage.py, for every n, and prints what is left each time.
+# The program forks a child that is killed at the n-th line of storage.py, for every n, and prints
+# what is left each time.
 KILLED = """
-os.fsync = lambda descriptor: None  # Which takes most of the time, and helps against no kill.
+os.fsync = lambda descriptor: None  # It takes most of the time, and does not help against kills.
 
 def tracer(number):
     left = [number]
@@ -234,7 +235,7 @@ def write_file(path, text):
         partial.write_text(text + text)
 
 def read(path):
-    # The text of which the thing at a path consists, wholly and alone.
+    # Return the text of the file, or of all files in the folder, at the path.
     if path.is_dir():
         return "".join((path / name).read_text() for name in sorted(os.listdir(path)))
     return path.read_text() if path.exists() else ""
@@ -279,7 +280,7 @@ def test_a_kill_at_any_line_leaves_the_old_or_the_new(kind, exchange, tmp_path):
         assert then["next"] in ("00", "11") and then["hidden after"] == 0, then
         if exchange:
             assert then["left"] == then["next"], then
-        else:  # In the moment without, the one before is found beside it.
+        else:  # In the moment when nothing is at the path, `rescue` finds the old one.
             assert (then["left"] or then["rescue"]) == then["next"], then
     assert {"00", "11"} == {then["next"] for then in seen}
     assert any(then["rescue"] for then in seen) == (not exchange)
@@ -287,7 +288,7 @@ def test_a_kill_at_any_line_leaves_the_old_or_the_new(kind, exchange, tmp_path):
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_a_folder_that_fails_leaves_the_one_before(exchange, tmp_path, monkeypatch):
+def test_a_failed_folder_leaves_the_old_one(exchange, tmp_path, monkeypatch):
     if not exchange:
         monkeypatch.setattr(storage, "_exchange", lambda *_: False)
 
@@ -316,7 +317,7 @@ def test_a_folder_that_fails_leaves_the_one_before(exchange, tmp_path, monkeypat
     assert names(tmp_path) == ["model"] and (tmp_path / "model" / "a").read_text() == "after"
 
 
-def test_a_file_that_fails_leaves_the_one_before(tmp_path):
+def test_a_failed_file_leaves_the_old_one(tmp_path):
     (tmp_path / "a.json").write_text("before")
     with pytest.raises(ZeroDivisionError):
         with storage.whole_file(tmp_path / "a.json") as partial:
@@ -326,7 +327,7 @@ def test_a_file_that_fails_leaves_the_one_before(tmp_path):
     assert (tmp_path / "a.json").read_text() == "before"
 
 
-def test_what_appears_meanwhile_stays(tmp_path):
+def test_a_file_that_appears_in_the_meantime_stays(tmp_path):
     with pytest.raises(FileExistsError, match="exists"):
         with storage.whole_folder(tmp_path / "model") as partial:
             (partial / "a").write_text("new")
@@ -335,7 +336,7 @@ def test_what_appears_meanwhile_stays(tmp_path):
     assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["mine"]
 
 
-def test_the_command_line_replaces_nothing_that_appears_meanwhile(tmp_path, monkeypatch):
+def test_the_command_line_replaces_nothing_that_appears_in_the_meantime(tmp_path, monkeypatch):
     output = tmp_path / "codes.npy"
 
     def write(function, data, partial, verbose):
@@ -355,8 +356,8 @@ def test_the_command_line_replaces_nothing_that_appears_meanwhile(tmp_path, monk
 
 
 @pytest.mark.parametrize("made", ["new/mine", "owner/mine", "owner", "mine", "link", ""])
-def test_what_only_has_the_name_of_a_workspace_stays(made, tmp_path):
-    """Other files in such a folder, a file, a link: the user's."""
+def test_a_users_file_with_the_name_of_a_workspace_stays(made, tmp_path):
+    """A folder of that name with other files, a file and a link all belong to the user."""
     workspace = tmp_path / ".model.keras_ae"
     if made == "link":
         (tmp_path / "elsewhere").mkdir()
@@ -375,7 +376,7 @@ def test_what_only_has_the_name_of_a_workspace_stays(made, tmp_path):
 
 
 def test_an_only_copy_stays(tmp_path):
-    """What was aside when its replacement was killed, while something else came to its place."""
+    """A kill left the old folder aside, and then something else appeared at its path."""
     workspace = tmp_path / ".model.keras_ae"
     for name in ("old", "new"):
         (workspace / name).mkdir(parents=True)
@@ -390,13 +391,15 @@ def test_an_only_copy_stays(tmp_path):
             pass
     assert (workspace / "old" / "a").read_text() == "old"
     (tmp_path / "model").rmdir()
-    with pytest.raises(FileExistsError, match="model exists"):  # It is there again.
+    with pytest.raises(
+        FileExistsError, match="model exists"
+    ):  # The old folder is back at its path.
         with storage.whole_folder(tmp_path / "model"):
             pass
     assert names(tmp_path) == ["model"] and (tmp_path / "model" / "a").read_text() == "old"
 
 
-def test_leftovers_of_the_dead_alone_are_removed(holder, tmp_path):
+def test_only_leftovers_of_dead_processes_are_removed(holder, tmp_path):
     dead = start(HOLDING, tmp_path / "dead")
     dead.stdout.readline()
     dead.send_signal(signal.SIGKILL)
@@ -416,7 +419,7 @@ def test_paths_of_every_form(tmp_path, monkeypatch):
             partial.write_text(str(path))
         assert names(".") == ["a.txt"] and (tmp_path / "folder/a.txt").read_text() == str(path)
     assert storage.real(".") == storage.real("") == storage.real("x/..") == tmp_path / "folder"
-    long = "é" * 125 + ".txt"  # 254 bytes.
+    long = "é" * 125 + ".txt"  # This name has 254 bytes.
     with storage.whole_file(long) as partial:
         partial.write_text("long")
     assert names(".") == ["a.txt", long]
@@ -427,7 +430,7 @@ def test_paths_of_every_form(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("method", ["save", "save_weights"])
 def test_a_model_is_saved_whole_or_not_at_all(method, tmp_path):
-    """As on a full disk: no file grows beyond 1,000 bytes. HDF5 would end the process."""
+    """A limit of 1,000 bytes stands for a full disk, on which HDF5 would crash the process."""
     resource = pytest.importorskip("resource", reason="no such limits on Windows")
     model = zoo.fitted("AE")
     path = tmp_path / {"save": "a.keras", "save_weights": "a.weights.h5"}[method]

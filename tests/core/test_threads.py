@@ -1,4 +1,4 @@
-"""What several threads do with models is right, or refused with a word."""
+"""Several threads that use models get right results, or a clear error."""
 
 import concurrent.futures
 import random
@@ -17,7 +17,7 @@ THREADS = 8
 
 
 def at_once(*functions):
-    """What functions return that begin together, each in a thread of its own."""
+    """Run functions at the same time, each in its own thread, and return their results."""
     begin = threading.Barrier(len(functions))
 
     def run(function):
@@ -60,7 +60,7 @@ def test_evaluations_of_threads():
         np.testing.assert_allclose(y, model.reconstruct(x), atol=1e-5)
 
 
-def test_another_thread_trains():
+def test_loops_are_refused_while_another_thread_trains():
     model, x = zoo.compiled("VAE"), zoo.data()
     before, middle, go_on = model.encode(x), threading.Event(), threading.Event()
 
@@ -76,7 +76,7 @@ def test_another_thread_trains():
             for method in (model.fit, model.evaluate, model.predict):
                 with pytest.raises(RuntimeError, match=f"{method.__name__}: another thread trains"):
                     method(x, **BATCH)
-            if BACKEND == "jax":  # Whose weights are in Keras' loop.
+            if BACKEND == "jax":  # Keras' loop has taken the weights out of the model.
                 with pytest.raises(RuntimeError, match="another thread trains this VAE"):
                     model.encode(x)
             else:
@@ -91,7 +91,7 @@ def test_another_thread_trains():
 @pytest.mark.parametrize("loop", ["evaluate", "predict"])
 @pytest.mark.parametrize("source", ["callback", "data"])
 def test_a_loop_that_waits_for_another_thread(loop, source):
-    """Which it would do forever, if that one waited for the loop: that one is told so."""
+    """If both waited, they would wait forever, so the other thread gets an error."""
     model, x, found = zoo.compiled("VAE"), zoo.data(32), []
     model.build((None, 6))
 
@@ -130,9 +130,7 @@ def test_a_loop_that_waits_for_another_thread(loop, source):
     assert model.evaluate(x, **BATCH) == model.evaluate(x, **BATCH)
 
 
-def test_trainings_of_several_models_in_threads():
-    """Come to the bits that they come to one after the other."""
-
+def test_models_trained_in_threads_end_with_the_same_bits_as_one_by_one():
     def train(seed):
         options = {"units": (8,), "dropout": 0.2}
         model = keras_ae.VAE(2, network_options=options, seed=seed)
@@ -149,8 +147,8 @@ def test_trainings_of_several_models_in_threads():
                 np.testing.assert_array_equal(a, b)
 
 
-def test_a_callback_looks_with_arrays():
-    """In the thread that trains, on every backend."""
+def test_a_callback_can_use_the_model_with_arrays():
+    """The callback runs in the thread that trains."""
     model, x, seen = zoo.compiled("VAE"), zoo.data(), []
     callback = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(model.encode(x))
@@ -162,7 +160,7 @@ def test_a_callback_looks_with_arrays():
 
 @pytest.mark.parametrize("look", ["evaluate", "predict"])
 def test_a_callback_runs_a_loop_between_batches(look):
-    """Which changes no step."""
+    """The loop changes nothing in the steps of training."""
     x, found = zoo.data(), []
     for looks in (False, True):
         model = zoo.compiled("VAE")

@@ -26,7 +26,7 @@ OPTIONS = {"batch_size": 16, "verbose": 0}
 MODELS = {
     "AE": {},
     "FactorVAE": {},
-    # The vectors that it starts from are another draw on two replicas.
+    # k-means and restarts draw other vectors on two replicas, so they are switched off.
     "VQVAE": {"k_means_start": False, "restart_below": 0.0, "decay": 0.8},
 }
 pytestmark = pytest.mark.xdist_group("workers")
@@ -37,7 +37,7 @@ several = pytest.mark.skipif(BACKEND == "torch", reason="Keras divides no batch 
 
 
 def measured(name):
-    """What a process sees of a model's training, whether it shares it or not."""
+    """Train a model, alone or with another process, and return what this process sees of it."""
     keras.utils.set_random_seed(0)
     model = zoo.compiled(name, keras.optimizers.SGD(0.1), **MODELS[name])
     history = model.fit(zoo.data(50), epochs=2, validation_data=zoo.data(), **OPTIONS).history
@@ -51,7 +51,7 @@ def measured(name):
 
 
 def noise(model):
-    """A draw of this process' own replica, where each has its own."""
+    """Return a draw on this process' replica, on the backend where replicas draw differently."""
     if BACKEND != "tensorflow":
         return None
     import tensorflow as tf
@@ -71,7 +71,7 @@ def measure(folder):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """The findings of two processes, and of this one."""
+    """What two processes saw of a training that they shared, and this one of the same alone."""
     folder = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATHS)
@@ -99,7 +99,7 @@ def test_they_learn_what_one_learns(name, found):
     shared, alone = found[0][name], found[2][name]
     for here, there in zip(shared["weights"], alone["weights"], strict=True):
         np.testing.assert_allclose(here, there, atol=1e-5)
-    # Of a book's usage each replica counts its own part of a batch.
+    # Figures of the codebook's use are not compared: each replica counts its part of a batch.
     losses = [loss for loss in alone["evaluation"] if loss.endswith("loss")]
     assert "reconstruction_loss" in losses
     for loss in losses:
@@ -121,7 +121,7 @@ def test_they_draw_different_noise(found):
 
 
 def under(processes, worker, devices, auto_shard_dataset=True):
-    """As if `keras.distribution` had so many processes and devices."""
+    """A context in which `keras.distribution` seems to have so many processes and devices."""
     distribution = mock.Mock(
         num_processes=processes,
         num_model_replicas=devices,
@@ -136,14 +136,14 @@ def test_parts_of_a_batch_make_the_batch(shuffle):
     x = np.arange(50.0, dtype="float32")[:, None]
     batches = inputs.ArrayBatches((x,), 16, shuffle, seed=0, divisor=4)
     whole = [batch for (batch,) in batches.get_numpy_iterator()]
-    assert [len(batch) for batch in whole] == [16, 16, 16]  # Of the last two, none.
+    assert [len(batch) for batch in whole] == [16, 16, 16]  # The last two examples are left out.
     parts = []
     for worker in range(2):
         with under(2, worker, 4):
             parts.append([part for (part,) in batches.get_jax_iterator()])
     for batch, *of_it in zip(whole, *parts, strict=True):
         np.testing.assert_array_equal(batch, np.concatenate(of_it))
-    with under(2, 0, 4, auto_shard_dataset=False):  # The arrays are a part already.
+    with under(2, 0, 4, auto_shard_dataset=False):  # Each process has its own part of the data.
         assert [len(part) for (part,) in batches.get_jax_iterator()] == [16, 16, 16]
 
 
@@ -166,7 +166,7 @@ def test_a_batch_that_devices_cannot_share_is_refused(batch_size, examples):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """Of a short run with noise, of 54 examples to train on."""
+    """Settings of a short run of a model with noise, which trains on 54 examples."""
     data = tmp_path_factory.mktemp("data") / "pairs.npy"
     np.save(data, zoo.data(60))
     arguments = {"latent_dim": 2, "network_options": {"units": [4]}}
@@ -175,7 +175,7 @@ def settings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(settings, tmp_path_factory):
-    """The folder of a run that nobody killed."""
+    """The folder of a run that was not killed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     runs.launch(settings, folder)
     return folder
@@ -264,7 +264,7 @@ def test_workers_end_with_a_pipe_where_the_kernel_does_not_end_them(tmp_path):
 
 
 @several
-def test_what_a_worker_says_last_is_in_the_error(monkeypatch):
+def test_the_last_line_of_a_failed_worker_is_in_the_error(monkeypatch):
     code = "import os, sys, time; index = os.environ['INDEX'] == '1'; " + (
         "time.sleep(0 if index else 60); sys.exit('no room left' if index else 0)"
     )
@@ -275,7 +275,7 @@ def test_what_a_worker_says_last_is_in_the_error(monkeypatch):
         workers.launch([sys.executable, "-c", code], 2)
 
 
-def test_a_process_alone_is_not_one_of_two(settings, tmp_path):
+def test_a_single_process_refuses_settings_of_two_workers(settings, tmp_path):
     with pytest.raises(ValueError, match="workers=2, but this process was started as one of 1"):
         runs.train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
