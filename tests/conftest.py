@@ -1,4 +1,4 @@
-"""What every test needs: a quiet backend, a fixed seed, temporary places, and an order."""
+"""What all tests share: a quiet backend, a fixed seed, and the order in which they run."""
 
 import gc
 import os
@@ -8,33 +8,35 @@ import tempfile
 import numpy as np
 import pytest
 
-# Keras is imported where it is used: the process that only hands out the tests goes without.
+# Keras is imported inside the functions that need it, because the process that only distributes the
+# tests does not need it.
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Two processes with torch's threads on every core each would wait for one another.
+# If each of two processes ran torch's threads on every core, they would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# JAX compiles every program anew for every model: most of them are the same ones.
+# JAX compiles every program again for every model, and most of them are the same. A cache of files
+# avoids that.
 _programs = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _programs.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Nor need XLA make small programs fast, TensorFlow's no more than JAX's: it compiles them in half
-# the time without.
+# Small programs need not be fast, and XLA compiles them in half the time without optimizations, for
+# TensorFlow as for JAX.
 _flags = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 os.environ.setdefault("XLA_FLAGS", _flags)
 
 
-# oneDNN makes large products fast, and small programs slower to make.
+# oneDNN speeds up large products, but small programs take longer to make with it.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
-    """What seeds are drawn from. Keras' own function empties TensorFlow's cache of kernels, too."""
+    """Seed Python and NumPy. `keras.utils.set_random_seed` would also empty TensorFlow's cache."""
     random.seed(0)
     np.random.seed(0)
 
@@ -59,14 +61,14 @@ def exports():
 
 
 def neighbors(item):
-    """What an item belongs with: the tests that share its expensive parts."""
+    """Return the group of a test: tests of one group share expensive objects."""
     marker = item.get_closest_marker("xdist_group")
     return marker.args[0] if marker else item.nodeid.split("::")[0]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """One process runs all tests of a model, which is trained and compiled there alone."""
+    """Let one process run all tests of a model, so that only one trains and compiles it."""
     import keras
     import zoo
 
@@ -83,10 +85,10 @@ def pytest_collection_modifyitems(items):
 
 
 def not_tried(item, backend):
-    """Why a test is not for a backend, if it is not."""
+    """Return the reason why a test does not run on a backend, or None if it runs."""
     if backend != "tensorflow" and item.get_closest_marker("backend_free"):
         return "no backend takes part in it: TensorFlow's suite tries it"
-    # JAX compiles each operation for each shape.
+    # JAX compiles each operation for each shape, so tests of formulas take long there.
     formula = item.get_closest_marker("formula") and not item.get_closest_marker("every_backend")
     if backend == "jax" and formula:
         return "tried on TensorFlow and torch, with which test_backends_agree.py compares JAX"
@@ -94,14 +96,14 @@ def not_tried(item, backend):
 
 
 def pytest_collection_finish():
-    """What is there stays there: no collection of garbage need visit a million objects again."""
+    """Exempt the million objects of the imports from garbage collection, because they all stay."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item, nextitem):
-    """No graphs left behind for other tests; after every test it would triple the time."""
+    """Remove a group's graphs before the next group; after every test it would triple the time."""
     import keras
 
     if nextitem is None or neighbors(item) != neighbors(nextitem):
