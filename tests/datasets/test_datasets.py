@@ -22,7 +22,7 @@ def elements(dataset):
 
 
 def assert_partition(load):
-    """Train and test share nothing and make up all, where every example is unique."""
+    """Check that train and test are disjoint and together are everything; return their sizes."""
     train, test, everything = (load(split) for split in ("train", "test", "all"))
     rows = [{x.tobytes() for x in part} for part in (train, test, everything)]
     assert rows[0].isdisjoint(rows[1])
@@ -53,7 +53,7 @@ def test_digits_split_is_fixed():
     x, label = datasets.as_array("digits", "test", labels=True)
     counts = assert_partition(lambda split: datasets.as_array("digits", split))
     assert counts == (1437, 360)
-    # Published models were measured on these rows: this must never change.
+    # The pretrained models were measured on these rows, so the split must never change.
     assert label[:10].tolist() == [2, 4, 6, 5, 5, 4, 1, 7, 0, 7]
     assert x.sum() * 16 == 112241
 
@@ -81,7 +81,7 @@ def test_sprites_differ_in_every_factor_but_symmetry():
     images = datasets.sprites_images(datasets.sprites_index(factors))
     assert images.dtype == np.float32 and images.shape == (720, 64, 64, 1)
     assert set(np.unique(images)) == {0.0, 1.0}
-    # A square repeats after a quarter turn, an ellipse after half a turn, a heart never.
+    # A square looks the same after a quarter turn, an ellipse after half a turn, a heart never.
     assert len(np.unique(images, axis=0)) == 6 * (10 + 20 + 40)
 
 
@@ -92,7 +92,7 @@ def test_sprites_position_moves_the_whole_picture(shape):
 
     corner = image(0, 0)
     for x, y in ((31, 0), (0, 31), (31, 31), (3, 20)):
-        # Nothing wraps round: the largest sprite lies wholly inside the frame everywhere.
+        # `np.roll` wraps nothing around, because even the largest sprite never leaves the frame.
         np.testing.assert_array_equal(image(x, y), np.roll(corner, (y, x), axis=(0, 1)))
     assert image(31, 31).sum() == corner.sum() > 300
 
@@ -101,10 +101,11 @@ def test_sprites_scale_is_length():
     area = datasets.sprites_images(datasets.sprites_index([[0, s, 0, 9, 9] for s in range(6)]))
     area = area.sum(axis=(1, 2, 3))
     assert np.all(np.diff(area) > 0)
-    assert area[5] / area[0] == pytest.approx(4, rel=0.1)  # Twice as long.
+    # Twice the length is four times the area.
+    assert area[5] / area[0] == pytest.approx(4, rel=0.1)
 
 
-def test_sprites_turn_anticlockwise():
+def test_sprites_turn_counterclockwise():
     # The ellipse lies flat at first; after an eighth of a turn it rises to the right.
     flat, rising = datasets.sprites_images(
         datasets.sprites_index([[1, 5, step, 16, 16] for step in (0, 5)])
@@ -137,7 +138,7 @@ def test_sprites_split():
     assert datasets.load("sprites").cardinality() == len(train) == 700_416
     assert datasets.load("sprites", "test").cardinality() == len(test) == 36_864
     assert not set(train) & set(test)
-    # Scattered: every value of every factor takes its share of the test split.
+    # The test split is scattered: every value of every factor has its share in it.
     for column, size in enumerate(datasets.SPRITES_FACTORS.values()):
         share = np.bincount(datasets.sprites_factors(test)[:, column]) / len(test) * size
         np.testing.assert_allclose(share, 1, atol=0.15)
@@ -157,7 +158,7 @@ def test_sprites_errors(call, words):
     assert_error(ValueError, call, *words)
 
 
-# Dynamic binarisation
+# Dynamic binarization
 
 
 def probabilities(*shape):
@@ -169,14 +170,14 @@ def test_binarization_has_the_right_mean():
     many = tf.data.Dataset.from_tensors(x).repeat(4000)
     draws = np.stack(elements(many.apply(datasets.dynamic_binarization(seed=0))))
     assert set(np.unique(draws)) == {0.0, 1.0}
-    np.testing.assert_allclose(draws.mean(0), x, atol=0.03)  # 3.8 standard errors.
+    np.testing.assert_allclose(draws.mean(0), x, atol=0.03)  # This is 3.8 standard errors.
     np.testing.assert_array_equal(draws.mean(0)[[0, 4]], [0, 1])
-    # Elements and the places in them are drawn independently of each other.
+    # Draws of different examples, and of different positions in one, are independent.
     covariance = np.cov(np.concatenate([draws[:-1, 1:4], draws[1:, 1:4]], axis=1).T)
     np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=0.016)
 
 
-def test_binarization_draws_anew_at_every_pass_and_repeats_with_the_seed():
+def test_binarization_differs_in_every_pass_and_repeats_with_the_seed():
     source = tf.data.Dataset.from_tensor_slices(probabilities(50, 20))
 
     def three_passes(seed):
@@ -186,7 +187,7 @@ def test_binarization_draws_anew_at_every_pass_and_repeats_with_the_seed():
     first, second, third = three_passes(5)
     assert 0.2 < np.mean(first != second) < 0.5
     assert not np.array_equal(second, third)
-    tf.random.set_seed(7)  # The global seed has no say.
+    tf.random.set_seed(7)  # TensorFlow's global seed must change nothing.
     np.testing.assert_array_equal(three_passes(5), [first, second, third])
     assert not np.array_equal(three_passes(6)[0], first)
     repeated = elements(source.apply(datasets.dynamic_binarization(5)).repeat(3))
@@ -382,7 +383,7 @@ BAD_TABLES = {
     "only a header, and lines": ("a,b\n\n \n", ["no rows"]),
     "two columns of labels": ("label,a,Label\n1,2,3\n", ["more than one column 'label'"]),
     "label of text": ("a,label\n1,cat\n", ["line 2, column 2 holds 'cat'"]),
-    # A first row that is neither numbers nor names.
+    # In these, the first row is neither numbers nor names.
     "first row with an empty cell": ("1,\n2,3\n", ["line 1, column 2 is empty", HEADER_OR_NOT]),
     "first row with a missing value": ("1,NA\n2,3\n", ["line 1, column 2 holds 'NA'"]),
     "first row of missing values": ("NA,?\n2,3\n", ["line 1, column 1 holds 'NA'"]),
@@ -399,7 +400,7 @@ BAD_TABLES = {
     "first row with a comma too many": ("1,2,\n3,4,\n", ["line 1, column 3 is empty"]),
     "names with a comma too many": ("a,b,\n1,2,\n", ["line 1, column 3 is empty"]),
     "an index that pandas wrote": (",a\n0,1\n", ["line 1, column 1 is empty", HEADER_OR_NOT]),
-    # Numbers of other customs.
+    # These write numbers or columns as other programs or countries do.
     "separators of thousands": ('"1,234","5,678"\n1,2\n', ["line 1, column 1 holds '1,234'"]),
     "semicolons": ("a;b\n1;2\n", ["line 2, column 1 holds '1;2'", "commas"]),
     "semicolons alone": ("1;2\n3;4\n", ["line 1, column 1 holds '1;2'", "commas"]),
@@ -502,7 +503,7 @@ def test_folder_of_classes(tmp_path):
         draw_picture(tmp_path / "a" / f"{value}.png", value=value)
         draw_picture(tmp_path / "b" / "deeper" / f"{value}.PNG", value=100 + value)
     (tmp_path / "a" / "notes.txt").touch()
-    (tmp_path / "a" / "._0.png").touch()  # As macOS leaves behind.
+    (tmp_path / "a" / "._0.png").touch()  # macOS leaves such files behind.
     (tmp_path / ".thumbnails").mkdir()
     (tmp_path / ".thumbnails" / "0.png").touch()
     x, label = datasets.as_array(tmp_path, "all", labels=True)
@@ -531,11 +532,11 @@ def test_channels_without_transparency(tmp_path, channels, expected):
     np.testing.assert_allclose(x, pixels[..., :expected] / 255, rtol=1e-6)
 
 
-def test_jpeg_and_mixed_colours(tmp_path):
+def test_jpeg_and_mixed_colors(tmp_path):
     draw_picture(tmp_path / "a.jpg", channels=1, value=100, jpeg=True)
     assert datasets.as_array(tmp_path, "all").shape == (1, 4, 6, 1)
     draw_picture(tmp_path / "b.jpeg", channels=3, value=100, jpeg=True)
-    draw_picture(tmp_path / "c.jpg", channels=3, value=100)  # A PNG by its content.
+    draw_picture(tmp_path / "c.jpg", channels=3, value=100)  # The content is a PNG.
     x = datasets.as_array(tmp_path, "all")
     np.testing.assert_allclose(x, np.full((3, 4, 6, 3), 100 / 255), atol=0.01)
 
@@ -560,7 +561,7 @@ def test_folder_errors(tmp_path):
 
 @pytest.fixture(scope="module")
 def prepare(tmp_path_factory):
-    """A function that prepares a TFDS set of these examples, as `tfds build` would."""
+    """A function that prepares a TFDS set with these examples, as `tfds build` would."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         import tensorflow_datasets as tfds
@@ -590,7 +591,7 @@ def test_tfds_set_with_factors(prepare, monkeypatch):
         label_hue=prepare.features.ClassLabel(num_classes=15),
     )
     x, label = datasets.as_array("factored", labels=True, data_dir=root)
-    order = label[:, 1]  # TFDS shuffles once, when it prepares.
+    order = label[:, 1]  # TFDS shuffles once, when it prepares the set.
     np.testing.assert_allclose(x, pixels[order] / 255, rtol=1e-6)
     np.testing.assert_array_equal(label[:, 0], 10 + order)
     assert sorted(order) == list(range(5)) and label.dtype == np.int64
@@ -688,7 +689,8 @@ def test_real_mnist():
     assert x.shape == (10_000, 28, 28, 1) and x.dtype == np.float32
     assert np.bincount(label).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert x.min() == 0 and x.max() == 1
-    assert x.mean() == pytest.approx(0.1325, abs=1e-4)  # A figure often printed for MNIST.
+    # Many publications print this mean of MNIST.
+    assert x.mean() == pytest.approx(0.1325, abs=1e-4)
     assert datasets.load("mnist").cardinality() == 60_000
     drawn = datasets.as_array("mnist", "test[:1000]", binarize=True, seed=0)
     assert set(np.unique(drawn)) == {0.0, 1.0}
