@@ -22,7 +22,7 @@ from keras_ae.distributions import (
 pytestmark = pytest.mark.formula
 
 SHAPE = (4, 3, 2)
-# Both sides of the switch between series and closed form (1), its middle, and far tails.
+# Logits on both sides of 1, where the series changes to the closed form, near 0, and far away.
 LOGITS = [-30.0, -12.0, -3.0, -1.001, -0.999, -0.2, -1e-3, -1e-6, 0.0]
 LOGITS = np.array(LOGITS + [-logit for logit in reversed(LOGITS[:-1])], "float32")
 
@@ -32,7 +32,7 @@ def numpy(tensor):
 
 
 def compiled(function):
-    """A graph with a free batch size on TensorFlow, a jitted function on JAX."""
+    """Compile: to a graph with a free batch size on TensorFlow, to a jitted function on JAX."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -69,9 +69,10 @@ def name_of(distribution):
 
 
 def moment(logit, power):
-    """E[x ** power] of a continuous Bernoulli by quadrature in float64, and log of its norm."""
+    """Return E[x ** power] of a continuous Bernoulli by quadrature, and the log of its norm."""
     logit = float(logit)
-    # The largest exponent is 0, at one end or the other, where the integrand needs its points.
+    # The shift makes the largest exponent 0. It is at one end of the interval, where the integrand
+    # needs most points.
     shift = max(logit, 0.0)
     points = [0.01, 0.1, 0.9, 0.99]
 
@@ -88,7 +89,7 @@ def test_event_sum_keeps_the_first_axis_and_float32():
     values = np.arange(24.0).reshape(SHAPE)
     assert np.allclose(numpy(event_sum(values)), values.reshape(4, -1).sum(1))
     assert np.allclose(numpy(event_sum(np.array([1.0, 2.0]))), [1.0, 2.0])
-    # 70,000 is beyond the largest float16.
+    # The sum of 70,000 is larger than the largest float16.
     assert numpy(event_sum(np.ones((1, 70_000), "float16"))) == [70_000]
 
 
@@ -142,7 +143,7 @@ def test_bernoulli_has_its_gradient_at_logit_zero():
     assert np.allclose(slope, x - 0.5)
 
 
-# Sizes with many divisors, with none, with large ones alone, and of several axes.
+# The sizes have many divisors, none, only large ones, and several axes.
 @pytest.mark.parametrize("shape", [(5, 784), (3, 131), (2, 2 * 127), (4, 6, 5, 3)])
 def test_bernoulli_keeps_its_digits_at_any_size(shape):
     rng = np.random.default_rng(0)
@@ -189,7 +190,7 @@ def test_bernoulli_with_one_row_of_logits_has_the_gradient_of_all_data():
     assert np.allclose(slope, x.sum(axis=0) - 3 * special.expit(logits))
 
 
-@pytest.mark.usefixtures("on_tensorflow")  # Elsewhere all shapes are known.
+@pytest.mark.usefixtures("on_tensorflow")  # The other backends know all shapes.
 @pytest.mark.parametrize("rows", [(1, 3), (3, 1), (3, 3)])
 def test_bernoulli_of_unknown_batches_has_the_gradient_of_all_data(rows):
     import tensorflow as tf
@@ -235,7 +236,7 @@ def test_continuous_bernoulli_density_equals_quadrature(x):
 
 @pytest.mark.parametrize("x", [0.0, 0.3, 1.0])
 def test_continuous_bernoulli_density_has_its_gradient(x):
-    # The derivative of an exponential family's log-density: the statistic less its mean.
+    # The derivative of an exponential family's log-density is the statistic minus its mean.
     expected = [x - moment(logit, 1)[0] for logit in LOGITS]
     slope = gradient(
         lambda logits: ContinuousBernoulli(logits[:, None]).log_prob(
@@ -264,7 +265,7 @@ def test_continuous_bernoulli_equals_torch_distributions():
     torch = pytest.importorskip("torch")
     logits = np.linspace(-30, 30, 241)[:, None]
     x = np.random.default_rng(0).uniform(size=logits.shape)
-    # Its own Taylor series around 0 keeps fewer digits, hence the narrower limits.
+    # torch's Taylor series around 0 has fewer digits, so narrower limits make it use it less.
     reference = torch.distributions.ContinuousBernoulli(
         logits=torch.tensor(logits), lims=(0.4999, 0.5001)
     )
@@ -315,7 +316,7 @@ def test_kl_equals_the_mean_log_ratio_of_its_samples():
 
 
 def test_kl_keeps_its_digits_near_the_standard_normal():
-    # For a log-variance of v the divergence is v**2 / 4 to first order: 2.5e-7 here.
+    # For a log-variance v the divergence is v**2 / 4 to leading order, which is 2.5e-7 here.
     q = DiagonalGaussian(np.zeros((1, 1)), np.full((1, 1), 1e-3))
     assert np.allclose(numpy(q.kl()), 1e-6 / 4, rtol=1e-3)
 
@@ -353,13 +354,13 @@ def test_samples_follow_their_distribution(make, cdf):
 
 
 def test_continuous_bernoulli_samples_are_quantiles():
-    # A logit of 0 is the uniform distribution: the same seed gives the quantiles themselves.
+    # With a logit of 0 the distribution is uniform, so the same seed gives the quantiles.
     logits = np.repeat(LOGITS[None], 100, axis=0)
     uniform = numpy(ContinuousBernoulli(np.zeros_like(logits)).sample(0)).astype("float64")
     exponents = np.where(LOGITS == 0, 1e-12, LOGITS).astype("float64")
     expected = np.log1p(uniform * np.expm1(exponents)) / exponents
     samples = numpy(ContinuousBernoulli(logits).sample(0))
-    # The last digit of a uniform number moves a draw in the tail of a large logit this far.
+    # In the tail of a large logit, the last digit of a uniform number moves a draw by this much.
     assert np.allclose(samples, expected, rtol=0, atol=1e-5)
 
 
@@ -376,7 +377,7 @@ def test_categorical_samples_are_one_hot_at_their_rates():
     assert set(np.unique(samples)) == {0.0, 1.0}
     counts = samples.sum((0, 1))
     assert stats.chisquare(counts, rates * 5000).pvalue > 1e-3
-    # Every position draws for itself.
+    # Different positions have different draws.
     assert (samples[:, 0] != samples[:, 1]).any()
 
 
@@ -404,7 +405,7 @@ def test_everything_is_float32_and_of_the_right_shape(distribution):
 
 @pytest.mark.parametrize("make", [Bernoulli, ContinuousBernoulli, Categorical])
 def test_half_precision_parameters_become_float32(make):
-    # A sum of 70,000 terms of this size is beyond the largest float16.
+    # The sum of 70,000 terms of this size is larger than the largest float16.
     logits = np.full((1, 10_000, 7), 4.0, "float16")
     x = np.zeros_like(logits)
     expected = numpy(make(logits.astype("float32")).log_prob(x))
@@ -497,7 +498,7 @@ def pair(value):
     return np.full((1, 1), value, "float32")
 
 
-# A density of one number, its parameter, the point, and the exact logarithm in float64.
+# Each has a density of one number, its parameter, the point, and the exact log-density in float64.
 EXTREMES = [
     *(
         (f"{kind} {log_variance} {x}", density, log_variance, x, exact)
@@ -555,7 +556,7 @@ def test_extreme_laplace_scales(scale, x):
 
 @pytest.mark.parametrize("logit", [1e4, 1e8, 1e20, 1e38])
 def test_extreme_continuous_bernoullis_keep_their_digits(logit):
-    """log p = log l - l (1 - x) - log(1 - exp(-l)) of a positive logit, and its mirror image."""
+    """A positive logit l has log p = log l - l (1 - x) - log(1 - exp(-l)); -l mirrors it."""
     for x in (0.0, 0.5, 1.0):
         expected = np.log(logit) - logit * (1.0 - x)
         for sign, at in ((1.0, x), (-1.0, 1.0 - x)):
@@ -574,7 +575,7 @@ def test_impossible_classes():
 
 
 def test_components_far_away_change_no_gradient():
-    """Whose squared distances are beyond float32, as of a posterior that hardly varies."""
+    """Squared distances exceed float32 for a component that hardly varies, as a posterior may."""
     means, log_variances = np.array([[0.0], [5.0]]), np.array([[0.0], [-120.0]])
     x = np.array([[0.5]], "float32")
     mixture = GaussianMixture(means, log_variances)

@@ -27,7 +27,7 @@ curvatures = pytest.mark.parametrize("c", CURVATURES)
 
 
 def points(c, rows=200, d=3, seed=0, reach=4.0):
-    """Points at distances of up to `reach` / sqrt(c) from the origin."""
+    """Return points at distances of up to `reach` / sqrt(c) from the origin."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(rows, d))
     x /= np.linalg.norm(x, axis=1)[:, None]
@@ -60,7 +60,7 @@ def test_addition(c):
     np.testing.assert_allclose(numpy(hyperbolic.mobius_add(origin, y, c)), y, rtol=1e-5)
     np.testing.assert_allclose(numpy(hyperbolic.mobius_add(x, origin, c)), x, rtol=1e-5)
     np.testing.assert_allclose(numpy(hyperbolic.mobius_add(-x, x, c)), origin, atol=1e-7)
-    # Left cancellation.
+    # Adding y to x and then subtracting x on the left gives y back.
     back = hyperbolic.mobius_add(-x, hyperbolic.mobius_add(x, y, c), c)
     np.testing.assert_allclose(numpy(back), y, atol=3e-3 if c else 1e-5)
 
@@ -69,7 +69,7 @@ def test_addition(c):
 def test_distance(c):
     x, y = points(c), points(c, seed=1)
     d = numpy(hyperbolic.distance(x, y, c))[:, 0]
-    if c != 1e-8:  # Where the reference itself has no digits.
+    if c != 1e-8:  # At 1e-8 the reference itself has no correct digits.
         np.testing.assert_allclose(d, exact_distance(x, y, c), rtol=2e-4)
     np.testing.assert_allclose(d, numpy(hyperbolic.distance(y, x, c))[:, 0], rtol=1e-6)
     assert numpy(hyperbolic.distance(x, x, c)).max() < 1e-10
@@ -128,7 +128,7 @@ def test_without_curvature_everything_is_flat():
 
 @curvatures
 def test_maps_are_smooth_everywhere(c):
-    """Values and gradients at the origin, at equal points, and at and beyond the rim."""
+    """Values and gradients are finite at the origin, at equal points, and at and beyond the rim."""
     rim = 1 / math.sqrt(max(c, 1e-4))
     x = np.array([[0, 0], [0.3, 0.1], [rim, 0], [-3 * rim, rim], [1e-20, 0]], "float32")
     others = np.concatenate([np.zeros_like(x), x, -x, np.full_like(x, 0.9 * rim)])
@@ -145,7 +145,7 @@ def test_maps_are_smooth_everywhere(c):
         ):
             assert np.isfinite(compute(call, x)).all(), function
             assert np.isfinite(gradient(call, x)).all(), function
-    # The exponential map's derivative at 0 is 1.
+    # At 0 the exponential map has the derivative 1.
     zero = np.zeros((1, 2), "float32")
     at = np.array([[0.3, 0.1]], "float32") if c != 4.0 else zero
     slope = gradient(lambda v: hyperbolic.exponential_map(at, v, c)[:, 0], zero)
@@ -158,7 +158,7 @@ MEAN = np.array([[0.3, -0.2]], "float32")
 
 
 def scales_of(family, mean, scale):
-    """The scale of every example: of one for all dimensions if the family has but one."""
+    """Return every example's scales: one for all dimensions, if the family has only one."""
     scale = np.broadcast_to(np.asarray(scale, "float32"), mean.shape)
     return scale[:, :1] if family is RiemannianNormal else scale
 
@@ -175,8 +175,8 @@ families = pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
 @pytest.mark.parametrize("c", [0.0, 1e-6, 0.5, 1.5])
 @pytest.mark.parametrize("scale", [0.1, (0.3, 0.7), 0.8])
 def test_density_integrates_to_one_over_the_disk(family, c, scale):
-    # Polar coordinates around the mean: the way there is an exponential map, and the volume
-    # element sinh(sqrt(c) r) / sqrt(c) in the ball's own lengths.
+    # In polar coordinates around the mean, points are ends of the exponential map, and the volume
+    # element is sinh(sqrt(c) r) / sqrt(c) in hyperbolic lengths.
     root = math.sqrt(c)
     nodes, weights = np.polynomial.legendre.leggauss(150)
     widest = np.max(scale)
@@ -200,7 +200,7 @@ def test_density_integrates_to_one_over_the_disk(family, c, scale):
 
 @pytest.mark.parametrize("family", [WrappedNormal, RiemannianNormal])
 def test_density_integrates_to_one_over_coordinates(family):
-    """The same in the ball's coordinates, whose volume is the conformal factor squared."""
+    """In the ball's coordinates the volume element is the conformal factor squared."""
     c, scale = 0.8, 0.4
     nodes, weights = np.polynomial.legendre.leggauss(160)
     rim = 0.97 / math.sqrt(c)
@@ -217,7 +217,7 @@ def test_density_integrates_to_one_over_coordinates(family):
 
 @pytest.mark.parametrize("d", [1, 2, 3, 5, 8, 20])
 @pytest.mark.parametrize("c, scale", [(1.0, 1.0), (1.0, 0.05), (0.2, 2.0), (4.0, 0.3)])
-def test_normaliser_equals_quadrature(d, c, scale):
+def test_normalizer_equals_quadrature(d, c, scale):
     root = math.sqrt(c)
 
     def log_density(r):
@@ -239,7 +239,7 @@ def test_normaliser_equals_quadrature(d, c, scale):
 
 
 @pytest.mark.parametrize("d, scale", [(2, 1.0), (3, 0.7), (5, 1.2)])
-def test_normaliser_is_the_papers_sum_of_error_functions(d, scale):
+def test_normalizer_is_the_papers_sum_of_error_functions(d, scale):
     k = np.arange(d)
     slopes = (d - 1 - 2 * k) * scale
     terms = (-1.0) ** k * special.binom(d - 1, k) * np.exp(0.5 * slopes**2)
@@ -278,12 +278,12 @@ def test_wrapped_samples_are_gaussian_in_the_tangent_space(c):
     mean = np.tile(MEAN, (rows, 1))
     scale = np.tile(np.array([[0.2, 0.9]], "float32"), (rows, 1))
 
-    def standardised(mean, scale):
+    def standardized(mean, scale):
         z = WrappedNormal(mean, scale, c).sample(seed=1)
         way = hyperbolic.logarithmic_map(mean, z, c)
         return hyperbolic.conformal_factor(mean, c) * way / scale
 
-    v = compute(standardised, mean, scale)
+    v = compute(standardized, mean, scale)
     for column in v.T:
         assert stats.kstest(column, stats.norm.cdf).pvalue > 1e-3
     assert abs(np.corrcoef(v.T)[0, 1]) < 0.06
@@ -293,7 +293,7 @@ def test_wrapped_samples_are_gaussian_in_the_tangent_space(c):
 @curvatures
 def test_draws_come_with_their_densities(family, c):
     q = build(family, points(c, 100, reach=2.0), 0.5, c)
-    # Few enough to be constants of a program.
+    # The examples are few enough to be constants of a compiled program.
     z, density = compute(lambda: q.sample_with_log_prob(0))
     assert np.array_equal(z, compute(lambda: q.sample(0)))
     exact = compute(q.log_prob, z)
@@ -306,7 +306,7 @@ def test_draws_come_with_their_densities(family, c):
 @pytest.mark.parametrize("d", [1, 2, 3, 10])
 @pytest.mark.parametrize("c, scale", [(0.0, 1.0), (1.0, 0.1), (1.0, 0.8), (0.3, 1.5)])
 def test_riemannian_sampler_has_the_gradient_of_its_expectations(d, c, scale):
-    """E[r^2] by the scale, through draws, against the derivative of an integral."""
+    """The derivative of E[r^2] by the scale, from draws, equals that of an integral."""
     rows, root = 20_000, math.sqrt(c)
     origin = np.zeros((rows, d), "float32")
 
@@ -329,14 +329,14 @@ def test_riemannian_sampler_has_the_gradient_of_its_expectations(d, c, scale):
 
 
 @families
-def test_the_density_of_a_draw_has_the_gradients_of_its_two_ways(family):
-    """Through the noise, and through the point and the parameters, which must agree."""
+def test_the_density_of_a_draw_has_the_right_gradients(family):
+    """Gradients through the noise, and through the point and the parameters, must agree."""
     c, mean = 1.0, np.tile(MEAN, (200, 1))
     scale = np.full((200, 1 if family is RiemannianNormal else 2), 0.5, "float32")
 
     def by_mean(mean):
         q = family(mean, scale, c)
-        return q.log_prob(q.sample(3))  # The noise alone decides it, wherever the mean is.
+        return q.log_prob(q.sample(3))  # It depends only on the noise, not on the mean.
 
     np.testing.assert_allclose(gradient(by_mean, mean), np.zeros_like(mean), atol=1e-3)
 
@@ -350,10 +350,10 @@ def test_the_density_of_a_draw_has_the_gradients_of_its_two_ways(family):
 
 
 @families
-def test_without_curvature_they_are_gaussian(family):
+def test_without_curvature_the_distributions_are_gaussian(family):
     mean = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
     x = mean + 0.3 * np.random.default_rng(1).normal(size=(50, 3)).astype("float32")
-    # Distances are twice what they look.
+    # Hyperbolic distances near the origin are twice the Euclidean ones.
     exact = numpy(DiagonalGaussian(2 * mean, np.full((50, 3), 2 * math.log(0.7))).log_prob(2 * x))
     for c in (0.0, 1e-8):
         density = compute(build(family, mean, 0.7, c).log_prob, x)
@@ -377,7 +377,7 @@ def test_extreme_scales_stay_finite(family, scale, c):
 
 
 def ways_by_hyperbolic_functions(x, v, c):
-    """The way from the origin to the end of the way v from x, in the hyperboloid's coordinates."""
+    """Return the tangent vector at the origin that leads where v leads from x."""
     root = math.sqrt(c)
     x, v = x.astype("float64"), v.astype("float64")
     near, far = (np.linalg.norm(a, axis=1, keepdims=True) for a in (x, v))
@@ -401,11 +401,12 @@ def test_ways_go_beyond_the_rim_and_back(c, d):
     v[:20] = -numpy(far) * 1.01 * x[:20] / np.linalg.norm(x[:20], axis=1, keepdims=True)
     found = compute(lambda x, v: hyperbolic._way_there(x, v, c), x, v)
     unit = 1 / math.sqrt(max(c, 1e-2))
-    if c == 1e-8:  # Where the reference itself has no digits.
+    if c == 1e-8:  # At 1e-8 the reference itself has no correct digits.
         np.testing.assert_allclose(found, 2 * x + v, atol=1e-2)
         return
     expected = ways_by_hyperbolic_functions(x, v, c)
-    rest = slice(None) if d == 1 else slice(20, None)  # The others turn with the last digit.
+    # The direction of the first 20 changes with the last digit.
+    rest = slice(None) if d == 1 else slice(20, None)
     np.testing.assert_allclose(found[rest], expected[rest], rtol=2e-3, atol=5e-3 * unit)
 
 
@@ -417,13 +418,13 @@ RIM = math.tanh(0.5 * 11.5)
 @pytest.mark.parametrize("c, scale", [(1.0, 1.0), (1.0, 3.4), (100.0, 0.2), (1e-4, 200.0)])
 @pytest.mark.parametrize("d", [1, 2, 4])
 def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
-    """Their distances from the mean, by the ways there, even where points have no coordinates."""
+    """Draws have the right distances from the mean, even beyond what float32 coordinates hold."""
     rows, root = 4000, math.sqrt(c)
     mean = np.tile(np.eye(1, d, dtype="float32") * at / root, (rows, 1))
     scales = scales_of(family, mean, scale)
     reach = 9 * scale + (d - 1) * root * scale**2 + math.sqrt(d) * scale
     grid = np.linspace(1e-6, reach, 20_001)
-    # log(sinh(a)), where sinh overflows.
+    # This is log(sinh(a)) for arguments at which sinh overflows.
     log_volume = (d - 1) * (root * grid + np.log(-np.expm1(-2 * root * grid)) - math.log(2 * root))
     logs = (d - 1) * np.log(grid) if family is WrappedNormal else log_volume
     density = np.exp(logs - 0.5 * (grid / scale) ** 2 - np.max(logs - 0.5 * (grid / scale) ** 2))
@@ -440,7 +441,7 @@ def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
     assert stats.kstest(radius, lambda r: np.interp(r, grid, cumulative)).pvalue > 1e-3
     np.testing.assert_array_equal(log_density, again)
     np.testing.assert_allclose(log_density, exact, rtol=1e-3, atol=5e-3)
-    # The density integrates to 1 over the radius.
+    # The density of the radius integrates to 1.
     inside = np.interp(radius, grid, density / np.trapezoid(density, grid))
     area = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
     volume = np.interp(radius, grid, log_volume) + area
@@ -448,7 +449,7 @@ def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
     np.testing.assert_allclose(
         (log_density + volume)[thick], np.log(inside[thick]), rtol=1e-3, atol=2e-2
     )
-    # Distances from the origin are at most and at least what the triangle allows.
+    # Distances from the origin satisfy the triangle inequality in both directions.
     to_mean = 2 * math.atanh(at) / root
     length = np.linalg.norm(there, axis=1)
     slack = 0.02 / root + 1e-5 * (radius + to_mean)
@@ -460,7 +461,7 @@ def test_draws_follow_the_density_wherever_they_lie(family, d, c, scale, at):
 @pytest.mark.parametrize("at", [0.0, 0.9, RIM])
 @pytest.mark.parametrize("c, scale", [(1.0, 3.4), (1.0, 30.0), (100.0, 0.8), (1e-4, 1e4), (0.0, 9)])
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_draws_that_points_cannot_hold_come_with_the_densities_of_points(family, d, c, scale, at):
+def test_draws_beyond_float32_coordinates_come_with_densities(family, d, c, scale, at):
     directions = np.random.default_rng(0).normal(size=(500, d))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     mean = (at / math.sqrt(c or 1.0) * directions).astype("float32")
@@ -525,7 +526,7 @@ def test_without_curvature_the_model_is_a_vae(c, tolerance):
 
 @pytest.mark.parametrize("posterior", ["wrapped", "riemannian"])
 def test_the_divergence_of_the_model_by_hand(posterior):
-    """The mean of log q - log p over many draws, all of them on the ball, is at least 0."""
+    """The divergence is the mean of log q - log p over many draws, which all lie in the ball."""
     model = poincare(curvature=1.3, posterior=posterior, prior_scale=0.7)
     x = zoo.data(16)
     model.fit(x, epochs=3, verbose=0)
@@ -548,7 +549,7 @@ def test_the_divergence_of_the_model_by_hand(posterior):
 
 
 def test_blank_pictures_and_a_large_rate_give_numbers():
-    """Of the posterior that is not the default, which `test_variational_zoo.py` has."""
+    """This tests the other posterior; `test_variational_zoo.py` tests the default one."""
     model = poincare(posterior="riemannian")
     model.compile(keras.optimizers.Adam(0.01))
     zoo.assert_trains_on_blank_pictures(model)
@@ -558,7 +559,7 @@ def test_blank_pictures_and_a_large_rate_give_numbers():
 
 
 def test_data_is_decoded_from_where_draws_lie():
-    """With a wide prior a third of them have no point of the ball."""
+    """With a wide prior, a third of the draws lie beyond what the ball's coordinates can hold."""
     model = poincare(prior_scale=8.0)
     model.build((None, 6))
     way = numpy(model.sampler.sample(500, seeds.draw(model, 3)))

@@ -34,15 +34,15 @@ def ratio(m, k):
 
 
 def marginal(m, k):
-    """The density of the cosine, with the angle for its variable, and its logarithm's norm."""
+    """Return the density of the angle to the mean, its log norm, and points for quadrature."""
 
-    def unnormalised(t):
+    def unnormalized(t):
         return np.exp(-2 * k * np.sin(t / 2) ** 2) * np.sin(t) ** (m - 2)
 
     mode = math.acos(max(ratio(m, k), -1.0)) if k else math.pi / 2
     points = sorted({min(math.pi, mode * f) for f in (0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0)})
-    norm = integrate.quad(unnormalised, 0, math.pi, points=points, limit=200)[0]
-    return lambda t: unnormalised(t) / norm, math.log(norm), points
+    norm = integrate.quad(unnormalized, 0, math.pi, points=points, limit=200)[0]
+    return lambda t: unnormalized(t) / norm, math.log(norm), points
 
 
 def expected(m, k, function):
@@ -56,7 +56,7 @@ def expected(m, k, function):
 def test_bessel_functions_equal_scipy(m):
     order, k = m / 2 - 1, CONCENTRATIONS.astype("float64")
     if m == 120:
-        k = k[k > 1]  # SciPy's own underflows below.
+        k = k[k > 1]  # Below that, SciPy's function underflows.
     value, rest = compute(lambda: log_bessel(order, k.astype("float32")))
     exact = np.log(special.ive(order, k)) - order * np.log(k / 2) + special.gammaln(order + 1)
     np.testing.assert_allclose(value, exact, rtol=2e-6, atol=2e-5)
@@ -71,14 +71,14 @@ def test_bessel_functions_have_their_gradients(m):
     bend = gradient(lambda k: log_bessel(m / 2 - 1, k)[1], CONCENTRATIONS)
     a = ratio(m, k)
     exact = np.square(a) + (m - 1) / k * a - 1
-    # The difference of the exact terms loses digits itself.
+    # The exact terms nearly cancel, so that their difference has fewer digits.
     np.testing.assert_allclose(bend, exact, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("m", DIMENSIONS)
 @pytest.mark.parametrize("k", [0.01, 1.0, 10.0, 300.0])
 def test_divergence_equals_quadrature(m, k):
-    # Log of the ratio of densities: both marginals have the same sines.
+    # The powers of the sine cancel in the ratio of the two densities.
     _, log_norm, _ = marginal(m, k)
     _, log_uniform, _ = marginal(m, 0.0)
     exact = expected(m, k, lambda w: k * (w - 1) - log_norm + log_uniform)
@@ -132,7 +132,7 @@ def test_samples_have_the_moments_of_the_bessel_ratio(m, k):
     assert abs(cosine.mean() - mean) < 4 * math.sqrt(variance / rows) + 1e-7
     if k < 1e3:
         assert cosine.var() == pytest.approx(variance, rel=0.06)
-    # The rest has no direction of its own.
+    # Around the mean, no direction is preferred.
     around = z - cosine[:, None] * direction
     error = np.abs(around.mean(axis=0)) / np.maximum(around.std(axis=0), 1e-9)
     assert error.max() < 4.5 / math.sqrt(rows)
@@ -151,7 +151,7 @@ def test_angles_follow_their_distribution(m, k):
 @pytest.mark.parametrize("m", [2, 3, 10, 50])
 @pytest.mark.parametrize("k", [0.01, 1.0, 8.0, 200.0])
 def test_sampler_has_the_gradient_of_its_expectations(m, k):
-    """Implicit reparameterisation, row by row, against the derivative of an integral."""
+    """Implicit reparameterization, row by row, gives the derivative of an integral."""
     rows = 20_000
     concentration = np.full((rows, 1), k, "float32")
 
@@ -169,7 +169,7 @@ def test_sampler_has_the_gradient_of_its_expectations(m, k):
 
 @pytest.mark.parametrize("m, k", [(2, 3.0), (3, 10.0), (16, 40.0)])
 def test_sampler_has_the_gradient_of_its_direction(m, k):
-    """Of E[z_2 + z_2^2] by the angle of the direction in the plane of the first two axes."""
+    """The gradient is that of E[z_2 + z_2^2] by the direction's angle in the first two axes."""
     rows, turn = 20_000, 0.6
     plane = np.zeros(rows, "float32") + np.float32(turn)
 
@@ -182,7 +182,7 @@ def test_sampler_has_the_gradient_of_its_direction(m, k):
 
     slopes = gradient(sampled, plane).astype("float64")
     a = ratio(m, k)
-    # E[z z'] is that of the cosine along the mean, and the rest alike in all other directions.
+    # E[z z'] has the cosine's second moment along the mean, and equal ones in all other directions.
     along = 1 - (m - 1) * a / k
     across = (1 - along) / (m - 1)
     exact = a * math.cos(turn) + (along - across) * 2 * math.sin(turn) * math.cos(turn)
@@ -251,7 +251,7 @@ def test_a_sphere_of_one_dimension_is_refused():
 
 
 def test_blank_pictures_and_a_large_rate_give_numbers():
-    """In more dimensions than `test_variational_zoo.py` has."""
+    """The sphere has more dimensions here than in `test_variational_zoo.py`."""
     model = keras_ae.HypersphericalVAE(9, **zoo.OPTIONS)
     model.compile(keras.optimizers.Adam(0.1))
     zoo.assert_trains_on_blank_pictures(model)
