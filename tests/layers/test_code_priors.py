@@ -1,4 +1,4 @@
-"""Priors over codes: causal, normalised, and generation equal to what they say of its codes."""
+"""Priors over codes: they are causal and normalized, and generation follows their logits."""
 
 import itertools
 
@@ -25,7 +25,7 @@ every_prior = pytest.mark.parametrize("kind", MAKERS)
 
 
 def made(kind, *arguments):
-    """A prior far from uniform: its first weights are small, so that all codes are as likely."""
+    """Return a prior far from uniform. With its initial weights, all codes are about as likely."""
     keras.utils.set_random_seed(0)
     prior = MAKERS[kind](*arguments)
     prior.build()
@@ -57,7 +57,7 @@ def test_no_logit_depends_on_its_own_code_or_a_later_one(kind):
 
 @every_prior
 def test_no_gradient_flows_back_in_time(kind):
-    """From the logits to the embeddings of the codes."""
+    """Logits have a gradient only with respect to the embeddings of earlier codes."""
     prior = made(kind)
     length = int(np.prod(prior.code_shape))
     codes = codes_of(prior, 6)
@@ -65,7 +65,7 @@ def test_no_gradient_flows_back_in_time(kind):
     vectors = table[codes]  # (6, *code_shape, units)
 
     class Given(keras.layers.Layer):
-        """In place of the embedding: the vectors of this test, those of the start before them."""
+        """Replaces the embedding, and gives this test's vectors, after those of the start."""
 
         def call(self, asked):
             if kind == "grid":
@@ -110,7 +110,7 @@ def test_the_log_likelihood_is_the_sum_of_its_logits(kind):
 
 @every_prior
 def test_generation_draws_by_the_logits_of_the_whole(kind):
-    """Every code is where the uncached distribution function passes its uniform draw."""
+    """Every code is the first at which the uncached distribution function exceeds its draw."""
     prior = made(kind)
     uniforms = np.random.default_rng(2).random((40, *prior.code_shape)).astype("float32")
     codes = zoo.compute(prior.generate, uniforms)
@@ -143,7 +143,7 @@ def test_samples_follow_their_seed_and_the_probabilities(kind):
     every = np.array(list(itertools.product(range(2), repeat=2)), "int32")
     probabilities = np.exp(zoo.compute(prior.log_prob, every.reshape(-1, *prior.code_shape)))
     counts = (first.reshape(-1, 1, 2) == every).all(axis=-1).mean(axis=0)
-    # Four standard deviations of a share of 4,000 draws.
+    # The tolerance is four standard deviations of a share of 4,000 draws.
     np.testing.assert_allclose(counts, probabilities, atol=4 * 0.5 / 4000**0.5)
 
 
@@ -160,7 +160,7 @@ def test_a_prior_comes_back_from_its_configuration(kind):
 
 # ------------------------------------------------------------------ codes of several digits
 
-LEVELS = (3, 2, 4)  # 24 codes.
+LEVELS = (3, 2, 4)  # These levels have 24 codes.
 DIGIT_MAKERS = {
     "grid": lambda shape=(2, 3), levels=LEVELS: layers.GridPrior(
         levels, shape, units=4, num_layers=3
@@ -173,8 +173,8 @@ every_prior_of_digits = pytest.mark.parametrize("kind", DIGIT_MAKERS)
 
 
 @pytest.mark.parametrize("kind", ["grid", "sequence"])
-def test_digits_of_equal_levels_are_the_same_taken_together(kind):
-    """Which is faster; generation takes them one by one."""
+def test_digits_of_equal_levels_give_the_same_at_once_as_one_by_one(kind):
+    """All at once is faster; generation computes them one by one."""
     prior = made_of_digits(kind, (1, 3) if kind == "grid" else (3,), (4, 4))
     uniforms = np.random.default_rng(2).random((40, *prior.draws_shape)).astype("float32")
     codes = zoo.compute(prior.generate, uniforms)
@@ -209,13 +209,13 @@ def test_the_probabilities_of_all_codes_of_digits_sum_to_one(kind):
 
 
 def digit_logits(prior, codes):
-    """For each digit its logits, (examples, positions, values)."""
+    """Return the logits of each digit, of shape (examples, positions, values)."""
     logits = zoo.compute(prior, codes).reshape(len(codes), -1, sum(LEVELS))
     return np.split(logits, np.cumsum(LEVELS)[:-1], axis=-1)
 
 
 @every_prior_of_digits
-def test_a_digit_s_logits_see_what_comes_before_it_alone(kind):
+def test_a_digits_logits_depend_only_on_what_comes_before(kind):
     prior = made_of_digits(kind)
     length = int(np.prod(prior.code_shape))
     digits = np.random.default_rng(0).integers(0, LEVELS, (6, length, 3))
@@ -253,7 +253,7 @@ def test_generation_draws_digit_by_digit(kind):
         taken = np.take_along_axis(shares, each[..., digit, None], axis=-1)
         log_prob += np.log(taken).sum(axis=(1, 2))
     np.testing.assert_allclose(zoo.compute(prior.log_prob, codes), log_prob, rtol=1e-4)
-    # Digits are taken as well as codes.
+    # `log_prob` takes digits as well as codes.
     np.testing.assert_allclose(zoo.compute(prior.log_prob, digits), log_prob, rtol=1e-4)
 
 
@@ -270,7 +270,7 @@ def test_a_prior_of_digits_comes_back_from_its_configuration(kind):
 
 @every_prior_of_digits
 def test_memory_follows_the_sum_of_the_levels(kind):
-    """A billion codes, whose logits would take 20 GB for the five places of one example."""
+    """The logits of a billion codes would take 20 GB for the five positions of one example."""
     prior = DIGIT_MAKERS[kind]((1, 5) if kind == "grid" else (5,), (2,) * 20 + (1000,))
     prior.build()
     assert prior.num_codes == 1000 * 2**20

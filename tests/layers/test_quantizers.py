@@ -1,4 +1,4 @@
-"""Quantisers beside what their papers say: gradients, running means, bijections, rotations."""
+"""Quantizers compared with their papers' formulas: gradients, EMA, bijections, rotations."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ def built(layer, dim=3):
 
 
 def placed(codebook, **options):
-    """A vector quantiser whose codebook is given."""
+    """Return a vector quantizer with this codebook."""
     options = {"k_means_start": False, "restart_below": 0.0, "seed": 0} | options
     layer = built(layers.VectorQuantizer(len(codebook), **options), codebook.shape[1])
     layer.placed_embeddings.assign(codebook)
@@ -89,7 +89,7 @@ def test_the_straight_through_gradient_is_that_of_the_identity():
 
 @pytest.mark.parametrize("learning", ["ema", "gradient"])
 def test_the_gradients_of_eq_3(learning):
-    """Of the commitment 2 (z - e) / positions to z alone, of the codebook's loss to e alone."""
+    """The commitment moves z by 2 (z - e) / positions, and the codebook's loss moves e."""
     layer = placed(CODEBOOK, learning=learning)
     quantized = CODEBOOK[nearest(Z, CODEBOOK)]
     found = zoo.gradient(lambda z: sum(ops.sum(loss) for loss in layer(z).losses.values()), Z)
@@ -109,9 +109,9 @@ def test_the_gradients_of_eq_3(learning):
 
 
 def rotation(first, second):
-    """The rotation in their plane that takes one direction to the other, and their lengths' ratio.
+    """Return the rotation from one vector's direction to the other's, and their lengths' ratio.
 
-    As an exponential of a generator, not as the paper writes it.
+    It is computed as the exponential of a generator, in another way than in the paper.
     """
     import scipy.linalg
 
@@ -149,7 +149,7 @@ def test_the_rotation_trick_preserves_angles():
 
 
 def test_the_rotation_trick_where_there_is_no_direction():
-    """Of a zero vector, of equal and of opposite ones: finite, and the value is right."""
+    """For zero, equal and opposite vectors, values are right and gradients finite."""
     z = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 0.0]], "float32")
     quantized = np.array([[1.0, 1.0], [1.0, 2.0], [-3.0, 0.0]], "float32")
     np.testing.assert_allclose(zoo.compute(layers.rotated, z, quantized), quantized)
@@ -162,14 +162,14 @@ def test_the_rotation_trick_where_there_is_no_direction():
 
 
 @pytest.mark.every_backend
-def test_the_codebook_is_k_means_running_mean():
-    """On fixed assignments: (start / K + sum over batches) / (1 / K + sum), each faded."""
-    decay, centres = 0.8, np.array([[5.0, 0.0], [-5.0, 0.0]], "float32")
-    layer = placed(centres, decay=decay)
-    rng, sums, counts = RNG(3), centres / 2, np.full(2, 0.5)
+def test_a_codebook_learned_by_ema_is_the_running_mean_of_k_means():
+    """For fixed codes it is (start / K + faded sums) / (1 / K + faded counts)."""
+    decay, centers = 0.8, np.array([[5.0, 0.0], [-5.0, 0.0]], "float32")
+    layer = placed(centers, decay=decay)
+    rng, sums, counts = RNG(3), centers / 2, np.full(2, 0.5)
     for size in (4, 10, 7):
         codes = rng.integers(0, 2, size)
-        z = (centres[codes] + rng.normal(size=(size, 2))).astype("float32")
+        z = (centers[codes] + rng.normal(size=(size, 2))).astype("float32")
         found = arrays(layer(z, training=True))
         np.testing.assert_array_equal(found.codes, codes)
         members = np.eye(2)[codes]
@@ -179,7 +179,7 @@ def test_the_codebook_is_k_means_running_mean():
     np.testing.assert_allclose(arrays(layer.ema_cluster_size), counts, rtol=1e-5)
 
 
-def test_nothing_moves_but_in_training():
+def test_the_codebook_changes_only_in_training():
     layer = placed(CODEBOOK)
     before = arrays(layer.variables)
     layer(Z)
@@ -187,7 +187,7 @@ def test_nothing_moves_but_in_training():
 
 
 def test_an_unused_mean_stays_where_it_is():
-    """Its share fades to nothing, and its vector does not."""
+    """The share of an unused code fades to 0, but its vector stays the same."""
     layer = placed(CODEBOOK * 100.0, decay=1e-3)
     z = CODEBOOK[:1] * 100.0
     for _ in range(30):
@@ -216,9 +216,9 @@ def test_lloyd_s_algorithm_agrees_with_scikit_learn():
 
 @pytest.mark.parametrize("learning", ["ema", "gradient"])
 def test_the_first_batch_places_the_codebook(learning):
-    """Four clumps of vectors, four codes: each finds one, and later batches move them little."""
-    centres = 10.0 * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], "float32")
-    z = centres[np.arange(40) // 10] + RNG(5).normal(size=(40, 2)).astype("float32")
+    """Each of four codes finds one of four clusters, and later batches move it little."""
+    centers = 10.0 * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], "float32")
+    z = centers[np.arange(40) // 10] + RNG(5).normal(size=(40, 2)).astype("float32")
     layer = built(layers.VectorQuantizer(4, learning=learning, decay=0.999, seed=0), 2)
     found = arrays(layer(z, training=True))
     assert found.losses["commitment_loss"].mean() < 4.0
@@ -242,11 +242,11 @@ def test_dead_codes_restart_at_vectors_of_the_batch(learning):
     for _ in range(6):
         layer(z, training=True)
     codebook = arrays(layer.codebook())
-    for vector in codebook[1:]:  # The first was in use all along.
+    for vector in codebook[1:]:  # The first code was always in use.
         assert np.abs(vector).max() < 5.0
-        if learning == "gradient":  # Nobody moved it since: it is one of the vectors.
+        if learning == "gradient":  # Only EMA would have moved it away from its vector.
             assert np.abs(z - vector).sum(axis=1).min() < 1e-5
-    # 0.5 ** 5 < 0.05 < 0.5 ** 4: the fifth batch brings them back, with an equal share.
+    # Shares halve per batch, and 0.5 ** 5 < 0.05 < 0.5 ** 4, so the fifth batch restarts the codes.
     again = placed(far, learning=learning, decay=0.5, restart_below=0.05)
     alive = []
     for _ in range(5):
@@ -283,7 +283,7 @@ def test_one_residual_codebook_is_a_vector_quantizer(learning):
         np.testing.assert_array_equal(arrays(a), arrays(b))
 
 
-def test_every_codebook_quantises_what_the_last_left_over():
+def test_every_codebook_quantizes_the_residual_of_the_one_before():
     books = (
         RNG(7).normal(size=(3, 4, 3)).astype("float32") * np.array([1, 0.5, 0.25])[:, None, None]
     )
@@ -314,10 +314,11 @@ def test_finite_scalars_and_codes_are_a_bijection(levels):
     vectors = arrays(layer.vectors(every))
     halves = np.array(levels) // 2
     values = [(np.arange(n) - h) / h for n, h in zip(levels, halves, strict=True)]
-    # The first dimension is the lowest digit.
+    # The first dimension is the least significant digit.
     expected = np.array([v[::-1] for v in itertools.product(*values[::-1])])
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
-    # The codes of what lies near: the inverse of the bound, which is met inside only.
+    # Vectors near the grid have the same codes. They come from the inverse of the bound, which
+    # exists only inside of it.
     width = (np.array(levels) - 1) * 1.001 / 2
     offset = np.where(np.array(levels) % 2 == 0, 0.5, 0.0)
     inner = np.arctanh(((vectors * halves) + offset) / width) - np.arctanh(offset / width)
@@ -335,7 +336,7 @@ def test_finite_scalars_keep_zero_and_are_bounded():
 
 
 def test_the_gradient_of_finite_scalars_is_that_of_the_bound():
-    """round() counts as the identity, so that d/dz of tanh(z + shift) * width / half is left."""
+    """round() counts as the identity, and d/dz of tanh(z + shift) * width / half remains."""
     levels = np.array([8, 5, 3])
     layer = built(layers.FiniteScalarQuantizer((8, 5, 3)))
     width, offset = (levels - 1) * 1.001 / 2, np.where(levels % 2 == 0, 0.5, 0.0)
@@ -418,7 +419,7 @@ LAYERS = [
 
 @pytest.mark.every_backend
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
-def test_they_come_back_from_configuration_and_in_graphs(layer):
+def test_quantizers_work_from_their_configuration_and_in_graphs(layer):
     again = built(keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer)))
     assert again.get_config() == layer.get_config()
     inputs = keras.Input((5, 3))
@@ -464,7 +465,7 @@ def test_digits_and_codes_are_exact_up_to_the_last_code(levels):
 
 @pytest.mark.every_backend
 def test_statistics_of_a_large_codebook_take_the_memory_of_the_codes(monkeypatch):
-    """Those of 2 ** 30 counts would take 4 GB each."""
+    """Arrays of 2 ** 30 counts would take 4 GB each."""
     codes = np.array([[5, 5, 5], [2**30 - 1, 0, 5]], "int32")
     found = zoo.compute(lambda codes: layers.code_statistics(codes, 2**30), codes)
     assert float(found["usage"]) == pytest.approx(3 / 2**30)

@@ -1,4 +1,4 @@
-"""Spectral normalisation against NumPy's singular values, difference quotients and norms."""
+"""Spectral normalization against NumPy's singular values, difference quotients and norms."""
 
 import json
 
@@ -11,7 +11,7 @@ from keras import ops
 import keras_ae
 from keras_ae.layers import SpectralNormalization, power_iteration
 
-# The class, and what it takes beside its filters or units.
+# Class -> its arguments besides its filters or units.
 LAYERS = {
     "Dense": {},
     "Conv2D": {"kernel_size": 3, "strides": 2, "padding": "same"},
@@ -29,7 +29,7 @@ def normal(*shape, seed=0):
 
 
 def made(name, size=4, **given):
-    """A layer with a random kernel, before its singular vectors are known; and data for it."""
+    """Return a layer with a random kernel and unknown singular vectors, and data for it."""
     inner = getattr(keras.layers, name)(size, **LAYERS[name], **given)
     layer = SpectralNormalization(inner)
     x = normal(3, 5) if name == "Dense" else normal(3, 6, 7, 5)
@@ -39,7 +39,7 @@ def made(name, size=4, **given):
 
 
 def settle(layer, turns=200):
-    """Bring the singular vectors to where the iteration leads."""
+    """Set the singular vectors to those to which the iteration converges."""
     kernel = array(layer.linear.kernel)
     right = array(layer.right)
     matrix = kernel.reshape(-1, kernel.shape[-1]).astype("float64")
@@ -55,7 +55,7 @@ def largest(layer):
 
 
 def plain(layer, name, x):
-    """What Keras' own layer gives with the same kernel."""
+    """Return the output of Keras' own layer with the same kernel."""
     again = getattr(keras.layers, name)(4, **LAYERS[name], use_bias=False)
     again.build(x.shape)
     again.kernel.assign(array(layer.linear.kernel))
@@ -107,8 +107,8 @@ def test_a_dense_layer_has_the_lipschitz_constant_one():
 
 
 @pytest.mark.parametrize("name", ["Conv2D", "Conv2DTranspose"])
-def test_a_convolution_is_bounded_by_the_windows_that_a_place_lies_in(name):
-    """Of kernel 3 and stride 2: at most two windows along either side, so the root of four."""
+def test_a_convolutions_slope_is_bounded_by_its_overlapping_windows(name):
+    """With kernel 3 and stride 2 a pixel is in at most 2 x 2 windows, so the bound is 2."""
     layer, x = made(name)
     settle(layer)
     basis = np.eye(6 * 7 * 5, dtype="float32").reshape(-1, 6, 7, 5)
@@ -119,7 +119,7 @@ def test_a_convolution_is_bounded_by_the_windows_that_a_place_lies_in(name):
 
 @every_layer
 def test_gradients_equal_difference_quotients(name):
-    """Of the kernel, as a step of plain descent moves it, against NumPy's singular values."""
+    """The gradient of the kernel is taken from a step of SGD, the quotients from NumPy."""
     layer, x = made(name, use_bias=False)
     settle(layer)
     kernel, largest_before = array(layer.linear.kernel), largest(layer)
@@ -137,13 +137,14 @@ def test_gradients_equal_difference_quotients(name):
         step = 3e-3 * normal(*kernel.shape, seed=4 + seed)
         expected = (total(step) - total(-step)) / 2
         assert np.sum(gradient * step) == pytest.approx(expected, rel=0.02, abs=1e-3)
-    # Dividing by a number would give another gradient: this one is at right angles to the kernel.
+    # The gradient is orthogonal to the kernel, because scaling the kernel changes nothing. With a
+    # constant divisor it would not be.
     scale = np.linalg.norm(gradient) * np.linalg.norm(kernel)
     assert abs(np.sum(gradient * kernel)) < 1e-2 * scale
     assert largest_before == pytest.approx(float(array(layer.sigma())), rel=0.1)
 
 
-def test_half_precision_is_normalised_as_it_is_multiplied():
+def test_normalization_works_in_half_precision():
     exact, x = made("Dense")
     settle(exact)
     half = SpectralNormalization(keras.layers.Dense(4, dtype="mixed_float16"))
@@ -163,7 +164,7 @@ def test_a_kernel_of_zeros_gives_zeros():
 
 
 @every_layer
-def test_it_comes_back_from_its_configuration_and_its_file(name, tmp_path):
+def test_a_layer_is_restored_from_its_configuration_and_its_file(name, tmp_path):
     layer, x = made(name, activation="relu", bias_initializer="ones", kernel_regularizer="l2")
     again = SpectralNormalization.from_config(json.loads(json.dumps(layer.get_config())))
     again.build(x.shape)
@@ -178,7 +179,7 @@ def test_it_comes_back_from_its_configuration_and_its_file(name, tmp_path):
     assert layer.compute_output_shape(x.shape) == tuple(layer(x).shape)
 
 
-def test_what_is_no_linear_layer_is_refused():
+def test_layers_that_are_not_linear_are_refused():
     built = keras.layers.Dense(2)
     built.build((None, 3))
     for given in (keras.layers.GRU(2), keras.layers.DepthwiseConv2D(3), built, "dense"):
@@ -186,14 +187,14 @@ def test_what_is_no_linear_layer_is_refused():
             SpectralNormalization(given)
 
 
-def test_a_model_of_normalised_networks_trains_and_keeps_its_vectors(tmp_path):
+def test_a_model_of_normalized_networks_trains_and_keeps_its_vectors(tmp_path):
     options = {"units": (8,), "spectral_normalization": True}
     model = keras_ae.AE(2, network_options=options, seed=0)
     model.compile(keras.optimizers.Adam(0.01), **zoo.OP_BY_OP)
     history = model.fit(zoo.data(), epochs=2, batch_size=16, verbose=0).history["loss"]
     assert history[1] < history[0]
     vectors = [v for v in model.non_trainable_variables if v.name == "right"]
-    assert len(vectors) == 3  # Of each network's dense layers; the code's own is no network's.
+    assert len(vectors) == 3  # The layer of the code is in no network and is not normalized.
     model.save(tmp_path / "model.keras")
     loaded = keras_ae.load(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.reconstruct(zoo.data()), model.reconstruct(zoo.data()))

@@ -1,4 +1,4 @@
-"""The transposed convolution of matrix products against Keras' own."""
+"""The transposed convolution made of matrix products equals Keras' own."""
 
 import keras
 import numpy as np
@@ -77,7 +77,7 @@ def test_other_kinds_are_left_to_keras(given, shape):
     assert not made(**given).has_products((None, *shape, 2))
 
 
-def test_it_comes_back_from_its_configuration():
+def test_a_layer_is_restored_from_its_configuration():
     layer = made(4, 2, activation="relu", name="larger")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert type(again) is Conv2DTranspose and again.get_config() == layer.get_config()
