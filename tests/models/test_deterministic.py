@@ -1,4 +1,4 @@
-"""Models without a posterior, against closed forms, PCA and each other."""
+"""Models without a posterior, compared with closed forms, PCA and each other."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def tensor(value):
 
 @pytest.mark.parametrize("name", SWITCHED_OFF)
 def test_with_its_novelty_switched_off_it_is_the_autoencoder(name):
-    """Losses and weights after training on the same batches, from the same weights."""
+    """Losses and weights are the same after training from the same weights on the same batches."""
     model = zoo.eager(name, keras.optimizers.SGD(0.01), **SWITCHED_OFF[name])
 
     class Plain(keras_ae.AE):
@@ -115,7 +115,7 @@ def contractive(**given):
 
 
 def jacobians(model, x):
-    """(batch, latent_dim, 6), by central differences."""
+    """Return the code's Jacobians (batch, latent_dim, 6), by central differences."""
     steps = 1e-2 * np.eye(6, dtype="float32")
     columns = [(model.encode(x + s) - model.encode(x - s)) / 2e-2 for s in steps]
     return np.stack(columns, axis=-1)
@@ -137,11 +137,11 @@ def test_the_closed_form_of_one_layer_is_what_products_give(monkeypatch):
     np.testing.assert_allclose(products, closed, rtol=1e-5)
 
 
-def test_random_probes_have_the_norm_for_their_mean():
+def test_the_mean_of_random_probes_is_the_norm():
     x = zoo.data(2)
     exact, probed = contractive(), contractive(num_probes=1)
     probed.set_weights(exact.get_weights())
-    # As many codes of one example as there are probes: one product serves all.
+    # Each example is repeated, and each copy has its own probe, so that one call computes all.
     estimate = zoo.compute(
         lambda x: contractive_mean(probed, x), np.repeat(x, 2000, axis=0)
     ).reshape(2, 2000)
@@ -155,18 +155,18 @@ def contractive_mean(model, x):
     return model._squared_jacobian(x, keras.random.SeedGenerator(0))
 
 
-def test_a_scaled_input_is_no_identity():
-    """A layer without weights may still have a slope."""
+def test_layers_without_weights_count_in_the_jacobian():
+    """`Rescaling` has no weights, but a slope."""
     encoder = keras.Sequential([keras.Input((6,)), keras.layers.Rescaling(3.0)])
     model, x = contractive(encoder=encoder), zoo.data(4)
     found = zoo.compute(lambda x: model._squared_jacobian(x), x)
     np.testing.assert_allclose(found, (jacobians(model, x) ** 2).sum(axis=(1, 2)), rtol=5e-3)
 
 
-# ------------------------------------------------------------------ regularised
+# ------------------------------------------------------------------ regularized
 
 
-def test_the_gradient_penalty_has_the_norm_of_the_decoder_s_jacobian_for_its_mean():
+def test_the_mean_gradient_penalty_is_the_norm_of_the_decoder_s_jacobian():
     model = zoo.make("RegularizedAE", regularization="gradient_penalty")
     model.build((None, 6))
     z = np.array([[0.3, -0.7]], "float32")
@@ -188,8 +188,8 @@ def test_the_l2_penalty_is_the_sum_of_the_decoder_s_squares():
     assert float(numpy(found)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_spectral_normalisation_bounds_the_decoder_s_slope():
-    """A decoder of ReLUs is no steeper than the product of its layers' norms, each 1."""
+def test_spectral_normalization_bounds_the_decoder_s_slope():
+    """A decoder of ReLUs is no steeper than the product of its layers' norms, which are 1."""
     options = {"units": (8,), "activation": "relu"}
     model = zoo.eager(
         "RegularizedAE",
@@ -197,7 +197,7 @@ def test_spectral_normalisation_bounds_the_decoder_s_slope():
         code_weight=0.0,
         network_options=options,
     )
-    x = 20.0 * zoo.data()  # Which asks for a steep one.
+    x = 20.0 * zoo.data()  # Such data needs a steep decoder.
     model.fit(np.tile(x, (4, 1)), batch_size=16, verbose=0)
     z = np.random.default_rng(0).normal(size=(2, 200, 2)).astype("float32")
     rise = np.linalg.norm(model.decode(z[0]) - model.decode(z[1]), axis=1)
@@ -223,7 +223,7 @@ def test_in_one_dimension_the_distance_is_that_of_sorted_samples():
 
 
 def test_the_distance_between_normals_of_one_dimension():
-    """(difference of the means)^2 + (difference of the standard deviations)^2."""
+    """It is (difference of the means)^2 + (difference of the standard deviations)^2."""
     quantiles = scipy.stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None]
     found = divergences.sliced_wasserstein(1.5 + 2.0 * quantiles, -0.5 + 0.7 * quantiles, 2, seed=0)
     assert float(found) == pytest.approx(2.0**2 + 1.3**2, rel=1e-3)
@@ -240,13 +240,13 @@ def test_a_shift_is_as_far_as_its_mean_square_along_directions():
 
 
 @pytest.mark.parametrize("name", ["AE", "WAE", "SlicedWAE", "AdversarialAE"])
-def test_codes_come_to_follow_the_prior(name):
-    """Where an autoencoder's own codes do not."""
+def test_training_makes_the_codes_follow_the_prior(name):
+    """The codes of a plain autoencoder do not follow it."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(512, 4)) * 0.1 + rng.uniform(1, 5, (512, 1))
     options = {"units": (32,), "activation": "tanh"}
     given, passes = {"weight": 20.0} if name != "AE" else {}, 100
-    if name == "AdversarialAE":  # A game takes longer.
+    if name == "AdversarialAE":  # Two players need more epochs.
         given, passes = {"discriminator": keras_ae.networks.discriminator(1, units=(32, 32))}, 200
     model = getattr(keras_ae, name)(1, network_options=options, seed=0, **given)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, 2 * passes)))
@@ -273,7 +273,7 @@ def test_petals_lie_around_a_circle():
 def test_the_roll_is_a_spiral_of_even_density():
     draws = numpy(samplers.swiss_roll(20_000, 2, seed=0))
     radius = np.hypot(*draws.T)
-    # The angle of a point on the spiral, of which arctan2 knows the remainder.
+    # arctan2 gives a point's angle on the spiral up to full turns, and the radius gives the turns.
     turns = np.round((radius * 5 - np.arctan2(draws[:, 1], draws[:, 0])) / (2 * np.pi))
     angle = np.arctan2(draws[:, 1], draws[:, 0]) + 2 * np.pi * turns
     assert (radius - angle / 5).std() == pytest.approx(0.05, abs=0.005)
@@ -310,8 +310,8 @@ WITH_DENSITY = [n for n in zoo.MODELS if issubclass(getattr(keras_ae, n), keras_
 @pytest.mark.every_backend
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("name", WITH_DENSITY)
-def test_the_density_is_that_of_what_encode_gives(name, dropout):
-    """Of an encoder that stands still, whatever training does to the data and to its layers."""
+def test_the_density_is_that_of_the_codes_of_encode(name, dropout):
+    """With fixed weights the two agree, though training uses dropout and corrupted data."""
     options = {**zoo.settings(name).get("network_options", {}), "dropout": dropout}
     model = zoo.eager(name, keras.optimizers.SGD(0.0), network_options=options)
     x = zoo.data(512)
@@ -320,18 +320,18 @@ def test_the_density_is_that_of_what_encode_gives(name, dropout):
     density = model.sampler
     spread = codes.std(axis=0)
     mean, covariance = numpy(density.mean), numpy(density.covariance)
-    # The density follows a share of the examples, whose mean is near that of all.
+    # The density follows only some of the examples, whose mean is near that of all.
     assert np.all(np.abs(mean - codes.mean(axis=0)) < 0.25 * spread)
     whitened = (covariance - np.cov(codes.T, bias=True)) / np.outer(spread, spread)
     assert np.abs(whitened).max() < 0.3
-    if not dropout and model._codes_are_of_the_data:  # All of them.
+    if not dropout and model._codes_are_of_the_data:  # Then it follows all of them.
         np.testing.assert_allclose(mean, codes.mean(axis=0), atol=1e-4)
         np.testing.assert_allclose(covariance, np.cov(codes.T, bias=True), atol=1e-4)
 
 
 @pytest.mark.every_backend
 def test_codes_of_low_rank_have_a_density(exports, tmp_path):
-    """In 64 dimensions on a plane, as float32 sees them."""
+    """The codes of 64 dimensions lie on a plane, up to the rounding of float32."""
     rng = np.random.default_rng(0)
     x = (rng.random((512, 2)) @ rng.normal(size=(2, 20))).astype("float32")
     model = keras_ae.AE(64, network_options={"units": ()}, seed=0)
@@ -344,7 +344,7 @@ def test_codes_of_low_rank_have_a_density(exports, tmp_path):
     np.testing.assert_allclose(np.cov(draws.T), np.cov(codes.T), atol=0.15)
 
 
-def test_an_indefinite_covariance_is_the_nearest_that_is_one():
+def test_an_indefinite_covariance_becomes_the_nearest_definite_one():
     density = keras_ae.samplers.CodeDensity(3)
     vectors = scipy.stats.ortho_group.rvs(3, random_state=0)
     density.covariance.assign((vectors * [2.0, 1.0, -1e-3]) @ vectors.T)
@@ -360,7 +360,7 @@ def test_an_indefinite_covariance_is_the_nearest_that_is_one():
 
 @pytest.mark.parametrize("sizes", [(32, 1), (1, 32), (7, 32, 32, 3)])
 def test_a_short_batch_weighs_less(sizes):
-    """The mean and covariance of all examples, however they came."""
+    """Mean and covariance are those of all examples, however these were batched."""
     codes = np.random.default_rng(0).normal(size=(sum(sizes), 2)).astype("float32")
     density = keras_ae.samplers.CodeDensity(2)
     for part in np.split(codes, np.cumsum(sizes)[:-1]):
@@ -370,7 +370,7 @@ def test_a_short_batch_weighs_less(sizes):
 
 
 def test_an_untrained_model_serves_no_samples(tmp_path):
-    """Which `sample` of the model refuses, too."""
+    """The artifact has no endpoint `sample`, and the model's `sample` raises an error."""
     model = keras_ae.AE(2, network_options={"units": (4,)})
     model.build((None, 6))
     with pytest.raises(RuntimeError, match=r"Call fit\(x\) first"):

@@ -1,4 +1,4 @@
-"""What the contract does not say of models of integer codes: places, priors, stale priors."""
+"""Models of integer codes beyond the contract: positions of codes, priors and stale priors."""
 
 import json
 import zipfile
@@ -20,7 +20,7 @@ SMALL_CONV = {"network_options": {"filters": (4,)}, "seed": 1}
 
 
 def of_pictures(kind, **given):
-    """A model of 10 x 10 pictures, whose codes lie in 5 x 5 places, or 3 x 3 and those."""
+    """Return a model of 10 x 10 pictures. Codes have 5 x 5 positions, in VQVAE2 also 3 x 3."""
     given = zoo.SMALL[kind]() | SMALL_CONV | given
     if kind not in ("ResidualVQVAE", "VQVAE2"):
         given["prior_options"] = {"units": 4, "num_layers": 1}
@@ -29,13 +29,13 @@ def of_pictures(kind, **given):
     return model
 
 
-# ------------------------------------------------------------------ codes in their places
+# ------------------------------------------------------------------ positions of the codes
 
 SHAPES = {"ResidualVQVAE": ((50,), (5, 5, 2)), "VQVAE2": ((34,), (34, 2))}
 
 
 @every_discrete
-def test_codes_of_pictures_lie_in_their_places(kind):
+def test_codes_of_pictures_have_rows_and_columns(kind):
     model = of_pictures(kind)
     codes = model.encode(PICTURES)
     code_shape, vector_shape = SHAPES.get(kind, ((5, 5), (5, 5, 2)))
@@ -44,7 +44,7 @@ def test_codes_of_pictures_lie_in_their_places(kind):
     assert vectors.shape == (12, *vector_shape) and model._vector_shape == vector_shape
     found = zoo.compute(model._vectors, codes)
     np.testing.assert_allclose(found, vectors, atol=1e-6)
-    # Codes and vectors are told apart by their shape.
+    # `decode` tells codes from vectors by their shape.
     expected = model.reconstruct(PICTURES)
     assert expected.shape == PICTURES.shape
     for code in (codes, codes.astype("float64"), vectors):
@@ -65,7 +65,7 @@ def test_only_codes_and_vectors_are_decoded(kind):
         model.decode(np.zeros((2, 3, 7)))
 
 
-def test_both_levels_come_apart_and_the_upper_one_tells_the_lower():
+def test_codes_split_into_two_levels_and_the_upper_one_informs_the_lower():
     model = of_pictures("VQVAE2")
     codes = model.encode(PICTURES)
     upper, lower = model._split_codes(codes)
@@ -73,17 +73,17 @@ def test_both_levels_come_apart_and_the_upper_one_tells_the_lower():
     joined = np.concatenate([upper.reshape(12, -1), lower.reshape(12, -1)], axis=1)
     np.testing.assert_array_equal(joined, codes)
     kernel = model.features_to_code.layers[-1].kernel
-    assert kernel.shape == (4 + 2, 2)  # The features, and what comes down.
+    assert kernel.shape == (4 + 2, 2)  # 4 features, and 2 numbers from the upper level.
     kernel.assign(np.concatenate([np.zeros((4, 2)), np.eye(2)]) * 50.0)
     again = model._split_codes(model.encode(PICTURES))
     np.testing.assert_array_equal(again[0], upper)
-    # The lower level now follows from the upper one alone.
+    # With this kernel the lower level depends only on the upper one.
     below = zoo.compute(lambda u: 50.0 * model.downward(model.upper_quantizer.vectors(u)), upper)
     np.testing.assert_array_equal(again[1], zoo.compute(lambda z: model.quantizer(z).codes, below))
 
 
 def test_a_sequence_has_a_code_at_every_step():
-    """With networks of one's own, whose maps have one axis, or three, or no known size."""
+    """The user's own networks give maps with one axis, with three, or of unknown size."""
 
     def network(*layers_of_it, shape):
         return keras.Sequential([keras.Input(shape), *layers_of_it])
@@ -107,7 +107,7 @@ def test_a_sequence_has_a_code_at_every_step():
 
 
 class _Ragged(keras.layers.Layer):
-    """Features at places whose number is not known before there is data."""
+    """Features at positions whose number is unknown before there is data."""
 
     def call(self, x):
         return x
@@ -117,7 +117,7 @@ class _Ragged(keras.layers.Layer):
 
 
 def test_one_residual_codebook_is_a_vqvae():
-    """Of the same weights, before and after a step; the codes lie side by side."""
+    """With the same weights they agree before and after a step; codes have one more axis."""
     models = [
         of_pictures("VQVAE", num_codes=8),
         of_pictures("ResidualVQVAE", num_codes=8, depth=1),
@@ -163,7 +163,7 @@ def test_one_level_for_each_dimension():
 
 
 def test_finite_scalars_of_small_features_learn():
-    """Which would all be rounded to zero, and a zero passes no ReLU: every weight would stay."""
+    """If all were rounded to 0, no gradient would pass the ReLUs, and no weight would change."""
     model = of_pictures("FSQVAE")
     model.build((None, 10, 10, 1))
     before = [v.numpy() for v in model.trainable_variables]
@@ -179,7 +179,7 @@ def test_finite_scalars_of_small_features_learn():
 
 
 @pytest.mark.every_backend
-def test_fit_leaves_the_prior_alone():
+def test_fit_does_not_change_the_prior():
     model = zoo.eager("VQVAE")
     model.build((None, 6))
     ids = {id(v) for v in model.code_prior.variables}
@@ -190,7 +190,7 @@ def test_fit_leaves_the_prior_alone():
         np.array_equal(v.numpy(), b)
         for v, b in zip(model.code_prior.variables, before, strict=True)
     )
-    # Adam has its rate, its step, and two moments of every weight.
+    # Adam's variables are the rate, the step, and two moments of every weight.
     assert len(model.optimizer.variables) == 2 + 2 * len(model.trainable_variables)
 
 
@@ -199,8 +199,8 @@ def codes_alone(model):
 
 
 @pytest.mark.every_backend
-def test_fit_prior_trains_the_prior_alone():
-    """To the entropy of the codes, which eight patterns of equal share have: log 8."""
+def test_fit_prior_trains_only_the_prior():
+    """Its loss reaches the entropy of the codes, which is that of the patterns in the data."""
     x = np.repeat(zoo.data(64), 8, axis=0)[:256]
     distinct, counts = np.unique(x, axis=0, return_counts=True)
     entropy = -np.sum(counts / 256 * np.log(counts / 256))
@@ -216,7 +216,7 @@ def test_fit_prior_trains_the_prior_alone():
     ).history
     after = codes_alone(model)
     changed = [not np.array_equal(a, b) for a, b in zip(after, before, strict=True)]
-    assert sum(changed) == 1  # That it is fitted.
+    assert sum(changed) == 1  # Only the flag that says that it is fitted.
     assert history["loss"][0] > 2 * entropy
     nats = -model.prior_log_likelihood(x)
     assert nats.shape == (256,)
@@ -226,7 +226,7 @@ def test_fit_prior_trains_the_prior_alone():
     np.testing.assert_allclose(tensors, -nats[:5], atol=1e-4)
     expected = zoo.compute(model.code_prior.log_prob, model.encode(x[:5]))
     np.testing.assert_allclose(tensors, expected, atol=1e-4)
-    # Draws are of the codes that occur, in their proportions.
+    # Draws are codes that occur in the data, as often as there.
     codes = ops.convert_to_numpy(model.sampler.sample(1000, keras.random.SeedGenerator(0)))
     known = (codes[:, None] == model.encode(distinct)).all(axis=-1)
     assert known.any(axis=1).mean() > 0.9
@@ -252,12 +252,12 @@ def test_sample_says_what_to_call():
         model.build((None, 6))
     model.fit_prior(zoo.data(), epochs=1, batch_size=16, verbose=0)
     assert model.sample(3, seed=0).shape == (3, 6)
-    model.fit(zoo.data(), batch_size=16, verbose=0)  # The codes are no longer what they were.
+    model.fit(zoo.data(), batch_size=16, verbose=0)  # This changes the codes.
     with pytest.raises(RuntimeError, match="fitted to what `fit` left"):
         model.sample(3)
 
 
-def test_prior_options_are_the_prior_s():
+def test_prior_options_are_passed_to_the_prior():
     model = keras_ae.VQVAE(2, prior_options={"units": 12, "num_heads": 3}, num_codes=4)
     model.build((None, 6))
     assert model.code_prior.units == 12 and model.code_prior.num_heads == 3
@@ -269,7 +269,7 @@ def test_prior_options_are_the_prior_s():
 @pytest.mark.every_backend
 @pytest.mark.parametrize("pictures", [True, False])
 def test_a_prior_of_a_product_codebook_predicts_digits(pictures):
-    """5 ** 8 codes: logits of whole codes would take 5 GB for a step of these 64 examples."""
+    """Logits of whole codes (5 ** 8) would take 5 GB for a step of these 64 examples."""
     x = PICTURES if pictures else zoo.data()
     given = SMALL_CONV if pictures else zoo.OPTIONS | zoo.TINY_PRIOR
     model = keras_ae.FSQVAE(8, **given)
@@ -305,7 +305,7 @@ def test_codes_beyond_an_int32_are_refused_at_construction():
 @pytest.mark.every_backend
 @pytest.mark.parametrize("fitted", [True, False])
 def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fitted):
-    """Such files do not say so: only those of priors over digits do."""
+    """Only files of priors over digits say so; older files say nothing and have whole codes."""
     model = zoo.eager("FSQVAE")
     model._whole_codes = True
     model.fit(zoo.data(), batch_size=16, verbose=0)
@@ -331,7 +331,7 @@ def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fi
             np.testing.assert_array_equal(loaded.prior_log_likelihood(zoo.data()), expected)
             np.testing.assert_array_equal(loaded.sample(9, seed=0), model.sample(9, seed=0))
         loaded.fit_prior(zoo.data(), epochs=1, verbose=0)
-        # What was never fitted is made anew, for digits.
+        # A prior that was never fitted is made again, over digits.
         assert loaded.code_prior.levels == ((25,) if fitted else (5, 5))
         loaded.save(tmp_path / "again.keras")
         again = keras_ae.load(tmp_path / "again.keras")
@@ -341,7 +341,7 @@ def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fi
 
 @pytest.mark.every_backend
 def test_a_prior_of_pictures_is_saved_and_served(tmp_path):
-    """A masked convolution; the contract serves transformers."""
+    """This prior is a masked convolution; the contract tests transformers."""
     model = of_pictures("VQVAE")
     model.fit(PICTURES, verbose=0)
     model.fit_prior(PICTURES, epochs=1, batch_size=12, verbose=0)
@@ -371,11 +371,13 @@ def test_an_export_without_a_prior_serves_no_sample(tmp_path, exports):
     assert card["endpoints"] == ["serve", "encode", "decode"]
 
 
-def test_drawing_is_as_quiet_as_it_is_asked_to_be(capsys, monkeypatch):
-    monkeypatch.setattr(calls._Progress, "PATIENCE", -1.0)  # "auto" would show every bar.
+def test_sample_obeys_verbose(capsys, monkeypatch):
+    # With this, verbose="auto" shows every bar.
+    monkeypatch.setattr(calls._Progress, "PATIENCE", -1.0)
     model = zoo.trained("VQVAE")
     capsys.readouterr()
     quiet = model.sample(1036, seed=0, verbose=0)
     assert capsys.readouterr().out == ""
     np.testing.assert_array_equal(model.sample(1036, seed=0), quiet)
-    assert capsys.readouterr().out.count("2/2") == 2  # To draw codes, and to decode them.
+    # One bar to draw codes, and one to decode them.
+    assert capsys.readouterr().out.count("2/2") == 2

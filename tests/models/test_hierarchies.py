@@ -1,4 +1,4 @@
-"""Hierarchies of latent variables, against closed forms and sums done by NumPy."""
+"""Hierarchies of latent variables, compared with closed forms and sums by NumPy."""
 
 import keras
 import numpy as np
@@ -58,7 +58,7 @@ def test_precisions_add_and_weigh_the_means():
 
 
 def test_the_product_is_that_of_the_densities():
-    """log N1 + log N2 - log N12 is one number everywhere."""
+    """Its log-density differs from the sum of the two by the same number everywhere."""
     first, second = gaussians((1, 2))
     product = layers.gaussian_product(first, second)
     rest = []
@@ -82,7 +82,8 @@ def test_statistics_stay_within_their_bounds_and_keep_a_gradient():
     numbers = np.array([[0.0, 0.0, 0.0, -1e4, 1.5, 1e4]], "float32")
     bounded = arrays(layers.gaussian(numbers).log_variance)[0]
     np.testing.assert_allclose(bounded, [[-60.0, 1.5, 20.0]], atol=1e-5)
-    nearer = numbers + np.array([[0, 0, 0, 9935, 0, -9975]], "float32")  # Five beyond the ends.
+    # They are 5 beyond the ends.
+    nearer = numbers + np.array([[0, 0, 0, 9935, 0, -9975]], "float32")
     nearer = arrays(layers.gaussian(nearer).log_variance)[0]
     assert bounded[0, 0] < nearer[0, 0] and nearer[0, 2] < bounded[0, 2]
 
@@ -141,7 +142,7 @@ def test_layers_come_back_from_their_configuration(cls):
 
 
 class LinearHierarchy:
-    """z_2 normal, z_1 = slope z_2 + shift + noise, x = weights z_1 + bias + noise.
+    """z_2 is normal, z_1 = slope z_2 + shift + noise, x = weights z_1 + bias + noise.
 
     The columns of the weights are orthogonal, so that the ladder's posterior can be the true one:
     the likelihood of z_1 is a diagonal Gaussian, which the prior of z_1 multiplies.
@@ -164,7 +165,7 @@ class LinearHierarchy:
         return multivariate_normal(self.weights @ self.shift + self.bias, covariance).logpdf(self.x)
 
     def model(self, wrong=0.0):
-        """A LadderVAE of these numbers, its posterior the true one, or wrong by so much."""
+        """Return a LadderVAE with these numbers, and the true posterior or one wrong by so much."""
         model = keras_ae.LadderVAE(
             LATENT,
             upper_dims=(LATENT,),
@@ -233,7 +234,7 @@ def test_samples_have_the_hierarchy_s_moments_and_follow_the_temperature():
     variances = hierarchy.slope**2 + hierarchy.variance
     np.testing.assert_allclose(drawn.mean(axis=0), hierarchy.shift, atol=0.03)
     np.testing.assert_allclose(np.cov(drawn.T), np.diag(variances), atol=0.05)
-    # All is linear, so that both layers' deviations show in the code.
+    # Everything is linear, so the code shows the deviations of both layers.
     halved = hierarchy.shift + 0.5 * (drawn - hierarchy.shift)
     np.testing.assert_allclose(codes(0.5), halved, atol=1e-5)
     np.testing.assert_allclose(codes(0.0, 3), np.tile(hierarchy.shift, (3, 1)), atol=1e-6)
@@ -243,7 +244,7 @@ def test_samples_have_the_hierarchy_s_moments_and_follow_the_temperature():
 
 
 def heads(model):
-    """The dense layers that give the posteriors' statistics."""
+    """Return the dense layers that give the posteriors' statistics."""
     if isinstance(model, keras_ae.TopDownVAE):
         return [block.statistics for block in model.blocks]
     return [model.features_to_code.layers[-1], *model.upper_statistics]
@@ -280,7 +281,7 @@ def test_a_ladder_of_one_layer_is_a_vae():
 
 
 def priors_and_posteriors(model, x):
-    """Every layer's draw, prior and posterior, the latter two by NumPy from the networks."""
+    """Return each layer's draw, prior and posterior; NumPy computes the latter two."""
     evidence = model._evidence(ops.convert_to_tensor(x), False)
     draws, _, divergence = model._infer(evidence, RunSeed(np.array([3, 0])), False)
     found = []
@@ -317,13 +318,13 @@ def test_the_layers_divergences_sum_to_the_whole(name):
     model = zoo.trained(name)
     logs = model.evaluate(zoo.data(), batch_size=16, **QUIET)
     assert logs["kl_loss"] == pytest.approx(logs["kl_loss_1"] + logs["kl_loss_2"], rel=1e-5)
-    minimised = logs.get("weighted_kl_loss", logs["kl_loss"])
-    assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + minimised, rel=1e-5)
+    minimized = logs.get("weighted_kl_loss", logs["kl_loss"])
+    assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + minimized, rel=1e-5)
 
 
 @hierarchical
 def test_importance_sampling_meets_the_integral(name):
-    """The likelihood of a trained model by quadrature over its two latent numbers."""
+    """The integral is a trained model's likelihood by quadrature over its two latent numbers."""
     ladder = name == "LadderVAE"
     made = {"upper_dims": (1,)} if ladder else {"width": 8}
     model = getattr(keras_ae, name)(1 if ladder else 2, **made, **zoo.OPTIONS)
@@ -379,8 +380,8 @@ WARM_UPS = [schedules.LinearWarmUp(3), schedules.LinearWarmUp(10)]
 
 @hierarchical
 @pytest.mark.parametrize("kl_weight", [1.0, 0.5])
-def test_every_layer_warms_up_by_itself(name, kl_weight, tmp_path):
-    """With weights that stand still, an epoch's loss tells the weights of its steps."""
+def test_every_layer_has_its_own_warm_up(name, kl_weight, tmp_path):
+    """The network does not change, so the loss of an epoch shows the weight of its step."""
     x = zoo.data(16)
     model = zoo.MODELS[name](layer_weights=WARM_UPS, kl_weight=kl_weight)
     model.compile(keras.optimizers.SGD(0.0))
@@ -444,7 +445,7 @@ def test_free_bits_are_counted_by_layer(name, layer_weights):
 
 
 @hierarchical
-def test_nothing_overflows_at_a_hundred_times_the_learning_rate(name):
+def test_numbers_stay_finite_at_a_hundred_times_the_learning_rate(name):
     given = {"upper_dims": (2, 1)} if name == "LadderVAE" else {"layer_weights": None}
     model = zoo.compiled(name, keras.optimizers.Adam(0.1), **given)
     zoo.assert_trains_on_blank_pictures(model)

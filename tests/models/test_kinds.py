@@ -1,4 +1,4 @@
-"""Networks by name in whole models: trained, saved, exported and sampled from."""
+"""Networks by name in whole models, which are trained, saved, exported and sampled from."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def test_a_kind_is_trained_saved_and_sampled_from(kind, tmp_path):
     assert loaded.get_config()["encoder"] == kind
     np.testing.assert_allclose(loaded.reconstruct(x), model.reconstruct(x), atol=1e-6)
     losses = [m.fit(x, verbose=0).history["loss"][0] for m in (model, loaded)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # Dropout goes on as well.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)  # The state of dropout is restored, too.
     assert model.sample(3, seed=0).shape == (3, 5, 7, 1)
 
 

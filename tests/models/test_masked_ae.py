@@ -1,4 +1,4 @@
-"""The masked autoencoder: what is seen, what is predicted, and from what."""
+"""The masked autoencoder: which patches it sees, which it predicts, and from which."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_ae.models.deterministic.masked_ae import _groups
 
 pytestmark = pytest.mark.formula
 
-SHAPE = (6, 4, 2)  # Of patches of 2 x 2: three rows of two.
+SHAPE = (6, 4, 2)  # Patches of 2 x 2 lie in three rows of two.
 OPTIONS = {"width": 8, "heads": 2, "blocks": 1}
 
 
@@ -42,7 +42,7 @@ def seen_patches(model, number, seed):
 
 
 def terms(model, x, y=None, training=False):
-    """The loss of every example, with the masks of the first step of an evaluation."""
+    """Return each example's loss, with the masks of the first step of an evaluation."""
 
     def losses(x, y):
         return model.loss_terms(x, y, training)["reconstruction_loss"]
@@ -69,7 +69,7 @@ def test_patches_are_squares_of_the_picture():
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 3), (6, 4, 2)], ids=str)
-def test_patches_come_together_again(shape):
+def test_patches_join_into_the_picture_again(shape):
     x = pictures(shape=shape)
     patches = layers.to_patches(x, 2)
     assert patches.shape[1] == len(layers.patch_places(shape, 2))
@@ -83,7 +83,8 @@ def test_positions_are_the_sines_and_cosines_of_the_paper():
             angle = place / 10_000 ** (2 * i / 6)
             assert positions[place, i] == pytest.approx(np.sin(angle), abs=1e-6)
             assert positions[place, 3 + i] == pytest.approx(np.cos(angle), abs=1e-6)
-    # Of pictures one half tells the rows and the other the columns; an odd width lacks a cosine.
+    # For pictures one half encodes the row and the other the column. An odd width has one sine
+    # more than cosines.
     both = layers.sine_cosine_positions(layers.patch_places((4, 6, 1), 2), 10)
     assert both.shape == (6, 10)
     np.testing.assert_array_equal(both[0, :5], both[2, :5])
@@ -101,7 +102,7 @@ def test_the_share_of_masked_patches_is_exact(mask_ratio, masked):
     model = made((8, 8, 1), mask_ratio)
     seen = seen_patches(model, 200, seed=0)
     assert np.all(np.sum(~seen, axis=1) == masked) and model._num_patches == 16
-    # Every patch as often as every other: five standard deviations.
+    # All patches are masked equally often, within five standard deviations.
     share = masked / 16
     assert np.all(np.abs(np.mean(~seen, axis=0) - share) < 5 * np.sqrt(share * (1 - share) / 200))
     assert len(np.unique(seen, axis=0)) > 1
@@ -111,13 +112,13 @@ def test_the_share_of_masked_patches_is_exact(mask_ratio, masked):
 def test_masks_differ_between_steps_and_repeat_in_evaluations():
     model, x = made(), pictures(16)
     history = model.fit(x, epochs=3, batch_size=16, verbose=0).history["loss"]
-    assert len(set(history)) == 3  # Of weights that stand still.
+    assert len(set(history)) == 3  # Only the masks differ, because the weights do not change.
     found = [model.evaluate(x, batch_size=8, verbose=0, return_dict=True) for _ in range(2)]
     assert found[0] == found[1]
 
 
 def test_visible_patches_are_left_out_of_the_loss():
-    """Another target at a visible patch changes nothing; at a masked one by what it says."""
+    """A changed target matters only where the patch is masked, and by the right amount."""
     model, x = made(), pictures()
     masked = masks_of_evaluation(model, len(x))
     before = terms(model, x)
@@ -129,7 +130,7 @@ def test_visible_patches_are_left_out_of_the_loss():
 
 
 def test_masked_patches_are_not_seen():
-    """The predictions do not change with them: the loss is that of the same prediction."""
+    """Other values in masked patches do not change the predictions, as the loss shows."""
     model, x = made(), pictures()
     masked = masks_of_evaluation(model, len(x))
     y = pictures(seed=1)
@@ -144,8 +145,8 @@ def test_masked_patches_are_not_seen():
     assert np.abs(other / terms(model, x, y) - 1).max() > 1e-3
 
 
-def test_the_loss_is_the_squared_error_of_what_the_decoder_makes_of_visible_codes():
-    """Put together by hand: codes of the visible patches alone, in their places."""
+def test_the_loss_is_the_squared_error_of_predictions_from_visible_codes():
+    """The test puts the codes of visible patches in their positions by hand."""
     model, x = made(), pictures()
     masked = masks_of_evaluation(model, len(x))
     expected = []
@@ -159,7 +160,7 @@ def test_the_loss_is_the_squared_error_of_what_the_decoder_makes_of_visible_code
     np.testing.assert_allclose(terms(model, x), expected, rtol=1e-4)
 
 
-def test_targets_can_be_normalised():
+def test_targets_can_be_normalized():
     x = 3 + 2 * pictures()
     targets = array(made(normalised_targets=True)._targets(x))
     np.testing.assert_allclose(targets.mean(axis=-1), 0, atol=1e-4)
@@ -175,7 +176,7 @@ def test_encode_masks_nothing_and_does_not_depend_on_masks():
     model, x = made(), pictures()
     z = model.encode(x)
     assert z.shape == (5, 6, 3) and model.code_shape == (6, 3)
-    model.fit(x, verbose=0)  # Which draws masks.
+    model.fit(x, verbose=0)  # Training draws masks.
     np.testing.assert_array_equal(model.encode(x), z)
     for patch, (row, column) in enumerate(layers.patch_places(SHAPE, 2)):
         changed = x.copy()
@@ -184,18 +185,19 @@ def test_encode_masks_nothing_and_does_not_depend_on_masks():
 
 
 @pytest.mark.parametrize("visible, passes", [(12, 4), (25, 2), (36, 4), (48, 49), (1, 49)])
-def test_the_passes_show_what_training_shows_and_hide_every_patch(visible, passes):
+def test_decoding_passes_show_as_much_as_training_and_hide_every_patch(visible, passes):
     shown = _groups(49, visible)
     assert len(shown) == passes
     assert np.all(np.any(~shown, axis=0)) and np.all(np.any(shown, axis=1))
     assert np.abs(shown.sum(axis=1) - visible).max() <= 1
-    assert len(set(shown.sum(axis=0))) == 1  # Each patch is shown as often as every other.
+    assert len(set(shown.sum(axis=0))) == 1  # All patches are shown equally often.
 
 
 @pytest.mark.parametrize("mask_ratio", [0.67, 0.33])
 def test_a_patch_is_predicted_without_its_own_token(mask_ratio):
     model = made(mask_ratio=mask_ratio)
-    for number, weight in enumerate(model.decoder.weights):  # Far enough from zero to tell.
+    # Larger weights make differences visible.
+    for number, weight in enumerate(model.decoder.weights):
         weight.assign(np.random.default_rng(number).normal(size=weight.shape))
     z = np.random.default_rng(0).normal(size=(1, 6, 3)).astype("float32")
     before = array(layers.to_patches(model.decode(z), 2))
@@ -203,7 +205,7 @@ def test_a_patch_is_predicted_without_its_own_token(mask_ratio):
         changed = z.copy()
         changed[:, patch] = [5, -3, 1]
         moved = np.abs(array(layers.to_patches(model.decode(changed), 2)) - before).max(axis=-1)[0]
-        # Those that a pass hides which shows this patch.
+        # A patch changes if a pass shows the changed patch and hides this one.
         expected = np.any(~model._shown & model._shown[:, patch, None], axis=0)
         assert np.all(moved[~expected] < 1e-6) and moved[expected].max() > 1e-3
         assert not expected[patch] and expected.sum() >= 4
@@ -218,7 +220,7 @@ def test_predictions_are_averaged_over_the_passes_that_hide_the_patch():
         output = array(model.decoder(tokens + model._code_positions))[0]
         total[~shown] += output[~shown]
         count[~shown] += 1
-    assert set(count.ravel()) == {2}  # Three groups of two, each shown alone.
+    assert set(count.ravel()) == {2}  # Each of three passes shows another group of two patches.
     found = array(layers.to_patches(model.decode(z), 2))[0]
     np.testing.assert_allclose(found, total / count, rtol=1e-4, atol=1e-5)
 
@@ -226,7 +228,7 @@ def test_predictions_are_averaged_over_the_passes_that_hide_the_patch():
 def test_samples_have_the_mean_and_covariance_of_the_codes():
     model, x = made(shape=(4,), mask_ratio=0.5), pictures(64, (4,))
     model.fit(np.tile(x, (8, 1)), batch_size=512, verbose=0, shuffle=False)
-    codes = model.encode(x[::8]).reshape(8, -1)  # One example in eight is followed.
+    codes = model.encode(x[::8]).reshape(8, -1)  # The density follows one example in eight.
     density = model.sampler
     np.testing.assert_allclose(array(density.mean), codes.mean(axis=0), rtol=1e-3, atol=1e-4)
     expected = np.cov(codes, rowvar=False, bias=True)
@@ -238,7 +240,7 @@ def test_samples_have_the_mean_and_covariance_of_the_codes():
     np.testing.assert_allclose(spread, expected, atol=0.05 * expected.max())
 
 
-def test_of_long_codes_the_variances_alone_are_kept(monkeypatch):
+def test_of_long_codes_only_variances_are_kept(monkeypatch):
     monkeypatch.setattr("keras_ae.samplers.CodeDensity.MOST", 5)
     model, x = made(shape=(4,), mask_ratio=0.5), pictures(64, (4,))
     model.fit(x, batch_size=64, verbose=0, shuffle=False)

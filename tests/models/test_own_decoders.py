@@ -1,4 +1,4 @@
-"""A decoder of the user's own, and whether its numbers are those that the loss takes."""
+"""A decoder of the user's own must end in numbers that the loss takes."""
 
 import keras
 import numpy as np
@@ -21,14 +21,14 @@ VARIATIONAL = [name for name in zoo.VARIATIONAL if name in zoo.TRIED_EVERYWHERE]
 
 
 def ending_in(*ends, width=6, hidden="relu", code=2):
-    """A decoder whose last layers are these, or one dense layer with an activation of that name."""
+    """Return a decoder that ends in these layers, or in a dense layer with this activation."""
     if ends and not isinstance(ends[0], layers.Layer):
         ends = (layers.Dense(width, activation=ends[0]),)
     return keras.Sequential([keras.Input((code,)), layers.Dense(8, activation=hidden), *ends])
 
 
 class Opaque(keras.Model):
-    """A decoder whose graph cannot be seen."""
+    """A decoder without a graph that could be inspected."""
 
     def __init__(self, end, **kwargs):
         super().__init__(**kwargs)
@@ -72,14 +72,14 @@ ONE_SIDED = [
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli"])
 @pytest.mark.parametrize("activation", ONE_SIDED)
-def test_an_end_that_is_not_the_whole_line_gives_no_logits(activation, likelihood):
+def test_one_sided_activations_are_refused_as_logits(activation, likelihood):
     expected = f"likelihood='{likelihood}' takes logits.*activation='{activation}'.*Drop"
     with pytest.raises(ValueError, match=expected):
         vae(ending_in(activation), likelihood)
 
 
 def ends():
-    """name -> a decoder that ends in a sigmoid or the like, however it is hidden."""
+    """Return name -> a decoder that ends in a sigmoid or the like, hidden in some way."""
     dense = layers.Dense
     return {
         "a layer": ending_in(dense(6), layers.Activation("sigmoid")),
@@ -101,13 +101,13 @@ def ends():
 
 
 @pytest.mark.parametrize("end", ends())
-def test_no_sigmoid_is_hidden_too_well(end):
+def test_every_hidden_sigmoid_is_found(end):
     with pytest.raises(ValueError, match="takes logits, any real numbers, and the decoder '"):
         vae(ends()[end])
 
 
 def right_ends():
-    """name -> a decoder of logits, among them such as may look like none."""
+    """Return name -> a decoder of logits; some of them look as if they were not."""
     dense = layers.Dense
     constant, small = keras.initializers.Constant(5.0), keras.initializers.RandomNormal(0, 0.01)
     tiny = keras.initializers.RandomNormal(0, 1e-6)
@@ -138,7 +138,7 @@ def right_ends():
 
 
 @pytest.mark.parametrize("end", right_ends())
-def test_logits_are_let_through(end):
+def test_decoders_of_logits_are_accepted(end):
     decoder = right_ends()[end]
     before = [w.copy() for w in decoder.get_weights()] if decoder.built else None
     model = vae(decoder)
@@ -148,14 +148,14 @@ def test_logits_are_let_through(end):
 
 
 @pytest.mark.parametrize("name", dict.fromkeys(VARIATIONAL))
-def test_every_variational_model_looks(name):
+def test_every_variational_model_checks_its_decoder(name):
     networks = zoo.own_networks(name)
     with pytest.raises(ValueError, match=f"{name}: likelihood='bernoulli' takes logits"):
         build(zoo.make(name, **networks | {"decoder": ending_in("sigmoid")}))
     build(zoo.make(name, **zoo.own_networks(name)))
 
 
-def test_classes_need_logits_up_to_what_is_added_to_all():
+def test_logits_of_classes_may_have_any_common_offset():
     for activation in ("sigmoid", "softmax", "tanh"):
         with pytest.raises(ValueError, match="'categorical' takes logits.*along the last axis"):
             vae(ending_in(activation), "categorical")
@@ -168,7 +168,7 @@ def test_means_may_be_of_any_range():
         vae(ending_in("sigmoid"), likelihood)
 
 
-def test_a_likelihood_of_the_user_s_own_says_itself_what_it_takes():
+def test_a_likelihood_of_the_user_s_own_is_not_checked():
     class Own(likelihoods.Likelihood):
         def distribution(self, parameters):
             return keras_ae.distributions.Normal(parameters, 1.0)
@@ -197,10 +197,10 @@ def test_a_cross_entropy_of_logits_needs_logits():
     with pytest.raises(ValueError, match="takes logits"):
         ae(ending_in("softmax"), classes)
     ae(ending_in("linear"), classes)
-    ae(None, binary)  # A default decoder is linear then.
+    ae(None, binary)  # With this loss, the default decoder ends in a linear layer.
 
 
-def test_a_cross_entropy_of_classes_needs_shares():
+def test_a_cross_entropy_of_classes_needs_probabilities():
     for loss in ("categorical_crossentropy", "categorical_focal_crossentropy", "kl_divergence"):
         with pytest.raises(ValueError, match="takes probabilities that add up to 1"):
             ae(ending_in("linear"), loss)
@@ -218,7 +218,7 @@ def test_rates_are_not_negative():
 
 
 @pytest.mark.parametrize("name", ["DenoisingAE", "VQVAE", "UNetAE", "RecurrentAE", "MaskedAE"])
-def test_every_plain_model_looks(name):
+def test_every_model_without_a_posterior_checks_its_decoder(name):
     networks, loss = zoo.own_networks(name), {"reconstruction_loss": "binary_crossentropy"}
     with pytest.raises(ValueError, match=f"{name}: reconstruction_loss='binary_crossentropy'"):
         build(zoo.make(name, **networks, **loss))
@@ -249,7 +249,7 @@ def test_a_file_of_before_loads_and_goes_on(tmp_path, monkeypatch):
         build(type(loaded).from_config(loaded.get_config()))
 
 
-def test_fit_says_so_before_it_trains():
+def test_fit_refuses_a_wrong_decoder_before_it_trains():
     model = keras_ae.VAE(2, decoder=ending_in("sigmoid"), network_options={"units": (4,)})
     model.compile("adam")
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Losses in the features of a network: by hand, and against TensorFlow's own similarity."""
+"""Losses in the features of a network, compared with NumPy and TensorFlow's MS-SSIM."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def logs_of(model, x):
 
 
 def pictures(size, channels=1, seed=0):
-    """A smooth picture and a noisy, paler one."""
+    """Return smooth pictures and noisy, paler versions of them."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:size, :size] / size
     waves = 0.5 + 0.4 * np.sin(9 * rows + 5 * columns)[..., None] * np.ones(channels)
@@ -121,7 +121,7 @@ def test_the_features_of_several_layers_by_hand():
     assert all(map(np.array_equal, network.get_weights(), before))  # They are not trained.
 
 
-def test_a_loss_by_name_takes_the_place_of_the_features():
+def test_a_loss_by_name_replaces_the_features():
     model = built("PerceptualVAE", features="log_cosh", weight=None)
     x = zoo.data()
     y = np.full_like(x, 0.3)
@@ -133,11 +133,11 @@ def test_a_loss_by_name_takes_the_place_of_the_features():
 # ------------------------------------------------------------------ a learned similarity
 
 
-def test_the_table_of_three_players_by_hand():
+def test_the_losses_of_three_players_by_hand():
     model = built("VAEGAN", gamma=0.3)
     kernel, bias = model.features_to_code.trainable_variables
     kernel.assign(ops.concatenate([kernel[:, :2], 0 * kernel[:, 2:]], axis=1))
-    bias.assign([0.0, 0.0, -40.0, -40.0])  # A draw of the posterior is its mean.
+    bias.assign([0.0, 0.0, -40.0, -40.0])  # This makes a draw of the posterior equal its mean.
     x = zoo.data()
     logs = logs_of(model, x)
     z = model.encode(x)
@@ -151,7 +151,7 @@ def test_the_table_of_three_players_by_hand():
     squares = 0.5 * np.sum((features - features_again) ** 2, axis=1)
     similarity = squares + 0.5 * features.shape[1] * np.log(2 * np.pi)
     assert logs["similarity_loss"] == pytest.approx(similarity.mean(), rel=1e-4)
-    # What samples add is in both losses, with opposite signs.
+    # The term of the samples is in both losses, with opposite signs.
     without_samples = -np.log(expit(real)) + -np.log(expit(-logit))
     sampled = logs["discriminator_loss"] - without_samples.mean()
     assert 0 < sampled < 3
@@ -163,7 +163,7 @@ def test_the_table_of_three_players_by_hand():
 
 
 def test_who_moves_whom():
-    """Each player's weights follow the gradient of its own row of the table."""
+    """Each player's weights follow the gradient of this player's losses."""
     model = zoo.eager("VAEGAN", keras.optimizers.SGD(0.1), gamma=0.0)
     model.build((None, WIDTH))
     own, encoder, judge = model._variable_groups()
@@ -181,7 +181,7 @@ def test_the_discriminator_tells_data_from_noise():
 
 
 def test_pictures_are_compared_in_a_map_of_features():
-    """Behind the map a discriminator keeps of a picture what tells it from a made one."""
+    """Layers after the map keep only what tells real pictures from generated ones."""
     model = keras_ae.VAEGAN(2, network_options={"filters": (2, 3), "units": (4,)}, seed=0)
     model.build((None, 8, 8, 1))
     x = np.random.default_rng(0).integers(0, 2, (5, 8, 8, 1)).astype("float32")

@@ -1,4 +1,4 @@
-"""The recurrent autoencoder: padding, the order of writing, and what each step reads."""
+"""The recurrent autoencoder: padding, the order of the output, and what each step reads."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def made(shape=SHAPE, units=(4, 3), **given):
 
 
 def sequences(number=6, shape=SHAPE, padded=True, seed=0):
-    """Of lengths 1 to 5 and 5 again, padded at the end."""
+    """Return sequences of lengths 1 to 5 and 5 again, padded at the end."""
     x = np.random.default_rng(seed).random((number, *shape), "float32")
     if padded:
         for row in range(number):
@@ -43,7 +43,7 @@ def losses(model, x, training=False, y=None):
     def of(x, y):
         return model.loss_terms(x, y, training)["reconstruction_loss"]
 
-    if training:  # The density of the codes is brought up to date, by no compiled program.
+    if training:  # Training updates the density of the codes, so this runs eagerly.
         return array(of(ops.convert_to_tensor(x), ops.convert_to_tensor(x if y is None else y)))
     return zoo.compute(of, x, x if y is None else y)
 
@@ -58,7 +58,7 @@ def test_padding_counts_neither_in_the_loss_nor_in_the_code(cell, reverse):
     errors = ((model.reconstruct(x) - x) ** 2).sum(axis=-1)
     expected = [errors[row, : row + 1].sum() for row in range(len(x))]
     np.testing.assert_allclose(losses(model, x), expected, rtol=1e-4)
-    # The same steps with the padding before them have the same code.
+    # The same steps have the same code if the padding comes before them.
     shifted = np.full_like(x, PADDING)
     for row in range(5):
         shifted[row, 4 - row :] = x[row, : row + 1]
@@ -86,14 +86,15 @@ def test_padding_may_lie_outside_of_what_the_loss_allows():
     x[0, 0, 0] = 2
     with pytest.raises(ValueError, match="models values between 0 and 1"):
         model.fit(x, verbose=0)
-    model.fit(np.full((4, 5, 2), PADDING, "float32"), verbose=0)  # Nothing to learn, and no error.
+    # Padding alone is no error, though nothing is learned.
+    model.fit(np.full((4, 5, 2), PADDING, "float32"), verbose=0)
 
 
 # ------------------------------------------------------------------ what the decoder reads
 
 
 def by_hand(model, z, given=None, activation=lambda a: a):
-    """The decoder's steps in the order of writing: GRU cells that read the code and a step."""
+    """Compute the decoder's output in its order: GRU cells that read the code and a step."""
     start, *cells, last = [
         [array(w) for w in layer.weights]
         for layer in (
@@ -139,7 +140,7 @@ def test_the_decoder_reads_its_own_output_unless_it_is_taught(reverse):
     assert np.abs(free - taught).max() > 1e-2
 
 
-def test_what_is_read_has_passed_the_output_s_activation():
+def test_a_step_that_is_read_has_the_output_s_activation():
     model = made(teacher_forcing=True, reconstruction_loss="binary_crossentropy")
     z = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
     expected = expit(by_hand(model, z, activation=expit))
@@ -153,7 +154,7 @@ def test_a_reversed_decoder_writes_the_last_step_first():
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_taught_with_its_own_output_it_writes_the_same(cell):
+def test_teacher_forcing_with_the_own_output_gives_the_same_output(cell):
     options = {"units": (4, 3), "cell": cell, "output_activation": "tanh"}
     decoder = networks.feedback_decoder(2, SHAPE, **options)
     assert all(w.path.startswith("decoder") for w in decoder.weights)
@@ -182,7 +183,7 @@ def test_a_series_is_a_sequence_of_one_feature():
 
 @pytest.mark.every_backend
 def test_an_lstm_is_taught_saved_and_sampled_from(tmp_path):
-    """What of the contract the zoo's GRU does not show."""
+    """The contract tests only the GRU."""
     x = sequences(32)
     model = made(cell="lstm", teacher_forcing=True, mask_value=PADDING, units=(3,))
     history = model.fit(x, epochs=3, batch_size=32, verbose=0).history["loss"]

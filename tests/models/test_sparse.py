@@ -1,4 +1,4 @@
-"""Sparse dictionaries against closed forms, sums done by NumPy, and each other."""
+"""Sparse dictionaries, compared with closed forms, sums by NumPy, and each other."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def numpy(tensor):
 
 
 def data(num_examples=64, seed=0):
-    """Correlated numbers far from zero, of a spread that is not one."""
+    """Return correlated numbers with means far from 0 and variances far from 1."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(num_examples, 3)) @ rng.normal(size=(3, WIDTH))
     return (5.0 + 3.0 * x + 0.3 * rng.normal(size=x.shape)).astype("float32")
@@ -46,7 +46,7 @@ def compiled(name, optimizer, **given):
 
 
 def made(name, **given):
-    """A model of random weights that knows the data's scale."""
+    """Return a model with random weights that has seen the data's scale."""
     model = compiled(name, keras.optimizers.SGD(0.01), **given)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
@@ -56,7 +56,7 @@ def made(name, **given):
 
 
 def maps(model):
-    """encoder, its bias, rows of length one, bias; as float64."""
+    """Return the encoder, its bias, the rows with length 1, and the bias, as float64."""
     d = model.dictionary
     rows = numpy(d.decoder_kernel).astype("float64")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -71,7 +71,7 @@ def scaled(model, x):
 
 
 def terms(model, x, training=False):
-    """The losses of a batch, each as one number for each example, computed in one program."""
+    """Return the losses of a batch, one number per example, computed in one program."""
     return zoo.compute(lambda x: model.loss_terms(x, x, training), x)
 
 
@@ -101,7 +101,7 @@ def test_batch_top_k_keeps_the_largest_of_all():
 
 
 def test_the_pseudo_derivatives_are_the_paper_s():
-    """Those of the threshold by the rectangular kernel, those of z the true ones."""
+    """Derivatives by the threshold use the rectangular kernel; those by z are the true ones."""
     rng = np.random.default_rng(0)
     z, weights = rng.normal(size=(2, 50, 4)).astype("float32")
     threshold = np.array([0.2, 0.5, 1.0, 0.1], "float32")
@@ -124,7 +124,7 @@ def test_the_pseudo_derivatives_are_the_paper_s():
 
 
 def test_the_pseudo_derivative_estimates_that_of_the_expected_loss():
-    """d E[H(z - t)] / dt is minus the density at t: for a normal, in closed form."""
+    """d E[H(z - t)] / dt is minus the density at t, which a normal has in closed form."""
     z = np.random.default_rng(0).normal(size=(400_000, 1)).astype("float32")
     threshold = np.array([0.7], "float32")
     found = zoo.gradient(lambda t: ops.mean(sparsity.heaviside(z, t, 0.2)), threshold)
@@ -159,8 +159,9 @@ def test_shrinkage_is_the_factor_that_brings_reconstructions_closest():
 # ------------------------------------------------------------------ the data's scale
 
 
-def test_the_centre_is_the_geometric_median_and_the_norm_the_dimension():
-    x = np.concatenate([data(200), data(40, seed=3) * 4 - 60])  # Skewed: mean and median differ.
+def test_the_center_is_the_geometric_median_and_the_norm_the_dimension():
+    # The data is skewed, so that mean and median differ.
+    x = np.concatenate([data(200), data(40, seed=3) * 4 - 60])
     scale = DataScale(WIDTH)
 
     scale.update(ops.convert_to_tensor(x))
@@ -171,13 +172,13 @@ def test_the_centre_is_the_geometric_median_and_the_norm_the_dimension():
     normalised = numpy(scale.normalize(ops.convert_to_tensor(x)))
     assert np.mean(np.sum(normalised**2, axis=1)) == pytest.approx(WIDTH, rel=1e-4)
     np.testing.assert_allclose(
-        numpy(scale.restore(ops.convert_to_tensor(normalised))), x, rtol=1e-4, atol=1e-4
+        numpy(scale.restore(ops.convert_to_tensor(normalized))), x, rtol=1e-4, atol=1e-4
     )
-    assert numpy(scale.total_variance()) == pytest.approx(normalised.var(axis=0).sum(), rel=1e-3)
+    assert numpy(scale.total_variance()) == pytest.approx(normalized.var(axis=0).sum(), rel=1e-3)
 
 
-def test_the_scale_is_the_mean_over_batches_and_then_stands_still():
-    """The variance is that of all examples together, as long as batches count alike."""
+def test_the_scale_is_the_mean_over_batches_and_then_stays_fixed():
+    """While batches have equal shares, the variance is that of all examples together."""
     x = data(640).reshape(10, 64, WIDTH)
     scale = DataScale(WIDTH)
     for batch in x:
@@ -206,7 +207,7 @@ def test_an_empty_batch_and_data_that_never_vary_harm_nothing():
 
 @dictionaries
 def test_data_in_another_unit_gives_the_same_codes(name):
-    """The scale is folded back: raw data in, raw data out, whatever the unit."""
+    """The model scales its input and scales the output back, so data has its own unit."""
     x = data()
     one, other = made(name), made(name)
     other.data_scale.num_updates.assign(0.0)
@@ -238,7 +239,7 @@ def test_data_of_any_shape_is_flattened():
 
 
 @dictionaries
-def test_directions_keep_length_one_and_the_encoder_begins_as_their_transpose(name):
+def test_directions_keep_length_one_and_the_encoder_starts_as_their_transpose(name):
     model = compiled(name, keras.optimizers.Adam(0.05))
     encoder, _, rows, _ = maps(model)
     np.testing.assert_allclose(encoder, rows.T, atol=1e-6)
@@ -249,7 +250,7 @@ def test_directions_keep_length_one_and_the_encoder_begins_as_their_transpose(na
 
 
 def gradients_of(model, x):
-    """What one step of SGD at rate 1 moves each weight by."""
+    """Return name -> gradient, from a step of SGD at rate 1."""
     model.compile(keras.optimizers.SGD(1.0), **zoo.OP_BY_OP)
     before = [v.numpy() for v in model.trainable_variables]
     model.fit(x, batch_size=len(x), verbose=0, shuffle=False)
@@ -271,7 +272,7 @@ def test_no_gradient_points_along_a_direction(name):
 
 
 def test_top_k_of_all_features_is_a_linear_autoencoder():
-    """Loss and gradients in closed form; those of the rows without the part along them."""
+    """Loss and gradients have closed forms; a row's gradient has no part along the row."""
     model, x = made("TopKSAE", k=FEATURES), data()
     model.data_scale.num_updates.assign(100.0)
     encoder, encoder_bias, rows, bias = maps(model)
@@ -303,9 +304,9 @@ def kill(model, dead):
     model.sampler.idle.assign(idle)
 
 
-def test_the_auxiliary_loss_reconstructs_what_is_left_over_by_dead_features():
+def test_the_auxiliary_loss_reconstructs_the_residual_with_dead_features():
     model, x, dead = made("TopKSAE", auxiliary_k=2), data(), [1, 4, 7, 8, 10]
-    assert not np.any(terms(model, x)["auxiliary_loss"])  # Nothing is dead.
+    assert not np.any(terms(model, x)["auxiliary_loss"])  # No feature is dead yet.
     kill(model, dead)
     encoder, encoder_bias, rows, bias = maps(model)
     u = scaled(model, x)
@@ -318,14 +319,14 @@ def test_the_auxiliary_loss_reconstructs_what_is_left_over_by_dead_features():
     found = terms(model, x)
     np.testing.assert_allclose(found["auxiliary_loss"], expected, rtol=1e-3)
     assert found["dead_fraction"] == pytest.approx(5 / 12)
-    # With fewer dead features than are asked for, these are taken.
+    # If fewer features are dead than auxiliary_k, all dead ones are used.
     kill(model, [4])
     only = np.where(np.arange(FEATURES) == 4, a, 0.0)
     expected = np.sum((left_over - only @ rows) ** 2, axis=1)
     np.testing.assert_allclose(terms(model, x)["auxiliary_loss"], expected, rtol=1e-3)
 
 
-def test_the_auxiliary_loss_moves_dead_features_alone():
+def test_the_auxiliary_loss_moves_only_dead_features():
     class Auxiliary(keras_ae.TopKSAE):
         objective = ("auxiliary_loss",)
         diagnostics = ("reconstruction_loss", *keras_ae.TopKSAE.diagnostics)
@@ -335,7 +336,7 @@ def test_the_auxiliary_loss_moves_dead_features_alone():
     dead = [1, 4, 7]
     kill(model, dead)
     living = np.setdiff1d(np.arange(FEATURES), dead)
-    # Dead in the step as well, in which no negative number can be among the three strongest.
+    # These biases keep the dead features out of the three strongest in this step, too.
     model.dictionary.encoder_bias.assign(np.where(np.isin(np.arange(FEATURES), dead), -9.0, 9.0))
     moved = gradients_of(model, data())
     for name, axis in (("encoder_kernel", 1), ("encoder_bias", 0), ("decoder_kernel", 0)):
@@ -361,7 +362,7 @@ def test_the_threshold_reproduces_the_sparsity_of_training():
     np.testing.assert_allclose(one_by_one, model.encode(x[:5]), atol=1e-5)
 
 
-def test_the_threshold_is_the_mean_of_the_least_active_numbers():
+def test_the_threshold_is_the_mean_of_the_batches_smallest_active_numbers():
     model = made("BatchTopKSAE")
     least = []
     for seed in range(4):
@@ -404,7 +405,7 @@ def gated_arrays(model, x):
 
 
 def test_a_gated_dictionary_is_a_jump_relu_dictionary():
-    """Of the weights times the gain, with thresholds where the gates open."""
+    """It has the weights times the gain, and thresholds where the gates open."""
     model, x = made("GatedSAE"), data()
     model._magnitude_bias.assign(np.random.default_rng(2).uniform(0.5, 1.0, FEATURES))
     weighted, gate_bias, gain, magnitude_bias, _, _ = gated_arrays(model, x)
@@ -416,8 +417,9 @@ def test_a_gated_dictionary_is_a_jump_relu_dictionary():
     np.testing.assert_allclose(model.encode(x), codes, atol=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:Gradients do not exist")  # Of what it spares.
-def test_a_gated_dictionary_s_losses_and_the_decoder_that_the_auxiliary_one_spares():
+# The auxiliary loss has no gradient for the decoder, and Keras warns about that.
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_a_gated_dictionary_s_losses_and_that_the_auxiliary_one_leaves_the_decoder():
     model, x = made("GatedSAE", sparsity_weight=0.5), data()
     weighted, gate_bias, gain, magnitude_bias, rows, bias = gated_arrays(model, x)
     u, gates = scaled(model, x), np.maximum(weighted + gate_bias, 0.0)
@@ -484,7 +486,7 @@ def test_k_is_at_most_all():
 @pytest.mark.every_backend
 @dictionaries
 def test_resampling_revives_dead_features(name):
-    """On data of few directions, which the features left to the others do not see."""
+    """The data has few directions, and dead features start at the errors of examples."""
     model, x = made(name, dead_after=1), data()
     dead = [2, 5]
     model.dictionary.encoder_bias.assign(np.where(np.isin(np.arange(FEATURES), dead), -50.0, 0.0))
@@ -496,11 +498,12 @@ def test_resampling_revives_dead_features(name):
     assert model.resample_dead(x, seed=0) == 2
     errors /= np.linalg.norm(errors, axis=1, keepdims=True)
     now = model.directions
-    assert np.min(np.max(now[dead] @ errors.T, axis=1)) > 0.9999  # Each an example's error.
+    # Each direction is the error of an example.
+    assert np.min(np.max(now[dead] @ errors.T, axis=1)) > 0.9999
     np.testing.assert_array_equal(np.delete(now, dead, axis=0), np.delete(before, dead, axis=0))
     assert not np.any(numpy(model.sampler.dead(1)))
     assert model.resample_dead(x, seed=0) == 0
-    # In the next batches they are active, and learn.
+    # In the next batches, the revived features are active and learn.
     encoder = numpy(model.dictionary.encoder_kernel)[:, dead]
     assert np.all(np.any(model.encode(x, training=True)[:, dead] > 0, axis=0))
     model.fit(x, batch_size=64, verbose=0)
@@ -508,7 +511,7 @@ def test_resampling_revives_dead_features(name):
 
 
 def test_resampling_between_epochs_reaches_the_training():
-    """On JAX the state of training is a copy of the weights, which an epoch's end brings back."""
+    """On JAX, training has a copy of the weights, which is written back after each epoch."""
     model, x = made("TopKSAE", dead_after=1), data()
     revived = []
 
@@ -564,7 +567,7 @@ def test_the_metrics_of_a_model_are_those_of_its_codes(name):
         np.testing.assert_allclose(found[metric], value, rtol=1e-4, err_msg=metric)
     logs = model.evaluate(x, batch_size=50, **QUIET)
     assert logs["l0"] == pytest.approx(found["l0"], rel=1e-4)
-    # In the logs as a fraction of the variance of what was trained on.
+    # The logs have it as a fraction of the variance of the training data.
     variance = x.var(axis=0, dtype="float64").sum() / numpy(model.data_scale.variance)
     unexplained = found["unexplained_variance"] * variance
     assert logs["unexplained_variance"] == pytest.approx(unexplained, rel=1e-3)
@@ -574,7 +577,7 @@ def test_the_metrics_of_a_model_are_those_of_its_codes(name):
 
 
 class Blocks(keras.Model):
-    """A model without a graph, whose layers lie in lists and within each other."""
+    """A model without a graph, with layers in lists and in other layers."""
 
     def __init__(self):
         super().__init__()
@@ -608,7 +611,8 @@ def test_activations_are_those_of_the_model_cut_there(layer):
     same = keras_ae.activations(model, model.get_layer(layer), x)
     np.testing.assert_allclose(same.array(), expected, atol=1e-5)
     before = model.predict(x, verbose=0)
-    np.testing.assert_allclose(model.predict(x, verbose=0), before)  # Nothing is left behind.
+    # The model computes the same as before.
+    np.testing.assert_allclose(model.predict(x, verbose=0), before)
 
 
 def test_activations_from_every_form_of_data():
@@ -627,7 +631,7 @@ def test_activations_from_every_form_of_data():
     forms += [slices(x).batch(16), slices((x, np.zeros(50))).batch(16)]
     whole = [keras_ae.activations(model, "hidden", form, batch_size=16) for form in forms]
     for inner in whole:
-        for _ in range(2):  # Every epoch reads them anew.
+        for _ in range(2):  # Every epoch reads them again.
             np.testing.assert_allclose(inner.array(), whole[0].array(), atol=1e-6)
 
 

@@ -1,9 +1,9 @@
-"""A law for every variational model: the probabilities of all data sum to 1.
+"""A test for every variational model: the probabilities of all data sum to 1.
 
-The mean importance weight is an estimate of p(x) without bias. Summed over all patterns of a few
-bits, or integrated over data of one dimension, it is 1 within its standard error, which the weights
-themselves tell. A density that is not that of what is drawn, or a map that does not preserve the
-volume it claims to, breaks it.
+The mean importance weight is an unbiased estimate of p(x). Its sum over all patterns of a few bits,
+or its integral over data of one dimension, is 1 within the standard error, which the weights also
+give. The test fails if a density is not that of the draws, or if a map does not preserve the volume
+that it claims to preserve.
 """
 
 import itertools
@@ -22,8 +22,8 @@ PARTS = 4
 
 
 def weights(model, x):
-    """Importance weights of every row of x: shape (rows, draws)."""
-    # Those of a metric take much longer, and vary less.
+    """Return the importance weights of every row of x, of shape (rows, draws)."""
+    # With a learned metric, weights take much longer and vary less, so fewer are enough.
     draws = 600 if isinstance(model, keras_ae.RiemannianHamiltonianVAE) else 2000
 
     def logarithms(x, pair):
@@ -37,23 +37,23 @@ def weights(model, x):
 
 
 def assert_one(totals):
-    """One, within four standard errors; and these are small, or the test could not fail."""
+    """Check that the mean is 1 within four standard errors, and that these are small."""
     error = totals.std() / np.sqrt(len(totals))
     assert error < 0.1
     assert totals.mean() == pytest.approx(1.0, abs=4 * error + 2e-3)
 
 
 def overlap(model):
-    """Let the posteriors begin near the prior: the weights of others have no variance."""
+    """Move the posteriors near the prior; otherwise the weights' variance may be infinite."""
     shrunk = [*model.encoder.trainable_variables]
     if isinstance(model, keras_ae.TopDownVAE):
         shrunk += [block.statistics.kernel for block in model.blocks]
     for variable in shrunk:
         variable.assign(0.1 * variable.numpy())
     head = model.features_to_code.layers[-1]
-    if isinstance(model, keras_ae.HypersphericalVAE):  # Its least concentration is 1.
+    if isinstance(model, keras_ae.HypersphericalVAE):  # The smallest concentration is 1.
         head.bias.assign(np.append(np.zeros(model.latent_dim), -5.0))
-    if isinstance(model, keras_ae.LadderVAE):  # Below the top what the data says is weak.
+    if isinstance(model, keras_ae.LadderVAE):  # Below the top, the data's evidence is made weak.
         for layer in (head, *model.upper_statistics)[:-1]:
             size = layer.bias.shape[0] // 2
             layer.bias.assign(np.repeat([0.0, 4.0], size))
@@ -78,7 +78,7 @@ def test_all_patterns_together(name):
     assert_one(weights(model, PATTERNS).sum(axis=0))
 
 
-# Whose divergence has another weight, or whose posteriors a weight does not keep wide.
+# These models weigh the divergence by another argument, or need more to keep posteriors wide.
 LEAPS = {
     "BetaVAE": {"beta": 20.0},
     "BetaTCVAE": {"beta": 20.0},
@@ -90,9 +90,10 @@ LEAPS = {
 
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_all_patterns_together_after_leaps(name):
-    """A rate that is too high. The weight of the divergence keeps the posteriors wide."""
+    """The rate is too high on purpose. The divergence's weight keeps the posteriors wide."""
     model = made(name, **LEAPS.get(name, {"kl_weight": 20.0}))
-    if name == "LadderVAE":  # Its layers would leap so far apart that the weights have no variance.
+    # The layers of a LadderVAE would move so far apart that the weights' variance is infinite.
+    if name == "LadderVAE":
         model.optimizer.learning_rate = 0.02
     model.fit(zoo.data(), epochs=4, batch_size=16, verbose=0)
     assert_one(weights(model, PATTERNS).sum(axis=0))

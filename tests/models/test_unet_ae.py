@@ -1,4 +1,4 @@
-"""The denoiser with a code and a U-Net: what each of its two outputs is made of."""
+"""The denoiser with a code and a U-Net: what its two outputs depend on."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import keras_ae
 from keras_ae import corruptions
 
 SHAPE = (5, 6, 1)
-PAIRS = [((6,), (6,)), ((4, 3), (4, 2)), ((4, 6, 1), (4, 6, 3))]  # Of data and of targets.
+PAIRS = [((6,), (6,)), ((4, 3), (4, 2)), ((4, 6, 1), (4, 6, 3))]  # Shapes of data and of targets.
 SMALL = {"network_options": {"filters": (3,), "units": (4,)}, "unet_options": {"filters": (3, 4)}}
 
 
@@ -37,14 +37,14 @@ def test_the_two_losses_are_those_of_reconstruct_and_of_decode():
         np.testing.assert_allclose(found[name], expected, rtol=1e-4)
 
 
-def test_the_u_net_sees_the_data_and_what_the_code_says_of_it():
+def test_the_u_net_sees_the_data_and_the_decoded_code():
     model, x, z = made(), pictures(), np.random.default_rng(0).normal(size=(4, 2))
     decoded = model.decode(z.astype("float32"))
     both = np.concatenate([x, decoded], axis=-1)
     expected = ops.convert_to_numpy(model.unet(both))
     found = model._refined(ops.convert_to_tensor(x), ops.convert_to_tensor(decoded), False)
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-5)
-    # A pixel reaches the reconstruction past a code that is held fixed.
+    # A pixel changes the reconstruction even if the decoded code stays the same.
     changed = x.copy()
     changed[:, 0, 0] += 1
     moved = model._refined(ops.convert_to_tensor(changed), ops.convert_to_tensor(decoded), False)
@@ -80,11 +80,11 @@ def test_noise_may_leave_the_range_of_the_data(name):
     assert model.encode(noisy).shape == (48, 2)
     assert model.reconstruct(noisy).min() >= 0
     with pytest.raises(ValueError, match="models values between 0 and 1"):
-        model.fit(noisy, verbose=0)  # As a target it must lie within.
+        model.fit(noisy, verbose=0)  # Here the noisy data is the target, which must be within.
     model.fit(noisy, x, verbose=0)
 
 
-def test_what_does_not_fit_is_refused():
+def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"unet_options=3 must be a dictionary"):
         made(unet_options=3)
     with pytest.raises(ValueError, match="differ in height or width. Resize them"):

@@ -1,4 +1,4 @@
-"""What the models minimise, against closed forms: probabilistic PCA, and sums done by NumPy."""
+"""What the models minimize, compared with probabilistic PCA and sums by NumPy."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ QUIET = {"verbose": 0, "return_dict": True}
 
 
 def linear_vae(scale, latent_dim=LATENT, width=WIDTH, cls=keras_ae.VAE, **given):
-    """A VAE whose encoder and decoder are one dense layer each, without an activation."""
+    """Return a VAE whose encoder and decoder are one dense layer each, without an activation."""
     model = cls(
         latent_dim,
         network_options={"units": ()},
@@ -33,14 +33,14 @@ def linear_vae(scale, latent_dim=LATENT, width=WIDTH, cls=keras_ae.VAE, **given)
 
 
 def set_decoder(model, weights, bias):
-    """p(x | z) has the mean weights @ z + bias; weights has shape (width, latent_dim)."""
+    """Let p(x | z) have the mean weights @ z + bias; weights has shape (width, latent_dim)."""
     kernel, offset = model.decoder.trainable_variables
     kernel.assign(weights.T)
     offset.assign(bias)
 
 
 def set_posterior(model, matrix, offset, variances):
-    """q(z | x) has the mean matrix @ x + offset, and the same variances for every x."""
+    """Let q(z | x) have the mean matrix @ x + offset, and the same variances for every x."""
     kernel, bias = model.features_to_code.trainable_variables
     kernel.assign(np.concatenate([matrix.T, np.zeros_like(matrix.T)], axis=1))
     bias.assign(np.concatenate([offset, np.log(variances)]))
@@ -63,7 +63,7 @@ class PPCA:
         self.x = (z @ self.weights.T + self.bias + scale * noise).astype("float32")
 
     def posterior(self):
-        """The matrix, offset and variances of p(z | x)."""
+        """Return the matrix, offset and variances of p(z | x)."""
         precisions = np.sum(self.weights**2, axis=0) + self.scale**2
         matrix = self.weights.T / precisions[:, None]
         return matrix, -matrix @ self.bias, self.scale**2 / precisions
@@ -73,7 +73,7 @@ class PPCA:
         return multivariate_normal(self.bias, covariance).logpdf(self.x)
 
     def bound(self, matrix, offset, variances):
-        """The evidence lower bound of every example for that posterior, exactly."""
+        """Return the exact evidence lower bound of every example for that posterior."""
         means = self.x @ matrix.T + offset
         residual = self.x - means @ self.weights.T - self.bias
         squares = np.sum(residual**2, axis=1) + np.sum(self.weights**2, axis=0) @ variances
@@ -94,7 +94,7 @@ class PPCA:
 
 @pytest.mark.parametrize("num_samples", [1, 7, 1000])
 def test_the_true_posterior_gives_the_exact_likelihood(num_samples):
-    """Every importance weight is then p(x), so that one sample is as good as a thousand."""
+    """Every importance weight is p(x), so one sample is as good as a thousand."""
     ppca = PPCA()
     model = ppca.model(ppca.posterior())
     estimate = model.log_likelihood(ppca.x, num_samples=num_samples, seed=0)
@@ -159,7 +159,7 @@ def test_the_loss_is_the_negative_bound():
 
 
 def test_training_reaches_the_maximum_likelihood():
-    """A linear VAE has no local maxima that PPCA has not: arXiv:1911.02469, theorem 1."""
+    """A linear VAE has only the local maxima of PPCA: arXiv:1911.02469, theorem 1."""
     x = PPCA(seed=3).x
     covariance = np.cov(x.T, bias=True)
     eigenvalues = np.linalg.eigvalsh(covariance)
@@ -196,7 +196,7 @@ def without_noise(model):
 
 
 def parts_by_numpy(model, x):
-    """The reconstruction loss and KL of every example and dimension, from the two networks."""
+    """Return every example's reconstruction loss, and its KL per dimension."""
     q = model.posterior(ops.convert_to_tensor(x))
     mean, log_variance = (ops.convert_to_numpy(v) for v in (q.mean, q.log_variance))
     logits = ops.convert_to_numpy(model.decoder(mean))
@@ -225,7 +225,7 @@ def test_the_two_parts_by_hand(name):
 
 
 def test_factor_vae_by_hand():
-    """Eq. 2 and the discriminator's loss, with one example a batch, which no shuffle changes."""
+    """Eq. 2 and the discriminator's loss; a batch of one example is not changed by the shuffle."""
     model = without_noise(built("FactorVAE"))
     x = zoo.data(6)
     logs = model.evaluate(x, batch_size=1, **QUIET)
@@ -248,7 +248,7 @@ def test_free_bits(free_bits):
 
 
 def test_free_bits_stop_the_gradient_of_a_cheap_dimension():
-    """Below the floor the divergence moves nothing: the posterior learns from the data alone."""
+    """Below the floor the divergence has no gradient, so only the reconstruction trains."""
     x = zoo.data()
     runs = []
     for options in ({"free_bits": 50.0}, {"kl_weight": 0.0}):
@@ -297,7 +297,7 @@ SCHEDULES = {
     ("name", "steps_per_execution"), [("LinearWarmUp", 1), ("LinearWarmUp", 4), ("Cyclical", 4)]
 )
 def test_a_scheduled_weight_is_exact_at_every_step(name, steps_per_execution, tmp_path):
-    """With weights that stand still, an epoch's loss tells the weights of its steps."""
+    """The network does not change, so the loss of an epoch shows the weight of its step."""
     if steps_per_execution > 1 and BACKEND == "torch":
         pytest.skip("Keras has no steps_per_execution on torch")
     schedule, expected = SCHEDULES[name]
@@ -327,9 +327,9 @@ def test_a_scheduled_weight_is_exact_at_every_step(name, steps_per_execution, tm
 
 def test_the_weight_scales_beta_and_the_floor_alike():
     x = zoo.data()
-    for free_bits, penalised in ((0.0, "kl_loss"), (0.5, "free_bits_loss")):
+    for free_bits, penalized in ((0.0, "kl_loss"), (0.5, "free_bits_loss")):
         logs = beta_vae(3.0, kl_weight=0.25, free_bits=free_bits).test_on_batch(x, return_dict=True)
-        penalty = logs[penalised]
+        penalty = logs[penalized]
         total = logs["reconstruction_loss"] + 0.75 * penalty
         assert logs["loss"] == pytest.approx(total, rel=1e-5)
 
@@ -381,7 +381,7 @@ def huber(x, y):
     return np.where(error <= 1, 0.5 * error**2, error - 0.5)
 
 
-# Loss by name -> (the same by NumPy for each element, the interval of data and reconstructions).
+# Name of a loss -> (the same in NumPy per element, the interval of data and reconstructions).
 LOSSES = {
     "mean_squared_error": (lambda x, y: (x - y) ** 2, (-3, 3)),
     "mse": (lambda x, y: (x - y) ** 2, (-3, 3)),
@@ -396,7 +396,7 @@ LOSSES = {
     "hinge": (lambda x, y: np.maximum(1 - x * y, 0), (-3, 3)),
     "squared_hinge": (lambda x, y: np.maximum(1 - x * y, 0) ** 2, (-3, 3)),
 }
-# These read the last axis as one vector.
+# These losses take the last axis as one vector.
 LOSSES_OF_VECTORS = {
     "categorical_crossentropy": lambda x, p: -np.sum(x * np.log(p), axis=-1),
     "kl_divergence": lambda x, p: np.sum(x * np.log(x / p), axis=-1),
@@ -407,7 +407,7 @@ LOSSES_OF_VECTORS = {
 SHAPE = (2, 3)
 
 
-# What a decoder ends in for losses that do not take every number, and its inverse.
+# Name of a loss that does not take every number -> (the decoder's last activation, its inverse).
 ENDS = {
     "binary_crossentropy": ("sigmoid", logit),
     "binary_focal_crossentropy": ("sigmoid", logit),
@@ -418,7 +418,7 @@ ENDS = {
 
 
 def plain_model(loss, x, reconstruction):
-    """An AE that answers every input with one and the same reconstruction."""
+    """Return an AE that gives the same reconstruction for every input."""
     end, inverse = ENDS.get(loss, ("linear", np.array))
     decoder = keras.Sequential(
         [
@@ -497,7 +497,7 @@ def test_a_denoiser_is_scored_against_the_clean_data():
 
 
 def test_the_codes_moments_are_kept():
-    """Batches of one size, the encoder frozen: the moments of all codes, exactly."""
+    """With equal batches and a frozen encoder, they are exactly the moments of all codes."""
     x = np.random.default_rng(0).normal(size=(96, 6)).astype("float32")
     model = zoo.compiled("AE", keras.optimizers.SGD(0.0))
     model.fit(x, epochs=2, batch_size=16, verbose=0)
@@ -516,7 +516,7 @@ def test_the_codes_moments_are_kept():
 
 
 def test_old_codes_fade():
-    """A hundred batches of one kind, then 150 of another: a mixture with known weights."""
+    """After 100 batches of one kind and 150 of another, the mixture has known weights."""
     rng = np.random.default_rng(0)
     old, new = rng.normal(size=(2, 10, 2)).astype("float32") + np.array([[[0.0]], [[3.0]]], "f")
     density = CodeDensity(2)

@@ -1,4 +1,4 @@
-"""What the variational models minimise: closed forms, NumPy sums, the VAE that each contains."""
+"""What the variational models minimize: closed forms, NumPy sums, and their VAE as a limit."""
 
 import json
 
@@ -25,11 +25,11 @@ def built(name, **given):
 
 
 def with_weights_of(model, other):
-    """The model, its networks moved to where another's are."""
+    """Copy the weights of another model's networks, and return the model."""
     for part in ("encoder", "features_to_code", "decoder"):
         pairs = zip(getattr(model, part).variables, getattr(other, part).variables, strict=True)
         for variable, value in pairs:
-            # A posterior with more parameters begins with the Gaussian's.
+            # If a posterior has more parameters, the Gaussian's come first.
             value = value.numpy()
             missing = variable.shape[-1] - value.shape[-1]
             variable.assign(np.pad(value, [(0, 0)] * (value.ndim - 1) + [(0, missing)]))
@@ -41,7 +41,7 @@ def evaluated(model, x, batch_size=16):
 
 
 class Fixed(keras.random.SeedGenerator):
-    """Hands the same seed to every step of every model."""
+    """Gives the same seed to every step of every model."""
 
     def __init__(self):
         super().__init__(0)
@@ -51,7 +51,7 @@ class Fixed(keras.random.SeedGenerator):
 
 
 def one_draw(model, x):
-    """Posterior, code and log-densities of the draw that a step under `Fixed` makes, by NumPy."""
+    """Return posterior, code and log-densities of a step's draw under `Fixed`, by NumPy."""
     q = model.posterior(ops.convert_to_tensor(x))
     z = ops.convert_to_numpy(q.sample(Fixed()))
     mean, log_variance = (ops.convert_to_numpy(v) for v in (q.mean, q.log_variance))
@@ -62,7 +62,7 @@ def one_draw(model, x):
 
 
 def terms_of(model, x, training=False):
-    """The loss terms of one batch under `Fixed`, by NumPy."""
+    """Return the model's loss terms of one batch under `Fixed`, as arrays."""
     object.__setattr__(model, "step_seed", lambda training: Fixed())
     x = ops.convert_to_tensor(x)
     return {k: ops.convert_to_numpy(v) for k, v in model.loss_terms(x, x, training).items()}
@@ -70,8 +70,8 @@ def terms_of(model, x, training=False):
 
 # ------------------------------------------------------------------ with the novelty switched off
 
-# Name -> the arguments that leave a VAE, and whether its divergence is then the closed form's or
-# the estimate from the draw.
+# Name -> (arguments with which the model is a VAE, whether its divergence is then the closed form
+# or the estimate from the draw).
 SWITCHED_OFF = {
     "BetaVAE": ({"beta": 1.0}, "closed"),
     "FactorVAE": ({"gamma": 0.0}, "closed"),
@@ -97,7 +97,7 @@ def test_switched_off_it_is_a_vae(name):
     given, divergence = SWITCHED_OFF[name]
     plain = built("VAE")
     model = with_weights_of(built(name, **given), plain)
-    if name == "VampVAE":  # The one posterior of its mixture becomes the standard normal.
+    if name == "VampVAE":  # This makes the prior, one posterior, a standard normal.
         model.pseudo_inputs.assign(np.zeros((1, WIDTH)))
         for part in (plain, model):
             kernel, _ = part.features_to_code.trainable_variables
@@ -116,7 +116,7 @@ def test_switched_off_it_is_a_vae(name):
 
 
 def bound_of(model, logs):
-    """The tightest lower bound that the logs report, in nats."""
+    """Return the tightest lower bound in the logs, in nats."""
     bounds = [logs[name] for name in ("iwae_loss", "miwae_loss", "ciwae_loss") if name in logs]
     return -min([logs["reconstruction_loss"] + logs["kl_loss"], *bounds])
 
@@ -134,7 +134,7 @@ def test_every_reported_bound_lies_below_the_likelihood(name):
 
 
 def log_weights(model, x, num_samples):
-    """By NumPy, from the draws of a step under `Fixed`: shape (batch, num_samples)."""
+    """Return the log-weights (batch, num_samples) of a step's draws under `Fixed`, by NumPy."""
     q = model.posterior(ops.convert_to_tensor(x))
     z = ops.convert_to_numpy(q.repeat(num_samples).sample(Fixed()))
     mean, log_variance = (ops.convert_to_numpy(v) for v in (q.mean, q.log_variance))
@@ -182,7 +182,7 @@ def test_averaged_and_combined_bounds_by_hand():
 
 
 def gradients(model, x):
-    """The mean gradient of many draws by weight, and its standard error."""
+    """Return every weight's mean gradient over many draws, and its standard error."""
     batch = np.repeat(x, 1000, axis=0)
     before = [v.numpy() for v in model.trainable_variables]
     rows = []
@@ -199,7 +199,7 @@ def gradients(model, x):
     ("num_samples", "estimator"), [(4, "dreg"), (1, "dreg"), (1, "stl")], ids=str
 )
 def test_the_estimators_agree_in_expectation(num_samples, estimator):
-    """For one sample also without the score, whose expectation is zero."""
+    """With one sample this also holds without the score, whose expectation is 0."""
     found = {}
     for kind in ("iwae", estimator):
         model = zoo.compiled(
@@ -215,7 +215,7 @@ def test_the_estimators_agree_in_expectation(num_samples, estimator):
 
 
 def encoder_gradient(model, x):
-    """Of what the encoder minimizes, by a difference of its weights after one step."""
+    """Return the gradient of what the encoder minimizes, from its weights after one step."""
     model.build((None, WIDTH))
     parts = (model.encoder, model.features_to_code)
     before = [v.numpy() for part in parts for v in part.trainable_variables]
@@ -227,7 +227,7 @@ def encoder_gradient(model, x):
 @pytest.mark.parametrize("weight", [0.0, 0.1, 2.0, keras_ae.schedules.LinearWarmUp(10, 0.1, 0.1)])
 @pytest.mark.parametrize("changed", [False, True], ids=["given", "assigned"])
 def test_a_weighted_bound_has_the_same_gradient_by_every_estimator(weight, changed):
-    """The projection of one estimate on the other, for 40,000 examples in one batch."""
+    """One estimate is projected on the other, with 40,000 examples in one batch."""
     x, found = np.repeat(zoo.data(4), 10_000, axis=0), []
     for estimator in ("iwae", "dreg"):
         given = {} if changed else {"kl_weight": weight}
@@ -235,7 +235,7 @@ def test_a_weighted_bound_has_the_same_gradient_by_every_estimator(weight, chang
         model = zoo.compiled("IWAE", optimizer, num_samples=4, estimator=estimator, **given)
         model.kl_weight = weight
         model.build((None, WIDTH))
-        rng = np.random.default_rng(3)  # Away from where codes say nothing.
+        rng = np.random.default_rng(3)  # At the initial weights, codes say almost nothing.
         for variable in model.trainable_variables:
             variable.assign(0.7 * rng.normal(size=variable.shape))
         found.append(encoder_gradient(model, x))
@@ -290,7 +290,7 @@ def test_capacity():
 
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 @pytest.mark.parametrize("dataset_size", [None, 1000])
-def test_the_divergence_falls_into_three_parts(estimator, dataset_size):
+def test_the_three_parts_sum_to_the_divergence(estimator, dataset_size):
     model = built("BetaTCVAE", estimator=estimator, dataset_size=dataset_size)
     terms = terms_of(model, zoo.data(16))
     parts = terms["mi_loss"] + terms["tc_loss"] + terms["dimension_kl_loss"]
@@ -298,14 +298,14 @@ def test_the_divergence_falls_into_three_parts(estimator, dataset_size):
 
 
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
-def test_what_is_reported_does_not_change_the_gradient(estimator):
-    """That of the paper's estimate, by difference quotients of it with respect to the codes."""
+def test_the_reported_estimate_does_not_change_the_gradient(estimator):
+    """The gradient is that of the paper's estimate, as difference quotients show."""
     model = built("BetaTCVAE", estimator=estimator, dataset_size=100)
     x = zoo.data(16)
     object.__setattr__(model, "step_seed", lambda training: Fixed())
 
     def parts(scale, training):
-        """The sum of the total correlation of codes so many times as large."""
+        """Return the sum of the total correlation, with the codes' means times `scale`."""
         q = model.posterior(x)
         scaled = keras_ae.distributions.DiagonalGaussian(scale * q.mean, q.log_variance)
         object.__setattr__(model, "posterior", lambda *given: scaled)
@@ -328,7 +328,7 @@ def test_what_is_reported_does_not_change_the_gradient(estimator):
 
 
 class KnownPosterior(keras_ae.BetaTCVAE):
-    """The data is the mean and the log-variance of its own posterior."""
+    """The data consists of the mean and the log-variance of its own posterior."""
 
     def posterior(self, x, training=False):
         return keras_ae.distributions.DiagonalGaussian(*ops.split(x, 2, axis=-1))
@@ -342,7 +342,7 @@ def known_posterior(dimensions, **given):
 
 
 def gaussian_aggregate(number, covariance, variance):
-    """Posteriors of one variance whose means have exactly this covariance, and are Gaussian."""
+    """Return posteriors of one variance whose Gaussian means have exactly this covariance."""
     means = np.random.default_rng(0).normal(size=(number, len(covariance)))
     means -= means.mean(axis=0)
     factors = (np.linalg.cholesky(c) for c in (np.cov(means.T, bias=True), covariance))
@@ -355,7 +355,7 @@ def gaussian_aggregate(number, covariance, variance):
 @pytest.mark.parametrize("estimator", ["weighted", "stratified"])
 @pytest.mark.parametrize("form", ["array", "dataset"])
 def test_parts_of_a_gaussian_aggregate_whatever_the_batch_size(estimator, form):
-    """To 0.03 nats of the closed form, and to 0.0001 of each other."""
+    """They agree with the closed form within 0.03 nats, and with each other within 0.0001."""
     x = gaussian_aggregate(1000, [[1.0, 0.6], [0.6, 0.8]], 0.25).astype("float32")
     whole = np.array([[1.25, 0.6], [0.6, 1.05]])
     entropy = 0.5 * np.log(np.linalg.det(whole))
@@ -383,9 +383,9 @@ def test_parts_of_a_gaussian_aggregate_whatever_the_batch_size(estimator, form):
 
 
 def test_a_code_that_says_nothing_has_no_total_correlation():
-    """Neither while it trains, whatever the batch size, nor in evaluation."""
+    """This holds in training for any batch size, and in evaluation."""
     x = np.zeros((1000, 20), "float32")
-    for batch_size in (10, 33, 999):  # The last leaves one example alone.
+    for batch_size in (10, 33, 999):  # The last size leaves a batch of one example.
         model = known_posterior(10)
         with pytest.warns(UserWarning, match="Gradients do not exist"):
             logs = model.fit(x, batch_size=batch_size, verbose=0, validation_data=x).history
@@ -477,7 +477,7 @@ def test_numbers_of_numpy_are_numbers(name, given):
 
 
 def test_the_second_variant_counts_the_codes_own_variance():
-    """The covariance of many draws is that of the means plus the mean of the variances."""
+    """The covariance of many draws is that of the means, plus the mean of the variances."""
     model = built("DIPVAE", variant="ii")
     x = zoo.data(16)
     q = model.posterior(ops.convert_to_tensor(x)).repeat(4000)
@@ -499,7 +499,7 @@ def test_info_vae_weighs_as_eq_6():
     assert terms_of(model, x)["mmd_loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_discrepancy_is_maximised():
+def test_no_discrepancy_is_maximized():
     with pytest.raises(ValueError, match="the discrepancy -0.5; a negative one"):
         zoo.make("InfoVAE", alpha=0.25, scale=0.25)
     with pytest.raises(ValueError, match="alpha=1.5"):
@@ -528,8 +528,8 @@ def test_codes_come_from_every_component():
         np.array([[-4.0], [0.0], [4.0]]), np.log([[0.25], [0.04], [0.01]])
     )
     z = ops.convert_to_numpy(mixture.sample(6000, 0))[:, 0]
-    for centre, scale in ((-4.0, 0.5), (0.0, 0.2), (4.0, 0.1)):
-        near = z[np.abs(z - centre) < 2]
+    for center, scale in ((-4.0, 0.5), (0.0, 0.2), (4.0, 0.1)):
+        near = z[np.abs(z - center) < 2]
         assert len(near) == pytest.approx(2000, abs=200)
         assert near.std() == pytest.approx(scale, rel=0.1)
     grid = np.linspace(-9, 9, 4001, dtype="float32")[:, None]
@@ -555,7 +555,7 @@ def test_pseudo_inputs_are_learned_and_stay_in_range():
 @pytest.mark.every_backend
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_no_loss_leaves_the_numbers(name):
-    """200 steps at ten times the usual rate on pictures that are all alike."""
+    """Losses stay finite in 200 steps at ten times the usual rate, on equal pictures."""
     if keras.config.backend() != "tensorflow" and name not in zoo.TRIED_EVERYWHERE:
         pytest.skip("the same arithmetic on every backend: tried on TensorFlow")
     zoo.assert_trains_on_blank_pictures(zoo.compiled(name, keras.optimizers.Adam(0.01)))
