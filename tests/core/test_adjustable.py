@@ -64,10 +64,8 @@ def test_what_shapes_a_model_is_refused(name):
     for built in (False, True):
         for argument, value in model.arguments.items():
             if type(value) in (int, float) and argument not in model._notes.numbers:
-                if argument in (
-                    "mask_value",
-                    "target",
-                ):  # Each program reads these when it is traced.
+                # Each program reads these when it is traced.
+                if argument in ("mask_value", "target"):
                     continue
                 with pytest.raises(ValueError, match=f"{argument}=.*Make a new model"):
                     setattr(model, argument, value + 1)

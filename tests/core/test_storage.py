@@ -391,9 +391,8 @@ def test_an_only_copy_stays(tmp_path):
             pass
     assert (workspace / "old" / "a").read_text() == "old"
     (tmp_path / "model").rmdir()
-    with pytest.raises(
-        FileExistsError, match="model exists"
-    ):  # The old folder is back at its path.
+    # The old folder is back at its path.
+    with pytest.raises(FileExistsError, match="model exists"):
         with storage.whole_folder(tmp_path / "model"):
             pass
     assert names(tmp_path) == ["model"] and (tmp_path / "model" / "a").read_text() == "old"
