@@ -1,4 +1,4 @@
-"""The default networks: exact shapes, stable names, options, masks and error messages."""
+"""The networks by name: exact shapes, stable names, options, masks and error messages."""
 
 import json
 import math
@@ -28,7 +28,7 @@ CALM = keras.initializers.Constant(0.03)
 SMALL = {
     "mlp": {"units": (6, 4)},
     "conv": {"filters": (2, 3), "units": (4,)},
-    # In half precision a larger constant overflows on its way through the blocks.
+    # In half precision, activations of many blocks would overflow with a larger constant.
     "resnet": {"filters": (2, 3), "units": (4,), "blocks": 2, "kernel_initializer": CALM},
     "unet": {"filters": (2, 3), "units": (4,), "kernel_initializer": CALM},
     "recurrent": {"units": (6, 4)},
@@ -50,12 +50,12 @@ PLACES_OF = {
     "transformer": (6,),
 }
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
-NORMALISED = ("mlp", "conv", "resnet", "unet")
+NORMALIZED = ("mlp", "conv", "resnet", "unet")
 BLOCKS = {kind: {"dropout": 0.2, "batch_normalization": True} for kind in KINDS}
-BLOCKS["transformer"] = {"dropout": 0.2}  # It has layer normalisation alone.
+BLOCKS["transformer"] = {"dropout": 0.2}  # It has only layer normalization.
 
 
-# XLA compiles a random generator for every shape: half a second that a constant saves.
+# XLA compiles a random generator for every shape, which takes half a second. A constant saves that.
 CONSTANT = {"kernel_initializer": keras.initializers.Constant(0.3)}
 
 
@@ -64,7 +64,7 @@ def small(shape):
 
 
 def pair(kind, **options):
-    """A small encoder and decoder of one kind, with constant kernels unless told otherwise."""
+    """Return a small encoder and decoder of one kind, by default with constant kernels."""
     options = {**CONSTANT, **SMALL[kind], **options}
     shape = SHAPE_OF[kind]
     return networks.encoder(shape, kind, **options), networks.decoder(2, shape, kind, **options)
@@ -147,7 +147,7 @@ def test_sizes_too_small_for_the_strides_still_come_out_exact():
 
 
 def test_transposed_convolutions_are_aligned_with_the_convolutions():
-    """With the same kernels and no activation the decoder is the encoder's transpose."""
+    """With the same kernels and no activation, the decoder is the transpose of the encoder."""
     shape, grid = (13, 17, 2), 4 * 5 * 3
     options = {"filters": (4, 3), "units": (), "activation": "linear", **CONSTANT}
     encoder = networks.encoder(shape, **options)
@@ -251,13 +251,13 @@ def test_batch_normalization_makes_biases_superfluous():
         )
     )
     np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-5)
-    # Keras adds 1e-3 to the variance.
+    # Batch normalization adds 1e-3 to the variance, so the result is not exactly 1.
     np.testing.assert_allclose(features.std(axis=0), 1, atol=0.02)
 
 
-@pytest.mark.parametrize("kind", NORMALISED)
+@pytest.mark.parametrize("kind", NORMALIZED)
 def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
-    """A tenfold kernel then gives the same output: no kernel is left out, no bias is divided."""
+    """Kernels times ten then give the same output: all kernels are divided, and no bias is."""
     for model in pair(kind, spectral_normalization=True, kernel_initializer="glorot_uniform"):
         x = normal(2, *model.input_shape[1:])
         biases = [weight for weight in model.weights if weight.name == "bias"]
@@ -268,7 +268,7 @@ def test_every_kernel_can_be_divided_by_its_spectral_norm(kind):
         for weight in model.weights:
             if weight.name == "kernel":
                 weight.assign(10 * array(weight.value))
-        # A function of its own: JAX keeps the program of the model, with the weights it had.
+        # A new function is needed, because JAX caches the model's program with the old weights.
         found = zoo.compute(lambda x: model(x), x)  # noqa: B023
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
@@ -282,7 +282,7 @@ def test_dropout_acts_in_training_only(kind):
     expected = zoo.compute(plain, x)
     np.testing.assert_allclose(zoo.compute(dropped, x), expected, rtol=1e-5, atol=1e-6)
     assert not np.any(expected == 0)
-    # 64 values, of which half are dropped: four standard deviations are 0.25.
+    # Half of 64 values are dropped, and four standard deviations of the share are 0.25.
     assert abs(np.mean(array(dropped(x, training=True)) == 0) - 0.5) < 0.25
     assert sum(type(layer) is keras.layers.Dropout for layer in decoder.layers) >= 2
 
@@ -356,13 +356,13 @@ def test_an_elastic_net_by_name_is_never_zero(name):
 
 
 def padded_case(cell, **options):
-    """An encoder of 3 steps, and one of 7 that skips padding, with the same weights; their data."""
+    """Return encoders of 3 steps and of 7 with padding, with equal weights, and their data."""
     options = {**CONSTANT, "units": (6, 4), "cell": cell, **options}
     short = randomize(networks.encoder((3, 2), **options))
     masked = networks.encoder((7, 2), mask_value=-0.1, **options)
     copy_weights(short, masked)
     x = normal(4, 3, 2)
-    # One feature of a real step that equals the mask value does not make the step padding.
+    # A step is not padding if only one of its features equals the mask value.
     x[:, 1, 0] = -0.1
     return short, masked, x, np.pad(x, ((0, 0), (0, 4), (0, 0)), constant_values=-0.1)
 
@@ -407,14 +407,14 @@ def test_each_sequence_has_its_own_length():
     x[2, 1:3] = 0
     features = zoo.compute(masked, x)
     without_gap = np.concatenate([x[2, :1], x[2, 3:], np.zeros((2, 2), "float32")])
-    # A sequence of padding alone leaves the first state.
+    # The state of a sequence with nothing but padding stays the initial one.
     np.testing.assert_array_equal(features[0], 0)
     np.testing.assert_allclose(features[2], zoo.compute(masked, without_gap[None])[0], rtol=1e-5)
     np.testing.assert_allclose(features[3], zoo.compute(masked, x[3:])[0], rtol=1e-5)
 
 
 def test_half_precision_does_not_blur_the_mask():
-    """float16 rounds 1e-9 to the mask value of 0, the mask is found before."""
+    """float16 rounds 1e-9 to the mask value 0, so the mask must be computed before the cast."""
     options = {**CONSTANT, "mask_value": 0.0, "dtype": "mixed_float16"}
     masked = randomize(networks.encoder((2, 1), units=(4,), **options))
     first = array(masked(np.array([[[1.0], [1e-9]]], "float32")))
@@ -581,7 +581,7 @@ def test_widths_are_positive_integers(value):
 
 
 def map_case(kind, **options):
-    """A network to a map and one from a map, with no dense layers, and the map's places."""
+    """Return a network to a map, one from a map, both without dense layers, and the map's shape."""
     shape = SHAPE_OF[kind]
     options = {**CONSTANT, **SMALL[kind], **options}
     encoder = networks.encoder(shape, kind, grid=True, **options)
@@ -591,7 +591,7 @@ def map_case(kind, **options):
 
 
 @pytest.mark.parametrize("kind", MAPPED)
-def test_a_map_leads_back_to_the_data_s_shape(kind):
+def test_a_decoder_from_a_map_gives_the_data_s_shape(kind):
     encoder, decoder, places = map_case(kind)
     assert places == PLACES_OF[kind]
     assert zoo.compute(encoder, normal(2, *SHAPE_OF[kind])).shape == (2, *encoder.output_shape[1:])
@@ -601,8 +601,8 @@ def test_a_map_leads_back_to_the_data_s_shape(kind):
 
 
 @pytest.mark.parametrize("kind", MAPPED)
-def test_the_vector_is_made_of_the_map(kind):
-    """Of the same weights; but the recurrent summary, the last state, is the map's last step."""
+def test_the_encoder_to_a_vector_ends_in_the_flattened_map(kind):
+    """With equal weights they agree; for a recurrent encoder the vector is the map's last step."""
     options = {} if kind == "recurrent" else {"units": ()}
     mapped, _, _ = map_case(kind, **options)
     randomize(mapped)
@@ -625,7 +625,7 @@ def test_an_mlp_flattens_a_map_of_codes(shape):
     np.testing.assert_allclose(zoo.compute(mapped, z), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_place_of_a_map_sees_and_makes_its_own_part_of_the_picture():
+def test_a_position_of_a_map_sees_and_makes_its_own_part_of_the_picture():
     options = {"filters": (2, 3), "activation": "tanh"}
     encoder = randomize(networks.encoder((16, 16, 1), grid=True, **CONSTANT, **options))
     decoder = networks.decoder(2, (16, 16, 1), grid=(4, 4), **CONSTANT, **options)
@@ -655,7 +655,7 @@ def test_a_map_that_does_not_fit_says_which_does(arguments, message):
         networks.decoder(2, (28, 28, 1), **arguments)
 
 
-def test_an_encoder_without_places_says_which_kinds_have_them():
+def test_an_encoder_without_a_map_says_which_kinds_have_one():
     with pytest.raises(ValueError, match="kind='mlp' flattens the data. Give one of 'conv'"):
         networks.encoder((7,), grid=True)
     with pytest.raises(ValueError, match=r"grid=\(7, 7\) must be True or False"):
@@ -666,9 +666,9 @@ def test_an_encoder_without_places_says_which_kinds_have_them():
 
 
 def test_a_residual_block_of_zeros_changes_nothing():
-    """A network of two blocks a size is then the one of one block, and so is its mirror image."""
+    """With zeros, networks of two blocks per size equal those of one, encoder and decoder."""
     shallow, deep = pair("resnet", blocks=1), pair("resnet", blocks=2)
-    # Of the decoder's two blocks of a size it is the first that keeps the size.
+    # The first of the decoder's two blocks of a size keeps the size, so that one is extra.
     for one, two, added in zip(shallow, deep, ("2", "1"), strict=True):
         known = {weight.path: weight for weight in randomize(one).weights}
         for weight in two.weights:
@@ -684,7 +684,7 @@ def test_a_residual_block_of_zeros_changes_nothing():
         np.testing.assert_allclose(zoo.compute(two, x), zoo.compute(one, x), rtol=1e-4, atol=1e-5)
 
 
-def test_residual_networks_normalise_every_example_by_itself():
+def test_residual_networks_normalize_every_example_by_itself():
     encoder = randomize(pair("resnet", filters=(16, 16))[0])
     x = normal(2, 7, 10, 2)
     batches = x, np.stack([x[0], 10 * x[1]])
@@ -694,7 +694,7 @@ def test_residual_networks_normalise_every_example_by_itself():
     normalizations = (keras.layers.GroupNormalization, keras.layers.BatchNormalization)
     found = [layer for layer in encoder.layers if isinstance(layer, normalizations)]
     assert {type(layer) for layer in found} == {keras.layers.GroupNormalization}
-    # Two groups of eight channels, each of mean 0 and variance 1 over its channels and places.
+    # Each of two groups of eight channels has mean 0 and variance 1 over channels and positions.
     layer = keras.layers.GroupNormalization.from_config(found[0].get_config())
     layer.build((2, 4, 3, 16))
     groups = zoo.compute(layer, 5 + 3 * normal(2, 4, 3, 16)).reshape(2, 12, 2, 8)
@@ -715,8 +715,8 @@ def test_pictures_of_any_size_come_out_exact(kind, shape):
 # ------------------------------------------------------------------ U-Nets
 
 
-def test_a_unet_s_details_skip_its_smaller_sizes():
-    """Without what comes up from below, a pixel still leads to its own place and no further."""
+def test_details_skip_the_smaller_sizes_of_a_unet():
+    """Without the smaller sizes, a pixel still reaches its own neighborhood, and only that."""
     model = randomize(networks.unet((9, 12, 2), channels=3, filters=(4, 4), activation="tanh"))
     assert model.output_shape == (None, 9, 12, 3)
     x = np.zeros((2, 9, 12, 2), "float32")
@@ -730,13 +730,13 @@ def test_a_unet_s_details_skip_its_smaller_sizes():
         if "_larger" in weight.path:
             weight.assign(np.zeros(weight.shape))
     rows, columns = np.nonzero(reached())
-    # Four convolutions of 3 x 3 beside each other.
+    # Four convolutions of 3 x 3, one after the other, reach four pixels in every direction.
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 8, 2, 10)
     assert everything[:, 1].any() or everything[:, 11].any()
 
 
-def test_a_unet_with_kernels_of_its_own_is_the_identity():
-    """Through the skip alone: each convolution passes on its middle, and the last joins nothing."""
+def test_a_unet_can_be_the_identity():
+    """Each convolution passes its middle pixel on, and the last one reads only the skip."""
     model = networks.unet((5, 6, 1), filters=(1, 1), activation="linear")
     for weight in model.weights:
         value = np.zeros(weight.shape)
@@ -760,7 +760,7 @@ def test_a_unet_says_what_it_needs():
 
 
 def transformer(shape=(5, 3), **options):
-    """An encoder to a map and a decoder from one, with random weights."""
+    """Return an encoder to a map and a decoder from one, with random weights."""
     options = {**CONSTANT, **SMALL["transformer"], **options}
     encoder = networks.encoder(shape, "transformer", grid=True, **options)
     places = encoder.output_shape[1:-1]
@@ -772,31 +772,31 @@ def weights_of(model, role):
     return [array(w.value) for w in model.weights if w.path.startswith(f"{model.name}_{role}/")]
 
 
-def test_a_transformer_s_block_is_attention_and_dense_layers_each_after_normalisation():
+def test_a_transformer_s_block_is_attention_and_dense_layers_each_after_normalization():
     model, _ = transformer(activation="tanh")
 
-    def normalised(h, role):
+    def normalized(h, role):
         scale, shift = weights_of(model, role)
-        centred = h - h.mean(axis=-1, keepdims=True)
-        return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-3) * scale + shift
+        centered = h - h.mean(axis=-1, keepdims=True)
+        return centered / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-3) * scale + shift
 
     x = normal(2, 5, 3)
     kernel, bias = weights_of(model, "tokens")
     h = x @ kernel + bias + weights_of(model, "positions")[0]
-    a = normalised(h, "block_1_normalization_1")
+    a = normalized(h, "block_1_normalization_1")
     *inner, last, last_bias = weights_of(model, "block_1_attention")
     pairs = zip(inner[::2], inner[1::2], strict=True)
     q, k, v = (np.einsum("btw,whd->bhtd", a, m) + b[:, None] for m, b in pairs)
     scores = np.exp(q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1]))
     mixed = scores / scores.sum(axis=-1, keepdims=True) @ v
     h = h + np.einsum("bhtd,hdw->btw", mixed, last) + last_bias
-    a = normalised(h, "block_1_normalization_2")
+    a = normalized(h, "block_1_normalization_2")
     (first, first_bias), (second, second_bias) = (
         weights_of(model, f"block_1_dense_{number}") for number in (1, 2)
     )
     assert first.shape == (6, 24)
     h = h + np.tanh(a @ first + first_bias) @ second + second_bias
-    expected = normalised(h, "normalization")
+    expected = normalized(h, "normalization")
     np.testing.assert_allclose(zoo.compute(model, x), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -805,20 +805,20 @@ def test_only_the_positions_tell_tokens_apart():
     x, order = normal(2, 5, 3), [3, 0, 4, 1, 2]
     assert np.abs(zoo.compute(model, x[:, order]) - zoo.compute(model, x)[:, order]).max() > 1e-2
     model.get_layer("encoder_positions").positions.assign(np.zeros((5, 6)))
-    # A function of its own each time: JAX keeps the program of one, with the weights it had.
+    # New functions are needed, because JAX caches the model's program with the old weights.
     expected = zoo.compute(lambda x: model(x), x)[:, order]
     found = zoo.compute(lambda x: model(x), x[:, order])
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_without_attention_a_token_is_a_patch():
+def test_without_attention_a_token_depends_only_on_its_patch():
     encoder, decoder = transformer((5, 7, 2))
     for model in (encoder, decoder):
         for weight in model.weights:
             if "attention_output/kernel" in weight.path:
                 weight.assign(np.zeros(weight.shape))
     x, z = np.zeros((2, 5, 7, 2), "float32"), np.zeros((2, 6, 2), "float32")
-    x[1, 4, 5], z[1, 4] = 1, 1  # In the second row of patches of 3 x 3 and the second column.
+    x[1, 4, 5], z[1, 4] = 1, 1  # They are in the second row and second column of patches of 3 x 3.
     moved = np.abs(np.subtract(*zoo.compute(encoder, x))).max(axis=-1) > 1e-4
     assert moved.tolist() == [False, False, False, False, True, False]
     moved = np.abs(np.subtract(*zoo.compute(decoder, z))).max(axis=-1) > 1e-4
