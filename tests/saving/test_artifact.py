@@ -1,4 +1,4 @@
-"""The exported folder: served by plain TensorFlow, loaded and trained by a fresh process."""
+"""The exported folder: plain TensorFlow serves it, and a new process loads and trains it."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from keras_ae.saving import collection, export
 
 every_model = pytest.mark.parametrize("name", zoo.MODELS)
 
-# A process without Keras that answers for one folder after the other.
+# This program, without Keras, serves one folder after the other.
 SERVED = """
 import sys
 for name in ("keras", "keras_ae", "jax", "torch"):
@@ -65,7 +65,7 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="session")
 def plain_tensorflow(tmp_path_factory):
-    """(folder, x) -> what it serves, and what its endpoints take."""
+    """Function of (folder, x) that returns what the folder serves, and its endpoints' arguments."""
     errors = tmp_path_factory.mktemp("served") / "errors.txt"
     with open(errors, "w") as stderr:
         process = subprocess.Popen(
@@ -101,7 +101,7 @@ def run(code, *arguments, **environment):
     return done.stdout
 
 
-# What of a model's code an artefact runs.
+# The methods of a model that an artifact runs.
 EXPORTED = (
     "call encode decode reconstruct posterior conditional prior _draw_prior _importance_terms "
     "evidence infer code quantized walk flow metric log_likelihood"
@@ -153,8 +153,8 @@ for place in places:
 """
 
 
-def test_every_artefact_loads_in_a_fresh_process(tmp_path):
-    """Each class is found; what was trained goes on from the same optimiser, noise and order."""
+def test_every_artifact_loads_in_a_new_process(tmp_path):
+    """Each class is found; training continues with the same optimizer, noise and order of data."""
     x = zoo.data()
     np.save(tmp_path / "x.npy", x)
     models, places = {}, {}
@@ -207,7 +207,7 @@ def test_mixed_precision_is_served_in_float32(policy, tmp_path, exports):
     np.testing.assert_allclose(served.encode(tf.constant(x)), model.encode(x), atol=1e-2)
 
 
-def test_the_card_says_what_it_is(tmp_path, exports):
+def test_the_card_describes_the_model(tmp_path, exports):
     model = zoo.trained("VAE")
     model.export(tmp_path / "model", card={"data": "pairs of bits", "command": "pytest"})
     card = saving.read_card(tmp_path / "model")
@@ -247,7 +247,7 @@ def test_no_code_is_stored(tmp_path, exports):
     assert sorted(names) == ["config.json", "metadata.json", "model.weights.h5"]
 
 
-def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
+def test_a_failed_export_leaves_everything_as_it_was(tmp_path, exports, monkeypatch):
     model = zoo.trained("VAE")
     place = tmp_path / "model"
     with monkeypatch.context() as patch:
@@ -282,7 +282,7 @@ def test_a_failure_harms_nothing(tmp_path, exports, monkeypatch):
 
 
 def contents(folder):
-    """Every path in a folder, with what is in it or where it leads."""
+    """Return every path in a folder, with the file's content or the link's target."""
     return {
         path.relative_to(folder).as_posix(): os.readlink(path)
         if path.is_symlink()
@@ -294,7 +294,7 @@ def contents(folder):
 
 
 def with_artifact(folder, name="model"):
-    """A copy of an artifact that the version of 22 November wrote."""
+    """Copy an artifact that the version of 22 November wrote into a folder."""
     before = pathlib.Path(keras_ae.__file__).parent.parent / "saved_models" / "vae_digits"
     shutil.copytree(before, folder / name)
     return folder / name
@@ -402,7 +402,7 @@ def test_only_artifacts_are_replaced(make, overwrite, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_roots_and_home_signs_are_refused(tmp_path, monkeypatch):
+def test_the_root_and_tildes_are_refused_as_paths(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path / "folder")
     with monkeypatch.context() as patch:
@@ -422,7 +422,7 @@ def scaled_adam():
 
 
 def before_training(*methods):
-    """Of the things that are done with a new model, those named in this order."""
+    """Return a function that makes a model and calls these methods on it in this order."""
 
     def make(optimizer):
         model = zoo.make("VAE")
@@ -449,7 +449,7 @@ def before_training(*methods):
     ],
 )
 def test_a_model_that_is_saved_before_it_is_trained_loads(make, optimizer, tmp_path):
-    """Keras writes no state of an optimizer that has not taken a step."""
+    """Keras writes no state for an optimizer that has not taken a step."""
     model = make(optimizer)
     model.save(tmp_path / "model.keras")
     loaded = keras_ae.load(tmp_path / "model.keras")
@@ -463,7 +463,7 @@ def test_a_model_that_is_saved_before_it_is_trained_loads(make, optimizer, tmp_p
 
 
 def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeypatch):
-    """At a path that leads through a link, and relative to a folder that came later."""
+    """The path leads through a link, and is relative to a later working directory."""
     model = zoo.trained("VAE")
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -478,7 +478,7 @@ def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeyp
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
-def test_a_run_stopped_after_its_export_goes_on(tmp_path, exports, monkeypatch):
+def test_a_run_stopped_after_its_export_resumes(tmp_path, exports, monkeypatch):
     np.save(tmp_path / "x.npy", zoo.data())
     settings = runs.Settings("AE", str(tmp_path / "x.npy"), 1, arguments={"latent_dim": 2})
     with monkeypatch.context() as patch:
@@ -580,7 +580,7 @@ def test_torch_says_how_to_export(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore")  # Of the converters.
+@pytest.mark.filterwarnings("ignore")  # The converters warn about many things.
 def test_other_formats_take_one_input(tmp_path):
     model, x = zoo.trained("VAE"), zoo.data(1)
     if keras.config.backend() == "tensorflow":
@@ -606,12 +606,12 @@ def test_pretrained_models_load_and_say_how_they_were_made(name):
     assert card["model"] == type(model).__name__
     assert card["command"].startswith(f"keras-ae train {card['model']} ")
     assert np.isfinite(card["figures"]["loss"]) and card["figures"]["split"] == "test"
-    assert 4 * model.count_params() < 1.5e6  # Bytes.
+    assert 4 * model.count_params() < 1.5e6  # The weights take less than 1.5 MB.
     pictures = model.sample(3, seed=0)
     assert pictures.shape == (3, *model.data_shape)
     assert model.encode(pictures.clip(0, 1)).shape == (3, model.latent_dim)
 
 
-def test_the_zoo_of_pretrained_models_is_whole():
+def test_all_pretrained_models_are_there():
     expected = {"ae_mnist", "dae_mnist", "vae_mnist", "vae_digits", "factor_vae_sprites"}
     assert expected <= set(saving.pretrained())

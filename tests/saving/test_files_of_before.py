@@ -1,9 +1,9 @@
-"""Files that the version of 22 November 2026 wrote load, and compute what they computed.
+"""Files that the version of 22 November 2026 wrote load, and compute the same as then.
 
-`files_of_before` holds a tiny model of each class, trained for an epoch, as a `.keras` file, and
-three artifacts. `computed.npz` holds what that version computed from them on TensorFlow:
-"NAME/method", and the inputs "x". Of BetaTCVAE's losses only the one that has kept its meaning is
-there. The files are never written again.
+`files_of_before` has a `.keras` file of a tiny model of each class, trained for an epoch, and three
+artifacts. `computed.npz` has the inputs "x", and what that version computed from them on
+TensorFlow, as "NAME/method". For BetaTCVAE it has only the one loss that still means the same. The
+files are never written again.
 """
 
 import json
@@ -65,7 +65,7 @@ def test_an_artifact_is_loaded_and_served(name):
 
 
 def test_an_artifact_of_before_is_replaced(tmp_path):
-    """Its card has the keys of before, by which `export` knows that it may replace it."""
+    """`export` knows by the old keys in the card that it may replace the folder."""
     if keras.config.backend() == "torch":
         pytest.skip("torch exports no SavedModel")
     path = tmp_path / "model"
