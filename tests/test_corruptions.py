@@ -9,7 +9,7 @@ from keras_ae import corruptions
 from keras_ae.corruptions import AdditiveGaussian, Affine, Blocks, Masking, SaltAndPepper, Speckle
 
 ALL = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2)]
-ALL += [Blocks(3, 2), Affine()]  # Which take images alone.
+ALL += [Blocks(3, 2), Affine()]  # These two take only images.
 IMAGES = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 10, 3)).astype("float32")
 
 
@@ -22,7 +22,7 @@ def name_of(value):
 
 
 def compiled(corruption, shape):
-    """A graph on TensorFlow, of which not even the height is known, and a jitted call on JAX."""
+    """Compile: to a graph of unknown sizes on TensorFlow, to a jitted call on JAX."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -146,7 +146,7 @@ def test_a_block_is_a_square_inside_the_image_through_all_channels():
     rows, columns = masked[..., 0].any(2), masked[..., 0].any(1)
     for lines in (rows, columns):
         assert (lines.sum(1) == 4).all()
-        # Contiguous: one rise and one fall between padded zeros.
+        # A contiguous block rises once and falls once between padded zeros.
         assert (np.abs(np.diff(np.pad(lines.astype(int), ((0, 0), (1, 1))))).sum(1) == 2).all()
     assert (masked[..., 0].sum((1, 2)) == 16).all()
 
@@ -155,7 +155,8 @@ def test_blocks_lie_anywhere_with_equal_chances():
     masked = numpy(Blocks(size=4)(np.ones((4000, 9, 7, 1), "float32"), seed=0))[..., 0] == 0
     tops, lefts = np.argmax(masked.any(2), 1), np.argmax(masked.any(1), 1)
     places = np.bincount(tops * 4 + lefts, minlength=24)
-    # 6 tops by 4 lefts: their independence is tested with their rates.
+    # There are 6 first rows and 4 first columns; equal counts of all pairs show that they are
+    # independent, too.
     assert len(places) == 24
     assert stats.chisquare(places).pvalue > 1e-3
 
@@ -174,7 +175,7 @@ def test_a_block_may_fill_the_image():
 
 @pytest.mark.parametrize("make", [Blocks, Affine])
 @pytest.mark.parametrize("shape", [(4, 9), (4, 9, 9), (4, 9, 9, 9, 1)])
-def test_what_needs_images_takes_nothing_else(make, shape):
+def test_corruptions_of_images_refuse_other_data(make, shape):
     with pytest.raises(ValueError, match=rf"{make.__name__}: x has shape \(4, 9.* use Masking"):
         make()(np.ones(shape, "float32"), 0)
 
@@ -188,10 +189,10 @@ def test_what_needs_images_takes_nothing_else(make, shape):
 def test_affine_moves_pixels_as_scipy_does(affine):
     moved = numpy(affine(IMAGES, 3))
     draws = numpy(keras.random.uniform((5, len(IMAGES)), -1.0, 1.0, seed=3)).astype(float)
-    centre = 0.5 * (np.array(IMAGES.shape[1:3]) - 1)
+    center = 0.5 * (np.array(IMAGES.shape[1:3]) - 1)
     for image, found, (turn, size, lean, right, down) in zip(IMAGES, moved, draws.T, strict=True):
         angle = affine.rotation * turn
-        # Of rows and columns, in this order.
+        # The matrices are of (row, column), in this order.
         rotation = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
         matrix = (
             np.exp(affine.scale * size) * np.array(rotation) @ [[1, 0], [affine.shear * lean, 1]]
@@ -201,7 +202,7 @@ def test_affine_moves_pixels_as_scipy_does(affine):
             expected = ndimage.affine_transform(
                 image[..., channel].astype(float),
                 matrix,
-                centre - matrix @ centre + shift,
+                center - matrix @ center + shift,
                 order=1,
                 mode="grid-constant",
             )

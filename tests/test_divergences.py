@@ -1,4 +1,4 @@
-"""Shuffled codes and the discriminator's loss, against what they must equal."""
+"""Shuffled codes, the discriminator's loss, discrepancies and the aggregate posterior."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def test_permuting_makes_dependent_columns_independent():
 
 
 def test_every_place_is_equally_likely():
-    # Where the first of 4 examples goes, in 4,000 independent columns.
+    # In each of 4,000 independent columns, the first of 4 examples goes to some position.
     z = np.repeat(np.arange(4.0)[:, None], 4000, axis=1)
     places = np.argmin(numpy(permute_dims(z, seed=0)), axis=0)
     assert stats.chisquare(np.bincount(places, minlength=4)).pvalue > 1e-3
@@ -105,11 +105,11 @@ def test_the_discrepancy_of_equal_distributions_has_mean_zero(kernel):
         for i in range(300)
     ]
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(300)
-    assert np.min(values) < 0  # Unbiased, and so not always positive.
+    assert np.min(values) < 0  # An unbiased estimate is not always positive.
 
 
 def test_the_discrepancy_of_shifted_gaussians_has_its_closed_form():
-    """x - y is Gaussian, and the mean of the Gaussian kernel of it an integral in closed form."""
+    """x - y is Gaussian, so the mean of its Gaussian kernel has a closed form."""
     shift, dimensions, bandwidths = 0.8, 3, (0.5, 2.0)
     expected = 0.0
     for bandwidth in bandwidths:
@@ -152,7 +152,7 @@ def test_two_examples_have_one_without_bias():
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(600)
 
 
-# What compares the examples of a batch, by model.
+# Model -> its losses that compare the examples of a batch with each other.
 COMPARED = {
     "WAE": ["mmd_loss"],
     "InfoVAE": ["mmd_loss"],
@@ -191,7 +191,7 @@ def posterior(count, seed=0):
 
 
 def test_the_stratified_estimate_is_unbiased():
-    """Over all batches of two of a data set of four that hold one example."""
+    """Its mean is taken over all batches of two from four examples, with the first one fixed."""
     data = posterior(4)
     mean, log_variance = numpy(data.mean), numpy(data.log_variance)
     z = np.array([[0.3, -0.2]], "float32")
@@ -239,7 +239,7 @@ def test_an_example_alone_is_its_own_data_set(estimator):
     ids=["mmd", "weighted", "stratified"],
 )
 def test_pairs_in_parts_are_the_pairs(function, monkeypatch):
-    """The value and its gradient; parts of two rows, and one of a single row."""
+    """Value and gradient are the same with parts of two rows and a last part of one."""
     z = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(7, 3)).astype("float32"))
 
     def value_and_gradient():
@@ -255,7 +255,7 @@ def test_pairs_in_parts_are_the_pairs(function, monkeypatch):
 
 
 def estimated(z, estimator):
-    """The logarithm of the joint less those of the dimensions, the posterior depending on z."""
+    """Return the joint log-density minus those of the dimensions; the posterior depends on z."""
     posterior = DiagonalGaussian(keras.ops.sin(z), 0.1 * z)
     joint, each = divergences.aggregate_log_densities(z, posterior, 100, estimator)
     return joint - keras.ops.sum(each, axis=1)

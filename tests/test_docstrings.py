@@ -1,4 +1,4 @@
-"""The examples in the docstrings print what they say."""
+"""The examples in docstrings print what they say."""
 
 import doctest
 import importlib
@@ -23,7 +23,7 @@ def examples(name):
 
 
 def run_op_by_op(monkeypatch):
-    """For a few steps TensorFlow takes longer to trace them."""
+    """Train eagerly, because TensorFlow takes longer to trace a few steps than to run them."""
     compile_ = keras_ae.Autoencoder.compile
 
     def compile_eagerly(self, *arguments, **options):

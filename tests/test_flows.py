@@ -1,4 +1,4 @@
-"""Flows: their log-determinants against Jacobians by automatic differentiation, and inverses."""
+"""Flows: log-determinants compared with Jacobians by automatic differentiation, and inverses."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def iaf(reverse):
     flow = InverseAutoregressiveFlow(units=16, reverse=reverse)
     context = draw(9, 2)
     flow(draw(0, SIZE), context)
-    flow.last.assign(4 * flow.last)  # Away from the identity, where it begins.
+    flow.last.assign(4 * flow.last)  # The initial flow is close to the identity.
     return lambda z: flow(z, context), lambda y: flow.inverse(y, context)
 
 
@@ -56,7 +56,7 @@ def flow_of(name):
 
 
 def jacobians_of(flow, z):
-    """(batch, output, input)"""
+    """Return the flow's Jacobians of shape (batch, output, input)."""
     moved, pull = backend.pullback(lambda z: flow(z)[0], z)
     units = ops.eye(SIZE, dtype="float32")
     rows = [pull(ops.ones_like(moved) * units[i]) for i in range(SIZE)]
@@ -74,7 +74,7 @@ def test_the_log_determinant_is_that_of_the_jacobian(name):
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_flow_moves_the_density(name):
-    """In one dimension the density of the moved draws integrates to one along the way."""
+    """In one dimension, the density of the moved draws integrates to 1."""
     if name.startswith("iaf"):
         keras.utils.set_random_seed(0)
         layer = InverseAutoregressiveFlow(units=4)
@@ -83,7 +83,7 @@ def test_a_flow_moves_the_density(name):
             return layer(z, 0.0 * z)
     else:
         rng = np.random.default_rng(5)
-        # The same shapes with one dimension in the place of three.
+        # The shapes are the same, with one dimension instead of three.
         shapes = [tuple(min(n, 1) if n == SIZE else n for n in s) for s in PARAMETERS[name]]
         values = [rng.normal(size=(1, *shape)).astype("float32") for shape in shapes]
 
@@ -93,12 +93,12 @@ def test_a_flow_moves_the_density(name):
     z = np.linspace(-9, 9, 4001, dtype="float32")[:, None]
     moved, log_determinant = zoo.compute(flow, z)
     density = norm.pdf(z[:, 0]) * np.exp(-log_determinant)
-    assert np.all(np.diff(moved[:, 0]) > 0)  # Monotone, and so it has an inverse.
+    assert np.all(np.diff(moved[:, 0]) > 0)  # The flow is monotone, so it has an inverse.
     assert np.trapezoid(density, moved[:, 0]) == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_autoregressive_flow_is_undone(reverse):
+def test_the_autoregressive_flow_has_an_inverse(reverse):
     flow, inverse = iaf(reverse)
     z = draw(0, SIZE)
     moved, _ = flow(z)
@@ -120,7 +120,7 @@ def test_a_dimension_depends_on_those_before_it(reverse):
 
 @pytest.mark.parametrize("name", ["planar", "radial"])
 def test_the_classic_flows_have_an_inverse(name):
-    """Found by a root finder: each moves codes along one line, on which it is monotone."""
+    """A root finder finds it: each flow moves codes along one line, on which it is monotone."""
     parameters = parameters_of(name)
     flow = getattr(flows, name)
     z = numpy(draw(0, SIZE))
@@ -140,13 +140,13 @@ def test_the_classic_flows_have_an_inverse(name):
 
 
 def test_reflections_are_orthogonal():
-    """With R = S = a multiple of the identity and no bias, Q turns back what it turned."""
+    """With R and S multiples of the identity and no bias, the effect of Q is known."""
     z = draw(0, SIZE)
     eye = np.broadcast_to(np.eye(SIZE, dtype="float32"), (BATCH, SIZE, SIZE))
     zeros = np.zeros((BATCH, SIZE), "float32")
     reflections = draw(1, 2, SIZE)
     moved, log_determinant = flows.sylvester(z, reflections, eye, eye, zeros)
-    # With Q = 1 the same lengths are bent in another place: compare with Q applied by NumPy.
+    # NumPy computes the same from Q, which is the product of the reflections.
     for row in range(BATCH):
         q = np.eye(SIZE)
         for normal in numpy(reflections)[row]:
@@ -160,7 +160,7 @@ def test_reflections_are_orthogonal():
 
 
 def test_a_transformed_gaussian_knows_the_density_of_its_draws():
-    """An affine map gives a Gaussian again, whose density is known."""
+    """An affine map of a Gaussian is a Gaussian, whose density is known."""
     base = DiagonalGaussian(numpy(draw(0, SIZE)), numpy(draw(1, SIZE)))
     scale, shift = 2.0, 0.5
 
@@ -178,7 +178,7 @@ def test_a_transformed_gaussian_knows_the_density_of_its_draws():
 
 
 def test_the_divergence_is_estimated_with_little_variance():
-    """The same expectation as that of log q - log p, and exact where the map moves nothing."""
+    """The estimate has the mean of log q - log p, and is exact if the map is the identity."""
     rows = 40_000
     mean = np.tile(draw(0, SIZE)[:1], (rows, 1))
     base = DiagonalGaussian(mean, np.full_like(mean, -1.0))
@@ -197,7 +197,7 @@ def test_the_divergence_is_estimated_with_little_variance():
 
 # ------------------------------------------------------------------ extreme parameters
 
-# Name of the flow, and the scale of each of its parameters.
+# Pairs of a flow's name and the scale of each of its parameters.
 EXTREMES = [
     *(("planar", (1.0, w, 1.0)) for w in (0.0, 1e-30, 1e-19, 1e-10, 1e-3, 0.03, 0.06, 0.2, 30.0)),
     *(("planar", (u, 1e-2, 1.0)) for u in (1e3, 1e6)),
@@ -208,7 +208,7 @@ EXTREMES = [
 
 
 def extreme(name, scales):
-    """Its parameters; of a radial flow the widths and strengths are the scales themselves."""
+    """Return the flow's parameters; widths and strengths of a radial flow equal their scales."""
     found = [
         draw(seed, *shape, scale=scale)
         for seed, (shape, scale) in enumerate(zip(PARAMETERS[name], scales, strict=True), 1)
@@ -227,7 +227,8 @@ def test_extreme_flows_have_their_determinant_and_gradients(name, scales):
 
     jacobians, moved, found = zoo.compute(lambda z: (jacobians_of(flow, z), *flow(z)), z)
     sign, expected = np.linalg.slogdet(jacobians.astype("float64"))
-    # What float32 leaves of a Jacobian that is nearly singular, or has entries in the thousands.
+    # The comparison leaves out Jacobians that are nearly singular or have large entries, because
+    # float32 keeps too few digits of them.
     told = (np.abs(expected) < 8) & (np.abs(jacobians).max(axis=(1, 2)) < 100)
     np.testing.assert_allclose(found[told], expected[told], atol=1e-3)
     assert np.all(sign[told] == 1) and np.all(np.isfinite(found)) and np.all(np.isfinite(moved))
@@ -244,7 +245,7 @@ def test_extreme_flows_have_their_determinant_and_gradients(name, scales):
 @pytest.mark.every_backend
 @pytest.mark.parametrize("length", [0.0, 1e-30, 1e-15, 1e-10, 1e-8, 1e-4])
 def test_a_short_normal_has_a_gradient_where_all_parameters_are_variables(length):
-    """No program folds what is constant: the reciprocal's square must not overflow by itself."""
+    """With variables the compiler folds no constants, so the squared reciprocal could overflow."""
     shapes = (SIZE, SIZE, SIZE, 1)
     ends = np.cumsum(shapes)[:-1].tolist()
 
@@ -268,7 +269,7 @@ def test_a_short_normal_moves_codes_no_farther_than_its_direction(length):
 
 @pytest.mark.parametrize("scale", [5.0, 30.0])
 def test_steep_sylvester_flows_by_numpy(scale):
-    """In float64, for float32 does not tell such Jacobians from singular ones."""
+    """NumPy computes in float64, because such Jacobians look singular in float32."""
     z, reflections, bias = draw(0, SIZE), draw(1, 2, SIZE), draw(4, SIZE)
     upper, lower = draw(2, SIZE, SIZE, scale=scale), draw(3, SIZE, SIZE, scale=scale)
     found = numpy(flows.sylvester(z, reflections, upper, lower, bias)[1])
@@ -310,7 +311,7 @@ def test_every_dimension_depends_on_all_before_it(size, units, reverse):
 
 
 def test_a_flow_of_few_units_from_an_old_file_computes_as_before(tmp_path):
-    """Which has no direct connections: they are 0 then."""
+    """Such a file has no direct connections, so they become 0."""
     flow = InverseAutoregressiveFlow(2)
     flow(draw(0, 5))
     store = {str(i): numpy(v) for i, v in enumerate(flow.weights[:-1])}

@@ -1,4 +1,4 @@
-"""Hamiltonian dynamics: reversible, volume-preserving, and a bound that rises to the likelihood."""
+"""Hamiltonian dynamics keep volume, can be reversed, and raise the bound to the likelihood."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def state(batch, seed=0):
 
 
 def untempered(model):
-    model._tempering_logit.assign(100.0)  # beta_0 = 1.
+    model._tempering_logit.assign(100.0)  # This means beta_0 = 1.
     return model
 
 
@@ -52,7 +52,7 @@ def test_the_leapfrog_is_reversible():
 
 
 def jacobian_of(flow, point, step=1e-2):
-    """By differences, all of whose ends are one batch of `flow`."""
+    """Return the Jacobian of `flow` by differences; all points are computed in one batch."""
     ends = np.concatenate([point + step * np.eye(4), point - step * np.eye(4)])
     above, below = np.split(zoo.compute(flow, ends.astype("float32")).astype("float64"), 2)
     return (above - below).T / (2 * step)
@@ -60,8 +60,8 @@ def jacobian_of(flow, point, step=1e-2):
 
 @pytest.mark.parametrize("num_steps", [1, 4])
 @pytest.mark.parametrize("tempering", [0.3, 1.0])
-def test_the_jacobian_is_the_tempering_s(num_steps, tempering):
-    """log |det| = (d / 2) log beta_0: as much as the density of r_0 = g / sqrt(beta_0) gains."""
+def test_the_log_determinant_comes_only_from_tempering(num_steps, tempering):
+    """log |det| = (d / 2) log beta_0, which cancels against the density of g / sqrt(beta_0)."""
     model = built(num_steps=num_steps, step_size=0.2, tempering=min(tempering, 0.9))
     if tempering == 1.0:
         untempered(model)
@@ -101,7 +101,7 @@ def test_small_steps_keep_the_energy():
 
 
 def linear_model(num_steps):
-    """p(x | z) = N(z, 1) in as many dimensions as codes: p(x) is N(0, 2), exactly."""
+    """Return a model with p(x | z) = N(z, 1), so that p(x) is exactly N(0, 2)."""
     model = keras_ae.HamiltonianVAE(
         SIZE,
         num_steps=num_steps,
@@ -116,7 +116,7 @@ def linear_model(num_steps):
     kernel.assign(np.eye(SIZE))
     bias.assign(np.zeros(SIZE))
     head, offset = model.features_to_code.trainable_variables
-    head.assign(np.zeros(head.shape))  # q(z0 | x) is the prior: far from the truth.
+    head.assign(np.zeros(head.shape))  # q(z0 | x) becomes the prior, far from the posterior.
     offset.assign(np.zeros(offset.shape))
     return model
 
@@ -155,7 +155,7 @@ def riemannian(**given):
 
 
 def metric_by_numpy(model, z):
-    """Eq. 7 of arXiv:2105.00026, for the anchors' codes and matrices."""
+    """Compute eq. 7 of arXiv:2105.00026 from the anchors' codes and matrices."""
     metric = model._metric()
     codes, matrices = numpy(metric.codes), numpy(metric.matrices)
     weights = np.exp(-((z[:, None] - codes) ** 2).sum(axis=2) / model.temperature**2)
@@ -168,11 +168,11 @@ def test_the_metric_by_hand_and_positive_definite():
     z = np.random.default_rng(0).normal(size=(50, SIZE)).astype("float32") * 3
     found = numpy(model._metric().inverse(ops.convert_to_tensor(z)))
     np.testing.assert_allclose(found, metric_by_numpy(model, z), rtol=1e-4, atol=1e-6)
-    # The matrices are positive semi-definite, and so the identity's multiple is a lower limit.
+    # The matrices are positive semi-definite, so the multiple of the identity is a lower bound.
     assert np.linalg.eigvalsh(found).min() > 0.999 * model.regularisation
 
 
-def test_the_root_is_the_inverse_of_cholesky_s_factor():
+def test_the_metrics_root_is_the_inverse_of_the_cholesky_factor():
     rng = np.random.default_rng(0)
     square = rng.normal(size=(7, 5, 5))
     matrices = (square @ square.transpose(0, 2, 1) + 0.1 * np.eye(5)).astype("float32")
@@ -183,7 +183,7 @@ def test_the_root_is_the_inverse_of_cholesky_s_factor():
     )
 
 
-def test_momenta_have_the_metric_for_their_covariance():
+def test_the_covariance_of_momenta_is_the_metric():
     model = riemannian()
     point = np.random.default_rng(1).normal(size=(1, SIZE)).astype("float32")
     z = np.repeat(point, 20_000, axis=0)
@@ -198,7 +198,7 @@ def test_momenta_have_the_metric_for_their_covariance():
     np.testing.assert_allclose(found, expected, atol=1e-2)
 
 
-def test_the_generalised_leapfrog_is_reversible_and_keeps_volume():
+def test_the_generalized_leapfrog_is_reversible_and_keeps_volume():
     model = untempered(riemannian(num_steps=3, step_size=0.05))
     y = ops.convert_to_tensor(zoo.data(1))
     z, momentum = map(numpy, state(1))
@@ -219,7 +219,7 @@ def test_the_generalised_leapfrog_is_reversible_and_keeps_volume():
 
 
 def test_a_flat_metric_is_the_hamiltonian_vae():
-    """With anchors too far away to count and G = 1 the bound is the plain one."""
+    """With G = 1, and anchors too far away to matter, the two bounds are the same."""
     flat = riemannian(temperature=1e-3, regularisation=1.0)
     plain = built(num_steps=2, step_size=0.1)
     for part in ("encoder", "features_to_code", "decoder"):
@@ -248,7 +248,8 @@ def test_anchors_are_the_latest_examples():
 
 @pytest.mark.every_backend
 def test_a_batch_of_more_examples_than_anchors():
-    model = zoo.trained("RiemannianHamiltonianVAE")  # Ten anchors, and batches of 16.
+    # It has ten anchors, and trained on batches of 16.
+    model = zoo.trained("RiemannianHamiltonianVAE")
     anchors = {tuple(row) for row in model.anchors.numpy()}
     assert len(anchors) > 1 and anchors <= {tuple(row) for row in zoo.data()}
 
@@ -264,8 +265,8 @@ STEPS = [
 
 @pytest.mark.parametrize("name", ["HamiltonianVAE", "RiemannianHamiltonianVAE"])
 @pytest.mark.parametrize("given", STEPS, ids=str)
-def test_every_path_returns_and_keeps_volume_whatever_the_step(name, given):
-    """Taken or not: where the implicit equations have no solution, or the energy explodes."""
+def test_every_path_is_reversible_and_keeps_volume_at_any_step_size(name, given):
+    """This includes steps that are refused: without a solution, or with an exploding energy."""
     if name == "HamiltonianVAE":
         if not given.keys() <= {"step_size", "max_step_size"}:
             pytest.skip("has no metric")
@@ -308,14 +309,14 @@ def test_the_gradient_of_a_path_is_that_of_its_end():
 
 
 def walls(model, z):
-    """Whether codes lie within three temperatures of an anchor's."""
-    centres = numpy(model._metric().codes)
-    distance = np.linalg.norm(z[:, None] - centres, axis=2).min(axis=1)
+    """Return which codes lie within three temperatures of an anchor's code."""
+    centers = numpy(model._metric().codes)
+    distance = np.linalg.norm(z[:, None] - centers, axis=2).min(axis=1)
     return distance <= 3.0 * model.temperature
 
 
 def test_the_walk_samples_the_manifold_s_density():
-    """Against the density on a grid: the root of the inverse metric's determinant."""
+    """The walk's codes follow the density on a grid, the root of det of the inverse metric."""
     model = riemannian(walk_steps=60, temperature=0.8, regularisation=1e-3)
     codes = numpy(model.sampler.sample(3000, seeds.draw(model, 0)))
     line = np.linspace(-6, 6, 161)
@@ -331,8 +332,8 @@ def test_the_walk_samples_the_manifold_s_density():
 
 
 @pytest.mark.parametrize("regularisation", [0.01, 1.0])
-def test_the_walk_stays_and_its_places_have_the_density_of_the_set(regularisation):
-    """In one dimension: quantiles against the integral of the density."""
+def test_the_walk_stays_in_its_region_and_has_the_right_density_there(regularisation):
+    """In one dimension, quantiles of the walk's ends equal those of the integrated density."""
     codes = np.array([[-0.5], [0.0], [0.8]], "float32")
     matrices = np.array([1.0, 0.5, 4.0], "float32")[:, None, None]
     metric = LearnedMetric(codes, matrices, 0.6, regularisation)

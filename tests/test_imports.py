@@ -1,4 +1,4 @@
-"""Who imports whom. Read from the source, so that imports inside functions count as well."""
+"""Which file imports which. Sources are parsed, so that imports in functions count, too."""
 
 import ast
 import importlib
@@ -17,7 +17,8 @@ PACKAGE = pathlib.Path(keras_ae.__file__).resolve().parent
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 every_file = pytest.mark.parametrize("file", FILES)
 
-# The rooms from the ground up: a file imports from its own room and from lower floors.
+# The folders and files ("rooms") from the lowest floor up. A file imports from its own room and
+# from lower floors.
 FLOORS = [
     {"core"},
     {
@@ -39,12 +40,12 @@ FLOORS = [
     {"models"},
     {"cli"},
 ]
-# The families of models, likewise.
+# The same for the families of models.
 FAMILIES = [
     {"deterministic", "variational"},
     {"adversarial", "discrete", "geometric", "hierarchical", "importance_weighted", "sparse"},
 ]
-# Framework -> the only files or folders that may import it. TensorFlow alone writes a SavedModel.
+# Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.
 SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}
 FRAMEWORKS = {
     "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets"} | SAVED_MODEL,
@@ -52,7 +53,7 @@ FRAMEWORKS = {
     "jax": {"core/backend/jax.py"},
     "torch": {"core/backend/torch.py"},
 }
-# Rooms that load none of them before they are used.
+# Rooms that import no framework before it is needed.
 LAZY = {"datasets", "saving"}
 MOST_LINES = 800
 
@@ -62,7 +63,7 @@ def room_of(file):
 
 
 def imports(tree):
-    """Every (module, name) that a file imports; name is None for `import module`."""
+    """Yield every (module, name) that a file imports; name is None for `import module`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
@@ -76,7 +77,7 @@ def parse(file):
 
 
 def files_imported(tree):
-    """The files of this package that a file imports."""
+    """Yield the files of this package that a file imports."""
     for module, name in imports(tree):
         package, *inside = module.split(".")
         if package == "keras_ae":
@@ -93,7 +94,7 @@ def height_of(room, floors):
 
 
 def leads_down(file, other):
-    """Whether an import of one file by another stays in its room or goes to a lower floor."""
+    """Whether the import of `other` in `file` stays in the room or goes to a lower floor."""
     if "__init__.py" in (file, other):
         return file == "__init__.py"
     rooms = [room_of(file), room_of(other)]
@@ -123,7 +124,7 @@ def test_imports_lead_down(file):
         assert leads_down(file, other), f"{file} may not import {other}"
 
 
-def test_an_import_upwards_is_seen():
+def test_an_import_upward_is_found():
     tree = ast.parse(
         "def f():\n    from keras_ae.models.variational.vae import VAE\n    import torch"
     )
@@ -144,7 +145,7 @@ def test_an_import_upwards_is_seen():
 
 
 def test_there_is_no_circle():
-    """Among all files; the one of a folder only hands on the names of the others in it."""
+    """No file imports itself through others; a folder's `__init__.py` counts as its files."""
     graph = {file: set(files_imported(parse(file))) - {file} for file in FILES}
     done = set()
     while graph.keys() - done:
@@ -162,7 +163,7 @@ def test_frameworks_stay_in_their_files(file):
 
 
 def top_of(file):
-    """The file without the bodies of its functions and classes: what runs on import."""
+    """Return the code that runs on import: the file without its functions and classes."""
     body = [n for n in parse(file).body if not isinstance(n, (ast.FunctionDef, ast.ClassDef))]
     return ast.Module(body, [])
 
@@ -174,7 +175,7 @@ def test_no_framework_is_loaded_before_it_is_needed(file):
 
 
 def run(code):
-    """What a new Python prints in the last line of its output."""
+    """Run code in a new Python, and return the last line that it prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()[-1]
@@ -189,7 +190,7 @@ def run(code):
         ("", "from keras_ae.cli.main import main; main(['train', '--help'])", {"keras", "numpy"}),
     ],
 )
-def test_what_is_not_used_is_not_loaded(before, code, unwanted):
+def test_unused_packages_are_not_loaded(before, code, unwanted):
     report = "atexit.register(lambda: print('loaded:', *set(sys.modules) - before))"
     code = f"import atexit, sys\n{before}\nbefore = set(sys.modules)\n{report}\n{code}"
     loaded = set(run(code).partition("loaded:")[2].split())
@@ -224,7 +225,7 @@ def test_the_stand_ins_are_those_of_all_classes():
 
 
 def registered_bases(names):
-    """The classes in the `base.py` of a family, of which no file holds one."""
+    """Return the classes in a family's `base.py`; no saved file contains one of them."""
     return [cls.__name__ for cls in names.values() if cls.__module__.endswith(".base")]
 
 
@@ -258,7 +259,7 @@ def test_files_stay_readable(file):
 
 
 def test_one_public_model_a_file():
-    """`models/adversarial/factor_vae.py` holds FactorVAE, and a family's `base.py` none."""
+    """`models/adversarial/factor_vae.py` has FactorVAE; a `base.py` has no public model."""
     homes = keras_ae.models.FILES
     assert len(set(homes.values())) == len(homes)
     for name, module in homes.items():

@@ -1,4 +1,4 @@
-"""Likelihoods and losses that learn nothing of the data, and weights that nothing trains."""
+"""Likelihoods and losses that can learn nothing are refused, and every weight is trained."""
 
 import functools
 import random
@@ -38,7 +38,7 @@ def one_hot(*shape, classes=3):
 
 
 @pytest.mark.parametrize("shape", [(8, 1), (8, 4, 1), (8, 4, 4, 1)])
-def test_one_class_is_no_choice(shape):
+def test_a_single_class_is_refused(shape):
     x = np.random.default_rng(0).integers(0, 2, shape).astype("float32")
     for given in ("categorical", likelihoods.Categorical()):
         with pytest.raises(ValueError, match="one class.*keras.utils.to_categorical.*bernoulli"):
@@ -49,7 +49,7 @@ def test_one_class_is_no_choice(shape):
 
 
 @pytest.mark.parametrize("loss", [*CLASSES, "cosine_similarity"])
-def test_no_loss_of_vectors_learns_of_one_number(loss):
+def test_losses_of_vectors_refuse_vectors_of_one_number(loss):
     x = np.ones((8, 4, 1), "float32")
     for model in (ae(loss), ae(loss, keras_ae.DenoisingAE), ae(loss, keras_ae.VQVAE)):
         with pytest.raises(ValueError, match=f"{loss}' reads the last axis.*learns nothing"):
@@ -60,7 +60,7 @@ def test_no_loss_of_vectors_learns_of_one_number(loss):
 
 
 def not_classes():
-    """name -> data whose last axis is no distribution over classes."""
+    """Return name -> data whose last axis is no distribution over classes."""
     rng = np.random.default_rng(0)
     late = one_hot(5000, 4)
     late[-1, -1] = 1.0
@@ -75,7 +75,7 @@ def not_classes():
 
 
 @pytest.mark.parametrize("data", not_classes())
-def test_shares_that_do_not_add_up_are_no_classes(data):
+def test_classes_that_do_not_sum_to_one_are_refused(data):
     x = not_classes()[data]
     for model in (vae(), ae("categorical_crossentropy")):
         with pytest.raises(ValueError, match="add up to 1. Make labels one-hot"):
@@ -92,10 +92,11 @@ def test_classes_may_be_soft_or_absent():
     logits = ops.zeros((8, 4, 3))
     p = likelihoods.Categorical().distribution(logits)
     found = ops.convert_to_numpy(p.log_prob(padded))
-    np.testing.assert_allclose(found, -2 * np.log(3.0), rtol=1e-5)  # Two steps count.
+    # Only two of the steps are not padding.
+    np.testing.assert_allclose(found, -2 * np.log(3.0), rtol=1e-5)
 
 
-def test_masked_patches_are_no_classes():
+def test_masked_patches_are_not_checked_as_classes():
     given = {"encoder": None, "decoder": None, "network_options": {"width": 8, "blocks": 1}}
     x = one_hot(4, 4, 4)
     with pytest.raises(ValueError, match="12 numbers of a patch .* Set patch_size=1"):
@@ -117,17 +118,17 @@ def test_a_cross_entropy_s_data_lies_between_0_and_1_whatever_the_decoder():
 
 
 def left_alone(model):
-    """The paths of the trainable weights that training moves by no more than rounding does."""
-    # Its stream begins at zero, so that what reads it moves little at first.
+    """Return the paths of trainable weights that training changes by no more than rounding."""
+    # The stream of a TopDownVAE starts at 0, so that layers that read it change little at first.
     rounding = 0.0 if isinstance(model, keras_ae.TopDownVAE) else 1e-7
     model.compile(keras.optimizers.SGD(0.05), **zoo.OP_BY_OP)
     model.build((None, 6))
     before = [v.numpy().copy() for v in model.trainable_variables]
-    # Noise, so that no two columns are alike, and in [0, 1].
+    # The data is noise in [0, 1], so that no two columns are alike.
     x = np.random.default_rng(0).random((48, 6), "float32")
     model.fit(x, batch_size=16, verbose=0)
     pairs = zip(model.trainable_variables, before, strict=True)
-    # The bias of an attention's keys adds the same to all of its logits.
+    # The bias of an attention's keys adds the same to all logits, so it has no gradient.
     return [
         v.path
         for v, old in pairs
@@ -140,7 +141,7 @@ def test_every_trainable_weight_is_trained(name):
     if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
         pytest.skip("the losses are the same on every backend, and JAX takes long")
     random.seed(0)
-    # One token alone has nothing to attend to.
+    # With a single visible token, attention would have no choice.
     given = {"mask_ratio": 0.3} if name == "MaskedAE" else {}
     assert left_alone(zoo.make(name, **given)) == []
 
@@ -196,10 +197,10 @@ def test_an_argument_without_effect_is_refused(name):
 @pytest.mark.parametrize("name", zoo.WITH_NETWORKS)
 def test_options_of_networks_that_were_given_are_refused(name):
     options = {"mask_value": -1.0, "units": (3,)}
-    if name == "RecurrentAE":  # Which has that one itself.
+    if name == "RecurrentAE":  # mask_value is an argument of this class.
         del options["mask_value"]
     model = zoo.make(name, **zoo.own_networks(name), network_options=options)
-    if name in ("VAEGAN", "PerceptualVAE"):  # Whose third network has them.
+    if name in ("VAEGAN", "PerceptualVAE"):  # Their third network uses the options.
         assert model._options_in_use() == options.keys()
         return
     match = f"{name}: network_options={{.*no effect in 'units'"

@@ -1,4 +1,4 @@
-"""Pictures of arrays: what is drawn where, and nothing of pyplot's state."""
+"""Plots of arrays: what is drawn where, without using pyplot's state."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_image_grid_lays_the_pictures_row_by_row_with_white_gaps():
     assert np.all(canvas[8] == 1) and np.all(canvas[:, 4] == 1)
 
 
-def test_image_grid_keeps_colours():
+def test_image_grid_keeps_colors():
     x = pictures(count=1, channels=3)
     np.testing.assert_array_equal(shown(plots.image_grid(x)), x[0])
 
@@ -57,7 +57,7 @@ def test_vectors_are_drawn_as_curves():
     for line, values in zip(figure.axes[0].lines, (x, -x), strict=False):
         y = line.get_ydata().reshape(7, 9)
         assert np.all(np.isnan(y[:, -1]))
-        bottom = np.repeat([0, -1.2], [5, 2])[:, None]  # Five frames in the first row.
+        bottom = np.repeat([0, -1.2], [5, 2])[:, None]  # The first row has five frames.
         np.testing.assert_allclose(y[:, :-1], bottom + (values - low) / (high - low), atol=1e-6)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "original",
@@ -66,7 +66,7 @@ def test_vectors_are_drawn_as_curves():
     assert not plots.image_grid(x).legends
 
 
-def test_a_matrix_is_a_grey_picture():
+def test_a_matrix_is_a_gray_picture():
     x = pictures()
     np.testing.assert_array_equal(shown(plots.image_grid(x[..., 0])), shown(plots.image_grid(x)))
 
@@ -99,7 +99,7 @@ def test_latent_plane_of_more_dimensions_shows_the_principal_components():
     codes = rng.normal(size=(200, 5)) * [1, 5, 0.1, 3, 0.2]
     expected = PCA(2).fit(codes)
     figure = plots.latent_plane(codes)
-    # Principal components have no sign of their own.
+    # The sign of a principal component is arbitrary.
     np.testing.assert_allclose(
         np.abs(points(figure)), np.abs(expected.transform(codes)), rtol=1e-6, atol=1e-8
     )
@@ -111,13 +111,13 @@ def test_latent_plane_of_one_dimension_is_a_line():
     np.testing.assert_array_equal(points(figure), [[1, 0], [3, 0]])
 
 
-def test_latent_plane_gives_every_class_a_colour_and_numbers_a_scale():
+def test_latent_plane_gives_every_class_a_color_and_numbers_a_scale():
     codes = np.random.default_rng(0).normal(size=(30, 2))
     labels = np.arange(30) % 3
     figure = plots.latent_plane(codes, labels)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0", "1", "2"]
-    colours = [tuple(c.get_facecolor()[0]) for c in figure.axes[0].collections]
-    assert len(set(colours)) == 3
+    colors = [tuple(c.get_facecolor()[0]) for c in figure.axes[0].collections]
+    assert len(set(colors)) == 3
     np.testing.assert_array_equal(points(figure), np.concatenate([codes[i::3] for i in range(3)]))
     scaled = plots.latent_plane(codes, np.linspace(0, 1, 30))
     assert not scaled.legends and len(scaled.axes) == 2
@@ -136,7 +136,7 @@ def test_latent_plane_names_a_wrong_shape(codes, labels, message):
         plots.latent_plane(codes, labels)
 
 
-def test_loss_curves_draw_validation_beside_training():
+def test_loss_curves_draw_validation_next_to_training():
     history = {"kl_loss": [3.0, 1.0], "loss": [5.0, 4.0], "val_loss": [6.0, 5.5]}
     figure = plots.loss_curves(history)
     assert [axes.get_title() for axes in figure.axes] == ["loss", "kl_loss"]

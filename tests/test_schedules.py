@@ -1,4 +1,4 @@
-"""Schedules at their turning points, in eager code and in graphs, and their configuration."""
+"""Schedules at their turning points, eager and in graphs, and their configuration."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras_ae.schedules import Cyclical, LinearWarmUp
 
 
 def compiled(schedule):
-    """One graph for every step: on TensorFlow and JAX the step is then a traced tensor."""
+    """Compile one graph for all steps; on TensorFlow and JAX the step is a traced tensor."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -35,7 +35,7 @@ def values(schedule, steps):
         (Cyclical(10), {0: 0.0, 1: 0.2, 5: 1.0, 9: 1.0, 10: 0.0, 11: 0.2, 25: 1.0}),
         (Cyclical(4, ramp=1.0), {0: 0.0, 1: 0.25, 3: 0.75, 4: 0.0}),
         (Cyclical(4, ramp=0.25, start=0.1, end=2.0), {0: 0.1, 1: 2.0, 3: 2.0, 4: 0.1}),
-        # 2**24 + 1 is no float32: a remainder in floating point would be 1 too small.
+        # float32 cannot hold 2**24 + 1, so a remainder in floating point would be 1 too small.
         (Cyclical(2), {2**24: 0.0, 2**24 + 1: 1.0}),
     ],
 )

@@ -211,7 +211,7 @@ def test_spectral_normalization_bounds_the_decoder_s_slope():
         ).build((None, 6))
 
 
-# ------------------------------------------------------------------ matched to a prior
+# ------------------------------------------------------------------ codes that follow a prior
 
 
 def test_in_one_dimension_the_distance_is_that_of_sorted_samples():
