@@ -269,7 +269,7 @@ def test_every_path_is_reversible_and_keeps_volume_at_any_step_size(name, given)
     """This includes steps that are refused: without a solution, or with an exploding energy."""
     if name == "HamiltonianVAE":
         if not given.keys() <= {"step_size", "max_step_size"}:
-            pytest.skip("has no metric")
+            pytest.skip("this model has no metric")
         model = untempered(built(num_steps=3, **given))
     else:
         model = untempered(riemannian(num_steps=3, **given))

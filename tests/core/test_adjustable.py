@@ -32,7 +32,7 @@ def other_values(model):
 def test_an_assigned_number_takes_effect_at_once(name):
     """The model computes as if it had been made with the number, and compiles nothing again."""
     if BACKEND == "jax" and name not in zoo.TRIED_EVERYWHERE:
-        pytest.skip("the graph reads them on TensorFlow, too, and JAX takes long")
+        pytest.skip("TensorFlow's graphs test the same, and JAX takes long")
     given = {"kl_weight": 0.8} if name in zoo.VARIATIONAL else {}
     model, x = zoo.compiled(name, **given), zoo.data()
     for _ in range(2):  # JAX builds the optimizer in the first evaluation.
@@ -101,7 +101,7 @@ def test_annealing_by_callbacks():
 
 def test_annealing_traces_once():
     if BACKEND == "torch":
-        pytest.skip("it runs op by op")
+        pytest.skip("torch runs eagerly and compiles nothing")
     traces = []
 
     class Traced(keras_ae.VAE):

@@ -229,7 +229,7 @@ def test_every_misuse_of_a_model(name):
 
     def after(case):
         assert unharmed(model, before), f"{case} changed the model"
-        assert model.optimizer is optimizer, f"{case} changed its optimiser"
+        assert model.optimizer is optimizer, f"{case} changed its optimizer"
 
     check_all(
         {

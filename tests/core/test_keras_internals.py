@@ -340,7 +340,7 @@ def test_torch_flushes_near_subnormal_adam_moments(on_torch):
 def test_the_fused_adam_is_keras_adam(options, optimizers):
     """Weights, moments and averages are compared after a few steps."""
     if BACKEND == "jax":
-        pytest.skip("XLA fuses Keras' own")
+        pytest.skip("XLA fuses the updates of Keras' own optimizer")
     states = []
     for optimizer in optimizers:
         keras.utils.set_random_seed(0)

@@ -480,7 +480,9 @@ except ValueError as error:
 """
 
 
-@pytest.mark.skipif(not pathlib.Path("/proc/self/statm").exists(), reason="of Linux alone")
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/statm").exists(), reason="only Linux has this file"
+)
 def test_a_limit_of_address_space_counts():
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
     assert done.returncode == 0 and "GB are left to this process" in done.stdout, done

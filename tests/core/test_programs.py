@@ -163,7 +163,7 @@ PENALIZED = {"units": (8,), "kernel_regularizer": keras.regularizers.L2(1e-4)}
 def test_use_and_new_weights_compile_nothing_again(tmp_path):
     """Calls of all kinds, and new values of weights, leave the programs as they are."""
     if BACKEND == "torch":
-        pytest.skip("it runs op by op")
+        pytest.skip("torch runs eagerly and compiles nothing")
     model, x = used("VAE", network_options={"units": (8,), "dropout": 0.1})
     model.sample(3), model.log_likelihood(x, num_samples=4)
     model.fit(x, validation_data=x, **BATCH)
@@ -194,7 +194,7 @@ class Counting(layers.Layer):
 
 def test_layers_that_set_attributes_in_a_call_are_compiled_once():
     if BACKEND == "torch":
-        pytest.skip("it runs op by op")
+        pytest.skip("torch runs eagerly and compiles nothing")
     counting = Counting()
     encoder = keras.Sequential([keras.Input((6,)), counting, layers.Dense(4)])
     model, x = used("VAE", encoder=encoder)

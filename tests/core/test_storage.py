@@ -171,7 +171,7 @@ with storage.exclusive(sys.argv[1]):
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_forked_process_holds_nothing(killed, tmp_path):
     process = start(FORKING, tmp_path / "model")
@@ -269,7 +269,7 @@ print(json.dumps(seen))
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, to be killed at every line")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize(
     ("kind", "exchange"), [("folder", True), ("folder", False), ("file", True)]
 )

@@ -30,7 +30,7 @@ MODELS = {
     "VQVAE": {"k_means_start": False, "restart_below": 0.0, "decay": 0.8},
 }
 pytestmark = pytest.mark.xdist_group("workers")
-several = pytest.mark.skipif(BACKEND == "torch", reason="Keras divides no batch with torch")
+several = pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot divide a batch on torch")
 
 
 # ------------------------------------------------------------------ one model, two processes
@@ -227,7 +227,7 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
 
 
 @several
-@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="needs the numbers of processes")
+@pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="this system has no /proc")
 def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole, tmp_path):
     killed = tmp_path / "killed"
     code = "from keras_ae.cli import runs; " + (
@@ -281,7 +281,7 @@ def test_a_single_process_refuses_settings_of_two_workers(settings, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="of torch")
+@pytest.mark.skipif(BACKEND != "torch", reason="only torch has no workers")
 def test_torch_says_that_it_has_no_workers(settings, tmp_path):
     with pytest.raises(NotImplementedError, match="Set KERAS_BACKEND=tensorflow"):
         runs.launch(settings, tmp_path / "run")

@@ -149,7 +149,7 @@ def test_the_rotation_trick_preserves_angles():
 
 
 def test_the_rotation_trick_where_there_is_no_direction():
-    """For zero, equal and opposite vectors, values are right and gradients finite."""
+    """Values are right and gradients finite for zero, equal and opposite vectors."""
     z = np.array([[0.0, 0.0], [1.0, 2.0], [1.0, 0.0]], "float32")
     quantized = np.array([[1.0, 1.0], [1.0, 2.0], [-3.0, 0.0]], "float32")
     np.testing.assert_allclose(zoo.compute(layers.rotated, z, quantized), quantized)
@@ -163,7 +163,7 @@ def test_the_rotation_trick_where_there_is_no_direction():
 
 @pytest.mark.every_backend
 def test_a_codebook_learned_by_ema_is_the_running_mean_of_k_means():
-    """For fixed codes it is (start / K + faded sums) / (1 / K + faded counts)."""
+    """It is (start / K + faded sums) / (1 / K + faded counts), if the codes are fixed."""
     decay, centers = 0.8, np.array([[5.0, 0.0], [-5.0, 0.0]], "float32")
     layer = placed(centers, decay=decay)
     rng, sums, counts = RNG(3), centers / 2, np.full(2, 0.5)

@@ -83,8 +83,8 @@ def test_positions_are_the_sines_and_cosines_of_the_paper():
             angle = place / 10_000 ** (2 * i / 6)
             assert positions[place, i] == pytest.approx(np.sin(angle), abs=1e-6)
             assert positions[place, 3 + i] == pytest.approx(np.cos(angle), abs=1e-6)
-    # For pictures one half encodes the row and the other the column. An odd width has one sine
-    # more than cosines.
+    # A picture's positions encode the row in one half and the column in the other. An odd width has
+    # one sine more than cosines.
     both = layers.sine_cosine_positions(layers.patch_places((4, 6, 1), 2), 10)
     assert both.shape == (6, 10)
     np.testing.assert_array_equal(both[0, :5], both[2, :5])
