@@ -293,7 +293,7 @@ def endpoints_of(model):
     }
 
 
-def _names(model):
+def _list_endpoints(model):
     return [*model._endpoints(), *(["sample"] if model.sampler.ready() else [])]
 
 

@@ -169,8 +169,8 @@ def test_the_center_is_the_geometric_median_and_the_norm_the_dimension():
     median = optimize.minimize(lambda m: np.linalg.norm(exact - m, axis=1).sum(), mean).x
     assert np.linalg.norm(median - mean) > 1.0
     np.testing.assert_allclose(numpy(scale.center), median, atol=0.15)
-    normalised = numpy(scale.normalize(ops.convert_to_tensor(x)))
-    assert np.mean(np.sum(normalised**2, axis=1)) == pytest.approx(WIDTH, rel=1e-4)
+    normalized = numpy(scale.normalize(ops.convert_to_tensor(x)))
+    assert np.mean(np.sum(normalized**2, axis=1)) == pytest.approx(WIDTH, rel=1e-4)
     np.testing.assert_allclose(
         numpy(scale.restore(ops.convert_to_tensor(normalized))), x, rtol=1e-4, atol=1e-4
     )
