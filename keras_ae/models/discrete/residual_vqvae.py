@@ -44,7 +44,7 @@ class ResidualVQVAE(VectorQuantizedAE):
     ((64, 6), (64, 8))
     """
 
-    _without = (*VectorQuantizedAE.without, "cosine")
+    _without = (*VectorQuantizedAE._without, "cosine")
 
     def __init__(self, latent_dim=16, num_codes=256, depth=4, commitment_weight=0.25, **kwargs):
         super().__init__(latent_dim, num_codes, commitment_weight, **kwargs)

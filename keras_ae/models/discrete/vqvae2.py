@@ -56,7 +56,7 @@ class VQVAE2(VectorQuantizedAE):
     ((64, 6), (64, 3), (64, 3), (64, 8))
     """
 
-    _without = (*VectorQuantizedAE.without, "learning", "cosine")
+    _without = (*VectorQuantizedAE._without, "learning", "cosine")
 
     def __init__(
         self, latent_dim=16, num_codes=256, commitment_weight=0.25, hidden_units=64, **kwargs
