@@ -283,7 +283,7 @@ def test_memory_follows_the_sum_of_the_levels(kind):
 def test_more_codes_than_an_int32_counts_are_refused():
     with pytest.raises(ValueError, match=r"31 numbers of up to 2 levels make about 10\^9.3 codes"):
         layers.SequencePrior((2,) * 31, (5,))
-    with pytest.raises(ValueError, match="holds no digit"):
+    with pytest.raises(ValueError, match="tuple of positive integers"):
         layers.GridPrior((), (5, 5))
 
 
