@@ -146,12 +146,12 @@ def test_a_codebook_learns_by_its_gradient(kind):
     assert model.objective == ("reconstruction_loss", "commitment_loss", "codebook_loss")
     history = model.fit(zoo.data(), batch_size=16, verbose=0).history
     assert history["codebook_loss"][0] == pytest.approx(history["commitment_loss"][0], rel=1e-5)
-    moves = [v for v in model.trainable_variables if v.name == "moves"]
-    assert len(moves) == (2 if kind == "ResidualVQVAE" else 1)
-    assert all(np.abs(v.numpy()).max() > 0 for v in moves)
+    offsets = [v for v in model.trainable_variables if v.name == "embedding_offsets"]
+    assert len(offsets) == (2 if kind == "ResidualVQVAE" else 1)
+    assert all(np.abs(v.numpy()).max() > 0 for v in offsets)
     plain = zoo.eager(kind)
     plain.build((None, 6))
-    assert not [v for v in plain.trainable_variables if v.name == "moves"]
+    assert not [v for v in plain.trainable_variables if v.name == "embedding_offsets"]
 
 
 def test_one_level_for_each_dimension():
