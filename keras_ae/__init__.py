@@ -19,7 +19,7 @@ _HOMES = {
 }
 _MODULES = (
     "callbacks corruptions datasets distributions divergences flows hamiltonian layers likelihoods "
-    "losses models networks plots samplers saving schedules sparsity"
+    "losses models networks plots samplers saving schedules sparsity testing"
 ).split()
 _RENAMED = {"metric": "hamiltonian", "priors": "samplers", "artefact": "saving"}
 

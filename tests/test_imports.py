@@ -38,7 +38,7 @@ FLOORS = [
     {"networks", "samplers"},
     {"autoencoder"},
     {"models"},
-    {"cli"},
+    {"cli", "testing"},
 ]
 # The same for the families of models.
 FAMILIES = [
@@ -48,7 +48,8 @@ FAMILIES = [
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.
 SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}
 FRAMEWORKS = {
-    "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets"} | SAVED_MODEL,
+    "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets", "testing"}
+    | SAVED_MODEL,
     "tensorflow_datasets": {"datasets"},
     "jax": {"core/backend/jax.py"},
     "torch": {"core/backend/torch.py"},

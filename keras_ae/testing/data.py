@@ -1,0 +1,127 @@
+"""Checks of what a model is trained on."""
+
+import unittest
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.testing.parts import (
+    can_sample,
+    check,
+    require,
+    require_close,
+    require_error,
+    same,
+    weights,
+)
+
+
+@check
+def forms_of_data(subject):
+    """Arrays, lists, tensors, datasets, sequences and generators of the same data are the same."""
+    import tensorflow as tf
+
+    model, x, size = subject.trained, subject.x, subject.batch_size
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return len(x) // size
+
+        def __getitem__(self, index):
+            return (x[index * size : (index + 1) * size],)
+
+    x = x[: len(x) // size * size]
+    slices = tf.data.Dataset.from_tensor_slices
+    forms = {
+        "a list": (x.tolist(), subject.batches),
+        "float64": (x.astype("float64"), subject.batches),
+        "a tensor": (ops.convert_to_tensor(x), subject.batches),
+        "a batched dataset": (slices(x).batch(size), {"verbose": 0}),
+        "a dataset of examples": (slices(x), subject.batches),
+        "a dataset of pairs": (slices((x, x)).batch(size), {"verbose": 0}),
+        "a PyDataset": (Batches(), {"verbose": 0}),
+        "a generator": ((batch for (batch,) in map(Batches().__getitem__, range(3))),)
+        + ({"verbose": 0, "steps": 3},),
+    }
+    wanted = model.evaluate(x, **subject.batches)
+    for form, (data, options) in forms.items():
+        found = model.evaluate(data, **options)
+        require_close(found, wanted, f"evaluate of {form} differs from an array's.", rtol=1e-4)
+    if not subject.takes("seed"):
+        return
+    found = []
+    for data in ((x, subject.batches), (slices(x).batch(size), {"verbose": 0})):
+        trained = subject.built(keras.optimizers.SGD(0.01), seed=1)
+        trained.fit(data[0], shuffle=False, **data[1])
+        found.append(weights(trained))
+    for first, second in zip(*found, strict=True):
+        require_close(second, first, "fit of a dataset differs from an array's.", 1e-5, 1e-4)
+
+
+@check
+def targets(subject):
+    """Targets of another shape are learned, and reconstructed and sampled in their shape."""
+    x, size = subject.x, subject.batch_size
+    y = np.concatenate([x, x[..., :1]], axis=-1)
+    model = subject.compiled()
+    try:
+        model.fit(x, y, validation_data=(x, y), **subject.batches)
+    except ValueError as error:
+        require("target" in str(error), f"The error does not say what is wrong with y: {error}")
+        raise unittest.SkipTest(f"it refuses them: {error}") from None
+    found = model.reconstruct(x).shape
+    require(found == y.shape, f"Reconstructions have shape {found}, and the targets {y.shape}.")
+    loss = model.evaluate(x, y, batch_size=size, verbose=0, return_dict=True)["loss"]
+    require(np.isfinite(loss), f"The loss is {loss}.")
+    if can_sample(model):
+        found = model.sample(3, seed=0).shape
+        require(found == (3, *y.shape[1:]), f"Samples have shape {found}.")
+    if hasattr(model, "log_likelihood"):
+        found = model.log_likelihood(x, y, num_samples=4, seed=0).shape
+        require(found == (len(x),), f"log_likelihood has shape {found}.")
+    require_error(lambda: model.fit(x, verbose=0), (ValueError,), "fit(x) without them", ["target"])
+
+
+@check
+def sample_weights(subject):
+    """An example of weight 0 does not count, and only the ratios of weights matter in means."""
+    model, x = subject.trained, subject.x[: 2 * subject.batch_size]
+    half = np.repeat([1.0, 0.0], subject.batch_size)
+    options = {"batch_size": len(x), "verbose": 0, "return_dict": True}
+    kept = model.evaluate(x, sample_weight=half, **options)["loss"]
+    scaled = model.evaluate(x, sample_weight=3 * half, **options)["loss"]
+    require_close(scaled, kept, "Weights three times as large change the mean.", rtol=1e-4)
+
+
+@check
+def bad_data(subject):
+    """What is no data of the model is refused by a ValueError or TypeError, and changes nothing."""
+    model, x = subject.trained, subject.x
+    before, wrong = weights(model), x[..., :-1] if x.shape[-1] > 1 else np.tile(x, 2)
+    nan = x.astype("float32")
+    nan[0] = np.nan
+    labels = np.arange(len(x)) % 10
+    codes = subject.codes(3)
+    cases = {
+        "fit(x of another shape)": lambda: model.fit(wrong, verbose=0),
+        "fit(no examples)": lambda: model.fit(x[:0], verbose=0),
+        "fit(text)": lambda: model.fit(x.astype(str), verbose=0),
+        "fit(x, labels)": lambda: model.fit(x, labels, verbose=0),
+        "evaluate(x of another shape)": lambda: model.evaluate(wrong, verbose=0),
+        "encode(one example)": lambda: model.encode(x[0]),
+        "encode(x of another shape)": lambda: model.encode(wrong),
+        "encode(no examples)": lambda: model.encode(x[:0]),
+        "decode(codes of another shape)": lambda: model.decode(codes[..., None]),
+        "sample(0)": lambda: model.sample(0),
+        "sample(2, seed='a')": lambda: model.sample(2, seed="a"),
+        "compile(loss=)": lambda: model.compile("adam", loss="mse"),
+        "build for another shape": lambda: model.build((None, *x.shape[1:], 9)),
+    }
+    if not getattr(model, "allow_nan", False):
+        cases["fit(NaN)"] = lambda: model.fit(nan, verbose=0)
+        cases["evaluate(NaN)"] = lambda: model.evaluate(nan, verbose=0)
+        cases["encode(NaN)"] = lambda: model.encode(nan)
+    for what, action in cases.items():
+        require_error(action, (ValueError, TypeError), what)
+        require(same(weights(model), before), f"{what} changed the weights.")

@@ -1,0 +1,122 @@
+"""What checks are made of: how they fail, and what they ask of a model."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import backend
+
+CODE_DTYPES = ["float32", "int32"]
+CHECKS = {}  # Name -> function of a `Subject`.
+
+
+def check(function):
+    CHECKS[function.__name__] = function
+    return function
+
+
+def require(condition, found):
+    if not condition:
+        raise AssertionError(found)
+
+
+def require_close(found, wanted, what, atol=1e-6, rtol=1e-5):
+    np.testing.assert_allclose(found, wanted, rtol, atol, err_msg=what)
+
+
+def require_error(action, errors, what, words=()):
+    try:
+        action()
+    except errors as error:
+        for word in words:
+            require(word in str(error), f"The error of {what} does not say {word!r}: {error}")
+        return
+    names = " or ".join(error.__name__ for error in errors)
+    raise AssertionError(f"{what} raised no {names}.")
+
+
+def numpy_of(values):
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(values)))
+
+
+def assign(variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def weights(model):
+    """The values of all of a model's variables, its seeds among them."""
+    return [numpy_of(variable) for variable in model.variables]
+
+
+def same(first, second):
+    """Whether two lists of arrays are equal bit by bit."""
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def groups(model):
+    """The trainable weights that each player moves; first those that no player claims."""
+    claimed = []
+    for names in model.players:
+        networks = [
+            getattr(model, name) for name in ((names,) if isinstance(names, str) else names)
+        ]
+        claimed.append(sum((network.trainable_variables for network in networks), []))
+    ids = {id(variable) for group in claimed for variable in group}
+    return [[v for v in model.trainable_variables if id(v) not in ids], *claimed]
+
+
+def term_names(model):
+    """The names of everything that a model tracks."""
+    return [*model.objective, *sum(model.players.values(), ()), *model.diagnostics]
+
+
+def takes_networks(model):
+    """Whether the model's constructor takes an encoder and a decoder."""
+    return {"encoder", "decoder"} <= model.arguments.keys()
+
+
+def networks_for(model):
+    """An encoder and a decoder such as a user may bring, that fit a built model in its own's place.
+
+    Returns:
+        Dictionary of arguments of the model's constructor; an empty one where it takes none.
+    """
+    if not takes_networks(model):
+        return {}
+    inputs = getattr(model.encoder, "input_shape", (None, *model.data_shape))[1:]
+    codes = getattr(model.decoder, "input_shape", (None, *model.decoder_input_shape()))[1:]
+    outputs = getattr(model.decoder, "output_shape", None)
+    outputs = outputs[1:] if outputs else tuple(model.decoder_shape(model.target_shape))
+    layers = [keras.layers.Dense(outputs[-1])]
+    if codes[:-1] != outputs[:-1]:
+        width = math.prod(outputs)
+        layers = [
+            keras.layers.Flatten(),
+            keras.layers.Dense(width),
+            keras.layers.Reshape(outputs),
+        ]
+    given = {
+        "encoder": keras.Sequential([keras.Input(inputs), keras.layers.Dense(4, "relu")]),
+        "decoder": keras.Sequential([keras.Input(codes), *layers]),
+    }
+    # Options of networks that the model does not make are refused.
+    return {**given, "network_options": None}
+
+
+def gradient(function, x):
+    """The derivative of the sum of function's values, as an array."""
+    values, pull = backend.pullback(function, ops.convert_to_tensor(x))
+    return numpy_of(pull(ops.ones_like(values)))
+
+
+def can_sample(model):
+    return model.sampler is not None and model.sampler.ready()
+
+
+def layers_of(model):
+    for layer in getattr(model, "layers", []):
+        yield layer
+        yield from layers_of(layer)
