@@ -34,6 +34,24 @@ os.environ.setdefault("XLA_FLAGS", _flags)
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
+# ------------------------------------------------------------------ options
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Two processes, where pytest-xdist is there and nobody asked for another number.
+
+    Most of the time goes into compiling, which uses one core. Tests that share an expensive fixture
+    form a group, which one process runs.
+    """
+    alone = "PYTEST_XDIST_WORKER" in os.environ or config.getoption("usepdb")
+    if config.pluginmanager.hasplugin("xdist") and not alone:
+        if config.option.numprocesses is None and not config.option.tx:
+            config.option.numprocesses = 2
+        if config.option.dist == "no" and config.option.numprocesses:
+            config.option.dist = "loadgroup"
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     """Seed Python and NumPy. `keras.utils.set_random_seed` would also empty TensorFlow's cache."""
