@@ -1,5 +1,7 @@
 """What all tests share: a quiet backend, a fixed seed, and the order in which they run."""
 
+import collections
+import datetime
 import gc
 import os
 import random
@@ -37,6 +39,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # ------------------------------------------------------------------ options
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--third",
+        type=int,
+        default=None,
+        help="on JAX and torch, which third of the pairs of a model and a property is tried, "
+        "modulo 3 (default: the day of the year); WHOLE_ZOO=1 in the environment tries all",
+    )
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Two processes, where pytest-xdist is there and nobody asked for another number.
@@ -50,6 +62,20 @@ def pytest_cmdline_main(config):
             config.option.numprocesses = 2
         if config.option.dist == "no" and config.option.numprocesses:
             config.option.dist = "loadgroup"
+
+
+def pytest_configure(config):
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    whole = os.environ.get("WHOLE_ZOO") == "1" or backend == "tensorflow"
+    if "PYTEST_XDIST_WORKER" not in os.environ and not whole:
+        third = config.getoption("third")
+        third = datetime.date.today().timetuple().tm_yday if third is None else third
+        os.environ["KERAS_AE_THIRD"] = str(third % 3)
+
+
+def pytest_report_header():
+    third = os.environ.get("KERAS_AE_THIRD")
+    return f"pairs of a model and a property: {'all' if third is None else f'third {third} of 0-2'}"
 
 
 @pytest.fixture(autouse=True)
@@ -90,16 +116,36 @@ def pytest_collection_modifyitems(items):
     import keras
     import zoo
 
+    models = collections.defaultdict(set)
     for item in items:
-        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        if name in zoo.MODELS and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(name))
-    if zoo.WHOLE_ZOO:
+        name = model_of(item)
+        if name in zoo.MODELS:
+            models[property_of(item)].add(name)
+            if not item.get_closest_marker("xdist_group"):
+                item.add_marker(pytest.mark.xdist_group(name))
+    if os.environ.get("WHOLE_ZOO") == "1":
         return
     for item in items:
         reason = not_tried(item, keras.config.backend())
+        # A test of a few models tries a mechanism on them.
+        if reason is None and len(models[property_of(item)]) > FEW_MODELS:
+            if not zoo.in_third(item.nodeid.split("::")[-1]):
+                reason = "this pair of a model and a property is of another third: see --third"
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+FEW_MODELS = 5
+
+
+def model_of(item):
+    """The name of the model that a test is about, if it is about one."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return parameters.get("name", parameters.get("kind"))
+
+
+def property_of(item):
+    return item.nodeid.split("[")[0]
 
 
 def not_tried(item, backend):

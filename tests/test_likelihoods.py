@@ -138,8 +138,6 @@ def left_alone(model):
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_trainable_weight_is_trained(name):
-    if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
-        pytest.skip("the losses are the same on every backend, and JAX takes long")
     random.seed(0)
     # With a single visible token, attention would have no choice.
     given = {"mask_ratio": 0.3} if name == "MaskedAE" else {}
@@ -148,8 +146,6 @@ def test_every_trainable_weight_is_trained(name):
 
 @pytest.mark.parametrize("name", zoo.VARIATIONAL)
 def test_a_learned_scale_is_trained_or_refused(name):
-    if name not in zoo.TRIED_EVERYWHERE and keras.config.backend() == "jax":
-        pytest.skip("the losses are the same on every backend, and JAX takes long")
     random.seed(0)
     for likelihood in ("gaussian_learned_scale", likelihoods.Laplace("learned")):
         model = zoo.make(name, likelihood=likelihood)

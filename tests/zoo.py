@@ -1,114 +1,120 @@
-"""One tiny constructor a model, and the data they are tried on."""
+"""A tiny model of every class that the package lists, and the data they are tried on."""
 
 import functools
 import os
+import zlib
 
 import keras
 import numpy as np
 
 import keras_ae
+from keras_ae import models, testing
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 
-TINY_PRIOR = {"prior_options": {"units": 8, "num_layers": 1, "num_heads": 2}}
-
-# What a tiny model of a class takes beside `OPTIONS`. All have codes of two numbers.
-SMALL = {
-    "AE": dict,
-    "DenoisingAE": dict,
-    "SparseAE": lambda: {"target": 0.3, "weight": 0.1},
-    "ContractiveAE": lambda: {"weight": 0.01},
-    "UNetAE": lambda: {"unet_options": {"filters": (4, 4), "activation": "tanh"}},
-    "RecurrentAE": lambda: {"reverse": True, "teacher_forcing": True, "mask_value": -1.0},
-    "MaskedAE": lambda: {
-        "patch_size": 2,
-        "mask_ratio": 0.5,
-        "network_options": {"width": 8, "heads": 2, "blocks": 1},
-    },
-    "WAE": lambda: {"weight": 2.0},
-    "RegularizedAE": lambda: {"regularization": "gradient_penalty"},
-    "AdversarialAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, units=(8,))},
-    "SlicedWAE": lambda: {"weight": 2.0, "num_projections": 4},
-    "VAE": dict,
-    "BetaVAE": lambda: {"beta": 2.0},
-    "FactorVAE": lambda: {"discriminator": keras_ae.networks.discriminator(2, 2, units=(8,))},
-    "AnnealedVAE": lambda: {"gamma": 2.0, "capacity": 0.5},
-    "BetaTCVAE": lambda: {"beta": 2.0},
-    "DIPVAE": lambda: {"off_diagonal_weight": 0.5},
-    "InfoVAE": lambda: {"alpha": 0.5, "scale": 3.0},
-    "IWAE": lambda: {"num_samples": 3},
-    "MIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
-    "PIWAE": lambda: {"num_bounds": 2, "num_samples": 2},
-    "CIWAE": lambda: {"num_samples": 3},
-    "VampVAE": lambda: {"num_components": 4},
-    "LadderVAE": lambda: {"upper_dims": (2,)},
-    "TopDownVAE": lambda: {"width": 8, "layer_weights": [0.5, 0.5]},
-    "FlowVAE": lambda: {"num_flows": 2},
-    "IAFVAE": lambda: {"num_flows": 2, "flow_units": 8},
-    "HamiltonianVAE": lambda: {"num_steps": 2},
-    "HypersphericalVAE": dict,
-    "PoincareVAE": lambda: {"curvature": 0.7},
-    "VAEGAN": lambda: {"gamma": 50.0},
-    "PerceptualVAE": lambda: {"weight": 200.0},
-    "RiemannianHamiltonianVAE": lambda: {"num_steps": 1, "num_anchors": 10, "walk_steps": 4},
-    "VQVAE": lambda: {"num_codes": 8, "code_length": 2, **TINY_PRIOR},
-    "VQVAE2": lambda: {"num_codes": 8, "code_length": 1, "hidden_units": 8, **TINY_PRIOR},
-    "ResidualVQVAE": lambda: {"num_codes": 8, "depth": 2, "code_length": 1, **TINY_PRIOR},
-    "FSQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
-    "LFQVAE": lambda: {"code_length": 2, **TINY_PRIOR},
-    "TopKSAE": lambda: {"k": 1},
-    "BatchTopKSAE": lambda: {"k": 1},
-    "JumpReLUSAE": lambda: {"sparsity_weight": 0.1},
-    "GatedSAE": lambda: {"sparsity_weight": 0.1},
-    "MatryoshkaSAE": lambda: {"k": 1, "prefixes": (1, 2)},
+# The value that a tiny model takes for an argument of this name, where its class has one.
+TINY = {
+    **OPTIONS,
+    "latent_dim": 2,
+    "alpha": 0.5,
+    "beta": 0.7,
+    "capacity": 0.5,
+    "code_length": 2,
+    "curvature": 0.7,
+    "depth": 2,
+    "flow_units": 8,
+    "hidden_units": 8,
+    "k": 1,
+    "layer_weights": [0.5, 0.5],
+    "num_anchors": 10,
+    "num_bounds": 2,
+    "num_codes": 8,
+    "num_components": 4,
+    "num_flows": 2,
+    "num_projections": 4,
+    "num_samples": 3,
+    "num_steps": 2,
+    "off_diagonal_weight": 0.5,
+    "prefixes": (1, 2),
+    "prior_options": {"units": 8, "num_layers": 1, "num_heads": 2},
+    "reverse": True,
+    "scale": 3.0,
+    "sparsity_weight": 0.1,
+    "target": 0.3,
+    "teacher_forcing": True,
+    "unet_options": {"filters": (4, 4), "activation": "tanh"},
+    "upper_dims": (2,),
+    "walk_steps": 4,
+    "width": 8,
 }
-# These own linear maps, and take neither networks nor their options.
-DICTIONARIES = ["TopKSAE", "BatchTopKSAE", "JumpReLUSAE", "GatedSAE", "MatryoshkaSAE"]
+# Of models that cut data into patches, whose networks are transformers. Their tokens of two numbers
+# would be normalized to two signs, which no gradient moves.
+TINY_WITH_PATCHES = {
+    "patch_size": 2,
+    "latent_dim": 4,
+    "mask_ratio": 0.5,
+    "network_options": {"width": 8, "heads": 2, "blocks": 1},
+}
+# What only networks of the model's own make use of.
+WITH_OWN_DECODER_ONLY = ("teacher_forcing",)
+
+
+@functools.cache
+def parameters_of(name):
+    """The names of the arguments that a class takes."""
+    return set(getattr(keras_ae, name)().arguments)
 
 
 def settings(name, **given):
-    """The arguments of a tiny model of a class beside its two dimensions."""
-    # The seed of directions that zoo.data() has.
-    options = {"seed": 5} if name in DICTIONARIES else OPTIONS
-    small = SMALL[name]()
-    if given.get("decoder") is not None:  # Which RecurrentAE cannot teach.
-        small.pop("teacher_forcing", None)
-    both = [isinstance(given.get(part), keras.layers.Layer) for part in ("encoder", "decoder")]
-    if all(both):  # Which leave the options nothing to do.
-        small.pop("network_options", None)
-        options = {"seed": 1}
-    return options | small | given
+    """The arguments of a tiny model of a class."""
+    parameters = parameters_of(name)
+    tiny = TINY | (TINY_WITH_PATCHES if "patch_size" in parameters else {})
+    tiny = {argument: value for argument, value in tiny.items() if argument in parameters}
+    if given.get("decoder") is not None:
+        tiny = {k: v for k, v in tiny.items() if k not in WITH_OWN_DECODER_ONLY}
+    if all(isinstance(given.get(part), keras.layers.Layer) for part in ("encoder", "decoder")):
+        tiny.pop("network_options", None)  # It would have nothing to do.
+    return tiny | given
 
 
-# The shape of a code, where it is no vector of two: MaskedAE's last number is its latent_dim. Its
-# tokens of two numbers would be normalised to two signs, which no gradient moves.
-CODE_SHAPES = {"MaskedAE": (3, 4)}
-
-
-# Models that reconstruct from more than the code.
-SKIPPING = ["UNetAE"]
-
-
-def code_shape(name):
-    return CODE_SHAPES.get(name, (2,))
+def small(name):
+    """The arguments of a tiny model that are its class's own."""
+    return {k: v for k, v in settings(name).items() if k not in ("latent_dim", *OPTIONS)}
 
 
 def make(name, **given):
-    return getattr(keras_ae, name)(code_shape(name)[-1], **settings(name, **given))
+    return getattr(keras_ae, name)(**settings(name, **given))
 
 
-MODELS = {name: functools.partial(make, name) for name in SMALL}
-# They use every part of the mechanism between them. What no model's own code bears on is tried with
-# these alone: with all of them a run would take an hour.
-FOUNDATION = ["AE", "DenoisingAE", "VAE", "BetaVAE", "FactorVAE"]
-WHOLE_ZOO = os.environ.get("WHOLE_ZOO") == "1"
-# For which JAX and torch leave nothing out.
-TRIED_EVERYWHERE = list(MODELS) if WHOLE_ZOO else FOUNDATION
-WITH_NETWORKS = [name for name in MODELS if name not in DICTIONARIES]
-VARIATIONAL = [name for name in MODELS if issubclass(getattr(keras_ae, name), keras_ae.VAE)]
+MODELS = {name: functools.partial(make, name) for name in models.FILES}
 
-# Whose codes are integers.
-DISCRETE = [name for name in MODELS if getattr(keras_ae, name)._code_dtype == "int32"]
+
+def asked(question):
+    """The names of the models of whose classes this is true."""
+    return [name for name in MODELS if question(getattr(keras_ae, name))]
+
+
+WITH_NETWORKS = [name for name in MODELS if "encoder" in parameters_of(name)]
+VARIATIONAL = asked(lambda cls: hasattr(cls, "log_likelihood"))
+DISCRETE = asked(lambda cls: cls._code_dtype == "int32")
+
+
+def in_third(*parts):
+    """Whether a pair of a model and a property is among those of this run: see `conftest.py`."""
+    third = os.environ.get("KERAS_AE_THIRD")
+    return third is None or zlib.crc32("/".join(parts).encode()) % 3 == int(third)
+
+
+@functools.cache
+def shapes(name):
+    """The shapes of one code and of what the decoder takes, of a tiny model."""
+    model = make(name)
+    model.build((None, 6))
+    return model.code_shape, model.decoder_input_shape()
+
+
+def code_shape(name):
+    return shapes(name)[0]
 
 
 def code_of(name, num_examples, seed=0):
@@ -122,7 +128,7 @@ def code_of(name, num_examples, seed=0):
 
 def decoder_width(name):
     """Numbers that a tiny model's decoder takes: of integer codes, those of their vectors."""
-    return 4 if name in DISCRETE and name != "ResidualVQVAE" else 2
+    return shapes(name)[1][-1]
 
 
 def data(num_examples=48, width=6, seed=0):
@@ -157,33 +163,21 @@ def fitted(name, epochs=1, **given):
 
 def own_networks(name):
     """Networks of the user's own, of a model that takes any."""
-    if name in DICTIONARIES:
-        return {}
-    if name == "MaskedAE":  # From tokens to tokens.
-        encoder = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(4, "relu")])
-        decoder = keras.Sequential([keras.Input((3, 4)), keras.layers.Dense(2)])
-        return {"encoder": encoder, "decoder": decoder}
-    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
-    decoder = keras.Sequential([keras.Input((decoder_width(name),)), keras.layers.Dense(6)])
-    return {"encoder": encoder, "decoder": decoder}
+    model = make(name)
+    model.build((None, 6))
+    given = testing.parts.networks_for(model)
+    return {part: network for part, network in given.items() if network is not None}
 
 
 @functools.lru_cache(maxsize=8)
-def trained(name):
-    """A model shared by the tests that only look at it.
+def subject(name):
+    """The model as the contract tries it, and the trained one that its checks share."""
+    return testing.Subject(MODELS[name], data(64))
 
-    Its `history` is that of its training, with validation, and `before` what came before it.
-    """
-    # The game of VAEGAN's three players swings at the others' rate.
-    model = compiled(name, keras.optimizers.Adam(0.001 if name == "VAEGAN" else 0.02))
-    # In batches as in all later steps: JAX compiles each shape anew.
-    options = {"batch_size": 16, "verbose": 0, "return_dict": True}
-    object.__setattr__(model, "before", model.evaluate(data(), **options))
-    # One long epoch: each begins with a pause.
-    model.fit(np.tile(data(), (24, 1)), batch_size=16, verbose=0, validation_data=data())
-    if name in DISCRETE:
-        model.fit_prior(data(), epochs=2, batch_size=16, verbose=0)
-    return model
+
+def trained(name):
+    """A model shared by the tests that only look at it, trained on `data()`."""
+    return subject(name).trained
 
 
 def assert_trains_on_blank_pictures(model):
@@ -238,18 +232,6 @@ def compute(function, *arguments):
 
         function = jax.jit(function)
     return keras.tree.map_structure(keras.ops.convert_to_numpy, function(*arguments))
-
-
-def overrides(name, *methods):
-    """Whether a model has code of its own in place of one of these methods of AE's or VAE's.
-
-    The foundation's models are tried with everything.
-    """
-    if name in TRIED_EVERYWHERE:
-        return True
-    inherited = {*keras_ae.AE.__mro__, *keras_ae.VAE.__mro__}
-    own = [cls for cls in getattr(keras_ae, name).__mro__ if cls not in inherited]
-    return any(method in vars(cls) for cls in own for method in methods)
 
 
 def straightened(model, x):

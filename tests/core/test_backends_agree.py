@@ -28,9 +28,7 @@ PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]
-# If all three backends are installed, all models are compared. For files that JAX wrote, five
-# models are enough, because the files of the backends differ in nothing that depends on the model.
-NAMES = list(zoo.MODELS) if len(OTHERS) == 2 and BACKEND != "jax" else zoo.FOUNDATION
+NAMES = [name for name in zoo.MODELS if zoo.in_third(name)]
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ SMALL_CONV = {"network_options": {"filters": (4,)}, "seed": 1}
 
 def of_pictures(kind, **given):
     """Return a model of 10 x 10 pictures. Codes have 5 x 5 positions, in VQVAE2 also 3 x 3."""
-    given = zoo.SMALL[kind]() | SMALL_CONV | given
+    given = zoo.small(kind) | SMALL_CONV | given
     if kind not in ("ResidualVQVAE", "VQVAE2"):
         given["prior_options"] = {"units": 4, "num_layers": 1}
     model = getattr(keras_ae, kind)(2, **given)
@@ -93,7 +93,7 @@ def test_a_sequence_has_a_code_at_every_step():
     for kind, width, code_shape in (("VQVAE", 2, (7,)), ("VQVAE2", 4, (4 + 7,))):
         encoder = network(layers.Conv1D(4, 3, padding="same"), shape=(7, 3))
         decoder = network(layers.Conv1D(3, 3, padding="same"), shape=(7, width))
-        given = zoo.SMALL[kind]() | {"encoder": encoder, "decoder": decoder}
+        given = zoo.small(kind) | {"encoder": encoder, "decoder": decoder}
         model = getattr(keras_ae, kind)(2, seed=0, **given)
         model.compile("adam", **zoo.OP_BY_OP)
         model.fit(x, verbose=0)
@@ -271,7 +271,7 @@ def test_prior_options_are_passed_to_the_prior():
 def test_a_prior_of_a_product_codebook_predicts_digits(pictures):
     """Logits of whole codes (5 ** 8) would take 5 GB for a step of these 64 examples."""
     x = PICTURES if pictures else zoo.data()
-    given = SMALL_CONV if pictures else zoo.OPTIONS | zoo.TINY_PRIOR
+    given = SMALL_CONV if pictures else {**zoo.OPTIONS, "prior_options": zoo.TINY["prior_options"]}
     model = keras_ae.FSQVAE(8, **given)
     model.compile("adam", **zoo.OP_BY_OP)
     model.fit(x, verbose=0)
@@ -381,3 +381,16 @@ def test_sample_obeys_verbose(capsys, monkeypatch):
     np.testing.assert_array_equal(model.sample(1036, seed=0), quiet)
     # One bar to draw codes, and one to decode them.
     assert capsys.readouterr().out.count("2/2") == 2
+
+
+@every_discrete
+def test_gradients_pass_straight_through_the_steps(kind):
+    """They are the slope of z + (q - z), where the latter stands still."""
+    model = zoo.trained(kind)
+    x = zoo.data(5) * 0.5 + 0.25
+    step = np.zeros_like(x)
+    step[1, 2] = 1e-3
+    found = zoo.gradient(lambda v: ops.sum(ops.square(model.reconstruct(v))), x)[1, 2]
+    smooth = zoo.straightened(model, x)
+    above, below = ((smooth(x + sign * step) ** 2).sum() for sign in (1, -1))
+    assert found == pytest.approx((above - below) / 2e-3, rel=0.05, abs=5e-3)

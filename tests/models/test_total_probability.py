@@ -60,7 +60,7 @@ def overlap(model):
 
 
 def made(name, latent_dim=2, **given):
-    model = getattr(keras_ae, name)(latent_dim, **zoo.settings(name, **given))
+    model = zoo.make(name, latent_dim=latent_dim, **given)
     model.compile(keras.optimizers.Adam(0.1), **zoo.OP_BY_OP)
     model.build((None, 6))
     overlap(model)
