@@ -11,7 +11,7 @@ from keras_ae.core import arguments
 
 @keras.saving.register_keras_serializable("keras_ae")
 class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises on a straight line from `start` to `end`, and stays there.
+    """Moves on a straight line from `start` to `end`, and stays there.
 
     With the defaults, it is the warm-up of the KL term that keeps a variational autoencoder from
     ignoring its code at first.

@@ -138,7 +138,8 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
     def _bound(self):
         """Return width, offset and shift of tanh(z + shift) * width - offset, and levels // 2.
 
-        Rounded to integers, the bounded z is one of the levels. levels // 2 of these are negative.
+        Rounding this expression gives an integer for each level, and levels // 2 of these integers
+        are negative.
         """
         levels = np.array(self.levels)
         width = (levels - 1) * (1 + self._MARGIN) / 2

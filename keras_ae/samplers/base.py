@@ -41,7 +41,7 @@ class Sampler:
     def draw(self, num_samples, seed, verbose=0, **options):
         """Draw codes as a NumPy array, outside compiled functions.
 
-        A sampler that takes long shows a progress bar if verbose is 1.
+        With verbose=1, a sampler that takes long shows a progress bar.
         """
         return ops.convert_to_numpy(self.sample(num_samples, seed, **options))
 

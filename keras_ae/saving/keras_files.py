@@ -40,7 +40,7 @@ def save_weights(model, write, path, overwrite, max_shard_size):
         write: Keras' method `save_weights` of the model.
         path, overwrite, max_shard_size: The arguments of the call.
     """
-    # With shards, Keras writes files whose names lack the first dot, but does not read them.
+    # With shards, Keras accepts names that lack the first dot, but cannot read such files.
     if not str(path).endswith((".weights.h5", ".weights.json")):
         raise ValueError(
             f"save_weights: the name of {str(path)!r} must end in .weights.h5, or with "

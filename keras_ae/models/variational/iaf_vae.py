@@ -36,7 +36,8 @@ class IAFVAE(VAE):
     ((64, 2), (64,))
     """
 
-    _code_parameters = 3  # The Gaussian has two parameters, and the context is the third.
+    # The parameters per latent dimension are the mean, the log-variance and the context.
+    _code_parameters = 3
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
         super().__init__(latent_dim, **kwargs)
