@@ -60,7 +60,7 @@ class AdditiveGaussian(_Corruption):
         Raises:
             ValueError: If x is not floating-point.
         """
-        values, noise, dtype = _values_and_noise(self, x, seed)
+        values, noise, dtype = _draw_noise(self, x, seed)
         return ops.cast(values + self.scale * noise, dtype)
 
 
@@ -98,7 +98,7 @@ class Masking(_Corruption):
             Tensor of x's shape and dtype.
         """
         x = ops.convert_to_tensor(x)
-        return ops.where(_uniform(x, seed) < self.rate, ops.zeros_like(x), x)
+        return ops.where(_draw_uniform(x, seed) < self.rate, ops.zeros_like(x), x)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -138,7 +138,7 @@ class SaltAndPepper(_Corruption):
         x = ops.convert_to_tensor(x)
         # One draw decides both questions: a value becomes 0 if the draw is below half the rate, and
         # 1 if it is between half the rate and the rate.
-        uniform = _uniform(x, seed)
+        uniform = _draw_uniform(x, seed)
         set_to_one = ops.where(uniform < self.rate, ops.ones_like(x), x)
         return ops.where(uniform < 0.5 * self.rate, ops.zeros_like(x), set_to_one)
 
@@ -179,7 +179,7 @@ class Speckle(_Corruption):
         Raises:
             ValueError: If x is not floating-point.
         """
-        values, noise, dtype = _values_and_noise(self, x, seed)
+        values, noise, dtype = _draw_noise(self, x, seed)
         return ops.cast(values + values * self.scale * noise, dtype)
 
 
@@ -319,7 +319,7 @@ class Affine(_Corruption):
             ValueError: If x is not a batch of images, or not floating-point.
         """
         x = ops.convert_to_tensor(x)
-        dtype = _float_dtype(self, x)
+        dtype = _check_float_dtype(self, x)
         _check_images(self, tuple(x.shape))
         batch, height, width, _ = ops.shape(x)
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
@@ -390,19 +390,19 @@ def get(identifier):
     return identifier
 
 
-def _uniform(x, seed):
+def _draw_uniform(x, seed):
     return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
 
 
-def _values_and_noise(corruption, x, seed):
+def _draw_noise(corruption, x, seed):
     """Return x and standard normal noise of its shape, both in float32, and the dtype of x."""
     x = ops.convert_to_tensor(x)
-    dtype = _float_dtype(corruption, x)
+    dtype = _check_float_dtype(corruption, x)
     noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
     return ops.cast(x, "float32"), noise, dtype
 
 
-def _float_dtype(corruption, x):
+def _check_float_dtype(corruption, x):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise ValueError(

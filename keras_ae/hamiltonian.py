@@ -75,7 +75,7 @@ class FlatMetric:
         """
         half = momentum + 0.5 * step * here[1]
         end = z + step * half
-        taken = ops.logical_and(_within(z, half), _within(end, half))
+        taken = ops.logical_and(_is_within(z, half), _is_within(end, half))
         there = density(ops.where(taken[:, None], end, z))
         last = half + 0.5 * step * there[1]
         error = there[0] - here[0] + 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
@@ -181,7 +181,7 @@ class LearnedMetric:
             ops.stop_gradient, (z, momentum, here, ops.convert_to_tensor(step, "float32"))
         )
         half, end, taken = frozen._solve(start, first, known, size)
-        taken = ops.logical_and(taken, ops.logical_and(_within(z, half), _within(end, half)))
+        taken = ops.logical_and(taken, ops.logical_and(_is_within(z, half), _is_within(end, half)))
         # A step that is not taken gets the length 0, so that all its numbers are finite.
         half, end = _choose(taken, (half, end), (first, start))
         step = step * ops.cast(taken, "float32")[:, None]
@@ -218,13 +218,13 @@ class LearnedMetric:
         def length(v):
             return ops.sqrt(ops.maximum(ops.sum(v * times(here[2], v), axis=-1), 0.0))
 
-        half, found = _fixed_point(half_step, momentum, length)
+        half, found = _find_fixed_point(half_step, momentum, length)
         speed = times(here[2], half)
 
         def whole_step(end):
             return z + 0.5 * step * (speed + times(self.inverse(end), half))
 
-        end, arrived = _fixed_point(whole_step, z, self._distance)
+        end, arrived = _find_fixed_point(whole_step, z, self._distance)
         return half, end, ops.logical_and(found, arrived)
 
     def _is_reversible(self, start, end, last, half, there, step):
@@ -313,7 +313,7 @@ LearnedMetric.__init__ = accept_old_argument("regularisation", "regularization")
 )
 
 
-def _within(z, momentum):
+def _is_within(z, momentum):
     """Tell whether all numbers are small enough for float32 to square them, shape (batch,)."""
     largest = ops.maximum(ops.max(ops.abs(z), axis=-1), ops.max(ops.abs(momentum), axis=-1))
     return largest < _FURTHEST
@@ -331,7 +331,7 @@ def _choose(taken, first, second):
     return keras.tree.map_structure(choose, first, second)
 
 
-def _fixed_point(function, start, length):
+def _find_fixed_point(function, start, length):
     """Iterate a function of rows to its fixed point. Also return whether it was found, (batch,)."""
 
     def unsolved(change):

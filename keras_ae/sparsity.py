@@ -119,7 +119,7 @@ def heaviside(z, threshold, bandwidth):
         [[0.0, 1.0]]
     """
     z, threshold = ops.cast(z, "float32"), ops.cast(threshold, "float32")
-    open_, window = _open_and_window(z, threshold, bandwidth)
+    open_, window = _find_open_and_window(z, threshold, bandwidth)
     return open_ - window * (threshold - ops.stop_gradient(threshold))
 
 
@@ -145,13 +145,13 @@ def jump_relu(z, threshold, bandwidth):
         [[0.0, 0.75]]
     """
     z, threshold = ops.cast(z, "float32"), ops.cast(threshold, "float32")
-    open_, window = _open_and_window(z, threshold, bandwidth)
+    open_, window = _find_open_and_window(z, threshold, bandwidth)
     fixed = ops.stop_gradient(threshold)
     kept = ops.where(open_ > 0.0, z, ops.zeros_like(z))
     return kept - window * fixed * (threshold - fixed)
 
 
-def _open_and_window(z, threshold, bandwidth):
+def _find_open_and_window(z, threshold, bandwidth):
     """Compute where z exceeds the threshold, and K / bandwidth, both without gradients."""
     distance = ops.stop_gradient(z - threshold)
     window = ops.cast(ops.abs(distance) <= 0.5 * bandwidth, "float32") / bandwidth

@@ -7,8 +7,17 @@ import numpy as np
 
 from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean
-from keras_ae.datasets.files import ARRAY_SUFFIXES, IN_PARTS, as_path, path_dataset
-from keras_ae.datasets.prepared import is_tfds_name, tfds_dataset, tfds_names
+from keras_ae.datasets.files import (
+    ARRAY_SUFFIXES,
+    IN_PARTS,
+    as_path,
+    make_path_dataset,
+)
+from keras_ae.datasets.prepared import (
+    is_tfds_name,
+    make_tfds_dataset,
+    tfds_names,
+)
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images
 from keras_ae.datasets.streams import check_seed, dynamic_binarization, split_rows, stream_rows
 
@@ -144,11 +153,11 @@ def _find_source(name, split, labels, binarize, seed, data_dir, whole=False):
     if name in _EMBEDDED:
         return _EMBEDDED[name](split, labels, seed)
     if _is_surely_path(name):
-        return path_dataset(as_path(name), split, labels, binarize, whole)
+        return make_path_dataset(as_path(name), split, labels, binarize, whole)
     if is_tfds_name(name, data_dir):
-        return tfds_dataset(name, split, labels, data_dir)
+        return make_tfds_dataset(name, split, labels, data_dir)
     if name and as_path(name).exists():
-        return path_dataset(as_path(name), split, labels, binarize, whole)
+        return make_path_dataset(as_path(name), split, labels, binarize, whole)
     raise ValueError(_describe_unknown_name(name))
 
 

@@ -27,14 +27,14 @@ _NO_NAMES = ("", "na", "nan", "nat", "null", "nil", "none", "missing", "true", "
 _NUMBER_WITH_SIGNS = re.compile(r"[\W_]*\d")
 
 
-def path_dataset(path, split, labels, binarize, whole=False):
+def make_path_dataset(path, split, labels, binarize, whole=False):
     """Make the dataset of a folder or file. `load` documents how each is read.
 
     `whole` says that the caller will hold the whole split in memory. A split of an array that does
     not fit is then refused before it is read.
     """
     if path.is_dir():
-        return _picture_dataset(path, split, labels)
+        return _make_picture_dataset(path, split, labels)
     if not path.exists():
         raise FileNotFoundError(
             f"datasets.load: name={str(path)!r} does not exist; looked for {path.absolute()}."
@@ -44,13 +44,13 @@ def path_dataset(path, split, labels, binarize, whole=False):
             f"datasets.load: name={str(path)!r} cannot be read; pass a folder of PNG or JPEG "
             f"pictures or a file that ends in {', '.join(ARRAY_SUFFIXES)}."
         )
-    return _array_dataset(path, split, labels, binarize, whole)
+    return _make_array_dataset(path, split, labels, binarize, whole)
 
 
 # Arrays
 
 
-def _array_dataset(path, split, labels, binarize, whole):
+def _make_array_dataset(path, split, labels, binarize, whole):
     import tensorflow as tf
 
     argument = f"name={str(path)!r}"
@@ -65,7 +65,7 @@ def _array_dataset(path, split, labels, binarize, whole):
             IN_PARTS,
         )
     rows = split_rows(len(x), num_test, split, argument)
-    low, high = _finite_range(x, argument)
+    low, high = _find_finite_range(x, argument)
     if binarize and x.dtype != np.uint8 and not 0 <= low <= high <= 1:
         raise ValueError(
             f"datasets.load: binarize=True takes values as probabilities, but those of {argument} "
@@ -267,7 +267,7 @@ def _check_examples(x, argument):
         )
 
 
-def _finite_range(x, argument):
+def _find_finite_range(x, argument):
     """Find the smallest and largest value, reading a few megabytes at a time.
 
     Raises:
@@ -311,7 +311,7 @@ def _check_labels(y, count, path, argument):
 # Pictures
 
 
-def _picture_dataset(folder, split, labels):
+def _make_picture_dataset(folder, split, labels):
     import tensorflow as tf
 
     argument = f"name={str(folder)!r}"
@@ -321,7 +321,7 @@ def _picture_dataset(folder, split, labels):
             f"datasets.load: labels=True, but {files[classes.index(None)]} belongs to no class; "
             "put the pictures of each class into a subfolder of its own."
         )
-    height, width, channels = _common_size(files)
+    height, width, channels = _read_common_size(files)
 
     def decode(path):
         # The content tells the format, because many a .jpg file is a PNG.
@@ -363,9 +363,9 @@ def _select_pictures(folder, split, argument):
     return [files[i] for i in chosen], [places[i][0] if places[i] else None for i in chosen]
 
 
-def _common_size(files):
+def _read_common_size(files):
     """Read height, width and channels (1 if all are gray, else 3) from the headers alone."""
-    sizes = [_picture_size(file) for file in files]
+    sizes = [_read_picture_size(file) for file in files]
     common, _ = collections.Counter(size[:2] for size in sizes).most_common(1)[0]
     for file, (height, width, _) in zip(files, sizes, strict=True):
         if (height, width) != common:
@@ -376,7 +376,7 @@ def _common_size(files):
     return *common, 1 if all(gray for *_, gray in sizes) else 3
 
 
-def _picture_size(file):
+def _read_picture_size(file):
     """Read height, width and whether the picture is gray."""
     import tensorflow as tf
 

@@ -106,14 +106,14 @@ def _record_calls(layer):
     """Record what the layer returns while the context lasts, in the list that is yielded."""
     found, call = [], layer.call
 
-    def recording(*args, **kwargs):
+    def record(*args, **kwargs):
         found.append(call(*args, **kwargs))
         return found[-1]
 
     # Replacing `call` works for layers inside nested models and for models without a graph of
     # layers, unlike a new functional model that ends at the layer. object.__setattr__ hides the
     # function from Keras' tracking.
-    object.__setattr__(layer, "call", recording)
+    object.__setattr__(layer, "call", record)
     try:
         yield found
     finally:

@@ -12,7 +12,7 @@ _PEEK = 64
 _CONNECT_SECONDS = 10
 
 
-def tfds_names():
+def list_tfds_names():
     """List the names of all sets that TensorFlow Datasets can prepare, without network access."""
     return _import_tfds().list_builders(with_community_datasets=False)
 
@@ -22,10 +22,10 @@ def is_tfds_name(name, data_dir):
     base = name.replace(":", "/").split("/")[0]
     if not base:
         return False
-    return base in tfds_names() or any(Path(_find_root(data_dir), base).rglob("features.json"))
+    return base in list_tfds_names() or any(Path(_find_root(data_dir), base).rglob("features.json"))
 
 
-def tfds_dataset(name, split, labels, data_dir):
+def make_tfds_dataset(name, split, labels, data_dir):
     """Make the dataset of a TFDS name; see `load`."""
     import tensorflow as tf
 

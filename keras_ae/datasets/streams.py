@@ -88,7 +88,7 @@ def stream_rows(rows, read, *specs):
     def read_block(start):
         return list(read(rows[start : start + block]))
 
-    def block_of_tensors(start):
+    def read_tensors(start):
         parts = tf.numpy_function(
             read_block, [start], [spec.dtype for spec in specs], stateful=False
         )
@@ -98,7 +98,7 @@ def stream_rows(rows, read, *specs):
         ]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
-    dataset = tf.data.Dataset.range(0, len(rows), block).map(block_of_tensors)
+    dataset = tf.data.Dataset.range(0, len(rows), block).map(read_tensors)
     dataset = dataset.prefetch(1).unbatch()
     return dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
 

@@ -392,7 +392,7 @@ class Laplace(Distribution):
             Float32 tensor of the mean's shape.
         """
         # This evaluates the inverse of the cumulative distribution function at uniform numbers.
-        centered = 2.0 * _open_uniform(ops.shape(self.mean), seed) - 1.0
+        centered = 2.0 * _draw_open_uniform(ops.shape(self.mean), seed) - 1.0
         noise = -ops.sign(centered) * ops.log1p(-ops.abs(centered))
         return self.mean + self.scale * noise
 
@@ -504,7 +504,7 @@ class ContinuousBernoulli(Distribution):
         Returns:
             Float32 tensor of the logits' shape, values in [0, 1].
         """
-        uniform = _open_uniform(ops.shape(self.logits), seed)
+        uniform = _draw_open_uniform(ops.shape(self.logits), seed)
         # This evaluates the inverse of the cumulative distribution function at uniform numbers. A
         # positive logit uses the mirror image of the negative logit's inverse, because the
         # exponential of a negative number cannot overflow.
@@ -571,7 +571,7 @@ class Categorical(Distribution):
         """
         # The class whose logit plus Gumbel noise is largest is a draw from the distribution. Unlike
         # a categorical sampler, this works for tensors of any rank.
-        gumbel = -ops.log(-ops.log(_open_uniform(ops.shape(self.logits), seed)))
+        gumbel = -ops.log(-ops.log(_draw_open_uniform(ops.shape(self.logits), seed)))
         chosen = ops.argmax(self.logits + gumbel, axis=-1)
         return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
 
@@ -594,7 +594,7 @@ class Categorical(Distribution):
         return event_sum(x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0))
 
 
-def _open_uniform(shape, seed):
+def _draw_open_uniform(shape, seed):
     """Draw uniform numbers in (0, 1), without the ends, where inverse distribution functions
     are infinite.
     """

@@ -58,7 +58,7 @@ def check_output(model, network, shape, wanted, asker):
     if _fits(values, wanted):
         return
     takes, remedy = _WANTED[wanted]
-    end = _last_activation(network)
+    end = _describe_last_activation(network)
     raise ValueError(
         f"{type(model).__name__}: {asker} takes {takes}, and the decoder {network.name!r}{end} "
         f"returns numbers between {values.min():.3g} and {values.max():.3g}, whatever the code and "
@@ -124,9 +124,9 @@ def _fits(values, wanted):
     return low >= -_TOLERANCE  # Keras divides class probabilities by their sum.
 
 
-def _last_activation(network):
+def _describe_last_activation(network):
     """Describe the last layer that has an activation, or return "" if it cannot be seen."""
-    for layer in reversed(_flat(network)):
+    for layer in reversed(_list_layers(network)):
         activation = getattr(layer, "activation", None)
         if type(layer).__module__.startswith("keras.src.layers.activations"):
             name = keras.activations.serialize(activation) if activation else type(layer).__name__
@@ -139,9 +139,9 @@ def _last_activation(network):
     return ""
 
 
-def _flat(network):
+def _list_layers(network):
     """List the layers of a network in order, including those of nested models."""
     if isinstance(network, layers.Wrapper):
-        return _flat(network.layer)
+        return _list_layers(network.layer)
     inner = getattr(network, "layers", None)
-    return sum(map(_flat, inner), []) if inner else [network]
+    return sum(map(_list_layers, inner), []) if inner else [network]

@@ -25,7 +25,7 @@ def encoder(make, x, grid):
 
 def decoder(make, z, shape):
     filters = make.options.filters
-    h = _first_map(make, z, (*map_shape(shape, make.options), filters[-1]))
+    h = _make_first_map(make, z, (*map_shape(shape, make.options), filters[-1]))
     for stage, size in enumerate([*filters[-2::-1], filters[0]], start=1):
         for number in range(1, make.options.blocks + 1):
             last = number == make.options.blocks
@@ -36,7 +36,7 @@ def decoder(make, z, shape):
     return conv.crop(make, h, shape)
 
 
-def _first_map(make, z, shape):
+def _make_first_map(make, z, shape):
     """Make the decoder's smallest map, without activation, because a block begins with one."""
     if len(z.shape) > 2:
         return make.kernel_layer(layers.Conv2D, "grid", shape[-1], kernel_size=1, **IMAGE)(z)

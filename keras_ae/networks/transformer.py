@@ -16,7 +16,7 @@ _NETWORK_OPTIONS = ("units", "patch_size", "activity_regularizer")
 
 def map_shape(shape, options):
     """Compute the number of tokens: time steps or patches."""
-    return shape[:1] if len(shape) == 2 else (math.prod(_patches(shape, options)),)
+    return shape[:1] if len(shape) == 2 else (math.prod(_count_patches(shape, options)),)
 
 
 def encoder(make, x, grid):
@@ -47,7 +47,7 @@ def decoder(make, z, shape):
     if len(shape) == 2:
         return make.kernel_layer(layers.Dense, "output", shape[-1])(h)
     size = make.options.patch_size
-    h = make.layer(layers.Reshape, "places", (*_patches(shape, make.options), width))(h)
+    h = make.layer(layers.Reshape, "places", (*_count_patches(shape, make.options), width))(h)
     given = {"kernel_size": size, "strides": size, **IMAGE}
     h = make.kernel_layer(Conv2DTranspose, "output", shape[-1], **given)(h)
     return conv.crop(make, h, shape)
@@ -75,7 +75,7 @@ def blocks(make, h):
     return make.layer(layers.LayerNormalization, "normalization")(h)
 
 
-def _patches(shape, options):
+def _count_patches(shape, options):
     return tuple(math.ceil(side / options.patch_size) for side in shape[:2])
 
 

@@ -32,13 +32,13 @@ class Autoregressive(Sampler):
     def ready(self):
         return bool(read_value(self.fitted) > 0)
 
-    def _uniform(self, num_samples, seed):
+    def _draw_uniform(self, num_samples, seed):
         shape = (num_samples, *self.prior.draws_shape)
         return keras.random.uniform(shape, dtype="float32", seed=seed)
 
     def sample(self, num_samples, seed):
-        return self.generate(self._uniform(num_samples, seed))
+        return self.generate(self._draw_uniform(num_samples, seed))
 
     def draw(self, num_samples, seed, verbose=0):
-        uniform = keras.ops.convert_to_numpy(self._uniform(num_samples, seed))
+        uniform = keras.ops.convert_to_numpy(self._draw_uniform(num_samples, seed))
         return self.generate(uniform, verbose=verbose)
