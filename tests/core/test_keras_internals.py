@@ -67,7 +67,7 @@ PRIVATE = {
     ),
     "_h5_entry_path": (
         store_of_weights,
-        "samplers/base.py: of_before",
+        "samplers/base.py: find_old_weights",
         "where in a file a sampler is read from, which was elsewhere in files of before",
     ),
     "_tracker": (
