@@ -15,8 +15,8 @@ from keras_ae.datasets.files import (
 )
 from keras_ae.datasets.prepared import (
     is_tfds_name,
+    list_tfds_names,
     make_tfds_dataset,
-    tfds_names,
 )
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images
 from keras_ae.datasets.streams import check_seed, dynamic_binarization, split_rows, stream_rows
@@ -170,7 +170,7 @@ def _is_surely_path(name):
 
 
 def _describe_unknown_name(name):
-    hint = did_you_mean(name, [*_EMBEDDED, *tfds_names()], cutoff=0.7)
+    hint = did_you_mean(name, [*_EMBEDDED, *list_tfds_names()], cutoff=0.7)
     return (
         f"datasets.load: name={name!r} is unknown.{hint} Give {', '.join(map(repr, _EMBEDDED))}, "
         "the TFDS name of a set of pictures, or the path of a folder of pictures or of an "

@@ -1,0 +1,249 @@
+"""What variational models share: a posterior, a prior, a likelihood, and importance sampling."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae import likelihoods, networks, samplers
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.core.seeds import RunSeed
+from keras_ae.distributions import DiagonalGaussian, WithoutPadding
+
+
+class VariationalAE(Autoencoder):
+    """The base of models with a distribution of codes for every example.
+
+    Args:
+        latent_dim, encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`.
+        likelihood: Name of a likelihood, or an object of `keras_ae.likelihoods`. Defaults to
+            "bernoulli".
+    """
+
+    _code_parameters = 2
+
+    def __init__(
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
+        network_options=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
+        self.sampler = samplers.Prior(self._draw_prior)
+        self.likelihood = likelihoods.get(likelihood)
+        self._support = self.likelihood.support
+        self._takes_classes = self.likelihood.takes_classes
+
+    def build_networks(self, shape, target_shape):
+        super().build_networks(shape, target_shape)
+        self.likelihood.build()
+
+    _trains_likelihood = True  # Subclasses set this to False if no minimized loss has log p(x | z).
+
+    def _check_given(self):
+        super()._check_given()
+        name = self._likelihood_name()
+        if self._takes_classes and self.target_shape[-1] == 1:
+            raise ValueError(
+                f"{type(self).__name__}: {name} of data of shape {self.target_shape} has one "
+                "class, which is certain whatever the code is. Make labels one-hot with "
+                'keras.utils.to_categorical, or choose "bernoulli" for a binary value.'
+            )
+        if self.likelihood.trainable_variables and not self._trains_likelihood:
+            weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
+            raise ValueError(
+                f"{type(self).__name__}: {name} has weights ({weights}) that nothing trains, "
+                "because the likelihood of the data is no part of what this model minimizes. Set "
+                "the scale, such as keras_ae.likelihoods.Gaussian(0.1)."
+            )
+        if isinstance(self.arguments["decoder"], keras.layers.Layer):
+            networks.check_output(
+                self, self.decoder, self.decoder_input_shape(), self.likelihood.wanted_output, name
+            )
+
+    def _likelihood_name(self):
+        given = self.arguments["likelihood"]
+        return f"likelihood={given!r}" if isinstance(given, str) else type(given).__name__
+
+    def decoder_shape(self, target_shape):
+        return self.likelihood.parameter_shape(target_shape)
+
+    def posterior(self, x, training=False):
+        """Make q(z | x): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
+
+        Args:
+            x: Tensor of shape (batch, ...).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        features = self.encoder(x, training=training)
+        parameters = self.features_to_code(features, training=training)
+        return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
+
+    def prior(self, like):
+        """Make p(z), the standard normal, for codes of a given tensor's shape."""
+        return DiagonalGaussian.standard(like)
+
+    def conditional(self, z, training=False):
+        """Make p(x | z), the likelihood's distribution over (batch, ...).
+
+        Args:
+            z: Tensor of shape (batch, latent_dim).
+            training: Whether layers such as dropout are active. Defaults to False.
+        """
+        parameters = self.decoder(z, training=training)
+        if self._mask_value is None or len(self.target_shape) < 2:
+            return self.likelihood.distribution(parameters)
+        return WithoutPadding(self.likelihood.distribution, parameters, self._mask_value)
+
+    @batched("data")
+    def encode(self, x, training=False, sample=False, seed=None):
+        """Compute the posterior's mean of every example, or draw from the posterior.
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            training: Whether layers such as dropout are active. Defaults to False.
+            sample: Whether to draw instead of taking the mean. Defaults to False.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
+
+        Returns:
+            Array or tensor of shape (batch, latent_dim), float32.
+        """
+        q = self.posterior(x, training)
+        return q.sample(seed) if sample else q.mean
+
+    @batched("code")
+    def decode(self, z, training=False, sample=False, seed=None):
+        """Compute the mean of p(x | z) for every code, or draw from p(x | z).
+
+        Args:
+            z: Array or tensor of shape (batch, latent_dim).
+            training: Whether layers such as dropout are active. Defaults to False.
+            sample: Whether to draw instead of taking the mean. Defaults to False.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
+
+        Returns:
+            Array or tensor of shape (batch, ...), float32.
+        """
+        p = self.conditional(z, training)
+        return p.sample(seed) if sample else p.mean
+
+    def _draw_prior(self, num_samples, seed):
+        """Draw codes from p(z): a tensor of shape (num_samples, latent_dim).
+
+        Args:
+            num_samples: Integer, or scalar tensor.
+            seed: `keras.random.SeedGenerator`.
+        """
+        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
+
+    def _importance_terms(self, q, y, num_samples, seed, training=False):
+        """Compute the two parts of log p(y, z) / q(z | x) for several draws z of every example.
+
+        Args:
+            q: Posterior of the inputs.
+            y: Targets, shape (batch, ...).
+            num_samples: Number of draws for each example.
+            seed: `keras.random.SeedGenerator`.
+            training: Whether weights are being updated. Defaults to False.
+
+        Returns:
+            log p(y | z) and log q(z | x) - log p(z), each of shape (batch, num_samples). The first
+            minus the second is the logarithm of the importance weight.
+        """
+        z, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
+        targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
+        log_likelihood = self.conditional(z, training).log_prob(targets)
+        divergence = log_posterior - self.prior(z).log_prob(z)
+        return tuple(ops.reshape(v, (-1, num_samples)) for v in (log_likelihood, divergence))
+
+    def log_likelihood(
+        self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
+    ):
+        """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
+
+        In expectation, the estimate is a lower bound, which rises to log p(x) with the number of
+        samples (arXiv:1509.00519, theorem 1).
+
+        Args:
+            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            y: Targets, for a model of paired data. Defaults to None, x itself.
+            num_samples: Number of importance samples for each example. Defaults to 1,000.
+            seed: Integer that makes the estimate repeatable. Defaults to None, a new draw in each
+                call.
+            batch_size: Number of examples in a batch: see `sample`.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
+
+        Returns:
+            Array or tensor of shape (batch,), float32.
+
+        Raises:
+            ValueError: If num_samples is not a positive integer.
+        """
+        num_samples = arguments.integer("log_likelihood", "num_samples", num_samples)
+        draws_at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
+        if num_samples // draws_at_once > RunSeed.TURNS:
+            raise ValueError(
+                f"log_likelihood: num_samples={num_samples} would take hours in one call, and "
+                f"repeat noise. Take a multiple of 8 of at most {8 * RunSeed.TURNS}, and average "
+                "the likelihoods of several calls with other seeds."
+            )
+        return self._importance_estimate(
+            x, y, num_samples, draws_at_once, seed, batch_size=batch_size, verbose=verbose
+        )
+
+    @batched("data")
+    def _importance_estimate(self, x, y, num_samples, draws_at_once, seed):
+        if not isinstance(seed, RunSeed):
+            # The seeds of all turns follow from one draw of the generator.
+            seed = RunSeed(seed.next())
+        target = x if y is None else y
+        q = self.posterior(x)
+
+        # The loop takes a few samples at a time, because a thousand copies of a batch would not fit
+        # in memory.
+        def turn(number, total):
+            log_likelihood, divergence = self._importance_terms(
+                q, target, draws_at_once, seed.at(number)
+            )
+            return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
+
+        first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
+        start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
+        total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
+        return total - math.log(num_samples)
+
+    _SERVED_SAMPLES = 100  # The exported endpoint takes this number of importance samples.
+
+    def _endpoints(self):
+        x = (None, *self.data_shape)
+        if self.target_shape != self.data_shape:
+            return super()._endpoints()
+
+        def log_likelihood(x, seed):
+            return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed)
+
+        return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
+
+
+def _samples_at_once(x, num_samples, batch_size):
+    """Choose the largest number of samples of each example that the decoder reads at once.
+
+    For a large batch it is one, because several copies would not fit in the processor's cache.
+    """
+    examples = (getattr(x, "shape", None) or (None,))[0]
+    # The number of examples is unknown for symbolic tensors and datasets.
+    if not isinstance(examples, int) or num_samples > RunSeed.TURNS:
+        return 8
+    if isinstance(batch_size, int):
+        examples = min(examples, batch_size)
+    return 8 if examples <= 256 else 1
+
+
+def _largest_divisor(number, limit):
+    return next(d for d in range(min(limit, number), 0, -1) if number % d == 0)
