@@ -84,8 +84,8 @@ def test_noise_may_leave_the_range_of_the_data(name):
     model.fit(noisy, x, verbose=0)
 
 
-def test_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match=r"unet_options=3 must be a dictionary"):
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(TypeError, match="unet_options=3 must be a dictionary"):
         made(unet_options=3)
     with pytest.raises(ValueError, match="differ in height or width. Resize them"):
         made((4, 4, 1), (8, 8, 1))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import losses, networks
+from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
@@ -46,12 +47,8 @@ class UNetAE(DenoisingAE):
 
     def __init__(self, latent_dim=16, unet_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        if not isinstance(unet_options, (dict, type(None))):
-            raise ValueError(
-                f"UNetAE: unet_options={unet_options!r} must be a dictionary, such as "
-                "{'filters': (16, 32)}."
-            )
-        self.unet_options = dict(unet_options or {})
+        example = "{'filters': (16, 32)}"
+        self.unet_options = arguments.dictionary(self, "unet_options", unet_options, example)
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
