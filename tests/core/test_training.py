@@ -1,4 +1,4 @@
-"""What `fit`, `evaluate` and the calls do for any model, tried on the few that differ in it."""
+"""`fit`, `evaluate` and the calls, which are the same for all models, on three that differ."""
 
 import re
 
@@ -12,12 +12,12 @@ import keras_ae
 from keras_ae.testing.parts import same
 
 BACKEND = keras.config.backend()
-# Without noise, with noise, and with a second player.
+# A model without noise, one with noise, and one with a second player.
 foundation = pytest.mark.parametrize("name", ["AE", "VAE", "FactorVAE"])
 
 
 def forms(x):
-    """name -> (data for fit, its keyword arguments)."""
+    """Return a dictionary: name -> (data for fit, its keyword arguments)."""
     import tensorflow as tf
 
     class Batches(keras.utils.PyDataset):
@@ -50,7 +50,7 @@ def forms(x):
 
 @foundation
 def test_all_forms_of_data_train_alike(name):
-    """One model that stands still, so that every form must give the same losses."""
+    """The model does not learn, so that every form of the data must give the same losses."""
     x = zoo.data()
     model = zoo.eager(name, keras.optimizers.SGD(0.0))
     losses = {}
@@ -139,7 +139,7 @@ def test_every_epoch_has_an_order_of_its_own():
 @pytest.mark.parametrize("steps_per_epoch", [None, 4])
 def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
     if BACKEND == "tensorflow":
-        monkeypatch.setattr("keras_ae.core.tf_data._BATCHES_AT_ONCE", 2)  # Of the three of a pass.
+        monkeypatch.setattr("keras_ae.core.tf_data._BATCHES_AT_ONCE", 2)  # A pass has three.
     x = np.arange(10, dtype="float32")[:, None] * np.ones(6, "float32")
     model = zoo.compiled("AE", None, {"run_eagerly": True}, seed=5)
     model.build(x.shape)
@@ -184,7 +184,7 @@ def test_the_progress_bar_counts_the_steps_that_there_are(capsys):
 def test_callbacks_that_look_at_batches_see_each():
     seen = []
     look = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
-    for callbacks in (look, [look], ([look],)):  # As Keras takes them.
+    for callbacks in (look, [look], ([look],)):  # Keras takes all of these.
         seen.clear()
         zoo.compiled("AE").fit(zoo.data(48), batch_size=16, callbacks=callbacks, verbose=0)
         assert seen == [0, 1, 2]
@@ -193,7 +193,7 @@ def test_callbacks_that_look_at_batches_see_each():
 def test_fit_holds_one_copy_of_its_data():
     try:
         with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # The peak begins anew from what is in use.
+            file.write("5")  # This sets the peak back to what is in use.
     except OSError as error:
         pytest.skip(f"the peak of memory cannot be set back here: {error}")
 
@@ -212,7 +212,7 @@ def test_fit_holds_one_copy_of_its_data():
 
 
 def trained_alike(name, *all_options):
-    """The weights of equal models after training, each compiled in its own way."""
+    """Return the weights of equal models after training, each compiled with its own options."""
     first, found = None, []
     for compile_options in all_options:
         model = zoo.compiled(name, compile_options=compile_options)
@@ -226,7 +226,8 @@ def trained_alike(name, *all_options):
 
 @foundation
 def test_compile_options_change_nothing(name):
-    several = {} if BACKEND == "torch" else {"steps_per_execution": 2}  # Which torch has not.
+    # torch has no steps_per_execution.
+    several = {} if BACKEND == "torch" else {"steps_per_execution": 2}
     plain, *others = trained_alike(name, {}, {"run_eagerly": True}, {"metrics": ["mae"]} | several)
     for other in others:
         for a, b in zip(plain, other, strict=True):
@@ -234,7 +235,7 @@ def test_compile_options_change_nothing(name):
 
 
 def test_xla_changes_nothing():
-    """Of a model without noise, for XLA draws other numbers."""
+    """The model has no noise, because XLA draws other random numbers."""
     if BACKEND == "torch":
         pytest.skip("torch's compiler needs one for C++")
     plain, compiled = trained_alike("AE", {"jit_compile": False}, {"jit_compile": True})
@@ -360,7 +361,7 @@ def test_network_options(name):
 
 @foundation
 def test_a_killed_run_resumes_to_the_same_bits(name, tmp_path):
-    """With shuffling, noise, dropout, optimiser state and a warm-up."""
+    """The run has shuffling, noise, dropout, an optimizer with state, and a warm-up."""
 
     class Killed(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
