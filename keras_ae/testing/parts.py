@@ -90,6 +90,8 @@ def networks_for(model):
     codes = getattr(model.decoder, "input_shape", (None, *model.decoder_input_shape()))[1:]
     outputs = getattr(model.decoder, "output_shape", None)
     outputs = outputs[1:] if outputs else tuple(model.decoder_shape(model.target_shape))
+    if outputs == (*model.target_shape, 1):  # The model's own decoder reads vectors as sequences.
+        outputs = model.target_shape
     layers = [keras.layers.Dense(outputs[-1])]
     if codes[:-1] != outputs[:-1]:
         width = math.prod(outputs)
