@@ -12,7 +12,7 @@ every_model = pytest.mark.parametrize("name", zoo.MODELS)
 
 
 def marked(check):
-    """The check, one of which is enough for a first look at a model."""
+    """Return the check as a parameter; one check is enough for `-m smoke`."""
     return pytest.param(check, marks=pytest.mark.smoke) if check == "batches" else check
 
 

@@ -1,6 +1,7 @@
 """A tiny model of every class that the package lists, and the data they are tried on."""
 
 import functools
+import inspect
 import os
 import zlib
 
@@ -12,7 +13,7 @@ from keras_ae import models, testing
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 
-# The value that a tiny model takes for an argument of this name, where its class has one.
+# A tiny model has this value for an argument of this name, if its class takes one.
 TINY = {
     **OPTIONS,
     "latent_dim": 2,
@@ -23,9 +24,10 @@ TINY = {
     "curvature": 0.7,
     "depth": 2,
     "flow_units": 8,
+    "gamma": 2.0,
     "hidden_units": 8,
     "k": 1,
-    "layer_weights": [0.5, 0.5],
+    "mask_value": -1.0,
     "num_anchors": 10,
     "num_bounds": 2,
     "num_codes": 8,
@@ -47,26 +49,26 @@ TINY = {
     "walk_steps": 4,
     "width": 8,
 }
-# Of models that cut data into patches, whose networks are transformers. Their tokens of two numbers
-# would be normalized to two signs, which no gradient moves.
+# Models that cut data into patches have transformers as networks. Tokens of two numbers would be
+# normalized to two signs, which no gradient moves.
 TINY_WITH_PATCHES = {
     "patch_size": 2,
     "latent_dim": 4,
     "mask_ratio": 0.5,
     "network_options": {"width": 8, "heads": 2, "blocks": 1},
 }
-# What only networks of the model's own make use of.
+# These arguments have an effect only on a decoder that the model makes itself.
 WITH_OWN_DECODER_ONLY = ("teacher_forcing",)
 
 
 @functools.cache
 def parameters_of(name):
-    """The names of the arguments that a class takes."""
-    return set(getattr(keras_ae, name)().arguments)
+    """Return the names of the arguments that a class takes."""
+    return set(inspect.signature(getattr(keras_ae, name)).parameters)
 
 
 def settings(name, **given):
-    """The arguments of a tiny model of a class."""
+    """Return the arguments of a tiny model of a class."""
     parameters = parameters_of(name)
     tiny = TINY | (TINY_WITH_PATCHES if "patch_size" in parameters else {})
     tiny = {argument: value for argument, value in tiny.items() if argument in parameters}
@@ -78,7 +80,7 @@ def settings(name, **given):
 
 
 def small(name):
-    """The arguments of a tiny model that are its class's own."""
+    """Return the arguments of a tiny model that not every class takes."""
     return {k: v for k, v in settings(name).items() if k not in ("latent_dim", *OPTIONS)}
 
 
@@ -90,7 +92,7 @@ MODELS = {name: functools.partial(make, name) for name in models.FILES}
 
 
 def asked(question):
-    """The names of the models of whose classes this is true."""
+    """Return the names of the models for whose class the function `question` is true."""
     return [name for name in MODELS if question(getattr(keras_ae, name))]
 
 
@@ -100,14 +102,14 @@ DISCRETE = asked(lambda cls: cls._code_dtype == "int32")
 
 
 def in_third(*parts):
-    """Whether a pair of a model and a property is among those of this run: see `conftest.py`."""
+    """Return whether this run tries a pair of a model and a property: see `conftest.py`."""
     third = os.environ.get("KERAS_AE_THIRD")
     return third is None or zlib.crc32("/".join(parts).encode()) % 3 == int(third)
 
 
 @functools.cache
 def shapes(name):
-    """The shapes of one code and of what the decoder takes, of a tiny model."""
+    """Return a tiny model's shapes of one code and of the decoder's input."""
     model = make(name)
     model.build((None, 6))
     return model.code_shape, model.decoder_input_shape()
@@ -118,21 +120,21 @@ def code_shape(name):
 
 
 def code_of(name, num_examples, seed=0):
-    """Codes that a tiny model can decode."""
+    """Return codes that a tiny model can decode."""
     rng = np.random.default_rng(seed)
     if name in DISCRETE:
         return rng.integers(0, 4, (num_examples, *code_shape(name)))
-    # Well inside the ball of PoincareVAE, whose distances lose their digits at the rim.
+    # These lie well inside the ball of PoincareVAE, where distances lose their digits at the rim.
     return rng.uniform(-0.6, 0.6, (num_examples, *code_shape(name))).astype("float32")
 
 
 def decoder_width(name):
-    """Numbers that a tiny model's decoder takes: of integer codes, those of their vectors."""
+    """Return how many numbers a tiny model's decoder takes."""
     return shapes(name)[1][-1]
 
 
 def data(num_examples=48, width=6, seed=0):
-    """Binary vectors with structure: pairs of equal columns."""
+    """Return binary vectors whose columns are equal in pairs."""
     half = np.random.default_rng(seed).integers(0, 2, (num_examples, width // 2))
     return np.repeat(half, 2, axis=1).astype("float32")
 
@@ -143,7 +145,7 @@ def compiled(name, optimizer=None, compile_options=None, **given):
     return model
 
 
-# Op by op: a few steps are sooner done than a graph is traced. But JAX takes longer so.
+# A few steps run sooner one operation at a time than a graph is traced, except on JAX.
 OP_BY_OP = {"run_eagerly": keras.config.backend() != "jax"}
 
 
@@ -162,7 +164,7 @@ def fitted(name, epochs=1, **given):
 
 
 def own_networks(name):
-    """Networks of the user's own, of a model that takes any."""
+    """Return networks such as a user may bring, if the model takes any."""
     model = make(name)
     model.build((None, 6))
     given = testing.parts.networks_for(model)
@@ -171,17 +173,17 @@ def own_networks(name):
 
 @functools.lru_cache(maxsize=8)
 def subject(name):
-    """The model as the contract tries it, and the trained one that its checks share."""
+    """Return the model as the contract checks it, with the trained one that all checks share."""
     return testing.Subject(MODELS[name], data(64))
 
 
 def trained(name):
-    """A model shared by the tests that only look at it, trained on `data()`."""
+    """Return a model that was trained on `data()`, for tests that leave it as it is."""
     return subject(name).trained
 
 
 def assert_trains_on_blank_pictures(model):
-    """200 steps each on pictures that are all alike, from the same weights: all stays finite."""
+    """Train 200 steps each on three sets of equal pictures; losses and weights stay finite."""
     first = None
     for value in (0.0, 1.0, 0.5):
         x = np.full((16, 6), value, "float32")
@@ -200,7 +202,7 @@ def assert_trains_on_blank_pictures(model):
 
 
 def gradient(function, value):
-    """The derivative of the sum of function's values, on whichever backend is in use."""
+    """Return the derivative of the sum of function's values, on the backend in use."""
     value = np.asarray(value, "float32")
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
@@ -221,7 +223,7 @@ def gradient(function, value):
 
 
 def compute(function, *arguments):
-    """What a function returns, as NumPy arrays: on JAX by one program.
+    """Return what a function returns, as NumPy arrays. JAX computes it in one program.
 
     Op by op JAX would compile each operation for each shape. Large arrays must be arguments: what
     jaxlib 0.10.2 computed on a CPU from a constant of (5000, 10) was wrong from row 3,276 on.
@@ -235,13 +237,13 @@ def compute(function, *arguments):
 
 
 def straightened(model, x):
-    """`reconstruct` of a model of integer codes without its steps: z + (q - z) at x, for q.
+    """Return `reconstruct` of a model of integer codes without its steps: z + (q - z) for q, at x.
 
     A function of arrays.
     """
 
     def surrogate(values, offset):
-        """The reconstruction, and q - z of the values."""
+        """Return the reconstruction, and q - z of the values."""
         if not hasattr(model, "upper_quantizer"):
             z = model._code(values)
             if hasattr(model.quantizer, "bounded"):
@@ -255,6 +257,6 @@ def straightened(model, x):
         return model.decode(z + offset), model.quantized(values).vectors - z
 
     offset = np.zeros((len(x), *model._vector_shape), "float32")
-    for _ in range(2):  # What the lower level quantises follows from the upper one's.
+    for _ in range(2):  # The lower level depends on the upper one.
         offset = compute(surrogate, x, offset)[1]
     return lambda values: compute(surrogate, values, offset)[0]
