@@ -29,3 +29,21 @@ def test_every_model_says_what_it_is(name):
     assert any(key in module for key in ("arXiv:", "doi:", "https://", "openreview.net")), module
     for section in ("Args:", "Example:"):
         assert section in cls.__doc__
+
+
+# ------------------------------------------------------------------ how the zoo is made and divided
+
+
+def test_the_table_of_tiny_arguments_has_no_name_that_nothing_takes():
+    taken = set().union(*map(zoo.parameters_of, zoo.MODELS))
+    assert {*zoo.TINY, *zoo.TINY_WITH_PATCHES, *zoo.WITH_OWN_DECODER_ONLY} <= taken
+
+
+def test_three_runs_try_every_pair_once(monkeypatch):
+    pairs = [(name, check) for name in zoo.MODELS for check in testing.CHECKS]
+    runs = []
+    for third in "012":
+        monkeypatch.setenv("KERAS_AE_THIRD", third)
+        runs.append([pair for pair in pairs if zoo.in_third(*pair)])
+    assert sorted(sum(runs, [])) == sorted(pairs)
+    assert all(0.28 < len(run) / len(pairs) < 0.39 for run in runs)
