@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.core import memory
+from keras_ae.core import backend, memory
 from keras_ae.distributions import pairwise_log_prob
 
 
@@ -198,6 +198,26 @@ def mmd(x, y, kernel="imq", bandwidths=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)):
 # If a tensor over the pairs of two samples has more numbers than this, which take 64 MiB, the pairs
 # are computed in parts.
 _AT_ONCE = 2**24
+
+
+def count_pair_numbers(batch_size, dimensions):
+    """Count the numbers of the largest tensors over the pairs of a batch, with their gradients.
+
+    Args:
+        batch_size: Number of examples.
+        dimensions: Number of dimensions of each.
+
+    Returns:
+        Integer. TensorFlow's programs do not know the length of a batch, and compute all pairs at
+        once; the other backends compute at most so many that they take 64 MiB.
+
+    Example:
+        >>> count_pair_numbers(100, 2)
+        40000
+    """
+    pairs = batch_size * batch_size * dimensions
+    at_once = pairs if backend.KEEPS_PROGRAMS and not backend.COMPILES_EACH_SHAPE else _AT_ONCE
+    return 2 * min(pairs, at_once)
 
 
 def _map_in_parts(function, rows, others, shape):

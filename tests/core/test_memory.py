@@ -511,3 +511,16 @@ def test_limits_of_control_groups_count(version, monkeypatch, tmp_path):
     assert memory.available() == 1_200_000_000
     with pytest.raises(ValueError, match=r"A would take 1.3 GB of memory, and 1.2 GB are left"):
         memory.refuse_beyond(1.3e9, "A", "B.")
+
+
+@pytest.mark.parametrize("name", ["WAE", "InfoVAE", "BetaTCVAE"])
+def test_a_step_counts_the_pairs_of_a_batch(name, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(memory, "refuse_beyond", lambda size, *rest: sizes.append(size))
+    for number in (10**4, 10**5):
+        memory.refuse_step(fitted(name), number)
+    few, many_pairs = sizes
+    if keras.config.backend() == "tensorflow":  # Its programs do not know how long a batch is.
+        assert 99.0 < many_pairs / few <= 100.0
+    else:
+        assert many_pairs / few <= 10.0

@@ -5,7 +5,7 @@ from keras import ops
 from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.objective import unless_alone
-from keras_ae.divergences import mmd
+from keras_ae.divergences import count_pair_numbers, mmd
 from keras_ae.models.deterministic.base import DeterministicAE
 
 
@@ -47,6 +47,9 @@ class WAE(DeterministicAE):
     def _draw_prior(self, num_samples, seed):
         """Draw codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
+
+    def _step_numbers(self, batch_size):
+        return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
     def loss_weights(self):
         return {"mmd_loss": self.weight}

@@ -10,7 +10,11 @@ from keras import ops
 from keras_ae.core import arguments, backend, inputs
 from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
-from keras_ae.divergences import aggregate_log_densities, stratified_from_weighted
+from keras_ae.divergences import (
+    aggregate_log_densities,
+    count_pair_numbers,
+    stratified_from_weighted,
+)
 from keras_ae.models.variational.vae import VAE
 
 
@@ -78,6 +82,9 @@ class BetaTCVAE(VAE):
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
         self.known = WholeDataSet(name="whole_data_set")
+
+    def _step_numbers(self, batch_size):
+        return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
     def loss_weights(self):
         weight = self._current_kl_weight()

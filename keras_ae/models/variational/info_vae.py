@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.objective import unless_alone
-from keras_ae.divergences import mmd
+from keras_ae.divergences import count_pair_numbers, mmd
 from keras_ae.models.variational.vae import VAE
 
 
@@ -45,6 +45,9 @@ class InfoVAE(VAE):
         arguments.record(self, "scale", scale, lambda value: _check(self.alpha, value)[1])
         self.alpha, self.scale = alpha, scale
         self.kernel = arguments.choice(self, "kernel", kernel, ("imq", "rbf"))
+
+    def _step_numbers(self, batch_size):
+        return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
     def loss_weights(self):
         weights = {name: (1.0 - self.alpha) * w for name, w in super().loss_weights().items()}
