@@ -176,7 +176,7 @@ def to_build(name):
     wide = keras.Sequential([keras.Input(code), keras.layers.Dense(9)])
     return {
         "unknown option": ({"network_options": {misspelt[0]: (8,)}}, misspelt),
-        "option value": ({"network_options": {"dropout": 2}}, ["dropout=2", "[0, 1)"]),
+        "option value": ({"network_options": {"dropout": 2}}, ["dropout=2", "below 1"]),
         "encoder takes another shape": ({"encoder": dense(9, 4)}, ["encoder", "(9,)", data]),
         "decoder takes another code": ({"decoder": dense(5, 6)}, ["decoder", "(5,)", str(code)]),
         "decoder gives another shape": (
