@@ -16,7 +16,7 @@ class Loops(backend.TrainStep, keras.Model):
         """As of every Keras model, but for the losses, which are the model's own.
 
         Args:
-            optimizer: An optimiser or its name. Defaults to "rmsprop".
+            optimizer: An optimizer or its name. Defaults to "rmsprop".
             loss, loss_weights: None.
             **kwargs: `metrics`, `run_eagerly`, `jit_compile` and the others of
                 `keras.Model.compile`.

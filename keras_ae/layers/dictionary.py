@@ -99,8 +99,6 @@ class DataScale(keras.layers.Layer):
         """Center and scale data of shape (batch, width), as the dictionary sees it."""
         return (x - self.center) / self.scale()
 
-    normalise = normalize  # This is the method's old name.
-
     def restore(self, x):
         """Undo `normalize`."""
         return x * self.scale() + self.center

@@ -281,7 +281,7 @@ def test_gradient_accumulation(name):
 
 
 @foundation
-def test_regularisers_belong_to_the_loss(name):
+def test_regularizers_belong_to_the_loss(name):
     options = {"units": (8,), "kernel_regularizer": "l2"}
     model = zoo.eager(name, network_options=options)
     model.fit(zoo.data(), batch_size=48, verbose=0)

@@ -220,8 +220,8 @@ def test_data_in_another_unit_gives_the_same_codes(name):
         other.decode(codes), 100.0 * one.decode(codes) - 30.0, rtol=1e-4, atol=0.2
     )
     _, _, rows, bias = maps(one)
-    centre, scale = numpy(one.data_scale.center), numpy(one.data_scale.scale())
-    expected = codes @ (scale * rows) + scale * bias + centre
+    center, scale = numpy(one.data_scale.center), numpy(one.data_scale.scale())
+    expected = codes @ (scale * rows) + scale * bias + center
     np.testing.assert_allclose(one.decode(codes), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -50,7 +50,7 @@ def _fused_updates(optimizer):
     """Let a plain Adam update each weight in one operation while the step is traced.
 
     Keras writes Adam as a dozen operations a weight, each of which reads and writes all of it;
-    TensorFlow's own does the same arithmetic in one pass. Other optimisers, subclasses, strategies
+    TensorFlow's own does the same arithmetic in one pass. Other optimizers, subclasses, strategies
     of several replicas and the loss scaling of float16 keep Keras' way.
     """
     plain = (

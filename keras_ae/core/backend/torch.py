@@ -43,7 +43,7 @@ class TrainStep:
 def _fused_updates(optimizer):
     """Let Keras' Adam and AdamW read and write each weight once, in place of ten times.
 
-    Other optimisers, subclasses and the loss scaling of float16 keep Keras' way.
+    Other optimizers, subclasses and the loss scaling of float16 keep Keras' way.
     """
     plain = (
         isinstance(optimizer, keras.optimizers.Adam)

@@ -191,8 +191,8 @@ class MaskedAE(AE):
         patches = to_patches(y, self.patch_size)
         if not self.normalised_targets:
             return patches
-        centred = patches - ops.mean(patches, axis=-1, keepdims=True)
-        return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + 1e-6)
+        centered = patches - ops.mean(patches, axis=-1, keepdims=True)
+        return centered * ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + 1e-6)
 
     def _draw_order(self, num_examples, seed):
         """Draw an order of each example's patches, (num_examples, patches), visible ones first."""

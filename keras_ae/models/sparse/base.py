@@ -93,7 +93,7 @@ class DictionaryAE(Autoencoder):
 
     def _analyze(self, x):
         """Compute pre-activations for data of shape (batch, ...), before the selection."""
-        return self.dictionary.encode(self.data_scale.normalise(self._flat(x)))
+        return self.dictionary.encode(self.data_scale.normalize(self._flat(x)))
 
     def _flat(self, x):
         return ops.reshape(ops.cast(x, "float32"), (-1, self.data_scale.width))
@@ -114,7 +114,7 @@ class DictionaryAE(Autoencoder):
         z = self._select(a, training)
         if training:
             self.sampler.update(z)
-        y, output = self.data_scale.normalise(self._flat(y)), self.dictionary.decode(z)
+        y, output = self.data_scale.normalize(self._flat(y)), self.dictionary.decode(z)
         error = ops.sum(ops.square(y - output), axis=-1)
         return {
             "reconstruction_loss": error,
