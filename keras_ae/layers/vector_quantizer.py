@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.old_names import accept_old_argument
 from keras_ae.core.running_means import decay_rate, num_examples
 from keras_ae.core.seeds import SeedGenerator
 from keras_ae.layers.gradient_estimators import ESTIMATORS, TINY, squared_norms
@@ -79,6 +80,7 @@ def nearest(z, codebook):
     return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
 
+@accept_old_argument("centres", "centers")
 @memory.explains("Pass fewer examples.")
 def k_means(z, centers, num_steps=10):
     """Run Lloyd's algorithm: move each center repeatedly to the mean of its nearest vectors.
