@@ -76,7 +76,7 @@ SWITCHED_OFF = {
     "BetaVAE": ({"beta": 1.0}, "closed"),
     "FactorVAE": ({"gamma": 0.0}, "closed"),
     "AnnealedVAE": ({"gamma": 1.0, "capacity": 0.0}, "closed"),
-    "BetaTCVAE": ({"alpha": 1.0, "beta": 1.0}, "closed"),
+    "BetaTCVAE": ({"alpha": 1.0, "beta": 1.0, "gamma": 1.0}, "closed"),
     "DIPVAE": ({"off_diagonal_weight": 0.0}, "closed"),
     "InfoVAE": ({"alpha": 0.0, "scale": 1.0}, "closed"),
     "IWAE": ({"num_samples": 1}, "drawn"),
