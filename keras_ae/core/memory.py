@@ -331,12 +331,16 @@ def refuse_step(model, size):
     """Raise if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
     numbers = math.prod(model.data_shape) + outputs
-    _refuse_examples(model, size, numbers, model._step_numbers(size))
+    _refuse_examples(model, size, numbers, model._step_numbers(size), margin=_MARGIN_OF_A_STEP)
 
 
-def _refuse_examples(model, size, numbers, others=0, at_once=1):
+# The peaks of steps that were measured are up to 1.44 times what their layers and losses hold.
+_MARGIN_OF_A_STEP = 1.5
+
+
+def _refuse_examples(model, size, numbers, others=0, at_once=1, margin=1.0):
     refuse_beyond(
-        4.0 * at_once * (size * numbers + others),
+        4.0 * margin * at_once * (size * numbers + others),
         f"{type(model).__name__}: a batch of {size} examples, {numbers:,} numbers of layers each"
         + (f" and {others:,.0f} in what compares them with others," if others else ",")
         + (f" {at_once} such batches at a time," if at_once > 1 else ""),
