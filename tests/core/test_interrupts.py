@@ -84,11 +84,19 @@ def test_a_fit_that_ends_early_keeps_its_steps():
     assert_usable(model)
 
 
+@pytest.fixture
+def interruptible():
+    """Shells start background processes so that they ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # Python ignores an interrupt that arrives in a destructor, such as that of a TensorFlow graph, and
 # pytest warns about it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
-def test_interrupts_at_any_moment(method):
+def test_interrupts_at_any_moment(method, interruptible):
     """The interrupt comes in the middle of a step, as from Ctrl-C."""
     model, _ = model_and_weights()
     x = np.tile(zoo.data(), (40, 1))
