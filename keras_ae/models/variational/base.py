@@ -140,7 +140,11 @@ class VariationalAE(Autoencoder):
             num_samples: Integer, or scalar tensor.
             seed: `keras.random.SeedGenerator`.
         """
-        return self.prior(ops.zeros((num_samples, self.latent_dim))).sample(seed)
+        shape = (num_samples, self.latent_dim)
+        if type(self).prior is VariationalAE.prior:
+            # Making the distribution would take a seventh of the time of `sample`.
+            return keras.random.normal(shape, dtype="float32", seed=seed)
+        return self.prior(ops.zeros(shape)).sample(seed)
 
     def _importance_terms(self, q, y, num_samples, seed, training=False):
         """Compute the two parts of log p(y, z) / q(z | x) for several draws z of every example.
