@@ -109,7 +109,7 @@ def assign_number(model, name, value):
         return True
     given = notes.arguments[name]
     if notes.rules.get(name) is not None and (given is None or callable(given) or given == value):
-        notes.numbers[name] = _Number(name, value)  # By the constructor.
+        notes.numbers[name] = _Number(name, value)  # The constructor assigns it.
         return True
     return False
 
@@ -131,7 +131,7 @@ def noting_change(model, name, value):
         notes.arguments[name] = value
         _renew(model)
     elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
-        # By the constructor: networks, which `build` makes, are saved with their weights.
+        # The constructor assigns it. Networks that `build` makes are saved with their weights.
         if getattr(model, "data_shape", None) is None:
             notes.named.setdefault(name, (type(value), value.get_config()))
 

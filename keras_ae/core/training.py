@@ -37,7 +37,7 @@ class Loops(backend.TrainStep, keras.Model):
         self._notes.programs.forget()
 
     def compile_from_config(self, config):
-        # As Keras does it where `compile` is its own.
+        # Keras does the same where `compile` is its own.
         config = keras.saving.deserialize_keras_object(config)
         trained = config.pop("trained", None)  # Files of old do not hold it.
         self.compile(**config)

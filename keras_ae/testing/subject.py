@@ -11,7 +11,7 @@ import numpy as np
 from keras_ae.testing.parts import CHECKS, assign, groups, numpy_of
 
 LEAST_EXAMPLES = 16
-_STEPS = 72  # Of one round of training, of which there are at most five.
+_STEPS = 72  # The steps of one round of training; there are at most five rounds.
 _ROUNDS = 5
 # A few steps run sooner one operation at a time than a graph is traced, except on JAX.
 _EAGERLY = {"run_eagerly": keras.config.backend() != "jax"}
