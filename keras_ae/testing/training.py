@@ -36,7 +36,7 @@ def history(subject):
     for name, values in subject.history.items():
         require(np.all(np.isfinite(values)), f"{name} is {values}.")
     if any(layer.losses for layer in model.layers):
-        return  # Which the loss holds as well.
+        return  # The total holds these losses of layers, too, and they have no name.
     factors = {name: float(numpy_of(value)) for name, value in model.loss_weights().items()}
     logs = model.evaluate(subject.x, return_dict=True, **subject.batches)
     total = sum(factors.get(name, 1.0) * logs[name] for name in model.objective)

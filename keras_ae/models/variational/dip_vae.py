@@ -71,8 +71,8 @@ class DIPVAE(VAE):
         matrix = covariance(q.mean)  # (latent_dim, latent_dim)
         variances = ops.diagonal(matrix)
         off_diagonal = ops.sum(ops.square(matrix)) - ops.sum(ops.square(variances))
-        # By the law of total covariance, the codes' covariance is that of the means plus the mean
-        # of the posteriors' covariances, which are diagonal.
+        # The law of total covariance: the codes' covariance is that of the means plus the mean of
+        # the posteriors' covariances, which are diagonal.
         if self.variant == "ii":
             variances = variances + ops.mean(ops.exp(q.log_variance), axis=0)
         distances = {
