@@ -158,13 +158,14 @@ def test_a_killed_process_holds_nothing(holder, tmp_path):
     assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["all"]
 
 
+# The child prints "held", because until it runs it holds what its parent held.
 FORKING = """
 with storage.exclusive(sys.argv[1]):
     child = os.fork()
     if not child:
+        print("held", flush=True)
         sys.stdin.readline()
         raise SystemExit  # Through the end of the block, which is not the child's.
-    print("held", flush=True)
     os.waitpid(child, 0)
     print("ended", flush=True)
     sys.stdin.readline()
@@ -174,19 +175,19 @@ with storage.exclusive(sys.argv[1]):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("killed", [True, False])
 def test_a_forked_process_holds_nothing(killed, tmp_path):
-    process = start(FORKING, tmp_path / "model")
-    assert process.stdout.readline() == "held\n"
-    if killed:
-        process.kill()
-        process.wait()
-        with storage.exclusive(tmp_path / "model"):  # The forked child is still alive.
-            pass
-    else:
-        process.stdin.write("\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ended\n"
-        assert names(tmp_path / ".model.keras_ae") == ["owner"]
-    process.communicate("\n", timeout=60)
+    with start(FORKING, tmp_path / "model") as process:
+        assert process.stdout.readline() == "held\n"
+        if killed:
+            process.kill()
+            process.wait()
+            with storage.exclusive(tmp_path / "model"):  # The forked child is still alive.
+                pass
+        else:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "ended\n"
+            assert names(tmp_path / ".model.keras_ae") == ["owner"]
+        process.communicate("\n", timeout=60)
     assert names(tmp_path) == []
 
 
