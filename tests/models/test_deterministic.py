@@ -324,7 +324,7 @@ def test_the_density_is_that_of_the_codes_of_encode(name, dropout):
     assert np.all(np.abs(mean - codes.mean(axis=0)) < 0.25 * spread)
     whitened = (covariance - np.cov(codes.T, bias=True)) / np.outer(spread, spread)
     assert np.abs(whitened).max() < 0.3
-    if not dropout and model._codes_are_of_the_data:  # Then it follows all of them.
+    if not dropout and not model._encodes_corrupted:  # Then it follows all of them.
         np.testing.assert_allclose(mean, codes.mean(axis=0), atol=1e-4)
         np.testing.assert_allclose(covariance, np.cov(codes.T, bias=True), atol=1e-4)
 

@@ -151,9 +151,9 @@ def test_the_loss_is_the_squared_error_of_predictions_from_visible_codes():
     masked = masks_of_evaluation(model, len(x))
     expected = []
     for picture, hidden in zip(x, masked, strict=True):
-        tokens = array(model._tokens(picture[None]))[:, ~hidden]
+        tokens = array(model._embed_patches(picture[None]))[:, ~hidden]
         z = np.tile(array(model._mask_token), (1, 6, 1))
-        z[:, ~hidden] = array(model._code_of(tokens, False))
+        z[:, ~hidden] = array(model._encode_tokens(tokens, False))
         output = array(model.decoder(z + model._code_positions))
         error = (output - array(layers.to_patches(picture[None], 2))) ** 2
         expected.append(error[:, hidden].sum())

@@ -42,12 +42,12 @@ def test_the_u_net_sees_the_data_and_the_decoded_code():
     decoded = model.decode(z.astype("float32"))
     both = np.concatenate([x, decoded], axis=-1)
     expected = ops.convert_to_numpy(model.unet(both))
-    found = model._refined(ops.convert_to_tensor(x), ops.convert_to_tensor(decoded), False)
+    found = model._refine(ops.convert_to_tensor(x), ops.convert_to_tensor(decoded), False)
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-5)
     # A pixel changes the reconstruction even if the decoded code stays the same.
     changed = x.copy()
     changed[:, 0, 0] += 1
-    moved = model._refined(ops.convert_to_tensor(changed), ops.convert_to_tensor(decoded), False)
+    moved = model._refine(ops.convert_to_tensor(changed), ops.convert_to_tensor(decoded), False)
     assert np.abs(ops.convert_to_numpy(moved) - expected).max() > 1e-4
 
 

@@ -43,9 +43,9 @@ class AE(DeterministicAE):
 
     # If the codes in training differ from those of `encode`, the density is estimated from the
     # codes of one example in so many, because encoding all of them once more would take long.
-    _FOLLOWED = 8
-    # This is False if a model encodes corrupted data, or a part of the data, in training.
-    _codes_are_of_the_data = True
+    _DENSITY_STRIDE = 8
+    # This is True if a model encodes corrupted data, or only a part of the data, in training.
+    _encodes_corrupted = False
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
@@ -65,23 +65,23 @@ class AE(DeterministicAE):
             Dictionary with the term "reconstruction_loss".
         """
         if training:
-            self._follow_codes(z, x)
+            self._update_density(z, x)
         return super()._reconstruction_terms(y, z, training)
 
-    def _follow_codes(self, z, x=None):
-        """Update the density of the codes: see `reconstruction_terms` for z and x."""
-        if x is not None and not (self._codes_are_of_the_data and self._encodes_alike()):
-            z = self._code(x[:: self._FOLLOWED])
+    def _update_density(self, z, x=None):
+        """Update the density of the codes: see `_reconstruction_terms` for z and x."""
+        if x is not None and (self._encodes_corrupted or self._encoder_changes_in_training()):
+            z = self._code(x[:: self._DENSITY_STRIDE])
         self.sampler.update(z)
 
-    def _encodes_alike(self):
-        """Tell whether the encoder computes the same in training as in `encode`."""
-        return not any(_changes_in_training(p) for p in (self.encoder, self.features_to_code))
+    def _encoder_changes_in_training(self):
+        """Tell whether the encoder may compute other codes in training than in `encode`."""
+        return any(map(_changes_in_training, (self.encoder, self.features_to_code)))
 
     def loss_terms(self, x, y, training):
         return self._reconstruction_terms(y, self._code(x, training), training, x)
 
-    def _loss_of_parts(self, y, output):
+    def _loss_per_part(self, y, output):
         """Compute the loss of every part of an example, such as a patch or a time step.
 
         Args:

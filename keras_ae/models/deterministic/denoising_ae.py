@@ -48,14 +48,14 @@ class DenoisingAE(AE):
         )
         self.corruption = corruptions.get(corruption)
 
-    _codes_are_of_the_data = False
+    _encodes_corrupted = True
     _inputs_are_targets = False  # Noise leaves the range in which clean data lies.
 
     def loss_terms(self, x, y, training):
-        noisy = self._corrupted(x, training)
+        noisy = self._corrupt(x, training)
         return self._reconstruction_terms(y, self._code(noisy, training), training, x)
 
-    def _corrupted(self, x, training):
+    def _corrupt(self, x, training):
         """Corrupt data (batch, ...), and leave padding unchanged."""
         noisy = self.corruption(x, self.step_seed(training))
         if self._mask_value is None or len(x.shape) < 3:

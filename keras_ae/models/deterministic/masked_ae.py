@@ -62,7 +62,7 @@ class MaskedAE(AE):
     ((16, 4, 4), (16, 8, 8, 1))
     """
 
-    _codes_are_of_the_data = False
+    _encodes_corrupted = True
 
     def __init__(
         self,
@@ -199,19 +199,19 @@ class MaskedAE(AE):
         shape = (num_examples, self._num_patches)
         return ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=-1)
 
-    def _tokens(self, x):
+    def _embed_patches(self, x):
         """Embed the patches of data with their positions, (batch, patches, width)."""
         return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self._positions)
 
-    def _code_of(self, tokens, training):
+    def _encode_tokens(self, tokens, training):
         """Encode tokens (batch, any number, width) as (batch, the same number, latent_dim)."""
         features = self.encoder(tokens, training=training)
         return ops.cast(self.features_to_code(features), "float32")
 
     def _code(self, x, training=False):
-        return self._code_of(self._tokens(x), training)
+        return self._encode_tokens(self._embed_patches(x), training)
 
-    def _predictions(self, z, training):
+    def _predict_patches(self, z, training):
         """Predict all patches from codes and mask tokens, (batch, patches, latent_dim)."""
         output = self.decoder(ops.add(z, self._code_positions), training=training)
         return keras.activations.get(self._decoder_activation)(ops.cast(output, "float32"))
@@ -220,7 +220,7 @@ class MaskedAE(AE):
     def decode(self, z, training=False):
         shown = self._shown[:, :, None]  # (groups, patches, 1)
         tokens = ops.where(shown, z[:, None], ops.cast(self._mask_token, "float32"))
-        output = self._predictions(ops.reshape(tokens, (-1, *self.code_shape)), training)
+        output = self._predict_patches(ops.reshape(tokens, (-1, *self.code_shape)), training)
         output = ops.reshape(output, (-1, len(shown), self._num_patches, output.shape[-1]))
         weights = (~shown / np.sum(~shown, axis=0)).astype("float32")
         patches = ops.sum(ops.multiply(output, weights), axis=1)
@@ -230,14 +230,16 @@ class MaskedAE(AE):
         order = self._draw_order(ops.shape(x)[0], self.step_seed(training))
         rank = ops.argsort(order, axis=-1)  # This is the position of each patch in the order.
         visible = order[:, : self._num_visible, None]
-        seen = self._code_of(ops.take_along_axis(self._tokens(x), visible, axis=1), training)
+        seen = self._encode_tokens(
+            ops.take_along_axis(self._embed_patches(x), visible, axis=1), training
+        )
         token = ops.cast(self._mask_token, "float32")
         hidden = ops.zeros_like(order[:, self._num_visible :, None], dtype="float32") + token
         z = ops.take_along_axis(ops.concatenate([seen, hidden], axis=1), rank[:, :, None], axis=1)
         masked = ops.cast(rank >= self._num_visible, "float32")
         if training:
-            self._follow_codes(seen, x)
-        losses = self._loss_of_parts(self._targets(y), self._predictions(z, training))
+            self._update_density(seen, x)
+        losses = self._loss_per_part(self._targets(y), self._predict_patches(z, training))
         return {"reconstruction_loss": ops.sum(losses * masked, axis=-1)}
 
 

@@ -91,9 +91,9 @@ class RecurrentAE(AE):
     def build_networks(self, shape, target_shape):
         dtype = self.dtype_policy
         options = {"cell": self.cell, "mask_value": self._mask_value, **self.network_options}
-        self._steps = _steps_of(target_shape)  # (steps, features)
+        self._steps = _steps_shape(target_shape)  # (steps, features)
         if self.encoder is None or isinstance(self.encoder, str):
-            steps = _steps_of(shape)
+            steps = _steps_shape(shape)
             self.encoder = networks.encoder(steps, "recurrent", dtype=dtype, **options)
             if len(shape) == 1:
                 x = keras.Input(shape, name="encoder_series", dtype="float32")
@@ -123,24 +123,27 @@ class RecurrentAE(AE):
         return self._steps[-1]
 
     def _steps_in(self, array):
-        return array.reshape(-1, *_steps_of(array.shape[1:]))
+        return array.reshape(-1, *_steps_shape(array.shape[1:]))
 
-    def _in_order(self, steps):
-        """Put steps (batch, steps, features) into the decoder's order, or back again."""
+    def _reorder_steps(self, steps):
+        """Reverse (batch, steps, features) if the decoder writes the last step first.
+
+        This puts steps in time order into the decoder's order, and the decoder's into time order.
+        """
         return ops.flip(steps, axis=1) if self.reverse else steps
 
-    def _data_of(self, written):
-        """Turn the decoder's output into data."""
-        steps = ops.reshape(ops.cast(written, "float32"), (-1, *self._steps))
-        data = ops.reshape(self._in_order(steps), (-1, *self.target_shape))
+    def _output_to_data(self, output):
+        """Turn the decoder's output into data of shape (batch, ...)."""
+        steps = ops.reshape(ops.cast(output, "float32"), (-1, *self._steps))
+        data = ops.reshape(self._reorder_steps(steps), (-1, *self.target_shape))
         return keras.activations.get(self._decoder_activation)(data)
 
     @batched("code")
     def decode(self, z, training=False):
-        return self._data_of(self.decoder(z, training=training))
+        return self._output_to_data(self.decoder(z, training=training))
 
-    def _known(self, steps):
-        """Return 1 for steps (batch, steps, features) that are not padding: (batch, steps, 1)."""
+    def _mask_padding(self, steps):
+        """Return 1 for every step that is not padding, else 0: shape (batch, steps, 1)."""
         if self._mask_value is None:
             return ops.ones_like(steps[:, :, :1])
         return ops.cast(counted(steps, self._mask_value)[:, :, None], "float32")
@@ -148,10 +151,11 @@ class RecurrentAE(AE):
     def _reconstruction_terms(self, y, z, training, x=None):
         steps = ops.reshape(y, (-1, *self._steps))
         if training:
-            self._follow_codes(z, x)
+            self._update_density(z, x)
         if training and self.teacher_forcing:
-            read, known = self._in_order(steps), self._in_order(self._known(steps))
-            output = self._data_of(self.decoder(z, read, known, training=True))
+            mask = self._reorder_steps(self._mask_padding(steps))
+            output = self.decoder(z, self._reorder_steps(steps), mask, training=True)
+            output = self._output_to_data(output)
         else:
             output = self.decode(z, training=training)
         output = ops.reshape(output, (-1, *self._steps))
@@ -159,7 +163,7 @@ class RecurrentAE(AE):
         return {"reconstruction_loss": loss}
 
 
-def _steps_of(shape):
+def _steps_shape(shape):
     """Return (steps, features) for data of this shape."""
     if len(shape) not in (1, 2):
         raise ValueError(

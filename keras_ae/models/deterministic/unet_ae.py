@@ -76,7 +76,7 @@ class UNetAE(DenoisingAE):
     def _distance(self, y, output):
         return losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
 
-    def _refined(self, x, decoded, training):
+    def _refine(self, x, decoded, training):
         """Apply the U-Net to data (batch, ...) and to what was decoded from its code."""
         shapes = self.data_shape, self.target_shape
         pictures = [
@@ -89,15 +89,15 @@ class UNetAE(DenoisingAE):
 
     @batched("data")
     def reconstruct(self, x, training=False):
-        return self._refined(x, self.decode(self._code(x, training), training=training), training)
+        return self._refine(x, self.decode(self._code(x, training), training=training), training)
 
     def loss_terms(self, x, y, training):
-        noisy = self._corrupted(x, training)
+        noisy = self._corrupt(x, training)
         z = self._code(noisy, training)
         if training:
-            self._follow_codes(z, x)
+            self._update_density(z, x)
         decoded = self.decode(z, training=training)
-        refined = self._refined(noisy, decoded, training)
+        refined = self._refine(noisy, decoded, training)
         return {
             "reconstruction_loss": self._distance(y, refined),
             "code_loss": self._distance(y, decoded),
