@@ -24,17 +24,18 @@ class Residual(keras.layers.Layer):
     """A residual block, h -> h + last(hidden(h)).
 
     Args:
-        mlp: Function of a name, a width and a tuple of units. It makes a network for inputs of
+        make_mlp: Function of a name, a width and a tuple of units. It makes a network for inputs of
             shape (batch, width).
         width: Width of h.
-        scaled: Function that makes the initializer of the layer whose output is added to h.
+        make_initializer: Function without arguments. It makes the initializer of the layer whose
+            output is added to h.
     """
 
-    def __init__(self, mlp, width, scaled, **kwargs):
+    def __init__(self, make_mlp, width, make_initializer, **kwargs):
         super().__init__(**kwargs)
-        self.hidden = mlp(f"{self.name}_hidden", width, (width,))
+        self.hidden = make_mlp(f"{self.name}_hidden", width, (width,))
         self.last = keras.layers.Dense(
-            width, kernel_initializer=scaled(), dtype=self.dtype_policy, name="last"
+            width, kernel_initializer=make_initializer(), dtype=self.dtype_policy, name="last"
         )
 
     def build(self, h_shape):
@@ -48,21 +49,23 @@ class TopDownBlock(keras.layers.Layer):
     """h -> h + project(z) -> residual(h), where z is drawn given h.
 
     Args:
-        mlp, width, scaled: See `Residual`.
+        make_mlp, width, make_initializer: See `Residual`.
         dimensions: Dimensions of z.
     """
 
-    def __init__(self, mlp, dimensions, width, scaled, **kwargs):
+    def __init__(self, make_mlp, dimensions, width, make_initializer, **kwargs):
         super().__init__(**kwargs)
-        self.prior = mlp(f"{self.name}_prior", width, (width,))
-        self.posterior = mlp(f"{self.name}_posterior", 2 * width, (width,))
+        self.prior = make_mlp(f"{self.name}_prior", width, (width,))
+        self.posterior = make_mlp(f"{self.name}_posterior", 2 * width, (width,))
         self.layer = StochasticLayer(dimensions, "zeros", name="layer")
         options = {"dtype": self.dtype_policy}
         self.statistics = keras.layers.Dense(2 * dimensions, name="statistics", **options)
         self.project = keras.layers.Dense(
-            width, kernel_initializer=scaled(), name=f"{self.name}_project", **options
+            width, kernel_initializer=make_initializer(), name=f"{self.name}_project", **options
         )
-        self.residual = Residual(mlp, width, scaled, name=f"{self.name}_residual", **options)
+        self.residual = Residual(
+            make_mlp, width, make_initializer, name=f"{self.name}_residual", **options
+        )
 
     def build(self, h_shape):
         self.statistics.build(self.posterior.output_shape)

@@ -146,7 +146,7 @@ class DiscreteAE(DeterministicAE):
         )
         self.code_prior.build()
         self.code_prior.trainable = False  # Only `fit_prior` trains the prior.
-        generate, fitted = self._generated, self._prior_fitted
+        generate, fitted = self._generate_codes, self._prior_fitted
         self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 
     def _renew_prior(self):
@@ -180,12 +180,12 @@ class DiscreteAE(DeterministicAE):
 
     def _build_codes(self, features):
         """Make the layers that turn the encoder's features into codes."""
-        self.features_to_code = self._head("code")
+        self.features_to_code = self._make_head("code")
         self.features_to_code(features)
         self.quantizer = self._make_quantizer()
         self.quantizer.build((None, *self._vector_shape))
 
-    def _head(self, name):
+    def _make_head(self, name):
         """Make a network from features to vectors, with the same layer at every position."""
         dtype = self.dtype_policy
         if not self._flat:
@@ -235,12 +235,12 @@ class DiscreteAE(DeterministicAE):
             Array or tensor of shape (batch, ...), float32.
         """
         vectors = self._vectors(z) if len(z.shape) == 1 + len(self.code_shape) else z
-        vectors = self._to_decoder(vectors, training)
+        vectors = self._decoder_input(vectors, training)
         output = ops.cast(self.decoder(vectors, training=training), "float32")
         return keras.activations.get(self._decoder_activation)(output)
 
-    def _to_decoder(self, vectors, training=False):
-        """Turn vectors (batch, *vector_shape) into the decoder's input."""
+    def _decoder_input(self, vectors, training=False):
+        """Make the decoder's input from vectors (batch, *vector_shape)."""
         return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
 
     @batched("data")
@@ -388,7 +388,8 @@ class DiscreteAE(DeterministicAE):
         return self.code_prior.log_prob(self.encode(x))
 
     @batched("draws")
-    def _generated(self, draws):
+    def _generate_codes(self, draws):
+        """Generate codes from uniform draws: see `CodePrior.generate`."""
         return self.code_prior.generate(draws)
 
 

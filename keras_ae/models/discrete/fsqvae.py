@@ -53,8 +53,8 @@ class FSQVAE(DiscreteAE):
             check_num_codes(self, (levels,), self.latent_dim)
         self.levels = levels
 
-    def _head(self, name):
-        network = super()._head(name)
+    def _make_head(self, name):
+        network = super()._make_head(name)
         # The bias spreads the vectors over the grid at the start. Without it, small features would
         # all be rounded to zero.
         network.layers[0].bias_initializer = keras.initializers.RandomUniform(-1.0, 1.0)

@@ -64,10 +64,11 @@ class ResidualVQVAE(VectorQuantizedAE):
         return Quantized(found.vectors, codes, found.losses)
 
     def _vectors(self, codes):
-        return super()._vectors(self._by_place(codes))
+        return super()._vectors(self._unflatten_codes(codes))
 
     def _statistics(self, codes):
-        return super()._statistics(self._by_place(codes))
+        return super()._statistics(self._unflatten_codes(codes))
 
-    def _by_place(self, codes):
+    def _unflatten_codes(self, codes):
+        """Reshape codes (batch, *code_shape) to (batch, *positions, depth)."""
         return ops.reshape(codes, (-1, *self._places, self.depth))

@@ -92,12 +92,12 @@ class VQVAE2(VectorQuantizedAE):
                 transposed(width, name="downward", **strided),
                 cropping(surplus if len(surplus) > 1 else surplus[0], name="crop", dtype=dtype),
             ]
-        self.features_to_upper = keras.Sequential([upward, self._head("upper")], name="upper")
+        self.features_to_upper = keras.Sequential([upward, self._make_head("upper")], name="upper")
         upper = self.features_to_upper(features)
         self.upper_quantizer = self._make_quantizer("upper_quantizer")
         self.upper_quantizer.build(upper.shape)
         self.downward = keras.Sequential(downward, name="downward")
-        self.features_to_code = self._head("code")
+        self.features_to_code = self._make_head("code")
         self.features_to_code(ops.concatenate([features, self.downward(upper)], axis=-1))
         self.quantizer = self._make_quantizer()
         self.quantizer.build((None, *self._places, width))
@@ -111,11 +111,11 @@ class VQVAE2(VectorQuantizedAE):
         lower = ops.cast(self.features_to_code(joined, training=training), "float32")
         lower = self.quantizer(lower, training=follow)
         losses = {name: loss + lower.losses[name] for name, loss in upper.losses.items()}
-        vectors = self._in_line(upper.vectors, lower.vectors, (self.latent_dim,))
-        return Quantized(vectors, self._in_line(upper.codes, lower.codes), losses)
+        vectors = self._concatenate_levels(upper.vectors, lower.vectors, (self.latent_dim,))
+        return Quantized(vectors, self._concatenate_levels(upper.codes, lower.codes), losses)
 
-    def _in_line(self, upper, lower, rest=()):
-        """Concatenate both levels, (batch, positions, ...)."""
+    def _concatenate_levels(self, upper, lower, rest=()):
+        """Concatenate codes or vectors of both levels: (batch, positions, ...)."""
         lengths = (math.prod(self._upper_places), math.prod(self._places))
         parts = zip((upper, lower), lengths, strict=True)
         return ops.concatenate([ops.reshape(v, (-1, n, *rest)) for v, n in parts], axis=1)
@@ -137,9 +137,9 @@ class VQVAE2(VectorQuantizedAE):
     def _vectors(self, codes):
         upper, lower = self._split_codes(codes)
         upper, lower = self.upper_quantizer.vectors(upper), self.quantizer.vectors(lower)
-        return self._in_line(upper, lower, (self.latent_dim,))
+        return self._concatenate_levels(upper, lower, (self.latent_dim,))
 
-    def _to_decoder(self, vectors, training=False):
+    def _decoder_input(self, vectors, training=False):
         upper, lower = self._split_codes(vectors)
         below = self.downward(upper, training=training)
         lower = ops.reshape(lower, (-1, *super().decoder_input_shape()))

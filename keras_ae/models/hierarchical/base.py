@@ -52,7 +52,7 @@ class HierarchicalVAE(VAE):
         """Store the sizes of the layers and the factors of their divergences."""
         self._layer_dims, self._num_layers = tuple(dims), len(dims)
         if layer_weights is not None and "kl_loss" in self.objective:
-            self._minimize_instead({"kl_loss": "weighted_kl_loss"})
+            self._replace_minimized_terms({"kl_loss": "weighted_kl_loss"})
         names = (f"kl_loss_{number}" for number in range(1, self._num_layers + 1))
         self.diagnostics = (*names, *self.diagnostics)
         self.layer_weights = layer_weights
@@ -167,7 +167,7 @@ class HierarchicalVAE(VAE):
     def _options_in_use(self):
         return super()._options_in_use() | set(_SHARED)
 
-    def _mlp(self, name, width, units):
+    def _make_mlp(self, name, width, units):
         """Make a network from (batch, width) with these units and with the model's options."""
         shared = {k: v for k, v in self.network_options.items() if k in _SHARED}
         return networks.encoder(

@@ -72,9 +72,16 @@ class TopDownVAE(HierarchicalVAE):
         self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))
         for number, size in enumerate(self._layer_dims, start=1):
-            up = Residual(self._mlp, width, self._scaled, dtype=dtype, name=f"up_{number}")
+            up = Residual(
+                self._make_mlp, width, self._stream_initializer, dtype=dtype, name=f"up_{number}"
+            )
             block = TopDownBlock(
-                self._mlp, size, width, self._scaled, dtype=dtype, name=f"block_{number}"
+                self._make_mlp,
+                size,
+                width,
+                self._stream_initializer,
+                dtype=dtype,
+                name=f"block_{number}",
             )
             stream = up(stream)
             h, _, _ = block(h, stream)
@@ -85,7 +92,7 @@ class TopDownVAE(HierarchicalVAE):
         )
         self.read_out(h)
 
-    def _scaled(self):
+    def _stream_initializer(self):
         """Make the initializer of the weights whose output is added to a stream."""
         # The scale depends only on the number of inputs. If it also depended on the stream's width,
         # a narrow z would move the stream little.

@@ -91,16 +91,16 @@ class DictionaryAE(Autoencoder):
         # gradients.
         return batch_size * (5 * math.prod(self.data_shape) + 6 * self.latent_dim)
 
-    def _analyze(self, x):
+    def _compute_pre_activations(self, x):
         """Compute pre-activations for data of shape (batch, ...), before the selection."""
-        return self.dictionary.encode(self.data_scale.normalize(self._flat(x)))
+        return self.dictionary.encode(self.data_scale.normalize(self._flatten(x)))
 
-    def _flat(self, x):
+    def _flatten(self, x):
         return ops.reshape(ops.cast(x, "float32"), (-1, self.data_scale.width))
 
     @batched("data")
     def encode(self, x, training=False):
-        return self._select(self._analyze(x), training)
+        return self._select(self._compute_pre_activations(x), training)
 
     @batched("code")
     def decode(self, z, training=False):
@@ -109,12 +109,12 @@ class DictionaryAE(Autoencoder):
 
     def loss_terms(self, x, y, training):
         if training:
-            self.data_scale.update(self._flat(x))
-        a = self._analyze(x)
+            self.data_scale.update(self._flatten(x))
+        a = self._compute_pre_activations(x)
         z = self._select(a, training)
         if training:
             self.sampler.update(z)
-        y, output = self.data_scale.normalize(self._flat(y)), self.dictionary.decode(z)
+        y, output = self.data_scale.normalize(self._flatten(y)), self.dictionary.decode(z)
         error = ops.sum(ops.square(y - output), axis=-1)
         return {
             "reconstruction_loss": error,

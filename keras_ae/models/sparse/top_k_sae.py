@@ -44,11 +44,11 @@ class TopKSAE(DictionaryAE):
 
     def __init__(self, latent_dim=512, k=32, auxiliary_k=None, auxiliary_weight=1 / 32, **kwargs):
         super().__init__(latent_dim, **kwargs)
-        self.k = self._at_most_all("k", k)
-        self.auxiliary_k = auxiliary_k and self._at_most_all("auxiliary_k", auxiliary_k)
+        self.k = self._check_count("k", k)
+        self.auxiliary_k = auxiliary_k and self._check_count("auxiliary_k", auxiliary_k)
         self.auxiliary_weight = arguments.number(self, "auxiliary_weight", auxiliary_weight)
 
-    def _at_most_all(self, name, value):
+    def _check_count(self, name, value):
         remedy = f"There are latent_dim={self.latent_dim} features."
         return arguments.integer(self, name, value, most=self.latent_dim, remedy=remedy)
 
