@@ -44,9 +44,9 @@ def test_the_leapfrog_is_reversible():
     model = untempered(built(num_steps=5, step_size=0.2))
     y = ops.convert_to_tensor(zoo.data(8))
     z, momentum = map(numpy, state(8))
-    end, turned = zoo.compute(lambda *given: model._flow(*given, y), z, momentum)
+    end, turned = zoo.compute(lambda *given: model._follow_path(*given, y), z, momentum)
     assert np.abs(end - z).max() > 0.5
-    back, returned = zoo.compute(lambda *given: model._flow(*given, y), end, -turned)
+    back, returned = zoo.compute(lambda *given: model._follow_path(*given, y), end, -turned)
     np.testing.assert_allclose(back, z, atol=1e-4)
     np.testing.assert_allclose(-returned, momentum, atol=1e-4)
 
@@ -71,7 +71,7 @@ def test_the_log_determinant_comes_only_from_tempering(num_steps, tempering):
 
     def flow(values):
         z, momentum = ops.split(values, 2, axis=1)
-        return ops.concatenate(model._flow(z, momentum, ops.repeat(y, 8, axis=0)), axis=1)
+        return ops.concatenate(model._follow_path(z, momentum, ops.repeat(y, 8, axis=0)), axis=1)
 
     sign, log_determinant = np.linalg.slogdet(jacobian_of(flow, base))
     assert sign == 1
@@ -95,7 +95,7 @@ def test_small_steps_keep_the_energy():
         density = model.conditional(z).log_prob(ops.convert_to_tensor(x))
         return numpy(density) + norm.logpdf(numpy(z)).sum(1) + norm.logpdf(numpy(momentum)).sum(1)
 
-    end = model._flow(z, momentum, ops.convert_to_tensor(x))
+    end = model._follow_path(z, momentum, ops.convert_to_tensor(x))
     assert np.abs(numpy(end[0]) - numpy(z)).max() > 0.2
     np.testing.assert_allclose(energy(*end), energy(z, momentum), atol=5e-3)
 
@@ -206,7 +206,7 @@ def test_the_generalized_leapfrog_is_reversible_and_keeps_volume():
     def flow(values):
         z, momentum = ops.split(values, 2, axis=1)
         given = ops.repeat(y, len(values), axis=0)
-        return ops.concatenate(model._flow(z, momentum, given), axis=1)
+        return ops.concatenate(model._follow_path(z, momentum, given), axis=1)
 
     base = np.concatenate([z[0], momentum[0]])
     (end,) = zoo.compute(flow, base[None])
@@ -278,7 +278,9 @@ def test_every_path_is_reversible_and_keeps_volume_at_any_step_size(name, given)
 
     def flow(values):
         z, momentum = ops.split(values, 2, axis=1)
-        return ops.concatenate(model._flow(z, momentum, ops.repeat(y, len(values), axis=0)), axis=1)
+        return ops.concatenate(
+            model._follow_path(z, momentum, ops.repeat(y, len(values), axis=0)), axis=1
+        )
 
     turn = np.repeat([1, -1], SIZE).astype("float32")
     ends = zoo.compute(flow, starts)
@@ -299,7 +301,7 @@ def test_the_gradient_of_a_path_is_that_of_its_end():
     momentum = 0.3 * momentum
 
     def end(z):
-        moved, last = model._flow(z, ops.convert_to_tensor(momentum), y)
+        moved, last = model._follow_path(z, ops.convert_to_tensor(momentum), y)
         return ops.sum(ops.sin(moved) + 0.1 * last, axis=-1)
 
     slope = zoo.gradient(end, z)

@@ -103,21 +103,21 @@ class VAEGAN(VAE):
         p = self.conditional(z, training)
         codes = keras.random.normal(ops.shape(z), dtype="float32", seed=seed)
         samples = self.conditional(codes, training).mean
-        features, real = self._judged(y, training)
-        features_again, again = self._judged(p.mean, training)
-        _, sampled = self._judged(samples, training)
+        features, real = self._discriminate(y, training)
+        features_again, again = self._discriminate(p.mean, training)
+        _, sampled = self._discriminate(samples, training)
         similarity = -Normal(features_again, 1.0).log_prob(features)
         # The cross-entropy is softplus(-logit) for data, and softplus(logit) for reconstructions
         # and samples.
         made = ops.softplus(again) + ops.softplus(sampled)
         return {
-            **self._terms_of(p.log_prob(y), q.kl_per_dimension()),
+            **self._bound_terms(p.log_prob(y), q.kl_per_dimension()),
             "similarity_loss": similarity,
             "decoder_loss": self.gamma * similarity - made,
             "discriminator_loss": ops.softplus(-real) + made,
         }
 
-    def _judged(self, x, training):
+    def _discriminate(self, x, training):
         """Compute the features of data, and the logit of being real, shape (batch,)."""
         features = self.discriminator(x, training=training)
         logit = self.features_to_logit(features, training=training)

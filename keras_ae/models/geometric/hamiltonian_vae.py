@@ -65,8 +65,8 @@ class HamiltonianVAE(VAE):
         arguments.number(self, "tempering", tempering, positive=True, below=1, fixed=True)
         if not num_steps:  # Keras would warn of weights without a gradient.
             return
-        self._step_logits = self._start("step_logits", (self.latent_dim,), share)
-        self._tempering_logit = self._start("tempering_logit", (), tempering)
+        self._step_logits = self._add_logit("step_logits", (self.latent_dim,), share)
+        self._tempering_logit = self._add_logit("tempering_logit", (), tempering)
 
     def _check_given(self):
         super()._check_given()
@@ -74,7 +74,8 @@ class HamiltonianVAE(VAE):
             for name in ("step_size", "max_step_size", "tempering"):
                 refuse_unused(self, name, "num_steps=0 moves no code")
 
-    def _start(self, name, shape, share):
+    def _add_logit(self, name, shape, share):
+        """Add a weight whose sigmoid is initially this share."""
         logit = keras.initializers.Constant(math.log(share / (1.0 - share)))
         return self.add_weight(shape=shape, initializer=logit, dtype="float32", name=name)
 
@@ -95,7 +96,7 @@ class HamiltonianVAE(VAE):
         parts = [(k / self.num_steps) ** 2 for k in range(self.num_steps + 1)]
         return [1.0 / ((1.0 - start) * part + start) for part in parts]
 
-    def _flow(self, z, momentum, y, metric=None, training=False):
+    def _follow_path(self, z, momentum, y, metric=None, training=False):
         """Follow the path from z with a momentum to its end: algorithm 1, lines 5 to 10."""
 
         def log_joint(z):
@@ -119,8 +120,8 @@ class HamiltonianVAE(VAE):
         """Return the space in which the codes of a batch move."""
         return FlatMetric()
 
-    def _travel(self, start, y, seed, training):
-        """Compute the bound's terms for paths that start at these codes.
+    def _path_terms(self, start, y, seed, training):
+        """Compute the terms of the bound for paths that start at these codes.
 
         Returns:
             log p(y | zK), and the divergence without log q(z0 | x), which depends on how the codes
@@ -129,22 +130,22 @@ class HamiltonianVAE(VAE):
         noise = keras.random.normal(ops.shape(start), dtype="float32", seed=seed)
         metric = self._metric(training)
         first = metric.momentum(start, noise)
-        z, last = self._flow(start, first / self._temperatures()[0], y, metric, training)
+        z, last = self._follow_path(start, first / self._temperatures()[0], y, metric, training)
         gained = metric.momentum_log_prob(start, first) - metric.momentum_log_prob(z, last)
         return self.conditional(z, training).log_prob(y), gained - self.prior(z).log_prob(z)
 
     def _importance_terms(self, q, y, num_samples, seed, training=False):
         start, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
         targets = ops.repeat(y, num_samples, axis=0)
-        log_likelihood, gained = self._travel(start, targets, seed, training)
+        log_likelihood, gained = self._path_terms(start, targets, seed, training)
         terms = (log_likelihood, log_posterior + gained)
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
 
     def loss_terms(self, x, y, training):
         seed, q = self.step_seed(training), self.posterior(x, training)
         start = q.sample(seed)
-        log_likelihood, gained = self._travel(start, y, seed, training)
+        log_likelihood, gained = self._path_terms(start, y, seed, training)
         # The divergence of the start is computed in closed form, because an estimate from the draw
         # would vary more.
         divergence = q.kl() + self.prior(start).log_prob(start) + gained
-        return self._terms_of(log_likelihood, divergence[:, None])
+        return self._bound_terms(log_likelihood, divergence[:, None])

@@ -56,7 +56,7 @@ class PoincareVAE(VAE):
         # With a larger scale, most draws would lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)
-        self.sampler = samplers.Prior(self._draw_ways)
+        self.sampler = samplers.Prior(self._draw_tangents)
         flat = reach / math.sqrt(self.latent_dim)
         self._largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
         if prior_scale > self._largest_scale:
@@ -94,15 +94,16 @@ class PoincareVAE(VAE):
         )
         log_variance = ops.maximum(parameters[:, self.latent_dim :], -40.0)
         scale = ops.minimum(ops.exp(0.5 * log_variance), self._largest_scale)
-        return self._normal(mean, scale)
+        return self._make_normal(mean, scale)
 
     def prior(self, like):
         """Make p(z), of the posterior's family at the origin, for codes of a tensor's shape."""
         origin = ops.zeros_like(ops.cast(like, "float32"))
         scale = ops.full_like(origin, self.prior_scale)
-        return self._normal(origin, scale if self._family == "wrapped" else scale[:, :1])
+        return self._make_normal(origin, scale if self._family == "wrapped" else scale[:, :1])
 
-    def _normal(self, mean, scale):
+    def _make_normal(self, mean, scale):
+        """Make a distribution of the model's family over the ball."""
         family = WrappedNormal if self._family == "wrapped" else RiemannianNormal
         return family(mean, scale, self.curvature)
 
@@ -114,38 +115,43 @@ class PoincareVAE(VAE):
             training: Whether layers such as dropout are active. Defaults to False.
         """
         z = hyperbolic.project(z, self.curvature)
-        return self._at_end(2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature), training)
+        tangent = 2.0 * hyperbolic.logarithmic_map_at_origin(z, self.curvature)
+        return self._conditional_of_tangent(tangent, training)
 
-    # The methods below represent a code by the way to it from the origin, because float32 cannot
+    # The methods below represent a code by its tangent vector at the origin, because float32 cannot
     # hold the coordinates of every draw.
 
-    def _at_end(self, way, training=False):
-        return super().conditional(way, training)
+    def _conditional_of_tangent(self, tangent, training=False):
+        """Make p(x | z) for codes given by their tangent vectors, shape (batch, latent_dim)."""
+        return super().conditional(tangent, training)
 
-    def _divergence(self, way, log_posterior):
-        return log_posterior - self.prior(way).log_prob_of_ways(way)
+    def _divergence(self, tangent, log_posterior):
+        """Estimate the divergence, shape (batch,), as log q(z | x) - log p(z)."""
+        return log_posterior - self.prior(tangent).log_prob_of_ways(tangent)
 
     def _step_numbers(self, batch_size):
         # Each example has proposals for its radius, and these have gradients.
         return 10 * PROPOSALS * batch_size
 
-    def _draw_ways(self, num_samples, seed):
+    def _draw_tangents(self, num_samples, seed):
+        """Draw tangent vectors whose codes have the prior's distribution."""
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]
 
     @batched("code")
-    def _decode_drawn(self, way):
-        return self._at_end(way).mean
+    def _decode_drawn(self, tangent):
+        return self._conditional_of_tangent(tangent).mean
 
     def loss_terms(self, x, y, training):
-        way, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
-        divergence = self._divergence(way, log_posterior)
-        return self._terms_of(self._at_end(way, training).log_prob(y), divergence[:, None])
+        tangent, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
+        log_likelihood = self._conditional_of_tangent(tangent, training).log_prob(y)
+        divergence = self._divergence(tangent, log_posterior)
+        return self._bound_terms(log_likelihood, divergence[:, None])
 
     def _importance_terms(self, q, y, num_samples, seed, training=False):
-        way, log_posterior = q.repeat(num_samples).sample_ways(seed)
+        tangent, log_posterior = q.repeat(num_samples).sample_ways(seed)
         targets = ops.repeat(y, num_samples, axis=0)
         terms = (
-            self._at_end(way, training).log_prob(targets),
-            self._divergence(way, log_posterior),
+            self._conditional_of_tangent(tangent, training).log_prob(targets),
+            self._divergence(tangent, log_posterior),
         )
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)

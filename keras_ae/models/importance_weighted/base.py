@@ -26,7 +26,7 @@ class ImportanceWeightedVAE(VAE):
         # The losses are renamed even for a weight of 1, because a callback may assign another
         # weight later.
         names = [*self.objective, *sum(self.players.values(), ())]
-        self._minimize_instead({name: f"weighted_{name}" for name in names})
+        self._replace_minimized_terms({name: f"weighted_{name}" for name in names})
 
     def _num_draws(self):
         """Return the number of importance samples for each example in a step."""

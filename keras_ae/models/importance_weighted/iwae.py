@@ -47,7 +47,7 @@ class IWAE(ImportanceWeightedVAE):
         super().__init__(latent_dim, **kwargs)
         if estimator == "dreg":
             self.players = {INFERENCE_NETWORKS: ("dreg_loss",)}
-            self._minimize_instead({"dreg_loss": "weighted_dreg_loss"})
+            self._replace_minimized_terms({"dreg_loss": "weighted_dreg_loss"})
         self.num_samples = arguments.integer(self, "num_samples", num_samples)
         self.estimator = estimator
 

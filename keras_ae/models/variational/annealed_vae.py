@@ -44,7 +44,7 @@ class AnnealedVAE(VAE):
     def loss_weights(self):
         return {"capacity_loss": self.gamma * self._current_kl_weight()}
 
-    def _terms_of(self, log_likelihood, divergence):
-        terms = super()._terms_of(log_likelihood, divergence)
+    def _bound_terms(self, log_likelihood, divergence):
+        terms = super()._bound_terms(log_likelihood, divergence)
         capacity = arguments.value_at(self.capacity, self._step)
         return {**terms, "capacity_loss": ops.abs(terms["kl_loss"] - capacity)}

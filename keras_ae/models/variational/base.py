@@ -190,7 +190,9 @@ class VariationalAE(Autoencoder):
             ValueError: If num_samples is not a positive integer.
         """
         num_samples = arguments.integer("log_likelihood", "num_samples", num_samples)
-        draws_at_once = _largest_divisor(num_samples, _samples_at_once(x, num_samples, batch_size))
+        draws_at_once = _find_largest_divisor(
+            num_samples, _choose_samples_at_once(x, num_samples, batch_size)
+        )
         if num_samples // draws_at_once > RunSeed.TURNS:
             raise ValueError(
                 f"log_likelihood: num_samples={num_samples} would take hours in one call, and "
@@ -235,7 +237,7 @@ class VariationalAE(Autoencoder):
         return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
 
 
-def _samples_at_once(x, num_samples, batch_size):
+def _choose_samples_at_once(x, num_samples, batch_size):
     """Choose the largest number of samples of each example that the decoder reads at once.
 
     For a large batch it is one, because several copies would not fit in the processor's cache.
@@ -249,5 +251,5 @@ def _samples_at_once(x, num_samples, batch_size):
     return 8 if examples <= 256 else 1
 
 
-def _largest_divisor(number, limit):
+def _find_largest_divisor(number, limit):
     return next(d for d in range(min(limit, number), 0, -1) if number % d == 0)

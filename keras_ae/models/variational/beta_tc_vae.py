@@ -104,7 +104,7 @@ class BetaTCVAE(VAE):
             size = ops.maximum(float(self.dataset_size), count)
         joint, each = aggregate_log_densities(z, q, size, self.estimator)
         terms = self.elbo_terms(y, z, q.kl_per_dimension(), training)
-        reported = self._reported_parts(q, z, joint, each, count, size)
+        reported = self._estimate_parts(q, z, joint, each, count, size)
         known, *parts = ops.split(self.known.parts, 4)
         for name, value, part in zip(PARTS, reported, parts, strict=True):
             terms[name] = value if training else ops.where(known > 0.0, part, value)
@@ -120,7 +120,7 @@ class BetaTCVAE(VAE):
                 terms[name] = ops.stop_gradient(terms[name] - part) + part
         return terms
 
-    def _reported_parts(self, q, z, joint, each, count, size):
+    def _estimate_parts(self, q, z, joint, each, count, size):
         """Compute each example's three parts from the results of `aggregate_log_densities`."""
         if self.estimator == "weighted":
             log_scale = 0.5 * (q.log_variance + math.log(2.0 * math.pi))
@@ -128,7 +128,9 @@ class BetaTCVAE(VAE):
             whole = ops.sum(own, axis=-1)
             joint = stratified_from_weighted(joint + ops.log(size), whole, count, size)
             each = stratified_from_weighted(each + ops.log(size), own, count, size)
-        return parts_of(q.kl(), joint, ops.sum(each, axis=-1), self.prior(z).log_prob(z))
+        return decompose_divergence(
+            q.kl(), joint, ops.sum(each, axis=-1), self.prior(z).log_prob(z)
+        )
 
     # ------------------------------------------------------------------ the data set as a whole
 
@@ -137,9 +139,9 @@ class BetaTCVAE(VAE):
 
     @contextlib.contextmanager
     def _evaluating(self, batches, steps):
-        found = self._posteriors_of(batches, steps)
+        found = self._collect_posteriors(batches, steps)
         if found is not None:
-            self.known.parts.assign([1.0, *self._parts_over(*found)])
+            self.known.parts.assign([1.0, *self._decompose_over_dataset(*found)])
         try:
             yield
         finally:
@@ -152,7 +154,7 @@ class BetaTCVAE(VAE):
         q = self.posterior(x)
         return ops.concatenate([q.mean, q.log_variance], axis=-1)
 
-    def _posteriors_of(self, batches, steps):
+    def _collect_posteriors(self, batches, steps):
         """Compute the posterior parameters of all examples, and return their weights, too.
 
         Return None if the data can be read only once.
@@ -174,7 +176,7 @@ class BetaTCVAE(VAE):
         parameters, weights = (np.concatenate(values) for values in zip(*found, strict=True))
         return parameters, np.reshape(weights, -1).astype("float64")
 
-    def _parts_over(self, parameters, weights):
+    def _decompose_over_dataset(self, parameters, weights):
         """Compute the three parts over a whole dataset, in nats.
 
         log q(z), which sums over all posteriors, is averaged over draws. The number of draws is
@@ -208,7 +210,7 @@ class BetaTCVAE(VAE):
         joint, product, prior = np.average(
             np.column_stack([found, prior]), axis=0, weights=weights[rows]
         )
-        return parts_of(divergence, joint, product, prior)
+        return decompose_divergence(divergence, joint, product, prior)
 
 
 PARTS = ("mi_loss", "tc_loss", "dimension_kl_loss")
@@ -217,7 +219,7 @@ PARTS = ("mi_loss", "tc_loss", "dimension_kl_loss")
 _PAIRS, _LEAST_DRAWS, _MOST_DRAWS, _AT_ONCE = 2**26, 256, 2048, 2**22
 
 
-def parts_of(divergence, joint, product, prior):
+def decompose_divergence(divergence, joint, product, prior):
     """Compute the three parts of eq. 2, whose sum is the divergence.
 
     Args:

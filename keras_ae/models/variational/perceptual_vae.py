@@ -87,7 +87,9 @@ class PerceptualVAE(VAE):
             # distance.
             given = counted(y, self._mask_value)[..., None]
             reconstruction = ops.where(given, reconstruction, y)
-        pairs = zip(self._layers_of(y), self._layers_of(reconstruction), strict=True)
+        pairs = zip(
+            self._compute_feature_maps(y), self._compute_feature_maps(reconstruction), strict=True
+        )
         return sum(
             0.5
             * event_sum(ops.square(ops.cast(a, "float32") - ops.cast(b, "float32")))
@@ -95,7 +97,7 @@ class PerceptualVAE(VAE):
             for a, b in pairs
         )
 
-    def _layers_of(self, x):
+    def _compute_feature_maps(self, x):
         found = self.features(x, training=False)
         return found if isinstance(found, (list, tuple)) else [found]
 
@@ -103,6 +105,6 @@ class PerceptualVAE(VAE):
         q = self.posterior(x, training)
         p = self.conditional(q.sample(self.step_seed(training)), training)
         return {
-            **self._terms_of(p.log_prob(y), q.kl_per_dimension()),
+            **self._bound_terms(p.log_prob(y), q.kl_per_dimension()),
             "perceptual_loss": self._perceptual_loss(y, p.mean),
         }

@@ -65,11 +65,11 @@ class VAE(VariationalAE):
                     f"{type(self).__name__}: free_bits={free_bits!r} has no effect, because this "
                     f"model minimizes {', '.join(minimized)}. Leave it out."
                 )
-            self._minimize_instead({"kl_loss": "free_bits_loss"})
+            self._replace_minimized_terms({"kl_loss": "free_bits_loss"})
         self.kl_weight = arguments.number_or_schedule(self, "kl_weight", kl_weight)
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
-    def _minimize_instead(self, others):
+    def _replace_minimized_terms(self, others):
         """Minimize other terms instead of those named, which stay in the logs."""
 
         def renamed(names):
@@ -107,9 +107,9 @@ class VAE(VariationalAE):
         Returns:
             Dictionary of name -> tensor.
         """
-        return self._terms_of(self.conditional(z, training).log_prob(y), divergence)
+        return self._bound_terms(self.conditional(z, training).log_prob(y), divergence)
 
-    def _terms_of(self, log_likelihood, divergence):
+    def _bound_terms(self, log_likelihood, divergence):
         """Compute the terms of the negative bound from log p(y | z) and the divergence's parts.
 
         Args:
@@ -128,7 +128,7 @@ class VAE(VariationalAE):
             terms["free_bits_loss"] = ops.sum(enough)
         return terms
 
-    def _estimated_terms(self, y, q, training):
+    def _estimate_bound_terms(self, y, q, training):
         """Compute `elbo_terms` with the divergence estimated from a draw.
 
         This is for a posterior or prior without a closed form of the divergence.

@@ -91,4 +91,4 @@ class VampVAE(VAE):
         return self.prior(None).sample(num_samples, seed)
 
     def loss_terms(self, x, y, training):
-        return self._estimated_terms(y, self.posterior(x, training), training)
+        return self._estimate_bound_terms(y, self.posterior(x, training), training)
