@@ -160,7 +160,7 @@ def metric_by_numpy(model, z):
     codes, matrices = numpy(metric.codes), numpy(metric.matrices)
     weights = np.exp(-((z[:, None] - codes) ** 2).sum(axis=2) / model.temperature**2)
     inverse = np.einsum("bn,nij->bij", weights, matrices)
-    return inverse + model.regularisation * np.eye(SIZE)
+    return inverse + model.regularization * np.eye(SIZE)
 
 
 def test_the_metric_by_hand_and_positive_definite():
@@ -169,7 +169,7 @@ def test_the_metric_by_hand_and_positive_definite():
     found = numpy(model._metric().inverse(ops.convert_to_tensor(z)))
     np.testing.assert_allclose(found, metric_by_numpy(model, z), rtol=1e-4, atol=1e-6)
     # The matrices are positive semi-definite, so the multiple of the identity is a lower bound.
-    assert np.linalg.eigvalsh(found).min() > 0.999 * model.regularisation
+    assert np.linalg.eigvalsh(found).min() > 0.999 * model.regularization
 
 
 def test_the_metrics_root_is_the_inverse_of_the_cholesky_factor():
@@ -220,7 +220,7 @@ def test_the_generalized_leapfrog_is_reversible_and_keeps_volume():
 
 def test_a_flat_metric_is_the_hamiltonian_vae():
     """With G = 1, and anchors too far away to matter, the two bounds are the same."""
-    flat = riemannian(temperature=1e-3, regularisation=1.0)
+    flat = riemannian(temperature=1e-3, regularization=1.0)
     plain = built(num_steps=2, step_size=0.1)
     for part in ("encoder", "features_to_code", "decoder"):
         getattr(plain, part).set_weights(getattr(flat, part).get_weights())
@@ -259,7 +259,7 @@ STEPS = [
     {"step_size": 0.49},
     {"step_size": 90.0, "max_step_size": 100.0},
     {"step_size": 0.3, "temperature": 0.3},
-    {"step_size": 0.3, "regularisation": 1e-3},
+    {"step_size": 0.3, "regularization": 1e-3},
 ]
 
 
@@ -319,7 +319,7 @@ def walls(model, z):
 
 def test_the_walk_samples_the_manifold_s_density():
     """The walk's codes follow the density on a grid, the root of det of the inverse metric."""
-    model = riemannian(walk_steps=60, temperature=0.8, regularisation=1e-3)
+    model = riemannian(walk_steps=60, temperature=0.8, regularization=1e-3)
     codes = numpy(model.sampler.sample(3000, seeds.draw(model, 0)))
     line = np.linspace(-6, 6, 161)
     grid = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -333,17 +333,17 @@ def test_the_walk_samples_the_manifold_s_density():
     np.testing.assert_allclose(codes.std(axis=0), spread, rtol=0.1)
 
 
-@pytest.mark.parametrize("regularisation", [0.01, 1.0])
-def test_the_walk_stays_in_its_region_and_has_the_right_density_there(regularisation):
+@pytest.mark.parametrize("regularization", [0.01, 1.0])
+def test_the_walk_stays_in_its_region_and_has_the_right_density_there(regularization):
     """In one dimension, quantiles of the walk's ends equal those of the integrated density."""
     codes = np.array([[-0.5], [0.0], [0.8]], "float32")
     matrices = np.array([1.0, 0.5, 4.0], "float32")[:, None, None]
-    metric = LearnedMetric(codes, matrices, 0.6, regularisation)
+    metric = LearnedMetric(codes, matrices, 0.6, regularization)
     start = np.repeat(codes, 700, axis=0)
     ends = zoo.compute(lambda start, pair: metric.walk(start, 400, RunSeed(pair)), start, SEED)
     grid = np.linspace(-4, 6, 20_001)
     squares = (grid[:, None] - codes[:, 0]) ** 2
-    density = np.sqrt(np.exp(-squares / 0.36) @ matrices[:, 0, 0] + regularisation)
+    density = np.sqrt(np.exp(-squares / 0.36) @ matrices[:, 0, 0] + regularization)
     density *= np.sqrt(squares.min(axis=1)) <= 1.8
     cumulative = np.cumsum(density) / density.sum()
     assert np.abs(ends - codes[:, 0]).min(axis=1).max() <= 1.801

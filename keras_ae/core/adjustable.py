@@ -9,6 +9,7 @@ from keras import ops
 from keras_ae.core import backend, configuration, memory, seeds
 from keras_ae.core.arguments import is_number
 from keras_ae.core.notes import Notes
+from keras_ae.core.old_names import accept_old_argument
 
 
 class Adjustable:
@@ -23,10 +24,13 @@ class Adjustable:
     """
 
     _notes = None  # `keras_ae.core.notes.Notes`, as soon as the model is made.
+    _old_arguments = {}  # Name of an argument in earlier versions -> its name now.
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
+            for old, new in cls._old_arguments.items():
+                cls.__init__ = accept_old_argument(old, new)(cls.__init__)
             cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
         cls.__signature__ = configuration.signature_of(cls)
         if cls.__module__.startswith("keras_ae.models."):
@@ -34,6 +38,7 @@ class Adjustable:
 
     def __new__(cls, *args, **kwargs):
         model = super().__new__(cls, *args, **kwargs)
+        kwargs = {cls._old_arguments.get(name, name): value for name, value in kwargs.items()}
         notes = Notes(model, configuration.given(cls, args, kwargs))
         object.__setattr__(model, "_notes", notes)  # Hidden from Keras' tracking.
         return model
@@ -167,6 +172,7 @@ def load_numbers(model, assigned):
     for key, value in assigned.items():
         # What the configuration says has more digits.
         name, value = key.removeprefix("assigned_"), float(value[()])
+        name = model._old_arguments.get(name, name)
         known = model._notes.numbers[name]
         if not is_number(known.value) or ops.convert_to_numpy(known.variable) != value:
             setattr(model, name, value)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ae import flows, layers
+from keras_ae import MaskedAE, RiemannianHamiltonianVAE, flows, layers
+from keras_ae.core.adjustable import load_numbers
 from keras_ae.hamiltonian import LearnedMetric
 
 ROWS = np.ones((2, 1), "float32")
@@ -35,3 +36,29 @@ def test_an_argument_takes_its_old_name(function, old, new, value):
     np.testing.assert_array_equal(first, second)
     with pytest.raises(TypeError):
         function(**{"centr": value})
+
+
+MODELS = [
+    (MaskedAE, "normalised_targets", "normalized_targets", True),
+    (RiemannianHamiltonianVAE, "regularisation", "regularization", 0.5),
+]
+
+
+@pytest.mark.parametrize(("cls", "old", "new", "value"), MODELS)
+def test_a_model_takes_the_old_name_and_saves_the_new_one(cls, old, new, value):
+    class OfUser(cls):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+
+    for kind in (cls, OfUser):
+        model = kind(**{old: value})
+        assert getattr(model, new) == model.arguments[new] == model.get_config()[new] == value
+        assert old not in model.get_config()
+    config = {old if name == new else name: v for name, v in model.get_config().items()}
+    assert cls.from_config(config).get_config()[new] == value
+
+
+def test_a_number_that_an_earlier_version_assigned_is_loaded():
+    model = RiemannianHamiltonianVAE(latent_dim=2, num_anchors=2, seed=0)
+    load_numbers(model, {"assigned_regularisation": np.array(0.5)})
+    assert model.regularization == model.get_config()["regularization"] == 0.5

@@ -162,11 +162,11 @@ def test_the_loss_is_the_squared_error_of_predictions_from_visible_codes():
 
 def test_targets_can_be_normalized():
     x = 3 + 2 * pictures()
-    targets = array(made(normalised_targets=True)._targets(x))
+    targets = array(made(normalized_targets=True)._targets(x))
     np.testing.assert_allclose(targets.mean(axis=-1), 0, atol=1e-4)
     np.testing.assert_allclose(targets.std(axis=-1), 1, atol=1e-3)
-    with pytest.raises(ValueError, match="normalised_targets=True are of any sign"):
-        made(normalised_targets=True, reconstruction_loss="binary_crossentropy")
+    with pytest.raises(ValueError, match="normalized_targets=True are of any sign"):
+        made(normalized_targets=True, reconstruction_loss="binary_crossentropy")
 
 
 # ------------------------------------------------------------------ codes

@@ -143,8 +143,8 @@ EXTREMES = [
     manifold(num_steps=2, step_size=90.0, max_step_size=100.0),
     manifold(num_steps=2, temperature=0.1, step_size=0.2),
     manifold(num_steps=2, temperature=20.0, step_size=0.2),
-    manifold(num_steps=2, regularisation=1e-4, step_size=0.2),
-    manifold(num_steps=2, regularisation=10.0, step_size=0.2),
+    manifold(num_steps=2, regularization=1e-4, step_size=0.2),
+    manifold(num_steps=2, regularization=10.0, step_size=0.2),
     manifold(num_steps=2, num_anchors=1, step_size=0.2),
 ]
 

@@ -35,7 +35,7 @@ class MaskedAE(AE):
             or steps in a patch. It divides the data's height and width, or length. Defaults to 4.
         mask_ratio: Fraction of the patches that are masked, a number between 0 and 1. At least one
             patch is masked and one is visible. Defaults to 0.75.
-        normalised_targets: Whether the target is each patch minus its mean, divided by its standard
+        normalized_targets: Whether the target is each patch minus its mean, divided by its standard
             deviation. The paper does this if features are the goal. Decoded data is then normalized
             in this way, too. Defaults to False.
         decoder_blocks: Number of blocks of the decoder, a positive integer. Defaults to 1.
@@ -63,13 +63,14 @@ class MaskedAE(AE):
     """
 
     _encodes_corrupted = True
+    _old_arguments = {"normalised_targets": "normalized_targets"}
 
     def __init__(
         self,
         latent_dim=32,
         patch_size=4,
         mask_ratio=0.75,
-        normalised_targets=False,
+        normalized_targets=False,
         decoder_blocks=1,
         **kwargs,
     ):
@@ -86,10 +87,10 @@ class MaskedAE(AE):
             self, "mask_ratio", mask_ratio, positive=True, below=1, fixed=True
         )
         self.decoder_blocks = arguments.layers(self, "decoder_blocks", decoder_blocks)
-        self.normalised_targets = normalised_targets
-        if normalised_targets and self._decoder_activation != "linear":
+        self.normalized_targets = normalized_targets
+        if normalized_targets and self._decoder_activation != "linear":
             raise ValueError(
-                f"MaskedAE: normalised_targets={normalised_targets!r} are of any sign, and this "
+                f"MaskedAE: normalized_targets={normalized_targets!r} are of any sign, and this "
                 f"reconstruction_loss needs a {self._decoder_activation}. Choose "
                 "'mean_squared_error'."
             )
@@ -189,7 +190,7 @@ class MaskedAE(AE):
     def _targets(self, y):
         """Compute the target of every patch, (batch, patches, values)."""
         patches = to_patches(y, self.patch_size)
-        if not self.normalised_targets:
+        if not self.normalized_targets:
             return patches
         centered = patches - ops.mean(patches, axis=-1, keepdims=True)
         return centered * ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + 1e-6)

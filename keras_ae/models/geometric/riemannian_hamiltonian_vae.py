@@ -32,7 +32,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         num_steps, step_size, max_step_size, tempering: See `keras_ae.HamiltonianVAE`.
         num_anchors: Number of examples that span the metric, a positive integer. Defaults to 100.
         temperature: The paper's T, a positive number. Defaults to 1.5.
-        regularisation: Factor of the identity, a positive number. Defaults to 0.01.
+        regularization: Factor of the identity, a positive number. Defaults to 0.01.
         walk_steps: Steps of a walk in `sample`, a positive integer. Defaults to 100.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
@@ -49,20 +49,22 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
     (3, 8)
     """
 
+    _old_arguments = {"regularisation": "regularization"}
+
     def __init__(
         self,
         latent_dim=16,
         num_steps=3,
         num_anchors=100,
         temperature=1.5,
-        regularisation=0.01,
+        regularization=0.01,
         walk_steps=100,
         **kwargs,
     ):
         super().__init__(latent_dim, num_steps, **kwargs)
         self.num_anchors = arguments.integer(self, "num_anchors", num_anchors)
         self.walk_steps = arguments.integer(self, "walk_steps", walk_steps)
-        for name, value in (("temperature", temperature), ("regularisation", regularisation)):
+        for name, value in (("temperature", temperature), ("regularization", regularization)):
             setattr(self, name, arguments.number(self, name, value, positive=True))
         self.anchors = self.features_to_metric = None
 
@@ -105,7 +107,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         # The exponential keeps the diagonals positive, and the limits keep their squares finite.
         lower = ops.tril(square, k=-1) + eye * ops.exp(ops.clip(square, -6.0, 6.0))
         matrices = ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
-        return LearnedMetric(codes, matrices, self.temperature, self.regularisation)
+        return LearnedMetric(codes, matrices, self.temperature, self.regularization)
 
     def loss_terms(self, x, y, training):
         if training:
