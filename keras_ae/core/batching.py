@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, inputs, memory, seeds
+from keras_ae.core import arguments, backend, inputs, memory, seeds
 from keras_ae.core.programs import traced
 
 _EXTRA = [
@@ -49,32 +49,32 @@ def batched(kind):
 
         @functools.wraps(method)
         def call(self, *args, batch_size=None, verbose="auto", **kwargs):
-            given = signature.bind(self, *args, **kwargs)
-            given.apply_defaults()
-            arguments = dict(list(given.arguments.items())[1:])
-            first = next(iter(arguments))
-            values = arguments[first]
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            given = dict(list(bound.arguments.items())[1:])
+            first = next(iter(given))
+            values = given[first]
             if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
                 if has_seed:
-                    arguments["seed"] = seeds.draw(self, arguments["seed"])
+                    given["seed"] = seeds.draw(self, given["seed"])
                 with traced(self):
-                    return method(self, **arguments)
-            data = [name for name in ("y",) if arguments.get(name) is not None]
-            arrays = _checked(self, kind, {n: arguments.pop(n) for n in (first, *data)})
-            seed = arguments.pop("seed", None)
+                    return method(self, **given)
+            data = [name for name in ("y",) if given.get(name) is not None]
+            arrays = _checked(self, kind, {n: given.pop(n) for n in (first, *data)})
+            seed = given.pop("seed", None)
             dtype = "float32" if kind == "data" else None
             if batch_size is None:
                 shapes = [array.shape[1:] for array in arrays.values()]
                 batch_size = default_batch_size(*shapes, self.data_shape)
             name = f"{type(self).__name__}.{method.__name__.removeprefix('_')}"
-            sizes = {**arrays, "batch_size": batch_size, **arguments}
-            kept = _put_back(self) if arguments.get("training") else contextlib.nullcontext()
+            sizes = {**arrays, "batch_size": batch_size, **given}
+            kept = _put_back(self) if given.get("training") else contextlib.nullcontext()
             with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
                 first_seed = seeds.numbers_of(self, seed) if has_seed else None
                 batches = _Batches(self, arrays, batch_size, dtype, first_seed)
                 # Draws of an example that are decoded together take as much as other batches.
-                batches.refuse_too_large(arguments.get("draws_at_once", 1))
-                program = _program(self, method, tuple(arrays), arguments, has_seed)
+                batches.refuse_too_large(given.get("draws_at_once", 1))
+                program = _program(self, method, tuple(arrays), given, has_seed)
                 return batches.run(program, verbose)
 
         call.__signature__ = signature.replace(parameters=parameters)
@@ -125,8 +125,7 @@ class _Batches:
     """
 
     def __init__(self, model, arrays, batch_size, dtype, seed):
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+        batch_size = arguments.integer(None, "batch_size", batch_size)
         self.model, self.arrays, self.dtype, self.seed = model, arrays, dtype, seed
         self.length = len(next(iter(arrays.values())))
         # A few lengths serve all arrays where each would be a program of its own.

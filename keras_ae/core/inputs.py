@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from keras_ae.core import building, memory, seeds
+from keras_ae.core import arguments, building, memory, seeds
 
 
 class ArrayBatches(DataAdapter):
@@ -568,9 +568,7 @@ def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True)
         return x
     if is_array(x):
         arrays = check_batch(model, x, y, sample_weight, name)
-        size = 32 if batch_size is None else batch_size
-        if not isinstance(size, (int, np.integer)) or size < 1:
-            raise ValueError(f"batch_size={batch_size!r} must be a positive integer.")
+        size = arguments.integer(None, "batch_size", 32 if batch_size is None else batch_size)
         devices = devices_of_a_batch() if divided else 1
         if size % devices or len(arrays[0]) < devices:
             raise ValueError(
@@ -579,7 +577,7 @@ def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True)
             )
         memory.refuse_step(model, min(size, len(arrays[0])))
         order = seeds.of_order(model)
-        return ArrayBatches(arrays, int(size), shuffle, order, steps, devices)
+        return ArrayBatches(arrays, size, shuffle, order, steps, devices)
     if y is not None or sample_weight is not None:
         raise ValueError(
             f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "

@@ -235,9 +235,4 @@ def given_or_none(model, name, network):
 
 def options_or_none(model, options):
     """A model's `network_options`, a dictionary or None, as a dictionary of its own."""
-    if not isinstance(options, (dict, type(None))):
-        raise TypeError(
-            f"{type(model).__name__}: network_options={options!r} must be a dictionary, such as "
-            "{'units': (200, 200)}."
-        )
-    return dict(options or {})
+    return arguments.dictionary(model, "network_options", options, "{'units': (200, 200)}")

@@ -1,9 +1,8 @@
 """The base class of samplers."""
 
-import numpy as np
 from keras import ops
 
-from keras_ae.core import inputs, memory
+from keras_ae.core import arguments, inputs, memory
 
 
 class Sampler:
@@ -81,12 +80,11 @@ def draw(model, num_samples, seed, verbose=0, **options):
         ValueError: If num_samples is not a positive integer, or takes more memory than there is.
         RuntimeError: If the sampler is not ready; the message says what to call.
     """
-    if not isinstance(num_samples, (int, np.integer)) or num_samples < 1:
-        raise ValueError(f"sample: num_samples={num_samples!r} must be a positive integer.")
+    num_samples = arguments.integer("sample", "num_samples", num_samples)
     if model.sampler is None or not model.sampler.ready():
         needs = (model.sampler or Sampler).needs
         raise RuntimeError(f"{type(model).__name__}.sample needs {needs}")
     inputs.require_built(model, "sample")
     memory.refuse_samples(model, num_samples)
     model.sampler.prepare()
-    return model.sampler.draw(int(num_samples), seed, verbose=verbose, **options)
+    return model.sampler.draw(num_samples, seed, verbose=verbose, **options)

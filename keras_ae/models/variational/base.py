@@ -246,7 +246,7 @@ def _choose_samples_at_once(x, num_samples, batch_size):
     # The number of examples is unknown for symbolic tensors and datasets.
     if not isinstance(examples, int) or num_samples > RunSeed.TURNS:
         return 8
-    if isinstance(batch_size, int):
+    if arguments.is_integer(batch_size):
         examples = min(examples, batch_size)
     return 8 if examples <= 256 else 1
 
