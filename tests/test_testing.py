@@ -51,6 +51,11 @@ class DeafToTargets(keras_ae.AE):
         return self.data_shape
 
 
+class ReadsPadding(keras_ae.VAE):
+    def conditional(self, z, training=False):
+        return self.likelihood.distribution(self.decoder(z, training=training))
+
+
 class SummedWeights(keras_ae.AE):
     def evaluate(self, x=None, sample_weight=None, **options):
         logs = super().evaluate(x, sample_weight=sample_weight, **options)
@@ -167,6 +172,7 @@ BROKEN = {
     "odd_networks": (FirstOutput, "encoder of two outputs raised no ValueError"),
     "forms_of_data": (HalvedArrays, "evaluate of a list differs"),
     "targets": (DeafToTargets, ""),
+    "padding": (ReadsPadding, "Losses depend on it"),
     "sample_weights": (SummedWeights, "Weights three times as large change the mean"),
     "bad_data": (Credulous, r"encode\(NaN\) raised no ValueError or TypeError"),
     "history": (OtherSum, "The loss is not the sum"),
@@ -222,6 +228,22 @@ def test_a_model_of_a_user_s_own_passes():
     assert skipped["likelihood"] == "it has no log_likelihood"
     assert skipped["seed"] == "make() does not take seed="
     assert not {"arrays", "saving", "training", "players"} & skipped.keys()
+
+
+def test_padding_is_tried_on_sequences_alone():
+    """Of other data the check says that it does not concern the model."""
+    options = {"filters": (2,), "units": (4,)}
+    pictures = np.zeros((24, 4, 4, 1), "float32")
+    tokens = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+    cases = {
+        "no sequences": (functools.partial(keras_ae.AE, network_options=options), pictures),
+        "masks of their own, or none": (functools.partial(keras_ae.AE, encoder=tokens), zoo.data()),
+        "takes no networks": (keras_ae.TopKSAE, zoo.data()),
+        "it refuses padding: .*'mlp'": (functools.partial(keras_ae.AE, encoder="mlp"), zoo.data()),
+    }
+    for words, (make, x) in cases.items():
+        with pytest.raises(unittest.SkipTest, match=words):
+            dict(testing.checks(make, x))["padding"]()
 
 
 def test_what_is_no_data_to_try_a_model_on():

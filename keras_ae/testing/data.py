@@ -8,12 +8,15 @@ from keras import ops
 
 from keras_ae.core.training import Loops
 from keras_ae.testing.parts import (
+    assign,
     can_sample,
     check,
+    numpy_of,
     require,
     require_close,
     require_error,
     same,
+    takes_networks,
     weights,
 )
 
@@ -84,6 +87,64 @@ def targets(subject):
         found = model.log_likelihood(x, y, num_samples=4, seed=0).shape
         require(found == (len(x),), f"log_likelihood has shape {found}.")
     require_error(lambda: model.fit(x, verbose=0), (ValueError,), "fit(x) without them", ["target"])
+
+
+@check
+def padding(subject):
+    """The number that stands for padding in sequences changes nothing else, or is refused."""
+    x, real = _sequences(subject)
+    found, start = [], None
+    for value in (np.min(x) - 1, np.max(x) + 1):
+        padded = np.where(real[..., None], x, value)
+        model = _model_with_mask(subject, float(value), padded.shape)
+        start = start or weights(model)
+        assign(model.variables, start)
+        batch, tensor = {"batch_size": len(x), "verbose": 0}, ops.convert_to_tensor(padded)
+        results = {
+            "Codes": numpy_of(model.encode(tensor)),
+            "Reconstructions of other steps": numpy_of(model.reconstruct(tensor))[real],
+            "Losses": [*model.evaluate(padded, return_dict=True, **batch).values()],
+        }
+        if hasattr(model, "log_likelihood"):
+            results["Likelihoods"] = numpy_of(model.log_likelihood(tensor, num_samples=4, seed=0))
+        model.fit(padded, **batch)
+        trained = [numpy_of(variable).ravel() for variable in model.trainable_variables]
+        found.append({**results, "Trained weights": np.concatenate(trained)})
+    for what, values in found[0].items():
+        require_close(found[1][what], values, f"{what} depend on it.", atol=1e-4, rtol=1e-4)
+
+
+def _sequences(subject):
+    """Short sequences of the data, and which of their steps are real, (examples, steps)."""
+    model, x = subject.made(), subject.x[:8].astype("float32")
+    if not takes_networks(model):
+        raise unittest.SkipTest("its constructor takes no networks")
+    if any(isinstance(model.arguments[n], keras.layers.Layer) for n in ("encoder", "decoder")):
+        raise unittest.SkipTest("it is made with networks that have masks of their own, or none")
+    if x.ndim > 3:
+        raise unittest.SkipTest("its data are no sequences")
+    x = (x if x.ndim == 3 else x[:, :, None])[:, :4]
+    try:
+        model.build((None, *x.shape[1:]))
+    except ValueError as error:
+        raise unittest.SkipTest(f"it takes no sequences: {error}") from None
+    steps = x.shape[1]
+    return x, np.arange(steps) <= np.arange(len(x))[:, None] % steps
+
+
+def _model_with_mask(subject, value, shape):
+    """A model of sequences for which this number stands for padding."""
+    arguments = subject.made().arguments
+    given = {"mask_value": value}
+    if "mask_value" not in arguments:
+        given = {"network_options": {**(arguments["network_options"] or {}), **given}}
+    model = subject.compiled(keras.optimizers.SGD(0.01), **given)
+    try:
+        model.build(shape)
+    except ValueError as error:
+        require("mask_value" in str(error), f"The error does not name mask_value: {error}")
+        raise unittest.SkipTest(f"it refuses padding: {error}") from None
+    return model
 
 
 @check
