@@ -4,7 +4,7 @@ Each part is a `tf.function` of one batch: the five large matrix products, the f
 losses and their running means, the same with gradients, and the whole step. The parts are called in
 turn, round after round. `fit` is one epoch of as many steps from a NumPy array.
 
-    python benchmarks/profile_step.py --batch-size 100
+    python -m benchmarks.speed.profile_step --batch-size 100
 """
 
 import argparse
@@ -15,8 +15,8 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from train_step import LATENT, images, products, time_of_last_epoch
 
+from benchmarks.speed.train_step import LATENT, images, products, time_of_last_epoch
 from keras_ae import VAE
 
 

@@ -1,9 +1,10 @@
 """Images per second of training: keras_ae, its peers and the machine's own limit.
 
     pip install -e . pythae torch "jax[cpu]"
-    python benchmarks/train_step.py --network dense --batch-size 100
-    python benchmarks/train_step.py --network resnet --precision mixed_bfloat16 --batch-size 256 \
-        --contenders keras_ae_jax torch_loop torch_compiled pythae matrix_rate  # on a GPU
+    python -m benchmarks.speed.train_step --network dense --batch-size 100
+    python -m benchmarks.speed.train_step --network resnet --precision mixed_bfloat16 \
+        --batch-size 256 --contenders keras_ae_jax torch_loop torch_compiled pythae \
+        matrix_rate  # on a GPU
 
 Networks:
 
@@ -34,7 +35,8 @@ import tempfile
 import time
 
 import numpy as np
-import race
+
+from benchmarks.speed import race
 
 LATENT = 16
 LEARNING_RATE = 1e-3

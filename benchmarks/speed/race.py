@@ -68,7 +68,7 @@ def _start(name):
     suffix = name.rpartition("_")[2]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["KERAS_BACKEND"] = suffix if suffix in ("jax", "torch") else "tensorflow"
-    command = [sys.executable, *sys.argv, "--worker", name]
+    command = [sys.executable, *sys.orig_argv[1:], "--worker", name]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
     )

@@ -1,6 +1,6 @@
 """Time of one served call: an exported model's `encode` compared with a bare TensorFlow function.
 
-    python benchmarks/served.py
+    python -m benchmarks.speed.served
 
 The model is the dense variational autoencoder of `train_step.py`. The bare function does the same
 arithmetic, two matrix products and an activation, on variables of its own, and is also saved and
@@ -16,8 +16,8 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-import train_step
 
+from benchmarks.speed import train_step
 from keras_ae import VAE
 
 

@@ -1,6 +1,6 @@
 """Whether a model's training step takes longer than its arithmetic explains, on JAX.
 
-    KERAS_BACKEND=jax python benchmarks/zoo_step.py
+    KERAS_BACKEND=jax python -m benchmarks.speed.zoo_step
 
 Every model has the same dense networks, data and batch. The script traces its step and counts the
 operations: multiplications in matrix products, and numbers that all other operations write. The

@@ -1,6 +1,6 @@
 """What a user waits for: the import, --help, and the first step of `fit`.
 
-    python benchmarks/start.py
+    python -m benchmarks.speed.start
 
 Each of these is measured in processes of its own, in turn:
 

@@ -1,8 +1,8 @@
 """Images per second of everything but training: keras_ae, pythae and the machine's own limit.
 
     pip install -e . pythae torch "jax[cpu]"
-    python benchmarks/inference.py log_likelihood
-    python benchmarks/inference.py reconstruct --images 60000
+    python -m benchmarks.speed.inference log_likelihood
+    python -m benchmarks.speed.inference reconstruct --images 60000
 
 The model is the dense variational autoencoder of `train_step.py`, 784-512-16-512-784. It takes
 arrays and returns arrays. For `log_likelihood` the outputs of the decoder are counted, 100 for each
@@ -16,8 +16,8 @@ import statistics
 import time
 
 import numpy as np
-import race
-import train_step
+
+from benchmarks.speed import race, train_step
 
 IMPORTANCE_SAMPLES = 100
 TASKS = ("log_likelihood", "encode", "decode", "reconstruct", "sample")

@@ -1,7 +1,7 @@
 """Peak memory and time for each example, from ten thousand examples to a million.
 
-    python benchmarks/memory.py
-    TFDS_DATA_DIR=... python benchmarks/memory.py --tasks tfds likelihood
+    python -m benchmarks.speed.memory
+    TFDS_DATA_DIR=... python -m benchmarks.speed.memory --tasks tfds likelihood
 
 Each printed line comes from a process of its own. The tasks are:
 
@@ -141,8 +141,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for task in arguments.tasks:
             for rows in [LIKELIHOOD["images"]] if task == "likelihood" else arguments.rows:
-                command = [sys.executable, __file__, "--worker", "--tasks", task]
-                command += ["--rows", str(rows), "--folder", arguments.folder or folder]
+                command = [sys.executable, "-m", "benchmarks.speed.memory", "--worker"]
+                command += ["--tasks", task, "--rows", str(rows)]
+                command += ["--folder", arguments.folder or folder]
                 found = subprocess.run(
                     command, stdout=subprocess.PIPE, text=True, env=environment, check=True
                 )

@@ -1,0 +1,1 @@
+"""Programs that measure the library; `RESULTS.md` has what they printed."""

@@ -1,0 +1,1 @@
+"""Programs that measure how much time and memory the library takes."""
