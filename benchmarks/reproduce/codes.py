@@ -1,6 +1,6 @@
-"""The row `codes`: what a linear classifier reads from codes of 64 dimensions.
+"""What a linear classifier reads from codes of 64 dimensions.
 
-TFDS_DATA_DIR=... python benchmarks/reproduce.py codes --models AE VAE
+TFDS_DATA_DIR=... python -m benchmarks.reproduce codes --models AE VAE
 """
 
 import time
@@ -13,9 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keras_ae
+from benchmarks.reproduce.common import CROSS_ENTROPY
 from keras_ae import corruptions, datasets
 
-CROSS_ENTROPY = {"reconstruction_loss": "binary_crossentropy"}
 AFFINE = corruptions.Affine(shift=1 / 7, rotation=0.5, scale=0.3, shear=0.3)
 CODED_MODELS = {
     "AE": CROSS_ENTROPY,

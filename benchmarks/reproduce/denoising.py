@@ -1,4 +1,7 @@
-"""The row `denoising`: an autoencoder compared with classical filters on noisy digits."""
+"""An autoencoder compared with the classical filters of scikit-image on noisy digits.
+
+TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising
+"""
 
 import itertools
 import time

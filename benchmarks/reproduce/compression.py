@@ -1,6 +1,6 @@
-"""The row `compression`: how many bits integer codes of MNIST take, and what they lose.
+"""How many bits integer codes of MNIST take, and what they lose.
 
-TFDS_DATA_DIR=... python benchmarks/reproduce.py compression --models VQVAE
+TFDS_DATA_DIR=... python -m benchmarks.reproduce compression --models VQVAE
 """
 
 import gzip

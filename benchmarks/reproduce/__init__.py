@@ -1,0 +1,1 @@
+"""Programs that train models as papers do: a file for each kind of row in `RESULTS.md`."""

@@ -1,0 +1,70 @@
+"""Train models as papers do and print their figures, one row per model.
+
+    TFDS_DATA_DIR=... python -m benchmarks.reproduce vae_mnist
+    TFDS_DATA_DIR=... python -m benchmarks.reproduce likelihood --models VAE IWAE
+    TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
+
+MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
+its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+
+from benchmarks.reproduce.codes import codes
+from benchmarks.reproduce.compression import compression
+from benchmarks.reproduce.denoising import denoising
+from benchmarks.reproduce.disentanglement import disentanglement
+from benchmarks.reproduce.likelihood import likelihood
+from benchmarks.reproduce.samples import samples
+from benchmarks.reproduce.sparse_activations import sparse_activations
+from benchmarks.reproduce.sparse_features import sparse_features
+from benchmarks.reproduce.vae_mnist import vae_mnist
+
+ROWS = {
+    row.__name__: row
+    for row in (
+        vae_mnist,
+        likelihood,
+        disentanglement,
+        samples,
+        codes,
+        compression,
+        denoising,
+        sparse_features,
+        sparse_activations,
+    )
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.reproduce", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("row", choices=ROWS)
+    parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--models", nargs="+", help="default: all models of the row")
+    parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of `samples`")
+    arguments = parser.parse_args()
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    settings = {
+        "row": given.pop("row"),
+        "backend": keras.config.backend(),
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+    }
+    found = ROWS[settings["row"]](**given)
+    for figures in [found] if isinstance(found, dict) else found:
+        print(json.dumps({**settings, **given, **figures}, default=str), flush=True)
+
+
+if __name__ == "__main__":
+    main()
