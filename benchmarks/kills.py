@@ -1,7 +1,7 @@
 """Count how often a kill leaves a whole file or folder at the path that is being replaced.
 
-    python benchmarks/kills.py export
-    python benchmarks/kills.py run
+    python -m benchmarks.kills export
+    python -m benchmarks.kills run
 
 `export` starts a process for each kill. The process writes once undisturbed, which cleans up after
 the process before it. Then it writes again, and is killed (SIGKILL) at a moment drawn uniformly
