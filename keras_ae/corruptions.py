@@ -251,7 +251,7 @@ class Blocks(_Corruption):
         _check_images(self, shape)
         if any(length is not None and length < self.size for length in shape[1:3]):
             raise ValueError(
-                f"Blocks: size={self.size} does not fit into x of shape {shape}; pass a size of "
+                f"Blocks: size={self.size} does not fit into x of shape {shape}. Pass a size of "
                 "at most the images' height and width."
             )
 
@@ -379,12 +379,12 @@ def get(identifier):
             return _BY_NAME[identifier]()
         hint = arguments.did_you_mean(identifier, _BY_NAME)
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is unknown.{hint} Known names: {names}."
+            f"corruptions.get: identifier={identifier!r} is unknown.{hint} Pass one of {names}."
         )
     # A class is callable, too, but a call with (x, seed) would make an instance of it.
     if not callable(identifier) or isinstance(identifier, type):
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is not a corruption; pass one of {names}, "
+            f"corruptions.get: identifier={identifier!r} is not a corruption. Pass one of {names}, "
             "an object such as corruptions.Masking(rate=0.5), or a function of (x, seed)."
         )
     return identifier
@@ -406,8 +406,8 @@ def _check_float_dtype(corruption, x):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if not keras.backend.is_float_dtype(dtype):
         raise ValueError(
-            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the result; "
-            "pass floating-point data, for images x.astype('float32') / 255."
+            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the result. "
+            "Pass floating-point data, such as x.astype('float32') / 255 for images."
         )
     return dtype
 
@@ -415,8 +415,8 @@ def _check_float_dtype(corruption, x):
 def _check_images(corruption, shape):
     if len(shape) != 4:
         raise ValueError(
-            f"{type(corruption).__name__}: x has shape {shape}, but must be images, of shape "
-            "(batch, height, width, channels); pass such a tensor, or use Masking."
+            f"{type(corruption).__name__}: x has shape {shape}, but must be images of shape "
+            "(batch, height, width, channels). Pass such a tensor, or use Masking."
         )
 
 

@@ -128,12 +128,13 @@ def latent_plane(codes, labels=None, path=None):
     codes = np.asarray(codes, "float64")
     if codes.ndim != 2 or len(codes) == 0:
         raise ValueError(
-            f"latent_plane: codes has shape {codes.shape}, but must be (examples, latent_dim)."
+            f"latent_plane: codes has shape {codes.shape}. Pass an array of shape (examples, "
+            "latent_dim)."
         )
     if labels is not None and np.shape(labels) != (len(codes),):
         raise ValueError(
-            f"latent_plane: labels has shape {np.shape(labels)}, but must have one value for each "
-            f"of the {len(codes)} codes, shape ({len(codes)},)."
+            f"latent_plane: labels has shape {np.shape(labels)}. Pass one value for each of the "
+            f"{len(codes)} codes, shape ({len(codes)},)."
         )
     points, names = _project(codes)
     figure = _make_figure(6, 5)
@@ -177,7 +178,7 @@ def loss_curves(history, path=None):
     names = [name for name in history if not name.startswith("val_")]
     names.sort(key=lambda name: name != "loss")  # The total comes before its parts.
     if not names or not len(history[names[0]]):
-        raise ValueError("loss_curves: history holds no epochs. Call fit first.")
+        raise ValueError("loss_curves: history has no epochs. Call fit first.")
     _refuse_points(sum(map(len, history.values())))
     columns = min(len(names), 3)
     figure = _make_figure(3.4 * columns, 2.8 * math.ceil(len(names) / columns))
@@ -256,7 +257,7 @@ def _check_drawable(examples, name):
     examples = np.asarray(examples)
     if not can_draw(examples):
         raise ValueError(
-            f"{name} has shape {examples.shape}, which cannot be drawn: pass (examples, height, "
+            f"{name} has shape {examples.shape}, which cannot be drawn. Pass (examples, height, "
             "width, 1, 3 or 4) or (examples, height, width) for pictures, or (examples, features) "
             "for curves."
         )

@@ -123,7 +123,7 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
     if not all(spec.shape.is_fully_defined() for spec in specs):
         raise ValueError(
             f"datasets.as_array: the pictures of name={name!r} differ in size (shape "
-            f"{specs[0].shape}); use load(...).map(lambda x: tf.image.resize(x, (64, 64)))."
+            f"{specs[0].shape}). Use load(...).map(lambda x: tf.image.resize(x, (64, 64)))."
         )
     count = int(dataset.cardinality())
     memory.refuse_beyond(
@@ -145,11 +145,9 @@ def as_array(name, split="train", *, labels=False, binarize=False, seed=None, da
 def _find_source(name, split, labels, binarize, seed, data_dir, whole=False):
     """Make the dataset of a name. `whole` says that all of it will be held in memory."""
     if not isinstance(name, str | os.PathLike):
-        raise TypeError(f"datasets.load: name must be a string or a path; received {name!r}.")
+        raise TypeError(f"datasets.load: name={name!r} must be a string or a path.")
     if not isinstance(split, str):
-        raise TypeError(
-            f'datasets.load: split must be a string such as "train"; received {split!r}.'
-        )
+        raise TypeError(f'datasets.load: split={split!r} must be a string, such as "train".')
     if name in _EMBEDDED:
         return _EMBEDDED[name](split, labels, seed)
     if _is_surely_path(name):
@@ -172,7 +170,7 @@ def _is_surely_path(name):
 def _describe_unknown_name(name):
     hint = did_you_mean(name, [*_EMBEDDED, *list_tfds_names()], cutoff=0.7)
     return (
-        f"datasets.load: name={name!r} is unknown.{hint} Give {', '.join(map(repr, _EMBEDDED))}, "
+        f"datasets.load: name={name!r} is unknown.{hint} Pass {', '.join(map(repr, _EMBEDDED))}, "
         "the TFDS name of a set of pictures, or the path of a folder of pictures or of an "
         f"{', '.join(ARRAY_SUFFIXES)} file."
     )

@@ -37,11 +37,12 @@ def make_path_dataset(path, split, labels, binarize, whole=False):
         return _make_picture_dataset(path, split, labels)
     if not path.exists():
         raise FileNotFoundError(
-            f"datasets.load: name={str(path)!r} does not exist; looked for {path.absolute()}."
+            f"datasets.load: name={str(path)!r} does not exist: there is no {path.absolute()}. "
+            "Pass the path of a folder or file."
         )
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise ValueError(
-            f"datasets.load: name={str(path)!r} cannot be read; pass a folder of PNG or JPEG "
+            f"datasets.load: name={str(path)!r} cannot be read. Pass a folder of PNG or JPEG "
             f"pictures or a file that ends in {', '.join(ARRAY_SUFFIXES)}."
         )
     return _make_array_dataset(path, split, labels, binarize, whole)
@@ -69,7 +70,7 @@ def _make_array_dataset(path, split, labels, binarize, whole):
     if binarize and x.dtype != np.uint8 and not 0 <= low <= high <= 1:
         raise ValueError(
             f"datasets.load: binarize=True takes values as probabilities, but those of {argument} "
-            f"run from {low:g} to {high:g}; scale them to [0, 1] or leave binarize out."
+            f"run from {low:g} to {high:g}. Scale them to [0, 1], or leave binarize out."
         )
     # Binary pictures are often stored as 0 and 1 in uint8. Divided by 255 they would be black.
     scale = np.float32(255 if x.dtype == np.uint8 and high > 1 else 1)
@@ -258,11 +259,11 @@ def _parse_number(cell):
 def _check_examples(x, argument):
     if x.dtype.kind not in "biuf":
         raise ValueError(
-            f"datasets.load: {argument} holds dtype {x.dtype}; save real numbers, such as float32."
+            f"datasets.load: {argument} holds dtype {x.dtype}. Save real numbers, such as float32."
         )
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
-            f"datasets.load: {argument} holds an array of shape {x.shape}; it must be "
+            f"datasets.load: {argument} holds an array of shape {x.shape}. Save an array of shape "
             "(examples, ...) with at least two axes, none of them empty."
         )
 
@@ -282,7 +283,7 @@ def _find_finite_range(x, argument):
         if not finite.all():
             raise ValueError(
                 f"datasets.load: {argument} holds NaN, infinity or a number beyond float32, first "
-                f"in row {start + int(np.argmin(finite))} (counted from 0); remove or fill it."
+                f"in row {start + int(np.argmin(finite))} (counted from 0). Remove or fill it."
             )
         low, high = min(low, block.min()), max(high, block.max())
     return low, high
@@ -298,11 +299,13 @@ def _check_labels(y, count, path, argument):
         raise ValueError(f"datasets.load: labels=True, but {argument} has no labels: {remedy}.")
     if y.dtype.kind not in "biuf" or y.ndim == 0 or len(y) != count:
         raise ValueError(
-            f"datasets.load: the labels of {argument} have dtype {y.dtype} and shape {y.shape}; "
-            f"they must be numbers, one for each of the {count} examples."
+            f"datasets.load: the labels of {argument} have dtype {y.dtype} and shape {y.shape}. "
+            f"Save numbers, one for each of the {count} examples."
         )
     if not np.isfinite(y).all():
-        raise ValueError(f"datasets.load: the labels of {argument} hold NaN or infinity.")
+        raise ValueError(
+            f"datasets.load: the labels of {argument} hold NaN or infinity. Remove or fill them."
+        )
     with np.errstate(invalid="ignore", over="ignore"):
         whole, real = y.astype("int64"), y.astype("float32")
     return whole if np.array_equal(whole, y) else real
@@ -318,8 +321,8 @@ def _make_picture_dataset(folder, split, labels):
     files, classes = _select_pictures(folder, split, argument)
     if labels and None in classes:
         raise ValueError(
-            f"datasets.load: labels=True, but {files[classes.index(None)]} belongs to no class; "
-            "put the pictures of each class into a subfolder of its own."
+            f"datasets.load: labels=True, but {files[classes.index(None)]} belongs to no class. "
+            "Put the pictures of each class into a subfolder of its own."
         )
     height, width, channels = _read_common_size(files)
 
@@ -349,8 +352,8 @@ def _select_pictures(folder, split, argument):
     )
     if not files:
         raise ValueError(
-            f"datasets.load: {argument} holds no pictures; looked for "
-            f"{', '.join('*' + suffix for suffix in _PICTURE_SUFFIXES)} in {folder.absolute()}."
+            f"datasets.load: {argument} holds no pictures. Put files that are called "
+            f"{', '.join('*' + suffix for suffix in _PICTURE_SUFFIXES)} into {folder.absolute()}."
         )
     places = [file.relative_to(folder).parts[:-1] for file in files]
     top = {place[0] for place in places if place}
@@ -370,8 +373,9 @@ def _read_common_size(files):
     for file, (height, width, _) in zip(files, sizes, strict=True):
         if (height, width) != common:
             raise ValueError(
-                f"datasets.load: pictures must be of one size; {file} is {height} high and {width} "
-                f"wide, most are {common[0]} high and {common[1]} wide. Resize or remove it."
+                f"datasets.load: pictures must have one size, but {file} is {height} high and "
+                f"{width} wide, and most are {common[0]} high and {common[1]} wide. Resize or "
+                "remove it."
             )
     return *common, 1 if all(gray for *_, gray in sizes) else 3
 
@@ -390,10 +394,10 @@ def _read_picture_size(file):
         try:
             shape = tf.io.extract_jpeg_shape(tf.io.read_file(os.fspath(file)))
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"datasets.load: {file} is a damaged JPEG file.") from error
+            raise ValueError(f"datasets.load: {file} is a damaged JPEG file. Remove it.") from error
         height, width, channels = map(int, shape)
         return height, width, channels == 1
-    raise ValueError(f"datasets.load: {file} is neither a PNG nor a JPEG file; remove it.")
+    raise ValueError(f"datasets.load: {file} is neither a PNG nor a JPEG file. Remove it.")
 
 
 def _count_test(count):

@@ -134,8 +134,8 @@ def _find_layer(model, layer):
         return found[0]
     names = ", ".join(sorted({inner.name for inner in known}))
     raise ValueError(
-        f"activations: the model has {len(found) or 'no'} layers of the name {layer!r}; it has "
-        f"{names}. Pass the layer object if the name is not enough."
+        f"activations: the model has {len(found) or 'no'} layers of the name {layer!r}. It "
+        f"has {names}. Pass the layer object if the name is not enough."
     )
 
 

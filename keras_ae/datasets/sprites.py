@@ -111,7 +111,7 @@ def sprites_index(factors):
     )
     if factors.ndim == 0 or factors.shape[-1] != len(_SIZES):
         raise ValueError(
-            f"sprites_index: factors has shape {factors.shape}; its last axis must hold the 5 "
+            f"sprites_index: factors has shape {factors.shape}, but its last axis must hold the 5 "
             f"factors {', '.join(SPRITES_FACTORS)}."
         )
     for column, (factor, size) in enumerate(SPRITES_FACTORS.items()):
@@ -164,7 +164,7 @@ def _in_heart(u, v):
 def _check_integers(function, name, values):
     values = np.asarray(values)
     if values.dtype.kind not in "iu":
-        raise ValueError(f"{function}: {name} must be integers; received dtype {values.dtype}.")
+        raise ValueError(f"{function}: {name} has dtype {values.dtype}. Pass integers.")
     return values
 
 
@@ -172,5 +172,6 @@ def _check_range(function, name, values, size):
     wrong = values[(values < 0) | (values >= size)]
     if wrong.size:
         raise ValueError(
-            f"{function}: {name} must lie from 0 to {size - 1}; received {wrong.flat[0]}."
+            f"{function}: {name} must lie between 0 and {size - 1}, but {wrong.flat[0]} is out of "
+            "this range."
         )

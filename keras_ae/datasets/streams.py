@@ -43,7 +43,7 @@ def split_rows(count, num_test, split, argument):
     if not len(rows):
         raise ValueError(
             f"datasets.load: split={split!r} of {argument} is empty, because the set has only "
-            f'{count} example(s); use split="all".'
+            f'{count} example(s). Use split="all".'
         )
     return rows
 
@@ -183,8 +183,8 @@ def _check_binarizable(element_spec):
     if not getattr(getattr(x, "dtype", None), "is_floating", False):
         raise ValueError(
             "dynamic_binarization: the dataset must hold floating-point tensors in [0, 1], or "
-            f"tuples that begin with one; received elements {element_spec}. Divide pictures with "
-            "values from 0 to 255 by 255 first."
+            f"tuples that begin with one, but its elements are {element_spec}. Divide pictures "
+            "with values from 0 to 255 by 255 first."
         )
 
 
@@ -196,7 +196,7 @@ def _draw_bernoulli(x, key):
         # anything.
         tf.reduce_all((x >= 0) & (x <= 1)),
         [
-            "dynamic_binarization: values must lie in [0, 1]; received some from",
+            "dynamic_binarization: values must lie in [0, 1], but they run from",
             tf.reduce_min(x),
             "to",
             tf.reduce_max(x),

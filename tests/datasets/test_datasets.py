@@ -710,7 +710,7 @@ def test_real_mnist():
         ("fashion-mnist", "'fashion_mnist'"),
         ("cifar", "'cifar10'"),
         ("", "''"),
-        ("no such thing at all", "is unknown. Give"),
+        ("no such thing at all", "is unknown. Pass"),
     ],
 )
 def test_unknown_names(name, match):
