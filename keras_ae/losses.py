@@ -146,8 +146,8 @@ def get(identifier):
         return _find_by_name(identifier)
     if not callable(identifier):
         raise ValueError(
-            f"reconstruction_loss={identifier!r} is neither the name of a Keras loss nor a "
-            "function of (y_true, y_pred)."
+            f"reconstruction_loss={identifier!r} is not a loss. Pass the name of a Keras loss, a "
+            "keras.losses.Loss, or a function of (y_true, y_pred)."
         )
     return identifier
 

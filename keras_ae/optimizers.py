@@ -35,15 +35,15 @@ def optimizers_for(model, default, **players):
         network = getattr(model, name, None)
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
-                f"optimizers_for: {type(model).__name__} has no network {name!r}. Its own players "
-                f"are {', '.join(map(str, model.players)) or 'none'}; encoder and decoder may be "
-                "named, too."
+                f"optimizers_for: {type(model).__name__} has no network {name!r}. Name its "
+                "encoder, its decoder or one of its players, which are "
+                f"{', '.join(map(str, model.players)) or 'none'}."
             )
         for variable in network.trainable_variables:
             if paths.count(variable.path) > 1:
                 raise ValueError(
-                    f"optimizers_for: two weights are called {variable.path}, but optimizers find "
-                    "weights by path. Give your networks different names."
+                    f"optimizers_for: two weights have the path {variable.path}, but optimizers "
+                    "find weights by path. Give your networks different names."
                 )
             by_path[variable.path] = keras.optimizers.get(optimizer)
     return keras.optimizers.MultiOptimizer(

@@ -78,8 +78,8 @@ class _ScalarQuantizer(Quantizer):
     def build(self, z_shape):
         if z_shape[-1] != len(self.levels):
             raise ValueError(
-                f"{type(self).__name__} quantizes vectors of {len(self.levels)} numbers, but got "
-                f"an input of shape {tuple(z_shape)}."
+                f"{type(self).__name__}: the input has shape {tuple(z_shape)}, but the layer "
+                f"quantizes vectors of {len(self.levels)} numbers. Make its last axis that long."
             )
         self.built = True
 

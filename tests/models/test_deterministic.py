@@ -203,7 +203,7 @@ def test_spectral_normalization_bounds_the_decoder_s_slope():
     rise = np.linalg.norm(model.decode(z[0]) - model.decode(z[1]), axis=1)
     slopes = rise / np.linalg.norm(z[0] - z[1], axis=1)
     assert 0.3 < slopes.max() < 1.05
-    with pytest.raises(ValueError, match="Wrap that one's layers"):
+    with pytest.raises(ValueError, match="Wrap its layers"):
         zoo.make(
             "RegularizedAE",
             regularization="spectral_normalization",
@@ -286,7 +286,7 @@ def test_priors_of_pairs_refuse_odd_dimensions():
             keras_ae.AdversarialAE(3, prior=name)
     with pytest.raises(ValueError, match="Did you mean 'swiss_roll'"):
         keras_ae.AdversarialAE(2, prior="swissroll")
-    with pytest.raises(ValueError, match=r"draws a shape of \(2, 5\)"):
+    with pytest.raises(ValueError, match=r"returns codes of shape \(2, 5\)"):
         keras_ae.AdversarialAE(2, prior=lambda n, latent_dim, seed: np.zeros((n, 5)))
 
 

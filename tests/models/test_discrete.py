@@ -102,7 +102,7 @@ def test_a_sequence_has_a_code_at_every_step():
     with pytest.raises(ValueError, match="number of codes must be known"):
         keras_ae.VQVAE(2, encoder=network(_Ragged(), shape=(7, 3))).build((None, 7, 3))
     cubes = network(layers.Reshape((7, 1, 1, 3)), shape=(7, 3))
-    with pytest.raises(ValueError, match="a map of rows and columns is needed"):
+    with pytest.raises(ValueError, match="a map of rows and columns"):
         keras_ae.VQVAE2(2, encoder=cubes).build((None, 7, 3))
 
 

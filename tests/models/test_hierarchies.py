@@ -501,5 +501,5 @@ def test_misuse(cls, given, message):
 
 @hierarchical
 def test_no_single_prior_is_offered(name):
-    with pytest.raises(NotImplementedError, match="one prior a layer"):
+    with pytest.raises(NotImplementedError, match="Call `sample` to draw"):
         zoo.trained(name).prior(np.zeros((1, 2)))

@@ -165,7 +165,7 @@ def test_targets_can_be_normalized():
     targets = array(made(normalized_targets=True)._targets(x))
     np.testing.assert_allclose(targets.mean(axis=-1), 0, atol=1e-4)
     np.testing.assert_allclose(targets.std(axis=-1), 1, atol=1e-3)
-    with pytest.raises(ValueError, match="normalized_targets=True are of any sign"):
+    with pytest.raises(ValueError, match="normalized_targets=True makes targets of any sign"):
         made(normalized_targets=True, reconstruction_loss="binary_crossentropy")
 
 
@@ -259,7 +259,7 @@ def test_of_long_codes_only_variances_are_kept(monkeypatch):
 @pytest.mark.parametrize(
     "given, message",
     [
-        ({"encoder": "conv"}, "encoder='conv' cannot leave patches out. Give 'transformer'"),
+        ({"encoder": "conv"}, "encoder='conv' cannot leave patches out. Pass 'transformer'"),
         ({"mask_ratio": 0}, "mask_ratio=0 must be a positive number below 1"),
         ({"mask_ratio": 1.0}, "mask_ratio=1.0 must be a positive number below 1"),
         ({"patch_size": 0}, "patch_size=0 must be a positive integer"),
@@ -269,7 +269,7 @@ def test_of_long_codes_only_variances_are_kept(monkeypatch):
         ({"encoder": keras.layers.Dense(3)}, "does not say how wide its tokens are"),
         (
             {"decoder": keras.Sequential([keras.Input((6, 3)), keras.layers.Dense(3)])},
-            r"the decoder returns \(6, 3\) .* and \(6, 8\) is needed",
+            r"the decoder returns \(6, 3\) .* returns \(6, 8\)",
         ),
     ],
 )

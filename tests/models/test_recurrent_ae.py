@@ -198,16 +198,16 @@ def test_an_lstm_is_taught_saved_and_sampled_from(tmp_path):
     "given, message",
     [
         ({"cell": "rnn"}, 'cell=\'rnn\' must be "gru" or "lstm"'),
-        ({"encoder": "transformer"}, "encoder='transformer' is not recurrent. keras_ae.AE takes"),
+        ({"encoder": "transformer"}, "encoder='transformer' is not recurrent. Pass 'recurrent'"),
         (
             {"network_options": {"cell": "lstm"}},
-            "network_options has cell='lstm'. Pass cell",
+            "network_options={'cell': 'lstm'} is not possible.* Pass cell",
         ),
         ({"mask_value": "0"}, "mask_value='0' must be a finite number"),
-        ({"shape": (4, 4, 1)}, r"data of shape \(4, 4, 1\) is no sequence"),
+        ({"shape": (4, 4, 1)}, r"data of shape \(4, 4, 1\) is not a sequence"),
         (
             {"teacher_forcing": True, "decoder": keras.Sequential([keras.layers.Dense(10)])},
-            "one of your own reads codes. Leave one of the two out",
+            "teacher_forcing=True needs the default decoder.* Leave one of the two out",
         ),
     ],
 )

@@ -49,8 +49,9 @@ class AdversarialAE(DeterministicAE):
         drawn = self.prior(2, self.latent_dim, 0)
         if tuple(drawn.shape) != (2, self.latent_dim):
             raise ValueError(
-                f"AdversarialAE: prior={prior!r} draws a shape of {tuple(drawn.shape)} for "
-                f"num_samples=2, and {(2, self.latent_dim)} is needed."
+                f"AdversarialAE: prior={prior!r} returns codes of shape {tuple(drawn.shape)} "
+                f"for num_samples=2. Pass a function that returns {(2, self.latent_dim)}, or set "
+                "latent_dim."
             )
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)

@@ -69,9 +69,9 @@ class VAEGAN(VAE):
         super()._check_given()
         if self._mask_value is not None:
             raise ValueError(
-                f"VAEGAN: mask_value={self._mask_value!r} would let the discriminator tell data "
-                "from what was made by its padding. Train on sequences of one length without it, "
-                "or use keras_ae.VAE."
+                f"VAEGAN: mask_value={self._mask_value!r} is not possible, because the "
+                "discriminator would recognize data by its padding. Train on sequences of one "
+                "length without mask_value, or use keras_ae.VAE."
             )
 
     def build_networks(self, shape, target_shape):

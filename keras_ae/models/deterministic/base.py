@@ -54,7 +54,7 @@ class DeterministicAE(Autoencoder):
         if self._vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
             raise ValueError(
                 f"{type(self).__name__}: {name} reads the last axis of data of shape "
-                f"{self.target_shape} as one vector, and of one number it learns nothing. Make "
+                f"{self.target_shape} as one vector, but learns nothing from one number. Make "
                 "labels one-hot with keras.utils.to_categorical, or choose 'binary_crossentropy' "
                 "for a binary value."
             )

@@ -79,7 +79,7 @@ class MaskedAE(AE):
             kind = getattr(self, name)
             if isinstance(kind, str) and kind != "transformer":
                 raise ValueError(
-                    f"MaskedAE: {name}={kind!r} cannot leave patches out. Give 'transformer', or a "
+                    f"MaskedAE: {name}={kind!r} cannot leave patches out. Pass 'transformer', or a "
                     "Keras model of tokens."
                 )
         self.patch_size = arguments.integer(self, "patch_size", patch_size)
@@ -90,8 +90,8 @@ class MaskedAE(AE):
         self.normalized_targets = normalized_targets
         if normalized_targets and self._decoder_activation != "linear":
             raise ValueError(
-                f"MaskedAE: normalized_targets={normalized_targets!r} are of any sign, and this "
-                f"reconstruction_loss needs a {self._decoder_activation}. Choose "
+                f"MaskedAE: normalized_targets={normalized_targets!r} makes targets of any sign, "
+                f"but {self._loss_name()} needs a {self._decoder_activation}. Choose "
                 "'mean_squared_error'."
             )
 
@@ -116,8 +116,8 @@ class MaskedAE(AE):
         width = getattr(self.encoder, "input_shape", (None,))[-1]
         if not isinstance(width, int):  # A model with several inputs has a shape for each of them.
             raise ValueError(
-                "MaskedAE: the encoder does not say how wide its tokens are. Let it begin with "
-                "one keras.Input((None, width))."
+                "MaskedAE: the encoder does not say how wide its tokens are. Begin it with one "
+                "keras.Input((None, width))."
             )
         self.patch_to_token = keras.layers.Dense(width, dtype=dtype, name="patch_to_token")
         self.patch_to_token.build((None, self._num_patches, values))
@@ -139,8 +139,8 @@ class MaskedAE(AE):
         if self._takes_classes and width != self.target_shape[-1]:
             raise ValueError(
                 f"MaskedAE: {self._loss_name()} would read the {width} numbers of a patch of data "
-                f"of shape {self.target_shape} as the classes of one thing. Set patch_size=1, or "
-                "choose 'binary_crossentropy'."
+                f"of shape {self.target_shape} as the probabilities of {width} classes. Set "
+                "patch_size=1, or choose 'binary_crossentropy'."
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             refuse_unused(self, "decoder_blocks", "the decoder was given")
@@ -165,15 +165,16 @@ class MaskedAE(AE):
     def _check_shapes(self, shape, target_shape):
         if tuple(target_shape) != tuple(shape):
             raise ValueError(
-                f"MaskedAE predicts patches of the data, of shape {shape}, and the target has "
-                f"shape {target_shape}. Call fit(x) without a target, or with one of x's shape."
+                f"MaskedAE: the target has shape {target_shape}, but the model predicts patches "
+                f"of data of shape {shape}. Call fit(x) without a target, or pass one of x's "
+                "shape."
             )
         sides = shape[:2] if len(shape) == 3 else shape[:1]
         filled = len(shape) <= 3 and all(side % self.patch_size == 0 for side in sides)
         if not filled or math.prod(sides) == self.patch_size ** len(sides):
             raise ValueError(
                 f"MaskedAE: patch_size={self.patch_size} must divide the sides {sides} of data of "
-                f"shape {shape} into at least two patches. Choose another, or pad the data."
+                f"shape {shape} into at least two patches. Choose another size, or pad the data."
             )
 
     def _fit_networks(self, shape, target_shape):
@@ -184,7 +185,7 @@ class MaskedAE(AE):
         if tuple(output.shape[1:]) != expected:
             raise ValueError(
                 f"MaskedAE: the decoder returns {tuple(output.shape[1:])} for tokens of shape "
-                f"{self.code_shape}, and {expected} is needed. Give it an output of that shape."
+                f"{self.code_shape}. Pass a decoder that returns {expected}."
             )
 
     def _targets(self, y):

@@ -74,18 +74,19 @@ class RecurrentAE(AE):
             kind = getattr(self, name)
             if isinstance(kind, str) and kind != "recurrent":
                 raise ValueError(
-                    f"RecurrentAE: {name}={kind!r} is not recurrent. keras_ae.AE takes networks of "
-                    "every kind."
+                    f"RecurrentAE: {name}={kind!r} is not recurrent. Pass 'recurrent' or a Keras "
+                    "model, or use keras_ae.AE, which takes networks of every kind."
                 )
         for name in {"cell", "mask_value"} & set(self.network_options):
             raise ValueError(
-                f"RecurrentAE: network_options has {name}={self.network_options[name]!r}. Pass "
-                f"{name} itself: the model needs it, too."
+                f"RecurrentAE: network_options={{{name!r}: {self.network_options[name]!r}}} is not "
+                f"possible, because the model needs {name}, too. Pass {name} as an argument of the "
+                "model."
             )
         if teacher_forcing and self.decoder not in (None, "recurrent"):
             raise ValueError(
-                "RecurrentAE: teacher_forcing=True needs a decoder that reads the step before, and "
-                "one of your own reads codes. Leave one of the two out."
+                "RecurrentAE: teacher_forcing=True needs the default decoder, which reads the "
+                f"previous step, but got decoder={self.decoder!r}. Leave one of the two out."
             )
 
     def build_networks(self, shape, target_shape):
@@ -167,7 +168,7 @@ def _steps_shape(shape):
     """Return (steps, features) for data of this shape."""
     if len(shape) not in (1, 2):
         raise ValueError(
-            f"RecurrentAE: data of shape {tuple(shape)} is no sequence. Reshape it to (steps, "
+            f"RecurrentAE: data of shape {tuple(shape)} is not a sequence. Reshape it to (steps, "
             "features), or use keras_ae.AE."
         )
     return (*shape, 1)[:2]

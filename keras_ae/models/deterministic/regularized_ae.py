@@ -59,15 +59,15 @@ class RegularizedAE(AE):
     def _check_given(self):
         super()._check_given()
         if self.regularization == "spectral_normalization":
-            refuse_unused(self, "weight", "spectral norms take the place of a penalty")
+            refuse_unused(self, "weight", "spectral normalization replaces the penalty")
 
     def build_networks(self, shape, target_shape):
         if self.regularization == "spectral_normalization":
             if isinstance(self.decoder, keras.layers.Layer):
                 raise ValueError(
-                    "RegularizedAE: regularization='spectral_normalization' makes its own decoder, "
-                    f"and decoder={self.decoder.name!r} was given. Wrap that one's layers in "
-                    "keras_ae.layers.SpectralNormalization, with regularization='l2', weight=0."
+                    "RegularizedAE: regularization='spectral_normalization' needs a default "
+                    f"decoder, but got decoder={self.decoder.name!r}. Wrap its layers in "
+                    "keras_ae.layers.SpectralNormalization and pass regularization='l2', weight=0."
                 )
             self.decoder = networks.decoder(
                 self.latent_dim,

@@ -65,9 +65,9 @@ class UNetAE(DenoisingAE):
         super()._check_given()
         if self._mask_value is not None and len(self.target_shape) > 1:
             raise ValueError(
-                f"UNetAE: mask_value={self._mask_value!r} marks steps as padding, and the U-Net's "
-                "convolutions would read it beside the others. Train on sequences of one length "
-                "without it, or use keras_ae.DenoisingAE."
+                f"UNetAE: mask_value={self._mask_value!r} is not possible, because the U-Net's "
+                "convolutions would read padding like data. Train on sequences of one length "
+                "without mask_value, or use keras_ae.DenoisingAE."
             )
         if self._decoder_activation == "linear":  # The U-Net ends in the same activation.
             wanted = losses.wanted_output(self.reconstruction_loss)
@@ -108,7 +108,7 @@ def _picture(shape):
     """Return the shape as (height, width, channels)."""
     if len(shape) > 3:
         raise ValueError(
-            f"UNetAE: data of shape {tuple(shape)} is no picture. Reshape it to (height, width, "
+            f"UNetAE: data of shape {tuple(shape)} is not a picture. Reshape it to (height, width, "
             "channels), or use keras_ae.DenoisingAE."
         )
     return {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1]), 3: tuple(shape)}[len(shape)]

@@ -117,8 +117,8 @@ class DiscreteAE(DeterministicAE):
         if None in self._places:
             raise ValueError(
                 f"{type(self).__name__}: the encoder ends in features of shape "
-                f"{tuple(features.shape[1:])}, and the number of codes must be known. Give its "
-                "input a size."
+                f"{tuple(features.shape[1:])}, but the number of codes must be known. Pass an "
+                "encoder whose input has a known size."
             )
         self._build_codes(features)
         if self.decoder is None or isinstance(self.decoder, str):
@@ -174,8 +174,9 @@ class DiscreteAE(DeterministicAE):
         super()._check_given()
         if not self._flat and self._mask_value is not None:
             raise ValueError(
-                f"{type(self).__name__}: mask_value={self._mask_value!r} marks steps as padding, "
-                "and this model has a code for every step. Leave it out, or use keras_ae.AE."
+                f"{type(self).__name__}: mask_value={self._mask_value!r} is not possible, because "
+                "this model has a code for every step, also for padding. Leave it out, or use "
+                "keras_ae.AE."
             )
 
     def _build_codes(self, features):
@@ -329,7 +330,7 @@ class DiscreteAE(DeterministicAE):
             4.0 * size * prior.numbers_of_example(),
             f"{type(self).__name__}.fit_prior: a step of batch_size={size} examples with codes of "
             f"shape {self.code_shape}, each of {sum(prior.levels)} logits,",
-            "Pass a smaller batch_size, or take a model of fewer codes.",
+            "Pass a smaller batch_size, or make a model with fewer codes.",
         )
         codes = prior.digits(codes)
         batches = inputs.ArrayBatches((codes, codes), batch_size, True, of_order(self))

@@ -76,8 +76,8 @@ class VQVAE2(VectorQuantizedAE):
             ]
         elif len(self._places) not in _OF_PLACES:
             raise ValueError(
-                f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}, and a "
-                "vector, a sequence or a map of rows and columns is needed."
+                f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}. Pass "
+                "an encoder that returns a vector, a sequence or a map of rows and columns."
             )
         else:
             convolution, transposed, cropping = _OF_PLACES[len(self._places)]

@@ -61,8 +61,8 @@ class PoincareVAE(VAE):
         self._largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
         if prior_scale > self._largest_scale:
             raise ValueError(
-                f"PoincareVAE: a prior_scale={prior_scale!r} in {self.latent_dim} dimensions of "
-                f"curvature={curvature!r} reaches beyond what float32 can hold. Take a prior_scale "
+                f"PoincareVAE: prior_scale={prior_scale!r} in {self.latent_dim} dimensions with "
+                f"curvature={curvature!r} reaches beyond what float32 can hold. Pass a prior_scale "
                 f"of at most {self._largest_scale:.3g}, or a curvature of at most "
                 f"{(flat / prior_scale) ** 2:.3g}."
             )

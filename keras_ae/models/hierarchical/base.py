@@ -71,7 +71,8 @@ class HierarchicalVAE(VAE):
         if not {"weighted_kl_loss", "free_bits_loss"} & {*self.objective}:
             raise ValueError(
                 f"{type(self).__name__}: layer_weights={weights!r} would have no effect, because "
-                "the model was made without. Make a new model with layer_weights, such as ones."
+                "the model was made without them. Make a new model with layer_weights, such as a "
+                "list of ones."
             )
         return [arguments.number_or_schedule(self, "layer_weights", w) for w in weights]
 
@@ -86,8 +87,9 @@ class HierarchicalVAE(VAE):
 
     def prior(self, like):
         raise NotImplementedError(
-            f"{type(self).__name__} has one prior a layer, given those above; `sample` draws from "
-            "all of them."
+            f"{type(self).__name__}: the prior of each layer depends on the draws of the layers "
+            "above it, so that there is no p(z) in one piece. Call `sample` to draw from all "
+            "priors."
         )
 
     def _evidence(self, x, training):

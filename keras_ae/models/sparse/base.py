@@ -44,8 +44,8 @@ class DictionaryAE(Autoencoder):
     def build_networks(self, shape, target_shape):
         if shape != target_shape:
             raise ValueError(
-                f"{type(self).__name__} reconstructs its inputs, of shape {shape}, and the "
-                f"targets have shape {target_shape}. Call fit(x)."
+                f"{type(self).__name__}: targets have shape {target_shape}, but the model "
+                f"reconstructs its inputs, of shape {shape}. Call fit(x) without a target."
             )
         width = math.prod(shape)
         self.data_scale = DataScale(width, name="data_scale")

@@ -51,16 +51,16 @@ class VariationalAE(Autoencoder):
         name = self._likelihood_name()
         if self._takes_classes and self.target_shape[-1] == 1:
             raise ValueError(
-                f"{type(self).__name__}: {name} of data of shape {self.target_shape} has one "
-                "class, which is certain whatever the code is. Make labels one-hot with "
+                f"{type(self).__name__}: {name} needs two or more classes, but data of shape "
+                f"{self.target_shape} has one class. Make labels one-hot with "
                 'keras.utils.to_categorical, or choose "bernoulli" for a binary value.'
             )
         if self.likelihood.trainable_variables and not self._trains_likelihood:
             weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
             raise ValueError(
                 f"{type(self).__name__}: {name} has weights ({weights}) that nothing trains, "
-                "because the likelihood of the data is no part of what this model minimizes. Set "
-                "the scale, such as keras_ae.likelihoods.Gaussian(0.1)."
+                "because this model does not minimize the likelihood of the data. Pass a fixed "
+                "scale, such as keras_ae.likelihoods.Gaussian(0.1)."
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             networks.check_output(
@@ -195,9 +195,9 @@ class VariationalAE(Autoencoder):
         )
         if num_samples // draws_at_once > RunSeed.TURNS:
             raise ValueError(
-                f"log_likelihood: num_samples={num_samples} would take hours in one call, and "
-                f"repeat noise. Take a multiple of 8 of at most {8 * RunSeed.TURNS}, and average "
-                "the likelihoods of several calls with other seeds."
+                f"log_likelihood: num_samples={num_samples} would repeat noise and take hours in "
+                f"one call. Pass a multiple of 8 of at most {8 * RunSeed.TURNS}, and average the "
+                "likelihoods of several calls with different seeds."
             )
         return self._importance_estimate(
             x, y, num_samples, draws_at_once, seed, batch_size=batch_size, verbose=verbose

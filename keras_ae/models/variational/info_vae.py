@@ -71,7 +71,7 @@ def _check(alpha, scale):
     if alpha > 1 or not alpha + scale >= 1:
         raise ValueError(
             f"InfoVAE: alpha={alpha!r} and scale={scale!r} give the divergence the factor "
-            f"{1 - alpha:g} and the discrepancy {alpha + scale - 1:g}; a negative one would be "
-            "maximized. Take alpha of at most 1 and scale of at least 1 - alpha."
+            f"{1 - alpha:g} and the discrepancy the factor {alpha + scale - 1:g}, but neither may "
+            "be negative. Choose alpha of at most 1 and scale of at least 1 - alpha."
         )
     return alpha, scale

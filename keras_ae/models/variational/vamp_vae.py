@@ -70,8 +70,9 @@ class VampVAE(VAE):
         x = inputs.check_data(self, x)
         if len(x) != self.num_components:
             raise ValueError(
-                f"set_pseudo_inputs: x has {len(x)} examples, and num_components is "
-                f"{self.num_components}. Pass x[:{self.num_components}], or set num_components."
+                f"set_pseudo_inputs: x has {len(x)} examples, but num_components is "
+                f"{self.num_components}. Pass {self.num_components} examples, or make a model with "
+                f"num_components={len(x)}."
             )
         self.pseudo_inputs.assign(np.asarray(x, "float32"))
 
