@@ -89,7 +89,7 @@ def reserve(path, size):
 
 
 @contextlib.contextmanager
-def _naming(path, workspace):
+def _name_path_in_errors(path, workspace):
     """Let errors of the system name the path, not the place in the workspace."""
     try:
         yield
@@ -140,11 +140,11 @@ def whole_file(path, check=lambda path: None):
         check(path)
         partial = workspace / "new" / path.name
         partial.parent.mkdir()
-        with _naming(path, workspace):
+        with _name_path_in_errors(path, workspace):
             yield partial
             _sync(partial)
         check(path)
-        with _naming(path, workspace):
+        with _name_path_in_errors(path, workspace):
             os.replace(partial, path)
         _sync_folder(path.parent)
 
@@ -247,7 +247,7 @@ def _acquire(workspace, path):
             made = False
         try:
             if not _may_be_ours(workspace):
-                raise FileExistsError(_in_the_way(workspace))
+                raise FileExistsError(_describe_obstacle(workspace))
             # A link at this name could lead to any file, so no link is followed.
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             lock = os.open(workspace / "owner", flags, 0o666)
@@ -257,7 +257,7 @@ def _acquire(workspace, path):
         held = _lock(lock)
         if held is False or (held is None and not made):
             _close(lock)
-            raise BlockingIOError(_who(workspace, path, certain=held is False))
+            raise BlockingIOError(_describe_holder(workspace, path, certain=held is False))
         if not _same(lock, workspace / "owner"):
             _close(lock)
             continue  # The process before has removed the file, so nobody else would see this lock.
@@ -265,7 +265,7 @@ def _acquire(workspace, path):
         before = os.read(lock, len(_HEADER))
         if before != _HEADER and (before or os.listdir(workspace) != ["owner"]):
             _close(lock)
-            raise FileExistsError(_in_the_way(workspace))
+            raise FileExistsError(_describe_obstacle(workspace))
         text = _HEADER + f"{os.getpid()} {socket.gethostname()}\n".encode()
         try:
             os.lseek(lock, 0, os.SEEK_SET)
@@ -331,7 +331,7 @@ def _same(descriptor, path):
         return False
 
 
-def _who(workspace, path, certain):
+def _describe_holder(workspace, path, certain):
     """Return the message that says who holds a path."""
     process = host = None
     for _ in range(100):
@@ -364,7 +364,8 @@ def _may_be_ours(workspace):
     return not names or stat.S_ISREG(os.lstat(workspace / "owner").st_mode)
 
 
-def _in_the_way(workspace):
+def _describe_obstacle(workspace):
+    """Return the message about a path that is not a workspace, but has the name of one."""
     return (
         f"{workspace} is in the way: it has the name of a folder in which keras_ae writes, and is "
         "something else. Move it away, or use another path."
