@@ -7,7 +7,7 @@ from keras_ae.core import arguments, building, inputs, memory, objective, seeds
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
-from keras_ae.core.programs import traced
+from keras_ae.core.programs import guard_programs
 from keras_ae.core.training import Loops
 from keras_ae.networks import fitting
 from keras_ae.saving import export, keras_files
@@ -117,8 +117,8 @@ class Autoencoder(Adjustable, Loops):
         """
         raise NotImplementedError
 
-    def _decode_drawn(self, draws, **options):
-        """Data of what the sampler draws: `decode`, unless draws hold what codes cannot."""
+    def _decode_draws(self, draws, **options):
+        """Decode the sampler's draws, which are codes unless codes cannot represent them."""
         return self.decode(draws, **options)
 
     def decoder_shape(self, target_shape):
@@ -149,8 +149,8 @@ class Autoencoder(Adjustable, Loops):
         """The shape of what the decoder takes, without the batch axis; of a built model."""
         return (self.latent_dim,)
 
-    def _steps_in(self, array):
-        """Data (batch, ...) as sequences (batch, ..., features), or None if it is none."""
+    def _to_sequences(self, array):
+        """Reshape data (batch, ...) to sequences (batch, ..., features), or return None."""
         return array if array.ndim > 2 else None
 
     # ------------------------------------------------------------------ what every model does
@@ -169,7 +169,7 @@ class Autoencoder(Adjustable, Loops):
         return self.decode(self.encode(x, training=training), training=training)
 
     def call(self, x, training=False):
-        with traced(self):
+        with guard_programs(self):
             return self.reconstruct(ops.cast(x, "float32"), training=training)
 
     def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
@@ -196,14 +196,14 @@ class Autoencoder(Adjustable, Loops):
         """`sample`, with options of the sampler."""
         seed = seeds.draw(self, seed)
         draws = samplers.draw(self, num_samples, seed, verbose, **options)
-        return self._decode_drawn(draws, batch_size=batch_size, verbose=verbose)
+        return self._decode_draws(draws, batch_size=batch_size, verbose=verbose)
 
     def step_seed(self, training):
         """The seed of one step's draws: fresh while training, and the same in every evaluation.
 
         In evaluation it is the number of examples seen since it began, so that batches differ.
         """
-        return seeds.of_step(self, training)
+        return seeds.step_seed(self, training)
 
     def build(self, input_shape, target_shape=None):
         """Make the networks and the weights for data of this shape.

@@ -32,14 +32,14 @@ class Adjustable:
             for old, new in cls._old_arguments.items():
                 cls.__init__ = accept_old_argument(old, new)(cls.__init__)
             cls.__init__ = memory.explains(memory.SMALLER_MODEL)(cls.__init__)
-        cls.__signature__ = configuration.signature_of(cls)
+        cls.__signature__ = configuration.make_signature(cls)
         if cls.__module__.startswith("keras_ae.models."):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
     def __new__(cls, *args, **kwargs):
         model = super().__new__(cls, *args, **kwargs)
         kwargs = {cls._old_arguments.get(name, name): value for name, value in kwargs.items()}
-        notes = Notes(model, configuration.given(cls, args, kwargs))
+        notes = Notes(model, configuration.bind_arguments(cls, args, kwargs))
         object.__setattr__(model, "_notes", notes)  # Hidden from Keras' tracking.
         return model
 
@@ -61,7 +61,7 @@ class Adjustable:
         if self._notes is None:
             super().__setattr__(name, value)
         elif not assign_number(self, name, value):
-            with noting_change(self, name, value):
+            with note_change(self, name, value):
                 super().__setattr__(name, value)
 
     @property
@@ -70,14 +70,14 @@ class Adjustable:
         return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
     def get_config(self):
-        return {**super().get_config(), **configuration.of_arguments(self)}
+        return {**super().get_config(), **configuration.arguments_config(self)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**configuration.read(config, custom_objects))
+        return cls(**configuration.read_arguments(config, custom_objects))
 
     def get_build_config(self):
-        return configuration.of_build(self) if self.built else None
+        return configuration.build_config(self) if self.built else None
 
     def build_from_config(self, config):
         # Keras' own swallows what goes wrong here, and the weights would then be left unread.
@@ -85,7 +85,7 @@ class Adjustable:
             configuration.build(self, config)
 
     def get_compile_config(self):
-        return configuration.of_compile(self, super().get_compile_config())
+        return configuration.compile_config(self, super().get_compile_config())
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -120,8 +120,8 @@ def assign_number(model, name, value):
 
 
 @contextlib.contextmanager
-def noting_change(model, name, value):
-    """The context in which an attribute is assigned that is no number of the above kind."""
+def note_change(model, name, value):
+    """Record the assignment, inside a `with` block, of an attribute that `assign_number` left."""
     notes = model._notes
     if name not in notes.arguments:
         before = vars(model).get(name)
@@ -143,7 +143,7 @@ def noting_change(model, name, value):
 
 def _renew(model):
     """Have Keras' loop go on with a step of the model as it is."""
-    if model._notes.step_programs.parts is not None and not backend.tracing():
+    if model._notes.step_programs.parts is not None and not backend.is_tracing():
         model._notes.step_programs.current()
 
 
@@ -201,7 +201,7 @@ class _Number:
         )
 
     def read(self):
-        if is_number(self.value) and backend.tracing():
+        if is_number(self.value) and backend.is_tracing():
             return ops.convert_to_tensor(self.variable)
         return self.value
 

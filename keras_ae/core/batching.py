@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, backend, inputs, memory, seeds
-from keras_ae.core.programs import traced
+from keras_ae.core.programs import guard_programs
 
 _EXTRA = [
     inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=None),
@@ -57,10 +57,10 @@ def batched(kind):
             if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
                 if has_seed:
                     given["seed"] = seeds.draw(self, given["seed"])
-                with traced(self):
+                with guard_programs(self):
                     return method(self, **given)
             data = [name for name in ("y",) if given.get(name) is not None]
-            arrays = _checked(self, kind, {n: given.pop(n) for n in (first, *data)})
+            arrays = _check_arrays(self, kind, {n: given.pop(n) for n in (first, *data)})
             seed = given.pop("seed", None)
             dtype = "float32" if kind == "data" else None
             if batch_size is None:
@@ -68,9 +68,9 @@ def batched(kind):
                 batch_size = default_batch_size(*shapes, self.data_shape)
             name = f"{type(self).__name__}.{method.__name__.removeprefix('_')}"
             sizes = {**arrays, "batch_size": batch_size, **given}
-            kept = _put_back(self) if given.get("training") else contextlib.nullcontext()
+            kept = _preserve_state(self) if given.get("training") else contextlib.nullcontext()
             with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
-                first_seed = seeds.numbers_of(self, seed) if has_seed else None
+                first_seed = seeds.seed_pair(self, seed) if has_seed else None
                 batches = _Batches(self, arrays, batch_size, dtype, first_seed)
                 # Draws of an example that are decoded together take as much as other batches.
                 batches.refuse_too_large(given.get("draws_at_once", 1))
@@ -84,8 +84,8 @@ def batched(kind):
 
 
 @contextlib.contextmanager
-def _put_back(model):
-    """The context of a call that acts as training does, and moves no state of it for all that."""
+def _preserve_state(model):
+    """Restore the state of layers after a call with training=True, which must not change it."""
     before = [(v, ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
     try:
         yield
@@ -94,8 +94,8 @@ def _put_back(model):
             variable.assign(value)
 
 
-def _checked(model, kind, arrays):
-    """name -> a checked array; a dataset of one argument is read batch by batch."""
+def _check_arrays(model, kind, arrays):
+    """Return the checked arrays: name -> array. A dataset is read batch by batch."""
     if kind == "draws":
         return arrays
     if kind == "code":
@@ -198,10 +198,10 @@ def _program(model, method, names, options, has_seed):
             given = dict(zip(names, tensors, strict=False))
             if has_seed:
                 given["seed"] = seeds.RunSeed(ops.reshape(tensors[-1], (2,)))
-            with traced(model):
+            with guard_programs(model):
                 return method(model, **given, **options)
 
-        kept[key] = backend.compiled(model, function)
+        kept[key] = backend.compile_function(model, function)
     return kept[key]
 
 

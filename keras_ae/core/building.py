@@ -32,7 +32,7 @@ def scope(model):
     """The context in which a model makes its weights: they follow from its seed."""
     name, remedy = type(model).__name__, memory.SMALLER_MODEL
     with (
-        seeds.following(seeds.of_order(model)),
+        seeds.follow_seed(seeds.order_seed(model)),
         backend.building_scope(model),
         memory.checked_weights(name, remedy),
         memory.explained(f"{name}.build", lambda: {"data_shape": model.data_shape}, remedy),

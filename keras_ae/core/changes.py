@@ -53,8 +53,8 @@ def repeat(model, changes):
             layer.trainable = number not in frozen
 
 
-def numbers_of_trained(model):
-    """Return which weights the optimizer was made for, if not for those that are trained now.
+def record_trained(model):
+    """Record which weights the optimizer was made for, if not for those that are trained now.
 
     Weights may have been frozen since, and the optimizer still has state for them.
 

@@ -29,8 +29,8 @@ def refuse_unknown(cls, names):
         )
 
 
-def signature_of(cls):
-    """The signature of the constructor with every argument, those of base classes by keyword."""
+def make_signature(cls):
+    """Make the constructor's signature with every argument, those of base classes by keyword."""
     own = inspect.signature(cls.__init__).parameters.values()
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     given = [p for p in own if p.kind in kinds and p.name not in ("self", *cls._without)]
@@ -42,9 +42,9 @@ def signature_of(cls):
     return inspect.Signature([*given, *more])
 
 
-def given(cls, args, kwargs):
-    """What a constructor was called with, and its defaults for the rest: name -> value."""
-    passed = {**dict(zip(signature_of(cls).parameters, args, strict=False)), **kwargs}
+def bind_arguments(cls, args, kwargs):
+    """Return the values of all arguments of a constructor call: name -> value, or the default."""
+    passed = {**dict(zip(make_signature(cls).parameters, args, strict=False)), **kwargs}
     refuse_unknown(cls, [name for name in passed if name in cls._without])
     return {k: passed.get(k, default) for k, default in constructor_parameters(cls).items()}
 
@@ -59,18 +59,18 @@ def refuse_unused(model, name, reason):
         )
 
 
-def of_arguments(model):
-    """The constructor's arguments as plain data."""
+def arguments_config(model):
+    """Return the constructor's arguments as plain data."""
     return {
-        name: keras.saving.serialize_keras_object(_argument_now(model, name))
+        name: keras.saving.serialize_keras_object(_current_argument(model, name))
         for name in model.arguments
     }
 
 
-def _argument_now(model, name):
-    """What the constructor takes to make the model as it is.
+def _current_argument(model, name):
+    """Return the value with which the constructor makes the model as it is now.
 
-    That is an object instead of its name, where a number of the object was assigned since.
+    If a number of an object that was made from its name was assigned since, this is the object.
     """
     given, now, named = model.arguments[name], getattr(model, name, None), model._notes.named
     if isinstance(given, str) and name in named and hasattr(now, "get_config"):
@@ -79,16 +79,16 @@ def _argument_now(model, name):
     return given
 
 
-def read(config, custom_objects):
-    """The constructor's arguments from plain data."""
+def read_arguments(config, custom_objects):
+    """Restore the constructor's arguments from plain data."""
     return {
         name: keras.saving.deserialize_keras_object(value, custom_objects)
         for name, value in config.items()
     }
 
 
-def of_build(model):
-    """What a built model is built again from, as plain data."""
+def build_config(model):
+    """Return what `build` needs to build a model again, as plain data."""
     return {
         "input_shape": [None, *model.data_shape],
         "target_shape": [None, *model.target_shape],
@@ -97,7 +97,7 @@ def of_build(model):
 
 
 def build(model, config):
-    """Build a model from what `of_build` gave."""
+    """Build a model from the result of `build_config`."""
     model._restored = True
     model.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
     if "changes" in config:  # Files of old do not hold them.
@@ -105,21 +105,21 @@ def build(model, config):
             changes.repeat(model, config["changes"])
 
 
-def of_compile(model, config):
-    """Keras' configuration of a model's `compile`, for every backend; None if it is lost."""
-    trained = changes.numbers_of_trained(model)
+def compile_config(model, config):
+    """Return Keras' configuration of `compile` for every backend, or None if it is lost."""
+    trained = changes.record_trained(model)
     if config is None or trained is None:  # What it knows of weights that are gone is lost.
         return None
-    return {**_portable(config), **trained}
+    return {**_make_portable(config), **trained}
 
 
-def _portable(config):
-    """A configuration in which torch's optimizers have the names that every backend knows."""
+def _make_portable(config):
+    """Rename torch's optimizers in a configuration to the names that every backend knows."""
     if isinstance(config, (list, tuple)):
-        return [_portable(value) for value in config]
+        return [_make_portable(value) for value in config]
     if not isinstance(config, dict):
         return config
-    config = {name: _portable(value) for name, value in config.items()}
+    config = {name: _make_portable(value) for name, value in config.items()}
     if str(config.get("module")).startswith("keras.src.backend.torch.optimizers"):
         config |= {"module": "keras.optimizers", "registered_name": None}
     return config

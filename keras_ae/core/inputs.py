@@ -135,14 +135,14 @@ def num_examples(data, steps=None):
         return len(data.dataset)
     count = data.cardinality().numpy() if is_tf_dataset(data) else getattr(data, "num_batches", -1)
     count = steps if count is None or count < 0 else count  # Endless, or unknown.
-    first = next(iter(passes_over(data, 1) or ()), None)
+    first = next(iter(iterate_batches(data, 1) or ()), None)
     return None if count is None or first is None else int(count) * len(first[0])
 
 
-def passes_over(data, steps=None):
-    """The batches of a stream, each a tuple, to read beside Keras' loop, or None if there are none.
+def iterate_batches(data, steps=None):
+    """Iterate over the batches of a stream, each a tuple, in addition to Keras' loop.
 
-    A generator is read but once, and that by the loop.
+    Return None for a generator, because it can be read only once, which the loop does.
     """
     if is_tf_dataset(data):
         batches = data.as_numpy_iterator()
@@ -366,10 +366,10 @@ def unpack(data):
     return (*data, None, None)[:3]
 
 
-def streamed(data, model, batch_size, name):
-    """A dataset, `PyDataset`, data loader or generator, its first batch checked.
+def check_stream(data, model, batch_size, name):
+    """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
-    The model is built for that batch.
+    The model is built for that batch. What is returned yields all batches, also the first.
 
     Raises:
         TypeError: If the data is of no known kind.
@@ -392,7 +392,7 @@ def streamed(data, model, batch_size, name):
     if isinstance(data, types.GeneratorType):
         first = next(data, None)
         _check_first(first, model, name)
-        return _with_first(first, data)
+        return _prepend(first, data)
     if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # A torch DataLoader.
         _check_first(next(iter(data), None), model, name)
         return data
@@ -402,7 +402,7 @@ def streamed(data, model, batch_size, name):
     )
 
 
-def _with_first(first, rest):
+def _prepend(first, rest):
     # Keras tells generators by their exact type, which itertools.chain has not.
     yield _as_tuple(first)
     for batch in rest:
@@ -512,7 +512,7 @@ def check_support(model, array, name, bounds):
     """
     if model._support is None:
         return
-    steps = None if model._mask_value is None else model._steps_in(array)
+    steps = None if model._mask_value is None else model._to_sequences(array)
     if steps is not None:
         array = without_padding(steps, model._mask_value)
         if not array.size:
@@ -557,7 +557,7 @@ def check_batch(model, x, y, sample_weight, name="x"):
     return (x, x if y is None else y, weights)
 
 
-def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True):
+def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=True):
     """What Keras' loops iterate over, checked, with the model built for it.
 
     Where several devices share the batches of arrays, each gets as many examples as any other,
@@ -576,29 +576,29 @@ def batches_of(model, parts, batch_size, shuffle, steps, name="x", divided=True)
                 f"examples of {name}. Pass a multiple of {devices}, and as many examples."
             )
         memory.refuse_step(model, min(size, len(arrays[0])))
-        order = seeds.of_order(model)
+        order = seeds.order_seed(model)
         return ArrayBatches(arrays, size, shuffle, order, steps, devices)
     if y is not None or sample_weight is not None:
         raise ValueError(
             f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
             "them into it and pass x alone."
         )
-    return streamed(x, model, batch_size, name)
+    return check_stream(x, model, batch_size, name)
 
 
 def split(parts, fraction):
     """Training and validation parts of arrays, the last `fraction` being the latter."""
     present = [np.asarray(part) for part in parts if part is not None]
     head, tail = split_tail(present, fraction)
-    return tuple(_restored(parts, half) for half in (head, tail))
+    return tuple(_restore_missing(parts, half) for half in (head, tail))
 
 
-def steps_of(batches, steps):
-    """The steps of an epoch. Where Keras is not told, it makes an iterator too many for each."""
+def count_steps(batches, steps):
+    """Return the steps of an epoch. If Keras is not told, it makes one more iterator for each."""
     return batches.num_batches if isinstance(batches, ArrayBatches) else steps
 
 
-def _restored(parts, present):
-    """`present` with None again where `parts` had None."""
+def _restore_missing(parts, present):
+    """Put None back into `present` at the positions where `parts` had None."""
     remaining = iter(present)
     return tuple(None if part is None else next(remaining) for part in parts)

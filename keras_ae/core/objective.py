@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_ae.core.programs import traced
+from keras_ae.core.programs import guard_programs
 
 
 class _BatchMean(keras.losses.Loss):
@@ -53,7 +53,7 @@ def losses_and_logs(model, data, training):
     """
     model._notes.in_step.seed = model.step_seed(training)
     try:
-        with traced(model):
+        with guard_programs(model):
             return _losses_and_logs(model, data, training)
     finally:
         model._notes.in_step.seed = None
@@ -107,10 +107,11 @@ def claimed_networks(model):
     return [[getattr(model, name) for name in group] for group in names]
 
 
-def unless_alone(model, name, value, x):
-    """A term that compares the examples of a batch, of shape (); of one alone, its mean so far.
+def skip_single_example(model, name, value, x):
+    """Replace a term that compares the examples of a batch by its mean so far for one example.
 
-    One example says nothing of a distribution. So it moves no weight, and no mean in the logs.
+    One example says nothing about a distribution, so that it must not change any weight, or any
+    mean in the logs.
 
     Args:
         model: The model.

@@ -141,8 +141,12 @@ class Programs:
 
 
 @contextlib.contextmanager
-def traced(model):
-    """A context in which the model computes, directly or while a program is traced."""
+def guard_programs(model):
+    """Watch the model while it computes, directly or while a program is traced.
+
+    If the model has changed since its programs were compiled, they are marked as stale. If Python
+    code asks a traced number for its value, the error says which number.
+    """
     both = model._notes.programs, model._notes.step_programs
     kinds = [kind for kind in both if kind.parts is not None]
     for kind in kinds:
@@ -160,7 +164,7 @@ def traced(model):
 def _explain(model, error):
     """Raise a clear error if Python code asked a traced number of the model for its value."""
     words = ("ymbolic", "eager execution", "trace")  # TensorFlow's and JAX's errors say these.
-    if not (backend.tracing() and any(word in str(error) for word in words)):
+    if not (backend.is_tracing() and any(word in str(error) for word in words)):
         return
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):

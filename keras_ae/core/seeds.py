@@ -30,8 +30,8 @@ seed_generator.python_random = _RandomOfTheThread()
 
 
 @contextlib.contextmanager
-def following(seed):
-    """A context in which the seeds that Keras chooses by itself follow from this seed."""
+def follow_seed(seed):
+    """Let the seeds that Keras chooses by itself follow from this seed, inside a `with` block."""
     of_the_thread = seed_generator.python_random
     before, of_the_thread.own = of_the_thread.own, random.Random(seed)
     try:
@@ -49,7 +49,7 @@ class SeedGenerator(keras.random.SeedGenerator):
     """A seed generator whose draws never coincide with those of another seed, also on torch."""
 
     def next(self, ordered=True):
-        return backend.mixed(super().next(ordered))
+        return backend.mix_seed(super().next(ordered))
 
 
 class ReplicaSeedGenerator(SeedGenerator):
@@ -105,7 +105,7 @@ class RunSeed(keras.random.SeedGenerator):
     def next(self, ordered=True):
         offset = np.array([self.draws * _STRIDE % 2**31, 0])
         self.draws += 1
-        return backend.mixed(self.pair + ops.cast(offset, self.pair.dtype))
+        return backend.mix_seed(self.pair + ops.cast(offset, self.pair.dtype))
 
     def at(self, index):
         """Return the seed of one turn of a loop; no two turns have the same draws."""
@@ -119,8 +119,10 @@ def make_generators(model, seed):
         That of training, and one for draws of programs that users make of the model, which must
         not move the seeds of training.
     """
-    generator = ReplicaSeedGenerator(None if seed is None else checked(seed), name="seed_generator")
-    order = _order_of(generator)
+    generator = ReplicaSeedGenerator(
+        None if seed is None else check_seed(seed), name="seed_generator"
+    )
+    order = _order_seed(generator)
     model._notes.fresh_seeds = FreshSeeds(order)
     return generator, ReplicaSeedGenerator(order, name="program_seeds")
 
@@ -133,25 +135,25 @@ def draw(model, seed):
     if seed is None:
         if getattr(model._notes.in_step, "seed", None) is not None:
             return model._notes.in_step.seed
-        if backend.tracing():
+        if backend.is_tracing():
             return model._program_seeds
         return RunSeed(model._notes.fresh_seeds.next().astype(backend.SEED_DTYPE))
     if isinstance(seed, keras.random.SeedGenerator):
         return seed
-    return RunSeed(np.array([checked(seed), 0]).astype(backend.SEED_DTYPE))
+    return RunSeed(np.array([check_seed(seed), 0]).astype(backend.SEED_DTYPE))
 
 
-def numbers_of(model, seed):
-    """The two integers of a seed, fresh ones if it is None."""
+def seed_pair(model, seed):
+    """Return the two integers of a seed, or fresh ones if it is None."""
     if seed is None:
         return model._notes.fresh_seeds.next()
     if isinstance(seed, keras.random.SeedGenerator):
         return ops.convert_to_numpy(seed.next()).astype("int64")
-    return np.array([checked(seed), 0])
+    return np.array([check_seed(seed), 0])
 
 
-def of_step(model, training):
-    """See `keras_ae.Autoencoder.step_seed`."""
+def step_seed(model, training):
+    """Return the seed of one step's draws: see `keras_ae.Autoencoder.step_seed`."""
     if training:
         return model._seed_generator
     if getattr(model._notes.in_step, "seed", None) is not None:
@@ -162,12 +164,12 @@ def of_step(model, training):
     return RunSeed(ops.stack([zero, seen]))
 
 
-def of_order(model):
-    """The integer that the order of array data follows from; resuming does not change it."""
-    return _order_of(model._seed_generator)
+def order_seed(model):
+    """Return the integer from which the order of arrays follows. A resumed run has the same."""
+    return _order_seed(model._seed_generator)
 
 
-def _order_of(generator):
+def _order_seed(generator):
     return int(ops.convert_to_numpy(ops.convert_to_tensor(generator.state))[0])
 
 
@@ -194,8 +196,8 @@ def load(model, store):
     return {key: store[key] for key in store.keys() if not key.startswith("seed_")}
 
 
-def checked(seed):
-    """The seed, once it is known to be an integer."""
+def check_seed(seed):
+    """Return the seed as an int, or raise a TypeError if it is not an integer."""
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
         raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
     return int(seed)

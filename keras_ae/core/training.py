@@ -109,12 +109,12 @@ class Loops(backend.TrainStep, keras.Model):
                 )
             if validation_data is None:
                 parts, validation_data = inputs.split(parts, validation_split)
-        batches = inputs.batches_of(self, parts, batch_size, shuffle, steps_per_epoch)
+        batches = inputs.make_batches(self, parts, batch_size, shuffle, steps_per_epoch)
         if validation_data is not None:
             validation_parts = inputs.unpack(validation_data)
             size = validation_batch_size or batch_size
             validation_data = (
-                inputs.batches_of(
+                inputs.make_batches(
                     self, validation_parts, size, False, validation_steps, "validation_data"
                 ),
             )
@@ -125,7 +125,7 @@ class Loops(backend.TrainStep, keras.Model):
         callbacks = _with_callback(callbacks, _Renewal(self._notes.step_programs), last=True)
         if isinstance(batches, inputs.ArrayBatches):
             callbacks = _with_callback(
-                callbacks, inputs.EpochOrder(batches, functools.partial(seeds.of_order, self))
+                callbacks, inputs.EpochOrder(batches, functools.partial(seeds.order_seed, self))
             )
         with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
             return super().fit(
@@ -136,9 +136,9 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
-                steps_per_epoch=inputs.steps_of(batches, steps_per_epoch),
+                steps_per_epoch=inputs.count_steps(batches, steps_per_epoch),
                 validation_steps=validation_data
-                and inputs.steps_of(validation_data[0], validation_steps),
+                and inputs.count_steps(validation_data[0], validation_steps),
                 validation_freq=validation_freq,
             )
 
@@ -165,29 +165,29 @@ class Loops(backend.TrainStep, keras.Model):
             List of the loss and the metrics, or a dictionary of them.
         """
         self._assert_compile_called("evaluate")
-        batches = inputs.batches_of(self, (x, y, sample_weight), batch_size, False, steps)
+        batches = inputs.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
-        with self._evaluating(batches, steps), at_once as callbacks:
+        with self._evaluation_scope(batches, steps), at_once as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,
-                steps=inputs.steps_of(batches, steps),
+                steps=inputs.count_steps(batches, steps),
                 callbacks=callbacks,
                 return_dict=return_dict,
                 **kwargs,
             )
 
     def _prepare_training(self, batches, steps):
-        """Look at what `fit` is about to train a built model on; here nothing.
+        """Look at the data of `fit` before training, which does nothing in this class.
 
         Args:
             batches: `ArrayBatches`, or what was passed: a dataset, `PyDataset` or generator.
             steps: Batches of an epoch, or None.
         """
 
-    def _evaluating(self, batches, steps):
-        """A context around an evaluation, of the same arguments; here nothing."""
+    def _evaluation_scope(self, batches, steps):
+        """Return the context of an evaluation, which does nothing in this class."""
         return contextlib.nullcontext()
 
     @one_at_a_time()
@@ -201,8 +201,10 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the target's shape.
         """
-        batches = inputs.batches_of(self, (x, None, None), batch_size, False, steps, divided=False)
-        steps = inputs.steps_of(batches, steps)
+        batches = inputs.make_batches(
+            self, (x, None, None), batch_size, False, steps, divided=False
+        )
+        steps = inputs.count_steps(batches, steps)
         self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 

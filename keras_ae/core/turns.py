@@ -28,8 +28,8 @@ class Turns:
         self.lock, self.holder = threading.RLock(), None
 
     @contextlib.contextmanager
-    def taken(self, name, training=False, foreign=False):
-        """A context in which a loop of this name runs.
+    def take(self, name, training=False, foreign=False):
+        """Take the turn of a loop of this name, inside a `with` block.
 
         Args:
             name: The loop's name, for errors.
@@ -73,7 +73,7 @@ def one_at_a_time(training=False):
         def call(self, *args, **kwargs):
             foreign = not training and is_foreign((self, *args), kwargs)
             with (
-                self._notes.turns.taken(method.__name__, training, foreign),
+                self._notes.turns.take(method.__name__, training, foreign),
                 memory.explained(
                     f"{type(self).__name__}.{method.__name__}",
                     lambda: signature.bind(self, *args, **kwargs).arguments,

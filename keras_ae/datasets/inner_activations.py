@@ -97,7 +97,7 @@ class Activations(keras.utils.PyDataset):
                     )
                 return ops.reshape(ops.cast(found[0], "float32"), (-1, found[0].shape[-1]))
 
-            self._programs[structure] = backend.compiled(self.model, run)
+            self._programs[structure] = backend.compile_function(self.model, run)
         return ops.convert_to_numpy(self._programs[structure](*flat))
 
 

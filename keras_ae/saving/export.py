@@ -245,7 +245,7 @@ def _make_served(model):
     # The number of samples is passed as the length of a batch axis, because JAX exports functions
     # with an unknown batch size.
     def sample_like(rows, seed):
-        return model._decode_drawn(model.sampler.sample(ops.shape(rows)[0], seed))
+        return model._decode_draws(model.sampler.sample(ops.shape(rows)[0], seed))
 
     drawn = _make_endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
 

@@ -48,7 +48,7 @@ def forms_of_data(subject):
         "a generator": ((batch for (batch,) in map(Batches().__getitem__, range(3))),)
         + ({"verbose": 0, "steps": 3},),
     }
-    if type(model)._evaluating is not Loops._evaluating:
+    if type(model)._evaluation_scope is not Loops._evaluation_scope:
         del forms["a generator"]  # It is read once, and this model reads data before it evaluates.
     wanted = model.evaluate(x, **subject.batches)
     for form, (data, options) in forms.items():

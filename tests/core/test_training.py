@@ -153,7 +153,7 @@ def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
     monkeypatch.setattr(model, "_losses_and_logs", recorded)
     model.fit(x, batch_size=4, epochs=3, steps_per_epoch=steps_per_epoch, verbose=0)
     batches = keras_ae.core.inputs.ArrayBatches(
-        (x,), 4, True, keras_ae.core.seeds.of_order(model), steps_per_epoch=steps_per_epoch
+        (x,), 4, True, keras_ae.core.seeds.order_seed(model), steps_per_epoch=steps_per_epoch
     )
     expected = []
     for batches.epoch in range(3):

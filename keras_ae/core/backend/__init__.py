@@ -1,21 +1,30 @@
 """The only code that knows which backend Keras runs on.
 
-Each module has the same names: `TrainStep` (how a step differentiates and applies), `compiled` (a
-function of arrays as one compiled program), `view` (what that returns, as an array), `program` (a
-method as one, where weights are at hand), `pullback` (products with the Jacobian of a function
-within a step), `servable` (what an export writes), `steps_at_once` (how many steps one call makes),
-`log_bernoulli` (a loss that each computes fastest in a way of its own), `building_scope` (where
-weights are made), `MEMORY_ERRORS` (the types of errors of an allocation that fails, among others),
-`replica_index` (which copy of the model is running), `SEED_DTYPE` (what its draws take), `mixed` (a
-seed whose draws meet no other's), `COMPILES_EACH_SHAPE` (whether a batch of another length is
-another program), `KEEPS_PROGRAMS` (whether what runs was compiled before), `tracing` (whether that
-is being done at the moment), `NO_NUMBER_ERRORS` (the types of errors where Python asks a symbol of
-a program for its number, among others), `settle` (what puts the state of a running `fit` into the
-variables), `loop` (the context of one of Keras' loops), `RUNS_IN_ANY_THREAD` (whether what
-`compiled` returns may be called in another thread than made it), `transposes_slowly` (transposed
-convolutions), `worker_count`, `join_workers` (training in several processes), `writes` (whether
-this one writes files for all of them) and `worker_environment` (how one is told that it belongs to
-them).
+Each module has the same names:
+
+- `TrainStep`: how a step differentiates and applies.
+- `compile_function`: compile a function of arrays as a program of its own.
+- `program`: a method of tensors as a program, inside another program or by itself.
+- `view`: the result of a program as an array.
+- `pullback`: products with the Jacobian of a function within a step.
+- `log_bernoulli`: a density that each backend computes fastest in a way of its own.
+- `servable`: what an export writes.
+- `steps_at_once`: the context in which one call makes several steps.
+- `building_scope`: the context in which weights are made.
+- `loop`: the context of one of Keras' loops.
+- `settle`: put the state of a running `fit` into the variables.
+- `is_tracing`: tell whether a program is being compiled at the moment.
+- `mix_seed`: turn a seed into one whose draws meet no other's.
+- `replica_index`: which copy of the model is running.
+- `transposes_slowly`: tell whether matrix products are faster than a transposed convolution.
+- `worker_count`, `worker_environment`, `join_workers`: training in several processes.
+- `writes`: tell whether this process writes files for all of them.
+- `COMPILES_EACH_SHAPE`: whether a batch of another length needs another program.
+- `KEEPS_PROGRAMS`: whether compiled programs are kept.
+- `RUNS_IN_ANY_THREAD`: whether a program may be called in another thread than made it.
+- `SEED_DTYPE`: the dtype of the two numbers of a seed.
+- `MEMORY_ERRORS`: the types of errors, among others, of an allocation that fails.
+- `NO_NUMBER_ERRORS`: the types of errors, among others, if Python asks a symbol for its number.
 """
 
 import importlib
@@ -34,7 +43,7 @@ if keras.config.backend() not in BACKENDS:
 _backend = importlib.import_module(f"keras_ae.core.backend.{keras.config.backend()}")
 
 TrainStep = _backend.TrainStep
-compiled = _backend.compiled
+compile_function = _backend.compile_function
 view = _backend.view
 program = _backend.program
 pullback = _backend.pullback
@@ -46,10 +55,10 @@ MEMORY_ERRORS = _backend.MEMORY_ERRORS
 NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
-tracing = _backend.tracing
+is_tracing = _backend.is_tracing
 settle = _backend.settle
 loop = _backend.loop
-mixed = _backend.mixed
+mix_seed = _backend.mix_seed
 COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE

@@ -43,7 +43,7 @@ class TrainStep:
     def _make_function(self, step_function, concatenate_outputs=False):
         proven, latest = False, self._notes.latest
 
-        def noted(state, data):
+        def run_step(state, data):
             nonlocal proven
             if not proven:
                 # A program that does not fit into memory fails at its first step, which has used
@@ -58,7 +58,7 @@ class TrainStep:
             del latest[:-1]
             return latest[-1]
 
-        return super()._make_function(noted, concatenate_outputs)
+        return super()._make_function(run_step, concatenate_outputs)
 
     def jax_state_sync(self):
         if not self._jax_state_synced and self._notes.latest:
@@ -69,11 +69,11 @@ class TrainStep:
     def train_step(self, state, data):
         trainable, non_trainable, optimizer_state, metrics = state
 
-        def losses_of(trainable):
+        def compute_losses(trainable):
             return _stateless_losses(self, trainable, non_trainable, metrics, data, training=True)
 
         losses, pullback, (logs, non_trainable, metrics) = jax.vjp(
-            losses_of, trainable, has_aux=True
+            compute_losses, trainable, has_aux=True
         )
         with keras.StatelessScope(zip(self.optimizer.variables, optimizer_state, strict=True)):
             scale = self.optimizer.scale_loss(1.0)
@@ -112,13 +112,13 @@ def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
     return losses, (logs, non_trainable, metrics)
 
 
-def tracing():
-    """Whether what is computed now becomes part of a program."""
+def is_tracing():
+    """Tell whether what is computed now becomes part of a program."""
     return isinstance(jax.numpy.ones(()), jax.core.Tracer)
 
 
-def mixed(seed):
-    """The two numbers of a seed, which are taken apart as they are."""
+def mix_seed(seed):
+    """Return the seed as it is, because JAX draws from both of its numbers."""
     return seed
 
 
@@ -139,8 +139,8 @@ def settle(model):
     model.jax_state_sync()
 
 
-def compiled(model, function):
-    """`function` of tensors as one XLA program per shape; it may read the weights."""
+def compile_function(model, function):
+    """Compile a function of tensors, which may read the weights, as one program per shape."""
 
     @jax.jit
     def program(values, *tensors):
@@ -151,7 +151,7 @@ def compiled(model, function):
         # Keras' loops take the weights out of the model: they are no other thread's meanwhile. A
         # model of the user's own, whose activations are read, has no turns.
         notes = getattr(model, "_notes", None)
-        with notes.turns.taken("a call with arrays") if notes else contextlib.nullcontext():
+        with notes.turns.take("a call with arrays") if notes else contextlib.nullcontext():
             model.jax_state_sync()
             return program([v.value for v in model.variables], *arrays)
 

@@ -31,10 +31,10 @@ class TrainStep:
         gradients = [tape.gradient(loss, group) for loss, group in zip(losses, groups, strict=True)]
         with _fused_updates(self.optimizer):
             self.optimizer.apply(sum(gradients, []), sum(groups, []))
-        return _reducible(logs)
+        return _make_reducible(logs)
 
     def test_step(self, data):
-        return _reducible(self._losses_and_logs(data, training=False)[1])
+        return _make_reducible(self._losses_and_logs(data, training=False)[1])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if iterator is not None and self._distribute_strategy is not None:
@@ -86,20 +86,20 @@ def _adam_step(optimizer, gradient, variable, learning_rate):
     )
 
 
-def _reducible(logs):
+def _make_reducible(logs):
     # Several workers average the logs over axis 0 (keras#20585), which a scalar does not have.
     if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
         return {name: keras.ops.reshape(value, (1,)) for name, value in logs.items()}
     return logs
 
 
-def tracing():
-    """Whether what is computed now becomes part of a graph."""
+def is_tracing():
+    """Tell whether what is computed now becomes part of a graph."""
     return not tf.executing_eagerly()
 
 
-def mixed(seed):
-    """The two numbers of a seed, which are taken apart as they are."""
+def mix_seed(seed):
+    """Return the seed as it is, because TensorFlow draws from both of its numbers."""
     return seed
 
 
@@ -115,12 +115,12 @@ def settle(model):
 _tracing = threading.RLock()  # A layer that two graphs call at once would mix their tensors.
 
 
-def compiled(model, function):
-    """`function` of tensors as one graph, whatever the length of the first axis."""
+def compile_function(model, function):
+    """Compile a function of tensors as one graph for every length of the first axis."""
     # A leading None in every signature: one trace serves every batch size.
     traced = {}
 
-    def graph_of(arrays):
+    def make_graph(arrays):
         specs = [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays]
         graph = tf.function(function, input_signature=specs, autograph=False)
         # Called by itself: tf.function would warn of retracing, for it takes all the graphs made
@@ -131,7 +131,7 @@ def compiled(model, function):
         key = tuple((array.shape[1:], array.dtype.name) for array in arrays)
         if key not in traced:
             with _tracing:
-                traced[key] = traced.get(key) or graph_of(arrays)
+                traced[key] = traced.get(key) or make_graph(arrays)
         # tf.constant would copy once more, into memory never used before.
         return traced[key](*(tf.raw_ops.Identity(input=array) for array in arrays))
 

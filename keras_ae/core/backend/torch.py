@@ -99,13 +99,13 @@ def _adam_step(optimizer, gradients, variables, learning_rate):
     )
 
 
-def tracing():
-    """Whether what is computed now becomes part of a program."""
+def is_tracing():
+    """Tell whether what is computed now becomes part of a program, which it never does."""
     return False
 
 
-def mixed(seed):
-    """The two numbers of a seed as one.
+def mix_seed(seed):
+    """Mix the two numbers of a seed into one.
 
     Keras adds them and keeps 32 bits, so that a seed's second draw would be the next one's first.
     Here each number moves by large odd steps, which meet only far from where people count.
@@ -131,8 +131,8 @@ def settle(model):
     """Variables hold the model's state at any time."""
 
 
-def compiled(model, function):
-    """`function` of tensors without the record that gradients need."""
+def compile_function(model, function):
+    """Make a function of arrays that does not record what gradients need."""
 
     def call(*arrays):
         with torch.no_grad():

@@ -123,7 +123,7 @@ class RecurrentAE(AE):
     def _vector_width(self):
         return self._steps[-1]
 
-    def _steps_in(self, array):
+    def _to_sequences(self, array):
         return array.reshape(-1, *_steps_shape(array.shape[1:]))
 
     def _reorder_steps(self, steps):

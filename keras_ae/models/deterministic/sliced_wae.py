@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments
-from keras_ae.core.objective import unless_alone
+from keras_ae.core.objective import skip_single_example
 from keras_ae.divergences import sliced_wasserstein
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -59,6 +59,6 @@ class SlicedWAE(DeterministicAE):
         z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], seed)
         distance = sliced_wasserstein(z, draws, self.num_projections, seed)
-        distance = unless_alone(self, "sliced_wasserstein_loss", distance, z)
+        distance = skip_single_example(self, "sliced_wasserstein_loss", distance, z)
         terms = self._reconstruction_terms(y, z, training)
         return {**terms, "sliced_wasserstein_loss": distance}

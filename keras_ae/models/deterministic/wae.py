@@ -4,7 +4,7 @@ from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments
-from keras_ae.core.objective import unless_alone
+from keras_ae.core.objective import skip_single_example
 from keras_ae.divergences import count_pair_numbers, mmd
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -57,5 +57,5 @@ class WAE(DeterministicAE):
     def loss_terms(self, x, y, training):
         z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
-        discrepancy = unless_alone(self, "mmd_loss", mmd(z, draws, self.kernel), z)
+        discrepancy = skip_single_example(self, "mmd_loss", mmd(z, draws, self.kernel), z)
         return {**self._reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

@@ -8,7 +8,7 @@ from keras import ops
 from keras_ae import networks, samplers
 from keras_ae.core import arguments, backend, inputs, memory
 from keras_ae.core.batching import batched, default_batch_size
-from keras_ae.core.seeds import following, of_order
+from keras_ae.core.seeds import follow_seed, order_seed
 from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
@@ -154,7 +154,7 @@ class DiscreteAE(DeterministicAE):
         self._tracker.unlock()
         del self.code_prior
         self._whole_codes = False
-        with following(of_order(self)), backend.building_scope(self):
+        with follow_seed(order_seed(self)), backend.building_scope(self):
             self._make_prior()
         self._tracker.lock()
         self._notes.programs.forget()
@@ -333,7 +333,7 @@ class DiscreteAE(DeterministicAE):
             "Pass a smaller batch_size, or make a model with fewer codes.",
         )
         codes = prior.digits(codes)
-        batches = inputs.ArrayBatches((codes, codes), batch_size, True, of_order(self))
+        batches = inputs.ArrayBatches((codes, codes), batch_size, True, order_seed(self))
         if validation_data is not None:
             held_out = prior.digits(self.encode(validation_data, verbose=0))
             held_out = inputs.ArrayBatches((held_out, held_out), batch_size)

@@ -138,7 +138,7 @@ class PoincareVAE(VAE):
         return self.prior(ops.zeros((num_samples, self.latent_dim))).sample_ways(seed)[0]
 
     @batched("code")
-    def _decode_drawn(self, tangent):
+    def _decode_draws(self, tangent):
         return self._conditional_of_tangent(tangent).mean
 
     def loss_terms(self, x, y, training):

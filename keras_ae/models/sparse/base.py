@@ -186,7 +186,7 @@ class DictionaryAE(Autoencoder):
         squares = np.sum(error**2, axis=1)
         if len(dead) == 0 or not np.any(squares):
             return len(dead)
-        rng = np.random.default_rng(np.abs(seeds.numbers_of(self, seed)))
+        rng = np.random.default_rng(np.abs(seeds.seed_pair(self, seed)))
         chosen = rng.choice(len(x), len(dead), p=squares**2 / np.sum(squares**2))
         self.dictionary.replace(dead, error[chosen] / np.sqrt(squares[chosen])[:, None])
         self._restart(dead)

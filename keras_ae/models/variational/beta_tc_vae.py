@@ -138,7 +138,7 @@ class BetaTCVAE(VAE):
         self.known.num_examples.assign(inputs.num_examples(batches, steps) or 0)
 
     @contextlib.contextmanager
-    def _evaluating(self, batches, steps):
+    def _evaluation_scope(self, batches, steps):
         found = self._collect_posteriors(batches, steps)
         if found is not None:
             self.known.parts.assign([1.0, *self._decompose_over_dataset(*found)])
@@ -163,7 +163,7 @@ class BetaTCVAE(VAE):
             number = min(batches.num_examples, batches.batch_size * batches.num_batches)
             parts = [tuple(array[:number] for array in batches.arrays)]
         else:
-            parts = inputs.passes_over(batches, steps)
+            parts = inputs.iterate_batches(batches, steps)
         if parts is None:
             return None
         found = [
@@ -195,7 +195,7 @@ class BetaTCVAE(VAE):
         programs = self._notes.programs.current()
         program = programs.get("log_aggregate")
         if program is None:
-            program = programs["log_aggregate"] = backend.compiled(self, log_aggregate)
+            program = programs["log_aggregate"] = backend.compile_function(self, log_aggregate)
         size = max(1, _AT_ONCE // parameters.size)
         size = -(-number // -(-number // size))
         z = np.concatenate([z, np.repeat(z[-1:], -number % size, axis=0)])

@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.core.objective import unless_alone
+from keras_ae.core.objective import skip_single_example
 from keras_ae.divergences import covariance
 from keras_ae.models.variational.vae import VAE
 
@@ -81,5 +81,7 @@ class DIPVAE(VAE):
         }
         return {
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
-            **{name: unless_alone(self, name, value, z) for name, value in distances.items()},
+            **{
+                name: skip_single_example(self, name, value, z) for name, value in distances.items()
+            },
         }

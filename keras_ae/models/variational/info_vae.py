@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.core.objective import unless_alone
+from keras_ae.core.objective import skip_single_example
 from keras_ae.divergences import count_pair_numbers, mmd
 from keras_ae.models.variational.vae import VAE
 
@@ -60,7 +60,7 @@ class InfoVAE(VAE):
         prior = keras.random.normal(ops.shape(z), dtype="float32", seed=seed)
         return {
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
-            "mmd_loss": unless_alone(self, "mmd_loss", mmd(z, prior, self.kernel), z),
+            "mmd_loss": skip_single_example(self, "mmd_loss", mmd(z, prior, self.kernel), z),
         }
 
 
