@@ -43,7 +43,6 @@ class UNetAE(DenoisingAE):
     """
 
     objective = (*DenoisingAE.objective, "code_loss")
-    reconstructs_from_code = False  # The U-Net reads the data as well.
 
     def __init__(self, latent_dim=16, unet_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
