@@ -19,6 +19,7 @@ from keras import ops
 from keras_ae.core import memory
 from keras_ae.core.old_names import accept_old_argument
 
+_FEWER = "Pass fewer codes, or take a metric of fewer points."
 _WALK_LEAPS = 5
 # These two lengths are multiples of the temperature.
 _WALK_STEP = 1.0 / 15.0
@@ -29,6 +30,7 @@ _LARGEST_ERROR, _FURTHEST = 10.0, 1e4
 _MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 4, 1e-5
 
 
+@memory.explains_methods(_FEWER)
 class FlatMetric:
     """A space whose metric is the identity, with the leapfrog of Hamiltonian Monte Carlo.
 
@@ -83,6 +85,7 @@ class FlatMetric:
         return _choose(taken, (end, last, there), (z, -momentum, here))
 
 
+@memory.explains_methods(_FEWER)
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedMetric:
     """A space whose inverse metric is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularization * I.
@@ -107,6 +110,7 @@ class LearnedMetric:
     temperature: float
     regularization: float
 
+    @memory.explains("Take fewer points.")
     def __post_init__(self):
         for name in ("codes", "matrices"):
             object.__setattr__(self, name, ops.cast(getattr(self, name), "float32"))

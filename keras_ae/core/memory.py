@@ -170,18 +170,52 @@ def explains(remedy):
 
     def decorate(function):
         signature = inspect.signature(function)
-        name = re.sub(r"\.__(call|init)__$", "", function.__qualname__)
+        is_method = next(iter(signature.parameters), None) == "self"
+        special = r".*<locals>\.|\.__(call|init|post_init)__$"
+        of_function = re.sub(special, "", function.__qualname__)
+        of_method = of_function.removeprefix(of_function.split(".")[0])
 
         @functools.wraps(function)
         def call(*args, **kwargs):
             def given():
                 return signature.bind(*args, **kwargs).arguments
 
+            # A method is called of the class of its object, which may be a subclass.
+            name = type(args[0]).__name__ + of_method if is_method else of_function
             with checked_weights(name, remedy), explained(name, given, remedy):
                 return function(*args, **kwargs)
 
         call.__signature__ = signature  # Keras reads this without looking at `__wrapped__`.
         return call
+
+    return decorate
+
+
+def explains_methods(remedy):
+    """A class decorator: `explains` for every public method and property that the class defines.
+
+    Args:
+        remedy: A sentence that says what to do instead.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_ae.core import memory
+        >>> @memory.explains_methods("Take fewer.")
+        ... class Maker:
+        ...     def zeros(self, number):
+        ...         return np.zeros(number)
+        >>> Maker().zeros(2).tolist()
+        [0.0, 0.0]
+    """
+    explain = explains(remedy)
+
+    def decorate(cls):
+        for name, member in list(vars(cls).items()):
+            if inspect.isfunction(member) and not name.startswith("_"):
+                setattr(cls, name, explain(member))
+            elif isinstance(member, property):
+                setattr(cls, name, property(explain(member.fget), doc=member.__doc__))
+        return cls
 
     return decorate
 

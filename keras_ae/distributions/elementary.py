@@ -1,7 +1,6 @@
 """Gaussians and the likelihoods of data, all with independent elements."""
 
 import dataclasses
-import inspect
 import math
 import numbers
 
@@ -36,7 +35,6 @@ def event_sum(values):
 
 
 _FEWER = "Pass fewer examples."
-_explained = memory.explains(_FEWER)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,17 +43,13 @@ class Distribution:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        # Every public method of a subclass reports the sizes involved when memory runs out.
-        for name, member in list(vars(cls).items()):
-            if inspect.isfunction(member) and not name.startswith("_"):
-                setattr(cls, name, _explained(member))
-            elif isinstance(member, property):
-                setattr(cls, name, property(_explained(member.fget), doc=member.__doc__))
+        # The methods of a subclass report the sizes involved when memory runs out.
+        memory.explains_methods(_FEWER)(cls)
 
+    @memory.explains(_FEWER)
     def __post_init__(self):
-        with memory.explained(type(self).__name__, lambda: vars(self), _FEWER):
-            for field in dataclasses.fields(self):
-                object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
 
     def sample_with_log_prob(self, seed):
         """Draw samples and compute their log-densities: the pair that importance weights need.
@@ -69,7 +63,7 @@ class Distribution:
         z = self.sample(seed)
         return z, self.log_prob(z)
 
-    @_explained
+    @memory.explains(_FEWER)
     def repeat(self, num_copies):
         """Repeat the distribution of every example num_copies times in a row.
 

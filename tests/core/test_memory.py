@@ -29,6 +29,7 @@ from keras_ae import (
     sparsity,
 )
 from keras_ae.core import memory
+from keras_ae.core.seeds import RunSeed
 
 X = np.zeros((64, 6), "float32")
 
@@ -299,6 +300,8 @@ def test_an_allocation_that_fails_is_explained(name):
 # than it has.
 ROWS = many(10**9, 10**5)
 GRID = many(10**9, 300, 300, 1)
+CODES = many(10**14, 4)
+METRIC = hamiltonian.LearnedMetric(many(2, 4), many(2, 4, 4), 1.0, 0.1)
 PUBLIC = {
     "permute_dims": lambda: divergences.permute_dims(ROWS, 0),
     "softmax_loss": lambda: divergences.softmax_loss(ROWS, 0),
@@ -324,6 +327,15 @@ PUBLIC = {
     "event_sum": lambda: distributions.event_sum(ROWS),
     "MSSSIM": lambda: losses.MSSSIM()(GRID, GRID),
     "per_example": lambda: losses.per_example(losses.get("mse"), ROWS, ROWS),
+    "LearnedMetric": lambda: hamiltonian.LearnedMetric(ROWS, ROWS[:, None], 1.0, 0.1),
+    "LearnedMetric.inverse": lambda: METRIC.inverse(CODES),
+    "LearnedMetric.slope": lambda: METRIC.slope(CODES, CODES, CODES),
+    "LearnedMetric.momentum": lambda: METRIC.momentum(CODES, CODES),
+    "LearnedMetric.momentum_log_prob": lambda: METRIC.momentum_log_prob(CODES, CODES),
+    "LearnedMetric.surroundings": lambda: METRIC.surroundings(CODES, too_much),
+    "LearnedMetric.leapfrog": lambda: METRIC.leapfrog(CODES, CODES, CODES, too_much, 0.1),
+    "LearnedMetric.log_volume_and_slope": lambda: METRIC.log_volume_and_slope(CODES),
+    "LearnedMetric.walk": lambda: METRIC.walk(CODES, 3, RunSeed([0, 0])),
     "inverse_root": lambda: hamiltonian.inverse_root(many(10**9, 300, 300)),
     "top_k": lambda: sparsity.top_k(ROWS, 3),
     "batch_top_k": lambda: sparsity.batch_top_k(ROWS, 3),
@@ -470,6 +482,7 @@ LIMITED = """
 import resource
 import keras_ae
 from keras_ae.core import memory
+from keras_ae.core.seeds import RunSeed
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + 10**9, size + 10**9))
 assert memory.available() <= 10**9
