@@ -19,7 +19,7 @@ _INCHES = 0.7  # The height of one example in a grid.
 _FEWER = "Pass fewer examples."
 
 
-@memory.explains(_FEWER)
+@memory.explains(_FEWER, converts=False)
 def image_grid(examples, path=None, columns=None):
     """Draw examples in a grid: pictures, or curves if an example is a vector.
 
@@ -51,7 +51,7 @@ def image_grid(examples, path=None, columns=None):
     return _save(_draw_pictures([examples], columns)[0], path)
 
 
-@memory.explains(_FEWER)
+@memory.explains(_FEWER, converts=False)
 def reconstructions(originals, outputs, path=None, columns=10):
     """Draw originals above their reconstructions, in pairs of rows.
 
@@ -99,7 +99,7 @@ def reconstructions(originals, outputs, path=None, columns=10):
     return _save(figure, path)
 
 
-@memory.explains(_FEWER)
+@memory.explains(_FEWER, converts=False)
 def latent_plane(codes, labels=None, path=None):
     """Draw codes as points: their two dimensions, or their first two principal components.
 
@@ -153,7 +153,7 @@ def latent_plane(codes, labels=None, path=None):
     return _save(figure, path)
 
 
-@memory.explains(_FEWER)
+@memory.explains(_FEWER, converts=False)
 def loss_curves(history, path=None):
     """Draw every loss over the epochs, in training and, if there is any, in validation.
 

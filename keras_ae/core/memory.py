@@ -17,6 +17,7 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 
 from keras_ae.core import backend
 
@@ -125,6 +126,7 @@ def explained(name, arguments, remedy):
     Raises:
         MemoryError: If there was not enough memory. Of nested contexts, the innermost one raises.
     """
+    _avoid_pool()
     try:
         yield
     except _Explained:
@@ -141,6 +143,18 @@ def explained(name, arguments, remedy):
         ) from error
 
 
+def _avoid_pool():
+    """Have TensorFlow allocate each tensor by itself if the address space has a limit.
+
+    TensorFlow allocates almost all that a limit leaves at once. If the table of it then finds no
+    room, the process crashes, because C++'s error reaches Python without Python's lock. TensorFlow
+    looks at the variable when it makes its first tensor, on every backend that reads a
+    `tf.data.Dataset`. Without a limit its own way stays, because it is faster.
+    """
+    if _limit_of_address_space() < math.inf:
+        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+
+
 def _sizes(arguments):
     for key, value in arguments.items():
         if dataclasses.is_dataclass(value):
@@ -152,11 +166,35 @@ def _sizes(arguments):
             yield key, f"={value}"
 
 
-def explains(remedy):
+def _refuse_copies(name, values, remedy):
+    """Raise if the tensors of NumPy arrays among the values do not fit into memory.
+
+    TensorFlow copies an array without a look at whether the copy was allocated, and crashes.
+    """
+    arrays = list(_arrays_of(values))
+    # An array that is not in one piece is copied into one first.
+    pieces = [array.nbytes for array in arrays if not array.flags.c_contiguous]
+    size = sum(array.nbytes for array in arrays) + max(pieces, default=0)
+    if size > _SMALL:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        refuse_beyond(1.1 * size, f"{name}: tensors of the arrays of shape {shapes}", remedy)
+
+
+def _arrays_of(values):
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif dataclasses.is_dataclass(value):
+            yield from _arrays_of(vars(value).values())
+
+
+def explains(remedy, converts=True):
     """A decorator that runs a function in the contexts of `explained` and `checked_weights`.
 
     Args:
         remedy: A sentence that says what to do instead.
+        converts: Whether the function makes tensors of the NumPy arrays that it is given, for which
+            there must be room. Defaults to True.
 
     Example:
         >>> import numpy as np
@@ -182,6 +220,8 @@ def explains(remedy):
 
             # A method is called of the class of its object, which may be a subclass.
             name = type(args[0]).__name__ + of_method if is_method else of_function
+            if converts:
+                _refuse_copies(name, (*args, *kwargs.values()), remedy)
             with checked_weights(name, remedy), explained(name, given, remedy):
                 return function(*args, **kwargs)
 
@@ -220,6 +260,9 @@ def explains_methods(remedy):
     return decorate
 
 
+_SMALLER_LAYER = "Pass fewer examples, or take a smaller layer."
+
+
 class GuardedLayer(keras.layers.Layer):
     """A layer that names itself and its inputs' sizes if a call finds too little memory."""
 
@@ -229,9 +272,10 @@ class GuardedLayer(keras.layers.Layer):
         def given():
             return dict(zip(inspect.signature(self.call).parameters, args, strict=False)) | kwargs
 
+        _refuse_copies(name, (*args, *kwargs.values()), _SMALLER_LAYER)
         with (
             checked_weights(name, "Take a smaller layer."),
-            explained(name, given, "Pass fewer examples, or take a smaller layer."),
+            explained(name, given, _SMALLER_LAYER),
         ):
             return super().__call__(*args, **kwargs)
 
@@ -477,13 +521,18 @@ def address_space():
         >>> memory.address_space() > 0
         True
     """
+    limit = _limit_of_address_space()
+    if limit == math.inf:
+        return math.inf
+    pages = _read(_PROC / "self" / "statm").split()
+    return limit - int(pages[0]) * resource.getpagesize() if pages else math.inf
+
+
+def _limit_of_address_space():
     if resource is None:
         return math.inf
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    pages = _read(_PROC / "self" / "statm").split()
-    if limit == resource.RLIM_INFINITY or not pages:
-        return math.inf
-    return limit - int(pages[0]) * resource.getpagesize()
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def _read(path):
@@ -491,3 +540,6 @@ def _read(path):
         return path.read_text()
     except OSError:
         return ""
+
+
+_avoid_pool()

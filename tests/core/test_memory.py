@@ -501,6 +501,33 @@ def test_a_limit_of_address_space_counts():
     assert done.returncode == 0 and "GB are left to this process" in done.stdout, done
 
 
+FILLING = """
+import resource
+import numpy as np
+import keras_ae
+from keras_ae import divergences
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 2 * 10**9, size + 2 * 10**9))
+found = []
+for number in range(40000, 640000, 40000):
+    rows = np.broadcast_to(np.float32(0.5), (number, 512))
+    try:
+        divergences.bernoulli_kl(rows, rows)
+    except (MemoryError, ValueError) as error:
+        found.append(error)
+assert found and all("bernoulli_kl" in str(error) for error in found), found
+"""
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/statm").exists(), reason="only Linux has this file"
+)
+def test_arrays_that_just_do_not_fit_end_no_process():
+    done = subprocess.run([sys.executable, "-c", FILLING], capture_output=True, text=True)
+    assert done.returncode == 0, done
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_limits_of_control_groups_count(version, monkeypatch, tmp_path):
     groups, proc = tmp_path / "groups", tmp_path / "proc"
