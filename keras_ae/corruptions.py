@@ -30,7 +30,7 @@ class AdditiveGaussian(_Corruption):
     """Adds independent Gaussian noise. Values may leave their range.
 
     Args:
-        scale: Standard deviation of the noise, in the units of x; at least 0. Default 0.3.
+        scale: Standard deviation of the noise, in the units of x; at least 0. Defaults to 0.3.
 
     Raises:
         ValueError: If `scale` is out of range.
@@ -70,7 +70,7 @@ class Masking(_Corruption):
     """Sets each value to 0 with a given probability, independently of the others.
 
     Args:
-        rate: Probability of being set to 0, in [0, 1]. Default 0.5.
+        rate: Probability of being set to 0, in [0, 1]. Defaults to 0.5.
 
     Raises:
         ValueError: If `rate` is out of range.
@@ -107,7 +107,7 @@ class SaltAndPepper(_Corruption):
     """Replaces each value with a given probability by 0 or 1, which are equally likely.
 
     Args:
-        rate: Probability of being replaced, in [0, 1]. Default 0.3.
+        rate: Probability of being replaced, in [0, 1]. Defaults to 0.3.
 
     Raises:
         ValueError: If `rate` is out of range.
@@ -149,7 +149,7 @@ class Speckle(_Corruption):
     """Adds Gaussian noise in proportion to the value, x + x * noise, so that 0 stays 0.
 
     Args:
-        scale: Standard deviation of the noise relative to the value, at least 0. Default 0.3.
+        scale: Standard deviation of the noise relative to the value, at least 0. Defaults to 0.3.
 
     Raises:
         ValueError: If `scale` is out of range.
@@ -195,8 +195,8 @@ class Blocks(_Corruption):
     Inpainting, section 3.3, arXiv:1604.07379.
 
     Args:
-        size: Height and width of a block in pixels, a positive integer. Default 7.
-        num_blocks: Number of blocks in each image, a positive integer. Default 1.
+        size: Height and width of a block in pixels, a positive integer. Defaults to 7.
+        num_blocks: Number of blocks in each image, a positive integer. Defaults to 1.
 
     Raises:
         ValueError: If an argument is not a positive integer.
@@ -279,12 +279,12 @@ class Affine(_Corruption):
 
     Args:
         shift: Largest shift along each axis as a fraction of the image's height or width, at least
-            0. Default 0.1.
-        rotation: Largest angle in radians, at least 0. Default 0.3.
+            0. Defaults to 0.1.
+        rotation: Largest angle in radians, at least 0. Defaults to 0.3.
         scale: Logarithm of the largest factor of the size, at least 0. The smallest factor is its
-            reciprocal. Default 0.2.
+            reciprocal. Defaults to 0.2.
         shear: Largest shift of a row, divided by the row's distance from the center, at least 0.
-            Default 0.2.
+            Defaults to 0.2.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -24,8 +24,8 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         num_steps: Training steps until `end` is reached, a positive integer.
-        start: Value at step 0. Default 0.
-        end: Value from step `num_steps` on. Default 1.
+        start: Value at step 0. Defaults to 0.
+        end: Value from step `num_steps` on. Defaults to 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -71,9 +71,9 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         period: Training steps from one start to the next, a positive integer.
         ramp: Fraction of the period after which `end` is reached (the paper's R), in (0, 1].
-            Default 0.5.
-        start: Value at the beginning of every period. Default 0.
-        end: Value in the rest of every period. Default 1.
+            Defaults to 0.5.
+        start: Value at the beginning of every period. Defaults to 0.
+        end: Value in the rest of every period. Defaults to 1.
 
     Raises:
         ValueError: If an argument is out of range.

@@ -1,4 +1,4 @@
-"""What the package keeps about a model while it is made and used, hidden from Keras' tracking."""
+"""The record that the package keeps of a model, hidden from Keras' tracking."""
 
 import threading
 
@@ -10,20 +10,24 @@ class Notes:
     """Everything about a model that is neither a weight nor an argument.
 
     Args:
-        model: The model, which holds this as `_notes`.
-        arguments: Name of an argument -> what the constructor was given, or the default. None stays
-            None here, even if `build` fills the attribute.
+        model: The model, which has this object as `_notes`.
+        arguments: Dictionary of the constructor's arguments: name -> value, or the default. A value
+            of None stays None here, even if `build` makes an object for the attribute.
     """
 
     def __init__(self, model, arguments):
         self.arguments = arguments
-        self.numbers = {}  # name -> a number that may be assigned, and its variable.
-        self.rules = {}  # name -> check of a new value, or None: refused.
-        self.named = {}  # name -> type and configuration of the object made from a name.
-        self.fresh_seeds = None  # For draws outside of training, which must not move its seeds.
-        self.in_step = threading.local()  # The seed of the step that runs in a thread.
+        # The numbers that may be assigned: name -> `_Number` of `keras_ae.core.adjustable`.
+        self.numbers = {}
+        # The checks of a new value: name -> function, or None if no other value is possible.
+        self.rules = {}
+        # The objects that were made from their names: name -> type and configuration.
+        self.named = {}
+        self.fresh_seeds = None  # Draws outside of training take these seeds and not its own.
+        self.in_step = threading.local()  # This holds the seed of the step that runs in a thread.
         self.turns = Turns(model)
-        self.making = threading.RLock()  # Held while weights or programs are made.
+        self.making = threading.RLock()  # A thread holds it while it makes weights or programs.
         self.programs = Programs(model)
         self.step_programs = Programs(model, training=True)
-        self.latest = []  # On JAX, one pair: what the latest step returned, and the state after it.
+        # On JAX, this holds one pair: what the latest step returned, and the state after it.
+        self.latest = []

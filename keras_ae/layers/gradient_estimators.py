@@ -1,4 +1,4 @@
-"""Gradients through a quantizer, which has none of its own."""
+"""Estimators of the gradient through a quantizer, which has no gradient of its own."""
 
 from keras import ops
 
@@ -8,13 +8,13 @@ TINY = 1e-12
 
 
 def squared_norms(v):
-    """The squared lengths of vectors (..., dim), a tensor (..., 1)."""
+    """Compute the squared lengths of vectors (..., dim), a tensor (..., 1)."""
     return ops.sum(ops.square(v), axis=-1, keepdims=True)
 
 
 @memory.explains("Pass fewer examples.")
 def straight_through(z, quantized):
-    """The quantized vectors, whose gradient goes to z unchanged.
+    """Return the quantized vectors, and pass their gradient to z unchanged.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
     arXiv:1711.00937.
@@ -38,11 +38,11 @@ def straight_through(z, quantized):
 
 @memory.explains("Pass fewer examples.")
 def rotated(z, quantized):
-    """The quantized vectors, as z turned and stretched: the gradient turns and stretches likewise.
+    """Return the quantized vectors, and rotate and scale their gradient as z is.
 
-    The rotation in the plane of both vectors that takes z's direction to the other's, times the
-    ratio of their lengths, both held constant: the angle between a gradient and the quantized
-    vector is the angle between what z receives and z.
+    z becomes the quantized vector by a rotation in the plane of both vectors and by a factor, the
+    ratio of their lengths. Both count as constants. The angle between the gradient that z receives
+    and z is therefore the angle between the gradient and the quantized vector.
 
     Source: Fifty et al., Restructuring Vector Quantization with the Rotation Trick,
     arXiv:2410.06424.

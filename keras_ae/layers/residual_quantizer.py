@@ -1,4 +1,4 @@
-"""Several codebooks, each of which quantizes what the last left over."""
+"""A quantizer with several codebooks, each of which quantizes the residual of the one before."""
 
 import keras
 from keras import ops
@@ -15,17 +15,19 @@ from keras_ae.layers.vector_quantizer import (
 
 @keras.saving.register_keras_serializable("keras_ae")
 class ResidualQuantizer(Quantizer):
-    """A sum of vectors from several codebooks, each of which quantizes what the last left over.
+    """Replaces every vector by a sum of embeddings, one from each of several codebooks.
 
-    Its losses are the sums of its codebooks'.
+    Each codebook quantizes the residual of the codebook before it. The losses are the sums of the
+    codebooks' losses.
 
     Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
     residual vector quantizer, arXiv:2107.03312.
 
     Args:
-        num_codes: Vectors of each codebook. Defaults to 256.
-        depth: Codebooks, a positive integer. Defaults to 4.
-        estimator: "straight_through" or "rotation", of the sum. Defaults to "straight_through".
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
+        depth: Number of codebooks, a positive integer. Defaults to 4.
+        estimator: Estimator of the gradient through the sum, "straight_through" or "rotation".
+            Defaults to "straight_through".
         seed: Integer that decides which vectors of a batch are taken, or None.
         **kwargs: `name`, and `learning`, `decay`, `k_means_start` and `restart_below`, which are
             those of `VectorQuantizer`.

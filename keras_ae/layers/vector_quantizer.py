@@ -164,20 +164,21 @@ class Quantizer(memory.GuardedLayer):
 class VectorQuantizer(Quantizer):
     """Replaces every vector by the nearest embedding of a learned codebook.
 
-    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their codes, and of a codebook that
-    learns by gradient `"codebook_loss"`, ||sg(z) - e||^2, the codes to their vectors. Otherwise the
-    codebook follows exponential moving averages (EMA) of how many vectors z_j of a batch are
-    nearest to code i, n_i, and of their sum:
+    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their embeddings. If the codebook learns
+    by gradient, `"codebook_loss"`, ||sg(z) - e||^2, draws the embeddings to their vectors.
+    Otherwise the codebook follows exponential moving averages (EMA) of n_i, the number of vectors
+    z_j of a batch that are nearest to code i, and of the sum of these vectors:
 
         N_i <- decay N_i + (1 - decay) n_i,
         m_i <- decay m_i + (1 - decay) sum_j z_j,
         e_i = m_i / N_i.
 
-    `ema_cluster_size` is N_i, where n_i is the share of the batch's vectors, and
-    `ema_embedding_sums` is m_i, where vectors count from `placed_embeddings` p_i, the place at
-    which the code was last put down: e_i = p_i + m_i / N_i. The formula is the same, and a code
-    that is put down anew begins with m_i = 0. With `learning="gradient"` e_i = p_i + o_i, and the
-    gradient moves `embedding_offsets` o_i.
+    `ema_cluster_size` is N_i, where n_i is the fraction of the batch's vectors.
+    `placed_embeddings` is p_i, the point at which the code was last placed, by k-means or by a
+    restart. `ema_embedding_sums` is m_i, where p_i is subtracted from every vector, so that
+    e_i = p_i + m_i / N_i. This is the same average, and a code that is placed again starts with
+    m_i = 0. With `learning="gradient"`, e_i = p_i + o_i, and the gradient moves
+    `embedding_offsets`, o_i.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
     arXiv:1711.00937. The k-means start and the dead-code restart are those of SoundStream,
@@ -213,9 +214,9 @@ class VectorQuantizer(Quantizer):
         True
     """
 
-    # How a codebook learns: what a `ResidualQuantizer` takes for each of its own, too.
+    # A `ResidualQuantizer` has these options, too, and passes them to each of its codebooks.
     OPTIONS = ("learning", "decay", "k_means_start", "restart_below")
-    _LEAST = 1e-6  # A share below which a running mean fades no further: 0 / 0 is no mean.
+    _LEAST = 1e-6  # Below this share a moving average fades no further, so that it is never 0 / 0.
 
     def __init__(
         self,
@@ -246,8 +247,8 @@ class VectorQuantizer(Quantizer):
 
     def _make_weights(self, dim):
         shape = (self.num_codes, dim)
-        # What a code learned since it was put down is kept apart, because a step may not assign to
-        # what a gradient moves. Files hold the weights by their order here.
+        # Offsets are separate weights, because a step must not assign to a weight that a gradient
+        # moves. Files store the weights in the order in which they are made here.
         self.placed_embeddings = self.add_weight(
             shape=shape,
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),

@@ -1,1 +1,1 @@
-"""Models of one code for every example."""
+"""Models whose encoder returns one code for every example."""

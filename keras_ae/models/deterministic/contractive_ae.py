@@ -83,7 +83,7 @@ class ContractiveAE(AE):
             slope = ops.square(z * (1.0 - z))  # The square of the sigmoid's derivative.
             kernel = ops.cast(self.features_to_code.layers[-1].kernel, "float32")
             return ops.matmul(slope, ops.sum(ops.square(kernel), axis=0))
-        # As `encode` computes it: what layers do in training alone, such as dropout, is left out.
+        # The Jacobian is that of `encode`, so that layers such as dropout are not active.
         z, pull = backend.pullback(self._code, x)
         if self.num_probes is None:
             units = ops.eye(self.latent_dim, dtype="float32")

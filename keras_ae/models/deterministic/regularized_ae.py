@@ -102,7 +102,7 @@ class RegularizedAE(AE):
             return sum(ops.sum(ops.square(weight)) for weight in weights)
         if self.regularization == "spectral_normalization":
             return ops.zeros_like(z[:, 0])
-        # As `decode` computes it: what layers do in training alone, such as dropout, is left out.
+        # The Jacobian is that of `decode`, so that layers such as dropout are not active.
         output, pull = backend.pullback(self.decode, z)
         noise = keras.random.uniform(ops.shape(output), -1.0, 1.0, dtype="float32", seed=seed)
         return ops.sum(ops.square(pull(ops.where(noise < 0, -1.0, 1.0))), axis=-1)

@@ -1,1 +1,1 @@
-"""Models of integer codes."""
+"""Models whose codes are integers."""

@@ -13,7 +13,7 @@ from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
-_NUMBERS_OF_A_BATCH = 2**28  # They take 1 GiB as float32.
+_NUMBERS_OF_A_BATCH = 2**28  # So many float32 numbers take 1 GiB.
 
 
 class DiscreteAE(DeterministicAE):
@@ -395,11 +395,11 @@ class DiscreteAE(DeterministicAE):
 
 
 class VectorQuantizedAE(DiscreteAE):
-    """The base of autoencoders whose codebook is learned.
+    """Base class of autoencoders whose codebook is learned.
 
     Args:
-        latent_dim: Numbers of each vector. Defaults to 16.
-        num_codes: Vectors of a codebook. Defaults to 256.
+        latent_dim: Dimensions of each vector. Defaults to 16.
+        num_codes: Number of embeddings in each codebook. Defaults to 256.
         commitment_weight: Factor of the commitment loss, a number of at least 0. Defaults to 0.25.
         learning, decay, estimator, cosine, k_means_start, restart_below: See
             `keras_ae.layers.VectorQuantizer`.
@@ -435,7 +435,7 @@ class VectorQuantizedAE(DiscreteAE):
             "k_means_start": k_means_start,
             "restart_below": restart_below,
         }
-        VectorQuantizer(**self._quantizer_options, seed=0)  # It checks them.
+        VectorQuantizer(**self._quantizer_options, seed=0)  # The constructor checks them.
 
     def _make_quantizer(self, name="quantizer"):
         return VectorQuantizer(**self._quantizer_options, name=name)

@@ -10,7 +10,7 @@ from keras_ae.models.discrete.base import VectorQuantizedAE
 
 
 class ResidualVQVAE(VectorQuantizedAE):
-    """Every vector replaced by a sum of codes, each of which quantizes what the last left over.
+    """An autoencoder that replaces every vector by a sum of embeddings from several codebooks.
 
     Each codebook quantizes the residual of the codebook before it, as in the paper, here between
     networks of this package. The model minimizes the reconstruction loss plus `commitment_weight`

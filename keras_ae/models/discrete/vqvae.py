@@ -4,7 +4,7 @@ from keras_ae.models.discrete.base import VectorQuantizedAE
 
 
 class VQVAE(VectorQuantizedAE):
-    """Every vector of the encoder's map replaced by the nearest one of a learned codebook.
+    """An autoencoder that replaces every vector by the nearest embedding of a learned codebook.
 
     The model minimizes the reconstruction loss plus `commitment_weight` times the commitment loss,
     eq. 3. The embeddings are exponential moving averages (EMA) of the vectors (appendix A.1), or

@@ -19,7 +19,7 @@ _OF_PLACES = {
 
 
 class VQVAE2(VectorQuantizedAE):
-    """Two levels of codes: the lower one is quantized, and the data decoded, given the upper one.
+    """An autoencoder with two levels of codes, the lower of which depends on the upper one.
 
     This is algorithm 1. For pictures, the upper level has half the rows and columns, which a
     convolution of stride 2 computes. For sequences it has half the steps, and for other data it is

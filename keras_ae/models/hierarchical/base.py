@@ -32,11 +32,11 @@ class HierarchicalPosterior:
         return self.sample(None)
 
     def sample(self, seed):
-        """A draw of the code."""
+        """Draw a code, or take the mean of every layer if the seed is None."""
         return self.model._code(self.model._infer(self.evidence, seed, self.training)[0])
 
     def repeat(self, num_copies):
-        """The posterior of every example as many times, one after the other."""
+        """Repeat the posterior of every example num_copies times, one copy after the other."""
         evidence = tuple(ops.repeat(e, num_copies, axis=0) for e in self.evidence)
         return HierarchicalPosterior(self.model, evidence, self.training)
 
@@ -45,7 +45,7 @@ class HierarchicalVAE(VAE):
     """Base class of models with several stochastic layers.
 
     `kl_loss` is the sum of the layers' divergences, `kl_loss_1`, `kl_loss_2`, ..., which are also
-    in the logs. A model's constructor calls `make_layers` with the layers' sizes.
+    in the logs. A model's constructor calls `_make_layers` with the layers' sizes.
     """
 
     def _make_layers(self, dims, layer_weights):

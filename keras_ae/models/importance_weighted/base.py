@@ -43,7 +43,7 @@ class ImportanceWeightedVAE(VAE):
         """Compute the negative bounds.
 
         Args:
-            log_likelihood, divergence: See `importance_terms`, shape (batch, num_draws).
+            log_likelihood, divergence: See `_importance_terms`, shape (batch, num_draws).
             weight: Factor of the divergence.
 
         Returns:

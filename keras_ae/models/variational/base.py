@@ -1,4 +1,4 @@
-"""What variational models share: a posterior, a prior, a likelihood, and importance sampling."""
+"""The base class of models with a posterior, a prior, a likelihood, and importance sampling."""
 
 import math
 
@@ -14,7 +14,7 @@ from keras_ae.distributions import DiagonalGaussian, WithoutPadding
 
 
 class VariationalAE(Autoencoder):
-    """The base of models with a distribution of codes for every example.
+    """Base class of models whose encoder returns a distribution of codes for every example.
 
     Args:
         latent_dim, encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`.

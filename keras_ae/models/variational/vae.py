@@ -81,7 +81,7 @@ class VAE(VariationalAE):
         self.diagnostics = (*self.diagnostics, *(name for name in minimized if name in others))
 
     def _current_kl_weight(self):
-        """The factor of the divergence at this step."""
+        """Compute the factor of the divergence at this step."""
         return arguments.value_at(self.kl_weight, self._step)
 
     def loss_weights(self):
