@@ -43,7 +43,7 @@ def planar(z, direction, normal, bias, shortest=0.05):
         >>> moved.shape == (4, 2) and log_determinant.shape == (4,)
         True
     """
-    z, direction, normal, bias = _float32(z, direction, normal, bias)
+    z, direction, normal, bias = _to_float32(z, direction, normal, bias)
     product = ops.sum(normal * direction, axis=-1, keepdims=True)
     # Both are candidates for 1 + w.u after the change. A positive number makes the map monotone.
     of_paper = ops.softplus(product)
@@ -88,7 +88,7 @@ def radial(z, center, width, strength):
         >>> bool(np.allclose(moved, z, atol=1e-6))  # Equal width and strength: beta is 0.
         True
     """
-    z, center, width, strength = _float32(z, center, width, strength)
+    z, center, width, strength = _to_float32(z, center, width, strength)
     alpha = ops.softplus(width)
     beta = ops.softplus(strength) - alpha
     difference = z - center
@@ -133,7 +133,7 @@ def sylvester(z, reflections, upper, lower, bias):
         >>> bool(np.allclose(moved, z))  # R = 0 leaves everything in place.
         True
     """
-    z, reflections, upper, lower, bias = _float32(z, reflections, upper, lower, bias)
+    z, reflections, upper, lower, bias = _to_float32(z, reflections, upper, lower, bias)
     outer, inner = _make_triangular(upper), _make_triangular(lower)
     turned = _reflect(z, reflections, reverse=True)
     bent = ops.tanh(_multiply(inner, turned) + bias)
@@ -144,7 +144,7 @@ def sylvester(z, reflections, upper, lower, bias):
     return moved, ops.sum(_log_slope(bent, wanted), axis=-1)
 
 
-def _float32(*values):
+def _to_float32(*values):
     return (ops.cast(value, "float32") for value in values)
 
 
@@ -165,14 +165,14 @@ def _multiply(matrices, vectors):
 def _reflect(z, reflections, reverse=False):
     """Compute Q z, or Q'z, its inverse, which applies the reflections in the opposite order."""
     count = reflections.shape[1]
-    units = _unit(reflections)
+    units = _scale_to_unit_length(reflections)
     for index in range(count) if reverse else reversed(range(count)):
         unit = units[:, index]
         z = z - 2.0 * unit * ops.sum(unit * z, axis=-1, keepdims=True)
     return z
 
 
-def _unit(vectors):
+def _scale_to_unit_length(vectors):
     """Scale vectors to length 1. A vector too close to 0 becomes 0, whose reflection is none."""
     largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=-1, keepdims=True))
     told = largest > 1e-30

@@ -54,18 +54,18 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         places = np.arange(size)[:: -1 if self.reverse else 1]
         self.first_mask = (places[:, None] < degrees[None]).astype("float32")
         self.last_mask = np.tile(degrees[:, None] <= places[None], (1, 2)).astype("float32")
-        self.first = self._kernel("first", (size, self.units))
-        self.last = self._kernel("last", (self.units, 2 * size), scale=0.1)
+        self.first = self._add_kernel("first", (size, self.units))
+        self.last = self._add_kernel("last", (self.units, 2 * size), scale=0.1)
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
         self.last_bias = self.add_weight(shape=(2 * size,), initializer="zeros", name="last_bias")
         if context_shape is not None:
-            self.context = self._kernel("context", (context_shape[-1], self.units))
+            self.context = self._add_kernel("context", (context_shape[-1], self.units))
         # If there are too few units for all dimensions, an output also sees the dimensions before
         # its own directly.
         self.direct = None
         if self.units < size:
             self.direct_mask = np.tile(places[:, None] < places[None], (1, 2)).astype("float32")
-            self.direct = self._kernel("direct", (size, 2 * size), scale=0.1)
+            self.direct = self._add_kernel("direct", (size, 2 * size), scale=0.1)
         self.built = True
 
     def load_own_variables(self, store):
@@ -75,11 +75,11 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
             values[str(len(values))] = np.zeros(self.direct.shape)
         super().load_own_variables(values)
 
-    def _kernel(self, name, shape, scale=1.0):
+    def _add_kernel(self, name, shape, scale=1.0):
         initializer = keras.initializers.VarianceScaling(scale, "fan_avg", "uniform")
         return self.add_weight(shape=shape, initializer=initializer, name=name)
 
-    def _shift_and_gate(self, z, context):
+    def _compute_shift_and_gate(self, z, context):
         h = ops.matmul(z, self.first * self.first_mask) + self.bias
         if context is not None:
             h = h + ops.matmul(ops.cast(context, "float32"), self.context)
@@ -100,7 +100,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
             Tensors of shape (batch, dimensions) and (batch,): f(z) and log |det df/dz|.
         """
         z = ops.cast(z, "float32")
-        shift, logit = self._shift_and_gate(z, context)
+        shift, logit = self._compute_shift_and_gate(z, context)
         gate = ops.sigmoid(logit)
         return gate * z + (1.0 - gate) * shift, ops.sum(ops.log_sigmoid(logit), axis=-1)
 
@@ -117,7 +117,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         y = ops.cast(y, "float32")
         z = ops.zeros_like(y)
         for _ in range(y.shape[-1]):  # Each turn makes one more dimension correct.
-            shift, logit = self._shift_and_gate(z, context)
+            shift, logit = self._compute_shift_and_gate(z, context)
             z = (y - ops.sigmoid(-logit) * shift) / ops.sigmoid(logit)
         return z
 

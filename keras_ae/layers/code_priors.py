@@ -72,7 +72,7 @@ class CodePrior(memory.GuardedLayer):
         Returns:
             Float32 tensor of shape (batch,).
         """
-        digits = self._digits(codes)
+        digits = self._split_digits(codes)
         if len(self.levels) == 1:
             pairs = [(digits, logits)]
         elif len(set(self.levels)) == 1:  # Digits with equally many values fit in one tensor.
@@ -160,16 +160,16 @@ class CodePrior(memory.GuardedLayer):
         else:
             self.logits = _DigitLogits(self.levels, self.units, dtype="float32", name="logits")
 
-    def _digits(self, codes):
+    def _split_digits(self, codes):
         """Return int32 digits: given digits, or codes of a single digit, as they are."""
         codes = ops.cast(codes, "int32")
         if len(self.levels) == 1 or len(codes.shape) == 2 + len(self.code_shape):
             return codes
         return digits_of_codes(codes, self.levels)
 
-    def _rows(self, codes):
+    def _find_rows(self, codes):
         """Return the rows of the embedding table that belong to codes."""
-        digits = self._digits(codes)
+        digits = self._split_digits(codes)
         if len(self.levels) == 1:
             return digits
         return digits + ops.convert_to_tensor(_first_rows(self.levels))
@@ -236,7 +236,7 @@ class _DigitLogits(layers.Layer):
             kernel = ops.reshape(self.kernel, (self.units, len(self.levels), self.levels[0]))
             logits = ops.einsum("...du,udl->...dl", h, kernel)
             return ops.reshape(logits, (*ops.shape(h)[:-2], sum(self.levels))) + self.bias
-        parts = [self._part(h[..., i, :], i) for i in range(len(self.levels))]
+        parts = [self._compute_digit_logits(h[..., i, :], i) for i in range(len(self.levels))]
         return ops.concatenate(parts, axis=-1)
 
     def draw(self, features, uniforms):
@@ -252,13 +252,13 @@ class _DigitLogits(layers.Layer):
         digits, parts = [], []
         for i, first in enumerate(_first_rows(self.levels)):
             h = self.hidden(ops.relu(features + self.places[i]))
-            parts.append(self._part(h, i))
+            parts.append(self._compute_digit_logits(h, i))
             digits.append(_invert_distribution(parts[-1], uniforms[:, i]))
             features = features + ops.take(self.table, digits[-1] + int(first), axis=0)
         codes = codes_of_digits(ops.stack(digits, axis=-1), self.levels)
         return codes, ops.concatenate(parts, axis=-1)
 
-    def _part(self, h, i):
+    def _compute_digit_logits(self, h, i):
         """Compute the logits of digit i, (..., levels[i])."""
         first = int(_first_rows(self.levels)[i])
         own = slice(first, first + self.levels[i])
@@ -286,7 +286,7 @@ def _invert_distribution(logits, uniforms):
     return ops.minimum(codes, logits.shape[-1] - 1)
 
 
-def _blank_codes(uniforms, code_shape):
+def _make_blank_codes(uniforms, code_shape):
     """Make int32 zeros of the shape of the codes that these draws make."""
     several = len(uniforms.shape) > 1 + len(code_shape)
     return ops.zeros_like(uniforms[..., 0] if several else uniforms, "int32")
@@ -359,7 +359,7 @@ class SequencePrior(CodePrior):
             layer.build(shape)
 
     def call(self, codes):
-        rows = self._rows(codes)
+        rows = self._find_rows(codes)
         start = ops.full_like(rows[:, :1], sum(self.levels))
         before = ops.concatenate([start, rows[:, :-1]], axis=1)
         h = self._embed(before) + self.positions
@@ -370,20 +370,20 @@ class SequencePrior(CodePrior):
     def generate(self, uniforms):
         if not self.built:
             self.build()
-        codes = _blank_codes(uniforms, self.code_shape)
+        codes = _make_blank_codes(uniforms, self.code_shape)
         empty = ops.zeros_like(codes, "float32")[:, :, None] + ops.zeros((self.units,))
         cache = tuple((empty, empty) for _ in self.blocks)
         return ops.fori_loop(
             0,
             self.code_shape[0],
-            lambda index, state: self._turn(index, state, uniforms)[0],
+            lambda index, state: self._draw_code(index, state, uniforms)[0],
             (codes, cache),
         )[0]
 
-    def _turn(self, index, state, uniforms):
+    def _draw_code(self, index, state, uniforms):
         """Draw the code at `index`. Return the new state and the logits (batch, sum(levels))."""
         codes, cache = state
-        before = self._rows(ops.take(codes, ops.maximum(index - 1, 0), axis=1))
+        before = self._find_rows(ops.take(codes, ops.maximum(index - 1, 0), axis=1))
         before = ops.where(index > 0, before, sum(self.levels))
         h = self._embed(before) + ops.take(self.positions, index, axis=0)  # (batch, units)
         kept = []
@@ -419,31 +419,31 @@ class _CausalBlock(layers.Layer):
         self.built = True
 
     def call(self, h):
-        queries, keys, values = self._parts(h)
+        queries, keys, values = self._project_inputs(h)
         places = ops.arange(h.shape[1])
         h = h + self._attend(queries, keys, values, places[None] <= places[:, None])
-        return h + self._dense(h)
+        return h + self._apply_dense(h)
 
     def step(self, h, keys, values, index):
         """Compute one position of a sequence whose earlier keys and values are cached.
 
         h, the position's features, has the shape (batch, units).
         """
-        query, key, value = self._parts(h)
+        query, key, value = self._project_inputs(h)
         keys, values = _write(keys, index, key), _write(values, index, value)
         seen = ops.arange(keys.shape[1])[None] <= index
         h = h + self._attend(query[:, None], keys, values, seen)[:, 0]
-        return h + self._dense(h), keys, values
+        return h + self._apply_dense(h), keys, values
 
-    def _parts(self, h):
+    def _project_inputs(self, h):
         return ops.split(self.queries_keys_values(self.first_norm(h)), 3, axis=-1)
 
-    def _dense(self, h):
+    def _apply_dense(self, h):
         return self.last(self.hidden(self.second_norm(h)))
 
     def _attend(self, queries, keys, values, seen):
         """Average the values that each query may see: a tensor (batch, queries, units)."""
-        queries, keys, values = (self._heads(v) for v in (queries, keys, values))
+        queries, keys, values = (self._split_heads(v) for v in (queries, keys, values))
         batch, length = (n or 1 for n in queries.shape[:2])
         memory.refuse_beyond(
             8.0 * batch * length * keys.shape[1] * self.num_heads,
@@ -455,7 +455,7 @@ class _CausalBlock(layers.Layer):
         mixed = ops.einsum("bhqk,bkhd->bqhd", weights, values)
         return self.mixed(ops.reshape(mixed, (-1, mixed.shape[1], self.units)))
 
-    def _heads(self, v):
+    def _split_heads(self, v):
         return ops.reshape(v, (-1, v.shape[1], self.num_heads, self.units // self.num_heads))
 
 
@@ -494,13 +494,13 @@ class GridPrior(CodePrior):
     def __init__(self, num_codes, code_shape, units=64, num_layers=6, **kwargs):
         super().__init__(num_codes, code_shape, units, num_layers, **kwargs)
         self._make_ends()
-        self.vertical = self._convolutions("vertical", (2, 3))
-        self.across = self._convolutions("across", 1)
-        self.horizontal = self._convolutions("horizontal", (1, 2))
-        self.residual = self._convolutions("residual", 1, units)
+        self.vertical = self._make_convolutions("vertical", (2, 3))
+        self.across = self._make_convolutions("across", 1)
+        self.horizontal = self._make_convolutions("horizontal", (1, 2))
+        self.residual = self._make_convolutions("residual", 1, units)
         self.hidden = layers.Dense(units, "relu", dtype="float32", name="hidden")
 
-    def _convolutions(self, name, size, channels=None):
+    def _make_convolutions(self, name, size, channels=None):
         options = {"data_format": "channels_last", "dtype": "float32"}
         channels = channels or 2 * self.units  # Half are values, and half are their gates.
         return [
@@ -523,11 +523,11 @@ class GridPrior(CodePrior):
             layer.build((None, None, None, 2 * self.units))
 
     def call(self, codes):
-        rows = self._rows(codes)
-        features = self._features(rows, self._contexts(rows), self.positions)
+        rows = self._find_rows(codes)
+        features = self._compute_features(rows, self._compute_contexts(rows), self.positions)
         return self._compute_logits(features, rows)
 
-    def _contexts(self, rows):
+    def _compute_contexts(self, rows):
         """Compute what the rows above add to each layer of the horizontal stack.
 
         Returns:
@@ -542,7 +542,7 @@ class GridPrior(CodePrior):
             h = h + _apply_gate(values)
         return contexts
 
-    def _features(self, rows, contexts, positions):
+    def _compute_features(self, rows, contexts, positions):
         """Compute the features of whole grids, or of one row with its contexts and positions."""
         h = self._embed(rows)
         # The shift by one column hides a code from its own position.
@@ -557,22 +557,24 @@ class GridPrior(CodePrior):
             self.build()
 
         def row_turn(index, codes):
-            contexts = self._contexts(self._rows(codes))
+            contexts = self._compute_contexts(self._find_rows(codes))
             contexts = [ops.take(c, index, axis=1)[:, None] for c in contexts]
             positions = ops.take(self.positions, index, axis=0)
             draws = ops.take(uniforms, index, axis=1)  # (batch, columns), or (..., digits)
 
             def column_turn(column, row):
-                features = self._features(self._rows(row[:, None]), contexts, positions)[:, 0]
+                features = self._compute_features(
+                    self._find_rows(row[:, None]), contexts, positions
+                )[:, 0]
                 here = ops.take(features, column, axis=1)
                 code, _ = self._draw(here, ops.take(draws, column, axis=1))
                 return _write(row, column, code)
 
-            row = _blank_codes(draws, self.code_shape[1:])
+            row = _make_blank_codes(draws, self.code_shape[1:])
             row = ops.fori_loop(0, self.code_shape[1], column_turn, row)
             return _write(codes, index, row)
 
-        codes = _blank_codes(uniforms, self.code_shape)
+        codes = _make_blank_codes(uniforms, self.code_shape)
         return ops.fori_loop(0, self.code_shape[0], row_turn, codes)
 
 

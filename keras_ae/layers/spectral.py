@@ -39,11 +39,11 @@ def power_iteration(matrix, right):
         >>> round(float(right[0]), 4)
         1.0
     """
-    left = _unit(ops.matmul(matrix, right))
-    return left, _unit(ops.matmul(left, matrix))
+    left = _scale_to_unit_length(ops.matmul(matrix, right))
+    return left, _scale_to_unit_length(ops.matmul(left, matrix))
 
 
-def _unit(vector):
+def _scale_to_unit_length(vector):
     return vector / ops.maximum(ops.sqrt(ops.sum(ops.square(vector))), _SMALLEST)
 
 
@@ -145,7 +145,7 @@ class SpectralNormalization(memory.GuardedLayer):
             right = following
             self.right.assign(right)
         else:
-            right = _unit(right)
+            right = _scale_to_unit_length(right)
         left, right = ops.stop_gradient(left), ops.stop_gradient(right)
         return ops.maximum(ops.sum(left * ops.matmul(matrix, right)), _SMALLEST)
 

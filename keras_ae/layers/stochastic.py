@@ -107,11 +107,11 @@ def draw_with_divergence(q, p, seed=None, estimate=False):
     """
     z = q.mean if seed is None else q.sample(seed)
     if estimate:
-        return z, 0.5 * (_surprise(p, z) - _surprise(q, z))
+        return z, 0.5 * (_compute_surprise(p, z) - _compute_surprise(q, z))
     return z, gaussian_kl(q, p)
 
 
-def _surprise(p, z):
+def _compute_surprise(p, z):
     """Compute -2 log p(z) for every dimension, up to a constant."""
     return ops.square(z - p.mean) * ops.exp(-p.log_variance) + p.log_variance
 

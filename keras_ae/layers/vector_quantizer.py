@@ -261,12 +261,12 @@ class VectorQuantizer(Quantizer):
                 shape=shape, initializer="zeros", name="embedding_offsets"
             )
         else:
-            self.ema_embedding_sums = self._state("ema_embedding_sums", shape, "zeros")
+            self.ema_embedding_sums = self._add_state("ema_embedding_sums", shape, "zeros")
         equal = keras.initializers.Constant(1.0 / self.num_codes)
-        self.ema_cluster_size = self._state("ema_cluster_size", (self.num_codes,), equal)
-        self.started = self._state("started", (), "zeros")
+        self.ema_cluster_size = self._add_state("ema_cluster_size", (self.num_codes,), equal)
+        self.started = self._add_state("started", (), "zeros")
 
-    def _state(self, name, shape, initializer):
+    def _add_state(self, name, shape, initializer):
         return self.add_weight(
             shape=shape, initializer=initializer, trainable=False, aggregation="mean", name=name
         )
@@ -277,20 +277,20 @@ class VectorQuantizer(Quantizer):
             offsets = self.embedding_offsets
         else:
             offsets = self.ema_embedding_sums / self.ema_cluster_size[:, None]
-        return self._unit(self.placed_embeddings + offsets)
+        return self._scale_to_unit_length(self.placed_embeddings + offsets)
 
-    def _unit(self, v):
+    def _scale_to_unit_length(self, v):
         return v / (ops.sqrt(squared_norms(v) + TINY)) if self.cosine else v
 
     def look_up(self, codes):
         return ops.take(self.codebook(), codes, axis=0)
 
     def quantized(self, z, training):
-        z = self._unit(z)
+        z = self._scale_to_unit_length(z)
         flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (vectors, dim)
         if training:
-            candidates = self._candidates(flat)
-            self._start(flat, candidates)
+            candidates = self._draw_candidates(flat)
+            self._place_embeddings(flat, candidates)
         codebook = self.codebook()
         codes = nearest(ops.stop_gradient(z), ops.stop_gradient(codebook))
         found = ops.take(codebook, codes, axis=0)
@@ -298,11 +298,11 @@ class VectorQuantizer(Quantizer):
         if self.learning == "gradient":
             losses["codebook_loss"] = per_example(ops.square(ops.stop_gradient(z) - found))
         if training:
-            self._follow(flat, ops.reshape(codes, (-1,)))
-            self._restart(candidates)
+            self._update_averages(flat, ops.reshape(codes, (-1,)))
+            self._restart_dead_codes(candidates)
         return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
 
-    def _candidates(self, z):
+    def _draw_candidates(self, z):
         """Pick a vector of the batch for every code, spread evenly over the batch."""
         draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
         places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
@@ -312,7 +312,7 @@ class VectorQuantizer(Quantizer):
         # The last batch of an epoch may leave a replica without a single vector to take.
         return ops.take(ops.concatenate([z, self.placed_embeddings[:1]], axis=0), places, axis=0)
 
-    def _start(self, z, candidates):
+    def _place_embeddings(self, z, candidates):
         if not self.k_means_start:
             return
         centers = ops.cond(
@@ -323,7 +323,7 @@ class VectorQuantizer(Quantizer):
         self.placed_embeddings.assign(centers)
         self.started.assign(ops.ones(()))
 
-    def _follow(self, z, codes):
+    def _update_averages(self, z, codes):
         """Update the moving averages by the vectors of a batch and their codes.
 
         Both are divided by the number of vectors, so that averages over replicas are right.
@@ -337,7 +337,7 @@ class VectorQuantizer(Quantizer):
             self.ema_embedding_sums.assign(left[:, None] * self.ema_embedding_sums + rate * sums)
         self.ema_cluster_size.assign(left * self.ema_cluster_size + rate * shares)
 
-    def _restart(self, candidates):
+    def _restart_dead_codes(self, candidates):
         if not self.restart_below:
             return
         placed = ops.convert_to_tensor(self.placed_embeddings)

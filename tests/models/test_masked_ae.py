@@ -9,7 +9,7 @@ from keras import ops
 import keras_ae
 from keras_ae import layers
 from keras_ae.core import seeds
-from keras_ae.models.deterministic.masked_ae import _groups
+from keras_ae.models.deterministic.masked_ae import _choose_groups
 
 pytestmark = pytest.mark.formula
 
@@ -186,7 +186,7 @@ def test_encode_masks_nothing_and_does_not_depend_on_masks():
 
 @pytest.mark.parametrize("visible, passes", [(12, 4), (25, 2), (36, 4), (48, 49), (1, 49)])
 def test_decoding_passes_show_as_much_as_training_and_hide_every_patch(visible, passes):
-    shown = _groups(49, visible)
+    shown = _choose_groups(49, visible)
     assert len(shown) == passes
     assert np.all(np.any(~shown, axis=0)) and np.all(np.any(shown, axis=1))
     assert np.abs(shown.sum(axis=1) - visible).max() <= 1

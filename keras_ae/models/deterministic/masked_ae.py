@@ -105,7 +105,7 @@ class MaskedAE(AE):
         self._num_patches = len(places)
         masked = round(self.mask_ratio * self._num_patches)
         self._num_visible = self._num_patches - min(max(masked, 1), self._num_patches - 1)
-        self._shown = _groups(self._num_patches, self._num_visible)
+        self._shown = _choose_groups(self._num_patches, self._num_visible)
         dtype, options = self.dtype_policy, {"dtype": self.dtype_policy, **self.network_options}
         values = math.prod(shape) // self._num_patches
         if self.encoder is None or isinstance(self.encoder, str):
@@ -245,7 +245,7 @@ class MaskedAE(AE):
         return {"reconstruction_loss": ops.sum(losses * masked, axis=-1)}
 
 
-def _groups(num_patches, num_visible):
+def _choose_groups(num_patches, num_visible):
     """Decide which patches each pass of `decode` shows: a boolean array (passes, patches).
 
     Every patch is hidden in at least one pass.

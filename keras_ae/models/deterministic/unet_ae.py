@@ -72,7 +72,7 @@ class UNetAE(DenoisingAE):
             wanted = losses.wanted_output(self.reconstruction_loss)
             networks.refuse_linear(self, wanted, self._loss_name())
 
-    def _distance(self, y, output):
+    def _loss_per_example(self, y, output):
         return losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
 
     def _refine(self, x, decoded, training):
@@ -98,8 +98,8 @@ class UNetAE(DenoisingAE):
         decoded = self.decode(z, training=training)
         refined = self._refine(noisy, decoded, training)
         return {
-            "reconstruction_loss": self._distance(y, refined),
-            "code_loss": self._distance(y, decoded),
+            "reconstruction_loss": self._loss_per_example(y, refined),
+            "code_loss": self._loss_per_example(y, decoded),
         }
 
 

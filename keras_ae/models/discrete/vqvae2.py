@@ -12,7 +12,7 @@ from keras_ae.models.discrete.base import VectorQuantizedAE
 
 # For sequences and for maps, these are the layers that halve the positions, double them, and crop
 # the surplus.
-_OF_PLACES = {
+_LAYERS_BY_RANK = {
     1: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
     2: (keras.layers.Conv2D, Conv2DTranspose, keras.layers.Cropping2D),
 }
@@ -74,13 +74,13 @@ class VQVAE2(VectorQuantizedAE):
                 keras.layers.Flatten(dtype=dtype, name="downward_flatten"),
                 keras.layers.Dense(math.prod(self._places) * width, dtype=dtype, name="downward"),
             ]
-        elif len(self._places) not in _OF_PLACES:
+        elif len(self._places) not in _LAYERS_BY_RANK:
             raise ValueError(
                 f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}. Pass "
                 "an encoder that returns a vector, a sequence or a map of rows and columns."
             )
         else:
-            convolution, transposed, cropping = _OF_PLACES[len(self._places)]
+            convolution, transposed, cropping = _LAYERS_BY_RANK[len(self._places)]
             self._upper_places = tuple(math.ceil(n / 2) for n in self._places)
             surplus = tuple((0, n % 2) for n in self._places)
             channels = {"data_format": "channels_last", "dtype": dtype}
