@@ -30,7 +30,7 @@ def sprites_images(indices):
 
     Each picture shows one white square, ellipse or heart (shape 0, 1, 2), completely inside a black
     frame. The scale rises from 0.5 to 1 of the full size (32 pixels across) in 6 steps. The
-    orientation turns anticlockwise in 40 steps of 9 degrees. x and y are shifts to the right and
+    orientation turns counterclockwise in 40 steps of 9 degrees. x and y are shifts to the right and
     downwards in pixels. Pixels are 0 or 1, as in dSprites, so that a Bernoulli likelihood fits them
     exactly. A square looks the same after 10 steps of orientation, and an ellipse after 20.
 
@@ -130,8 +130,8 @@ def _draw_poses():
     angle = np.linspace(0, 2 * np.pi, _SIZES[2], endpoint=False)
     cosine, sine = (f(angle)[:, None, None] for f in (np.cos, np.sin))
     right, up = offset[None, None, :], -offset[None, :, None]
-    # u and v are coordinates along the shape's own axes: a picture turned anticlockwise is read at
-    # points turned clockwise.
+    # u and v are coordinates along the shape's own axes: a picture turned counterclockwise is read
+    # at points turned clockwise.
     u = cosine * right + sine * up  # (40, canvas, canvas)
     v = cosine * up - sine * right
     poses = np.empty((*_SIZES[:3], _CANVAS, _CANVAS), "uint8")
