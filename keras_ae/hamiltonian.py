@@ -82,7 +82,7 @@ class FlatMetric:
         last = half + 0.5 * step * there[1]
         error = there[0] - here[0] + 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
         taken = ops.logical_and(taken, ops.abs(error) < _LARGEST_ERROR)
-        return _choose(taken, (end, last, there), (z, -momentum, here))
+        return _choose_rows(taken, (end, last, there), (z, -momentum, here))
 
 
 @memory.explains_methods(_FEWER)
@@ -124,11 +124,11 @@ class LearnedMetric:
         Returns:
             Float32 tensor of shape (batch, dimensions, dimensions), positive definite.
         """
-        return self._inverse(self._nearness(z))
+        return self._compute_inverse(self._compute_nearness(z))
 
-    def _inverse(self, nearness):
+    def _compute_inverse(self, nearness):
         size = self.codes.shape[1]
-        flat = ops.matmul(nearness, self._flat())
+        flat = ops.matmul(nearness, self._flatten_matrices())
         identity = self.regularization * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
@@ -138,13 +138,13 @@ class LearnedMetric:
         Args:
             z: Tensor of shape (batch, dimensions).
             squares: The symmetric S, of shape (batch, dimensions, dimensions).
-            nearness: What `_nearness` returns at z.
+            nearness: What `_compute_nearness` returns at z.
 
         Returns:
             Float32 tensor of z's shape.
         """
         flat = ops.reshape(squares, (-1, self.codes.shape[1] ** 2))
-        shares = ops.matmul(flat, ops.transpose(self._flat())) * nearness
+        shares = ops.matmul(flat, ops.transpose(self._flatten_matrices())) * nearness
         away = z * ops.sum(shares, axis=-1, keepdims=True) - ops.matmul(shares, self.codes)
         return -2.0 / self.temperature**2 * away
 
@@ -168,8 +168,8 @@ class LearnedMetric:
             nearness of the points.
         """
         # The nearness takes the most time. It is computed once for all iterations.
-        nearness = self._nearness(z)
-        inverse = self._inverse(nearness)
+        nearness = self._compute_nearness(z)
+        inverse = self._compute_inverse(nearness)
         root = inverse_root(inverse)
         return *density(z), inverse, squared(root), -log_root_determinant(root), nearness
 
@@ -187,24 +187,24 @@ class LearnedMetric:
         half, end, taken = frozen._solve(start, first, known, size)
         taken = ops.logical_and(taken, ops.logical_and(_is_within(z, half), _is_within(end, half)))
         # A step that is not taken gets the length 0, so that all its numbers are finite.
-        half, end = _choose(taken, (half, end), (first, start))
+        half, end = _choose_rows(taken, (half, end), (first, start))
         step = step * ops.cast(taken, "float32")[:, None]
         # Gradients pass only through these last iterations. Each reduces the gradients' error by
         # the same factor as the solution's.
         for _ in range(_LAST_TURNS):
-            half = momentum - 0.5 * step * self._force(z, half, here)
+            half = momentum - 0.5 * step * self._compute_force(z, half, here)
         speed = times(here[2], half)
         for _ in range(_LAST_TURNS):
             end = z + 0.5 * step * (speed + times(self.inverse(end), half))
         there = self.surroundings(end, density)
-        last = half - 0.5 * step * self._force(end, half, there)
+        last = half - 0.5 * step * self._compute_force(end, half, there)
 
-        error = self._energy(last, there) - self._energy(momentum, here)
+        error = self._compute_energy(last, there) - self._compute_energy(momentum, here)
         taken = ops.logical_and(taken, ops.abs(error) < _LARGEST_ERROR)
         reached = keras.tree.map_structure(ops.stop_gradient, (end, last, half, there))
         returns = frozen._is_reversible(start, *reached, size)
         taken = ops.logical_and(taken, returns)
-        return _choose(taken, (end, last, there), (z, -momentum, here))
+        return _choose_rows(taken, (end, last, there), (z, -momentum, here))
 
     def _freeze(self):
         codes, matrices = ops.stop_gradient(self.codes), ops.stop_gradient(self.matrices)
@@ -217,7 +217,7 @@ class LearnedMetric:
         """
 
         def half_step(half):
-            return momentum - 0.5 * step * self._force(z, half, here)
+            return momentum - 0.5 * step * self._compute_force(z, half, here)
 
         def length(v):
             return ops.sqrt(ops.maximum(ops.sum(v * times(here[2], v), axis=-1), 0.0))
@@ -228,7 +228,7 @@ class LearnedMetric:
         def whole_step(end):
             return z + 0.5 * step * (speed + times(self.inverse(end), half))
 
-        end, arrived = _find_fixed_point(whole_step, z, self._distance)
+        end, arrived = _find_fixed_point(whole_step, z, self._measure_length)
         return half, end, ops.logical_and(found, arrived)
 
     def _is_reversible(self, start, end, last, half, there, step):
@@ -236,19 +236,19 @@ class LearnedMetric:
         turned, back, found = self._solve(end, -last, there, step)
         change = half + turned
         size = ops.sqrt(ops.maximum(ops.sum(change * times(there[2], change), axis=-1), 0.0))
-        near = ops.logical_and(size < 1e-2, self._distance(back - start) < 1e-2)
+        near = ops.logical_and(size < 1e-2, self._measure_length(back - start) < 1e-2)
         return ops.logical_and(found, near)
 
-    def _distance(self, way):
+    def _measure_length(self, way):
         """Compute the length of a way in units of the distance over which the metric changes."""
         return ops.sqrt(ops.sum(ops.square(way), axis=-1)) / ops.minimum(self.temperature, 1.0)
 
-    def _force(self, z, momentum, here):
+    def _compute_force(self, z, momentum, here):
         """Compute the gradient, in z, of the energy r' G^-1 r / 2 + log det G / 2 - log p."""
         squares = momentum[:, :, None] * momentum[:, None, :] - here[3]
         return 0.5 * self.slope(z, squares, here[5]) - here[1]
 
-    def _energy(self, momentum, here):
+    def _compute_energy(self, momentum, here):
         kinetic = 0.5 * ops.sum(momentum * times(here[2], momentum), axis=-1)
         return kinetic - here[4] - here[0]
 
@@ -283,7 +283,7 @@ class LearnedMetric:
             kinetic = 0.5 * ops.sum(ops.square(momentum) - ops.square(last), axis=-1)
             uniform = keras.random.uniform(ops.shape(kinetic), dtype="float32", seed=draws)
             accepted = ops.log(uniform + 1e-20) < there[0] - here[0] + kinetic
-            within = ops.max(self._nearness(end), axis=-1) > math.exp(-(_WALK_REACH**2))
+            within = ops.max(self._compute_nearness(end), axis=-1) > math.exp(-(_WALK_REACH**2))
             return ops.where(ops.logical_and(accepted, within)[:, None], end, z)
 
         return ops.fori_loop(0, num_steps, turn, start)
@@ -297,17 +297,17 @@ class LearnedMetric:
         Returns:
             Float32 tensors of shape (batch,) and of z's shape.
         """
-        nearness = self._nearness(z)
-        root = inverse_root(self._inverse(nearness))
+        nearness = self._compute_nearness(z)
+        root = inverse_root(self._compute_inverse(nearness))
         return -log_root_determinant(root), 0.5 * self.slope(z, squared(root), nearness)
 
-    def _nearness(self, z):
+    def _compute_nearness(self, z):
         """Compute exp(-|z - c_i|^2 / T^2) of every code and point, shape (batch, points)."""
         z = ops.cast(z, "float32")
         distances = ops.sum(ops.square(z[:, None] - self.codes[None]), axis=-1)
         return ops.exp(-distances / self.temperature**2)
 
-    def _flat(self):
+    def _flatten_matrices(self):
         return ops.reshape(self.matrices, (-1, self.codes.shape[1] ** 2))
 
 
@@ -323,7 +323,7 @@ def _is_within(z, momentum):
     return largest < _FURTHEST
 
 
-def _choose(taken, first, second):
+def _choose_rows(taken, first, second):
     """Choose the rows of `first` where `taken` is true, and those of `second` elsewhere.
 
     `first` and `second` are tensors (batch, ...), or the same structure of tensors.
