@@ -191,7 +191,7 @@ def test_a_data_adapter_of_our_own_passes_through():
 
 
 def test_generators_are_told_by_their_exact_type():
-    """core/inputs.py: `_with_first` is a generator function, because Keras refuses iterators."""
+    """core/inputs.py: `_prepend` is a generator function, because Keras refuses iterators."""
     source = inspect.getsource(data_adapters.get_data_adapter)
     assert "types.GeneratorType" in source
 
