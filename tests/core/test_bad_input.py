@@ -169,15 +169,18 @@ OF_NETWORKS = ("encoder name", "encoder type", "network_options")
 
 def to_build(name):
     """Return cases in which building a model fails."""
-    code = zoo.code_shape(name) if name == "MaskedAE" else (zoo.decoder_width(name),)
-    misspelt = ("widht", "width") if name == "MaskedAE" else ("unitz", "units")
-    # The networks of MaskedAE map tokens to tokens.
-    data, output = ("(3, 9)", (3, 2)) if name == "MaskedAE" else ("(6,)", (6,))
+    option, _ = next(iter(zoo.settings(name)["network_options"].items()))
+    misspelt = option[:-2] + option[:-3:-1]
+    fitting = zoo.own_networks(name)
+    data, code = fitting["encoder"].input_shape[1:], zoo.shapes(name)[1]
+    if data[0] is None:  # It takes any number of tokens, as wide as it says.
+        data = (*code[:-1], 9)
+    output = fitting["decoder"].compute_output_shape((None, *code))[1:]
     wide = keras.Sequential([keras.Input(code), keras.layers.Dense(9)])
     return {
-        "unknown option": ({"network_options": {misspelt[0]: (8,)}}, misspelt),
+        "unknown option": ({"network_options": {misspelt: (8,)}}, [misspelt, option]),
         "option value": ({"network_options": {"dropout": 2}}, ["dropout=2", "below 1"]),
-        "encoder takes another shape": ({"encoder": dense(9, 4)}, ["encoder", "(9,)", data]),
+        "encoder takes another shape": ({"encoder": dense(9, 4)}, ["encoder", "(9,)", str(data)]),
         "decoder takes another code": ({"decoder": dense(5, 6)}, ["decoder", "(5,)", str(code)]),
         "decoder gives another shape": (
             {"decoder": wide},
