@@ -50,11 +50,12 @@ TINY = {
     "width": 8,
 }
 # Models that cut data into patches have transformers as networks. Tokens of two numbers would be
-# normalized to two signs, which no gradient moves.
+# normalized to two signs, which no gradient moves. With a single visible token, attention would
+# have no choice.
 TINY_WITH_PATCHES = {
     "patch_size": 2,
     "latent_dim": 4,
-    "mask_ratio": 0.5,
+    "mask_ratio": 0.3,
     "network_options": {"width": 8, "heads": 2, "blocks": 1},
 }
 # These arguments have an effect only on a decoder that the model makes itself.
