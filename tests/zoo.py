@@ -129,11 +129,6 @@ def code_of(name, num_examples, seed=0):
     return rng.uniform(-0.6, 0.6, (num_examples, *code_shape(name))).astype("float32")
 
 
-def decoder_width(name):
-    """Return how many numbers a tiny model's decoder takes."""
-    return shapes(name)[1][-1]
-
-
 def data(num_examples=48, width=6, seed=0):
     """Return binary vectors whose columns are equal in pairs."""
     half = np.random.default_rng(seed).integers(0, 2, (num_examples, width // 2))

@@ -21,10 +21,8 @@ SMALL_CONV = {"network_options": {"filters": (4,)}, "seed": 1}
 
 def of_pictures(kind, **given):
     """Return a model of 10 x 10 pictures. Codes have 5 x 5 positions, in VQVAE2 also 3 x 3."""
-    given = zoo.small(kind) | SMALL_CONV | given
-    if kind not in ("ResidualVQVAE", "VQVAE2"):
-        given["prior_options"] = {"units": 4, "num_layers": 1}
-    model = getattr(keras_ae, kind)(2, **given)
+    small_prior = {"prior_options": {"units": 4, "num_layers": 1}}
+    model = getattr(keras_ae, kind)(2, **zoo.small(kind) | SMALL_CONV | small_prior | given)
     model.compile("adam", **zoo.OP_BY_OP)
     return model
 

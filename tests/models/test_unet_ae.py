@@ -72,7 +72,10 @@ def test_vectors_sequences_and_other_channels(shape, target_shape):
     assert model.decode(model.encode(x)).shape == (4, *target_shape)
 
 
-@pytest.mark.parametrize("name", ["DenoisingAE", "UNetAE"])
+CORRUPTING = [name for name in zoo.MODELS if "corruption" in zoo.parameters_of(name)]
+
+
+@pytest.mark.parametrize("name", CORRUPTING)
 def test_noise_may_leave_the_range_of_the_data(name):
     model = zoo.compiled(name, reconstruction_loss="binary_crossentropy")
     x = zoo.data()
