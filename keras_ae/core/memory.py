@@ -280,6 +280,27 @@ class GuardedLayer(keras.layers.Layer):
             return super().__call__(*args, **kwargs)
 
 
+def guard_network(network):
+    """Have a functional network explain itself if a call finds too little memory.
+
+    The network stays a plain Keras model, because its file shall need no class of this package. A
+    network that is loaded from a file has no guard.
+
+    Args:
+        network: A functional `keras.Model` of one input, which is returned.
+    """
+    call, name = network.call, f"The network {network.name!r}"
+
+    @functools.wraps(call)
+    def guarded(inputs, *args, **kwargs):
+        _refuse_copies(name, (inputs,), _SMALLER_LAYER)
+        with explained(name, lambda: {"inputs": inputs}, _SMALLER_LAYER):
+            return call(inputs, *args, **kwargs)
+
+    network.call = guarded
+    return network
+
+
 # ------------------------------------------------------------------ weights
 
 _building = contextvars.ContextVar("building", default=None)

@@ -2,7 +2,6 @@
 
 import importlib
 
-import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
@@ -117,7 +116,7 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
             activity_regularizer=make.options.activity_regularizer,
             dtype=make.full_dtype,
         )(features)
-    return keras.Model(x, features, name=name)
+    return make.network(x, features)
 
 
 @memory.explains(SMALLER)
@@ -173,7 +172,7 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     grid = check_grid(where, kind, grid, shape, places)
     make = LayerMaker(name, dtype, options)
     z = make.input((*grid, latent_dim))
-    return keras.Model(z, _MODULES[kind].decoder(make, z, shape), name=name)
+    return make.network(z, _MODULES[kind].decoder(make, z, shape))
 
 
 def has_places(shape, kind=None):

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_ae.core import memory
 from keras_ae.core.seeds import default_seed
 from keras_ae.layers import SpectralNormalization
 from keras_ae.networks.options import CELLS
@@ -22,6 +23,9 @@ class LayerMaker:
         self.options = options
         # Under mixed precision this is float32.
         self.full_dtype = keras.dtype_policies.get(dtype).variable_dtype
+
+    def network(self, inputs, outputs):
+        return memory.guard_network(keras.Model(inputs, outputs, name=self.name))
 
     def input(self, shape):
         return keras.Input(shape, name=f"{self.name}_input", dtype=self.full_dtype)

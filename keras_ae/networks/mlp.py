@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
@@ -63,4 +62,4 @@ def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator",
     make = LayerMaker(name, dtype, options)
     x = make.input((width,))
     hidden = dense_blocks(make, x, options.units)
-    return keras.Model(x, make.kernel_layer(layers.Dense, "output", outputs)(hidden), name=name)
+    return make.network(x, make.kernel_layer(layers.Dense, "output", outputs)(hidden))

@@ -43,7 +43,7 @@ def decoder(make, z, shape):
     return make.kernel_layer(layers.Dense, "output", width)(h)
 
 
-class FeedbackDecoder(layers.Layer):
+class FeedbackDecoder(memory.GuardedLayer):
     """A decoder that reads the code and the previous step: its own output, or a given step."""
 
     def __init__(self, make, latent_dim, shape, output_activation):

@@ -126,4 +126,4 @@ def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
         h = make.kernel_layer(layers.Dense, "output", arguments.integer(where, "outputs", outputs))(
             h
         )
-    return keras.Model(tokens, h, name=name)
+    return make.network(tokens, h)

@@ -1,6 +1,5 @@
 """`"unet"`: convolutions at several sizes, with connections that skip the smaller ones."""
 
-import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
@@ -92,4 +91,4 @@ def unet(shape, channels=None, name="unet", dtype=None, **options):
     options = check_options(where, "unet", options, without=("units", "activity_regularizer"))
     make = LayerMaker(name, dtype, options)
     x = make.input(shape)
-    return keras.Model(x, add_output(make, body(make, x), channels), name=name)
+    return make.network(x, add_output(make, body(make, x), channels))

@@ -345,6 +345,15 @@ PUBLIC = {
     "GridPrior": lambda: layers.GridPrior(4, (4, 4), units=8)(many(10**13, 4, 4)),
     "GridPrior.log_prob": lambda: layers.GridPrior(4, (4, 4), units=8).log_prob(many(10**13, 4, 4)),
     "SequencePrior": lambda: layers.SequencePrior(4, (4,), units=8)(many(10**14, 4)),
+    "encoder": lambda: networks.encoder((10**5,), units=(4,))(ROWS),
+    "recurrent encoder": lambda: networks.encoder((5, 3), "recurrent", units=(4,))(
+        many(10**14, 5, 3)
+    ),
+    "decoder": lambda: networks.decoder(10**5, (6,), units=(4,))(ROWS),
+    "feedback_decoder": lambda: networks.feedback_decoder(4, (5, 3), units=(4,))(CODES),
+    "discriminator": lambda: networks.discriminator(4, units=(4,))(CODES),
+    "unet": lambda: networks.unet((300, 300, 1), filters=(4,))(GRID),
+    "transformer_blocks": lambda: networks.transformer_blocks(width=4, heads=1)(many(10**13, 5, 4)),
     "to_patches": lambda: layers.to_patches(GRID, 2),
     "from_patches": lambda: layers.from_patches(many(10**9, 22500, 4), (300, 300, 1), 2),
     "sine_cosine_positions": lambda: layers.sine_cosine_positions(many(10**9, 2), 10**5),
