@@ -172,12 +172,12 @@ def _refuse_copies(name, values, remedy):
     TensorFlow copies an array without a look at whether the copy was allocated, and crashes.
     """
     arrays = list(_arrays_of(values))
-    # An array that is not in one piece is copied into one first.
-    pieces = [array.nbytes for array in arrays if not array.flags.c_contiguous]
-    size = sum(array.nbytes for array in arrays) + max(pieces, default=0)
+    size = sum(array.nbytes for array in arrays)
     if size > _SMALL:
         shapes = ", ".join(str(array.shape) for array in arrays)
-        refuse_beyond(1.1 * size, f"{name}: tensors of the arrays of shape {shapes}", remedy)
+        # Threads that start meanwhile take memory, too.
+        taken = 1.1 * backend.COPIES_OF_ARRAYS * size
+        refuse_beyond(taken, f"{name}: tensors of the arrays of shape {shapes}", remedy)
 
 
 def _arrays_of(values):

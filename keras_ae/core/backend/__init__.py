@@ -24,6 +24,7 @@ Each module has the same names:
 - `RUNS_IN_ANY_THREAD`: whether a program may be called in another thread than made it.
 - `SEED_DTYPE`: the dtype of the two numbers of a seed.
 - `MEMORY_ERRORS`: the types of errors, among others, of an allocation that fails.
+- `COPIES_OF_ARRAYS`: how many copies of a NumPy array exist while it becomes a tensor.
 - `NO_NUMBER_ERRORS`: the types of errors, among others, if Python asks a symbol for its number.
 """
 
@@ -52,6 +53,7 @@ servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 MEMORY_ERRORS = _backend.MEMORY_ERRORS
+COPIES_OF_ARRAYS = _backend.COPIES_OF_ARRAYS
 NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS

@@ -13,6 +13,7 @@ RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "uint32"
 # Programs that are compiled for an allocation alone raise a ValueError.
 MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
+COPIES_OF_ARRAYS = 1
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 
 

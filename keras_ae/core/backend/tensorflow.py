@@ -16,6 +16,7 @@ KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = True
 SEED_DTYPE = "int64"
 MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
+COPIES_OF_ARRAYS = 2
 NO_NUMBER_ERRORS = (TypeError, AttributeError, NotImplementedError)
 
 

@@ -13,6 +13,7 @@ KEEPS_PROGRAMS = False
 RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "int32"
 MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for it.
+COPIES_OF_ARRAYS = 1
 NO_NUMBER_ERRORS = ()  # Nothing is a symbol.
 
 
