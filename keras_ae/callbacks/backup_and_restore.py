@@ -11,7 +11,7 @@ import zlib
 import keras
 import numpy as np
 
-from keras_ae.core import arguments, backend, storage
+from keras_ae.core import arguments, backend, changes, storage
 from keras_ae.core.adjustable import Adjustable, adopt_numbers
 
 # Each folder into which this process trains -> the thread, and the stack that releases the lock.
@@ -173,6 +173,8 @@ class BackupAndRestore(keras.callbacks.Callback):
             self.latest.replace(self.previous)
         position = {"epoch": epoch, "batch": batch, "steps": self.params["steps"]}
         facts = {**position, **_describe(model)}
+        if isinstance(model, Adjustable):
+            facts["changed_numbers"] = changes.changed_numbers(model)
         with storage.whole_file(self.latest) as partial, open(partial, "wb") as file:
             np.savez(file, *(_as_plain_bytes(array) for array in arrays), facts=json.dumps(facts))
 
@@ -234,6 +236,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             _assign(variable, array)
         if isinstance(model, Adjustable):
             adopt_numbers(model)
+            changes.assign_numbers(model, facts.get("changed_numbers", {}))
         return {**facts, "means": arrays[len(variables) :]}
 
     # ------------------------------------------------------------------ within an epoch

@@ -1,12 +1,13 @@
 """The arguments of a model: kept, saved, and some of them assigned at any time."""
 
 import contextlib
+import json
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, configuration, memory, seeds
+from keras_ae.core import backend, changes, configuration, memory, seeds
 from keras_ae.core.arguments import is_number
 from keras_ae.core.notes import Notes
 from keras_ae.core.old_names import accept_old_argument
@@ -91,9 +92,14 @@ class Adjustable:
         super().save_own_variables(store)
         seeds.save(self, store)
         save_numbers(self, store)
+        if changed := changes.changed_numbers(self):
+            store["changed_numbers"] = np.frombuffer(json.dumps(changed).encode(), "uint8")
 
     def load_own_variables(self, store):
         kept = seeds.load(self, store)
+        if "changed_numbers" in kept:
+            changed = bytes(np.array(kept.pop("changed_numbers"), "uint8"))
+            changes.assign_numbers(self, json.loads(changed))
         assigned = {key: kept.pop(key) for key in list(kept) if key.startswith("assigned_")}
         super().load_own_variables(kept)
         load_numbers(self, assigned)
@@ -130,9 +136,9 @@ def note_change(model, name, value):
             _renew(model)
         return
     _refuse_another(model, name, value)
-    changes = model.built or (name in vars(model) and is_number(value))
+    is_change = model.built or (name in vars(model) and is_number(value))
     yield
-    if changes:
+    if is_change:
         notes.arguments[name] = value
         _renew(model)
     elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):

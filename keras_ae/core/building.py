@@ -2,7 +2,7 @@
 
 import contextlib
 
-from keras_ae.core import backend, memory, seeds
+from keras_ae.core import backend, changes, memory, seeds
 
 
 def is_built_for(model, shape, target_shape):
@@ -38,6 +38,7 @@ def scope(model):
         memory.explained(f"{name}.build", lambda: {"data_shape": model.data_shape}, remedy),
     ):
         yield
+        changes.note_numbers(model)
 
 
 def make_counter(model, name):

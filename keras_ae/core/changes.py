@@ -7,6 +7,8 @@ model's arguments, which do not tell of later changes.
 
 import keras
 
+from keras_ae.core.arguments import is_number
+
 
 def record(model):
     """Return which layers of a model are frozen, adapted or quantized, as plain data.
@@ -71,6 +73,52 @@ def record_trained(model):
     numbers = {id(weight): number for number, weight in enumerate(model.weights)}
     trained = [numbers.get(id(variable)) for variable in known]
     return None if None in trained else {"trained": trained}
+
+
+def note_numbers(model):
+    """Note the numbers that a model's parts are made with, of which `changed_numbers` tells."""
+    model._notes.made_with = {part: _numbers_of(part) for part in _parts(model).values()}
+
+
+def changed_numbers(model):
+    """Return the numbers of a built model's parts that were assigned since, as plain data.
+
+    Parts are the layers, such as a quantizer, and what the model made from the name of a loss or
+    a likelihood.
+
+    Returns:
+        Dictionary of a part's key -> dictionary of the number's name -> the number.
+    """
+    found = {}
+    for key, part in _parts(model).items():
+        made_with, now = model._notes.made_with.get(part, {}), _numbers_of(part)
+        changed = {name: value for name, value in now.items() if made_with.get(name) != value}
+        changed = {name: value for name, value in changed.items() if name in made_with}
+        if changed:
+            found[key] = changed
+    return found
+
+
+def assign_numbers(model, numbers):
+    """Assign the numbers that `changed_numbers` returned to a model that was made the same way."""
+    parts = _parts(model)
+    for key, changed in numbers.items():
+        for name, value in changed.items():
+            if key in parts and vars(parts[key]).get(name) != value:
+                setattr(parts[key], name, value)
+
+
+def _parts(model):
+    layers = {f"layer {n}": layer for n, layer in enumerate(model._flatten_layers(False))}
+    return layers | {name: getattr(model, name) for name in model._notes.named}
+
+
+def _numbers_of(part):
+    return {
+        name: float(value)
+        for name, value in vars(part).items()
+        if not name.startswith("_") and is_number(value)
+    }
 
 
 def _all_layers(model):

@@ -23,6 +23,8 @@ class Notes:
         self.rules = {}
         # The objects that were made from their names: name -> type and configuration.
         self.named = {}
+        # The numbers of each part when the model was built: part -> numbers.
+        self.made_with = {}
         self.fresh_seeds = None  # Draws outside of training take these seeds and not its own.
         self.in_step = threading.local()  # This holds the seed of the step that runs in a thread.
         self.turns = Turns(model)

@@ -1,5 +1,7 @@
 """Numbers that are assigned to a model after it was made take effect everywhere."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -234,6 +236,82 @@ def test_a_resumed_run_goes_on_with_what_was_assigned(tmp_path):
         run()
     killed, model = False, still()
     np.testing.assert_allclose(weight_shown(run()), [0.25], rtol=1e-3)
+
+
+def parts_of(model):
+    """List what a model made for itself, and whose numbers a user may assign."""
+    parts = [*model._flatten_layers(include_self=False), *vars(model).values()]
+    is_fixed = dataclasses.is_dataclass
+    return [part for part in parts if hasattr(part, "get_config") and not is_fixed(part)]
+
+
+def floats_of(model):
+    """Return all fractions that the parts of a model hold as public attributes."""
+    return [
+        {k: v for k, v in vars(part).items() if type(v) is float and not k.startswith("_")}
+        for part in parts_of(model)
+    ]
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_numbers_assigned_to_parts_are_saved(name, tmp_path):
+    model = zoo.make(name)
+    model.build((None, 6))
+    for part in parts_of(model):
+        for key, value in vars(part).items():
+            if type(value) is float and not key.startswith("_"):
+                setattr(part, key, value * 0.9 + 0.01)
+    assigned = floats_of(model)
+    model.save(tmp_path / "a.keras")
+    assert floats_of(keras_ae.load(tmp_path / "a.keras")) == assigned
+    model.save_weights(tmp_path / "a.weights.h5")
+    other = zoo.make(name)
+    other.build((None, 6))
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert floats_of(other) == assigned
+
+
+@pytest.mark.every_backend
+def test_numbers_of_a_quantizer_count_and_are_resumed(tmp_path):
+    def run(epochs, killed=False):
+        def assign(epoch, logs):
+            if epoch == 1:
+                model.quantizer.decay = 0.5
+            if epoch == 2 and killed:
+                raise KeyboardInterrupt
+
+        model = zoo.compiled("VQVAE")
+        model.build((None, 6))
+        backup = keras_ae.callbacks.BackupAndRestore(tmp_path / "backup")
+        callbacks = [backup, keras.callbacks.LambdaCallback(on_epoch_begin=assign)]
+        try:
+            model.fit(zoo.data(), epochs=epochs, callbacks=callbacks, **BATCH)
+        except KeyboardInterrupt:
+            backup.release()
+        return model
+
+    whole = run(4)
+    run(4, killed=True)
+    resumed = run(4)
+    assert resumed.quantizer.decay == 0.5
+    for found, expected in zip(resumed.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_numbers_of_a_loss_by_name_are_saved(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(8, 16, 16, 1)).astype("float32")
+    for name, part in (("PerceptualVAE", "features"), ("AE", "reconstruction_loss")):
+        model = getattr(keras_ae, name)(2, **{part: "ms_ssim"}, **zoo.OPTIONS)
+        model.compile("adam")
+        model.build((None, 16, 16, 1))
+        before = model.evaluate(x, verbose=0, return_dict=True)
+        getattr(model, part).max_value = 100.0
+        expected = model.evaluate(x, verbose=0, return_dict=True)
+        assert expected != before
+        model.save(tmp_path / "a.keras")
+        loaded = keras_ae.load(tmp_path / "a.keras")
+        assert getattr(loaded, part).max_value == 100.0
+        assert loaded.evaluate(x, verbose=0, return_dict=True) == expected
 
 
 def test_numbers_of_a_users_model():

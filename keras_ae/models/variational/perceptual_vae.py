@@ -23,8 +23,8 @@ class PerceptualVAE(VAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         features: Keras model from data to the compared features, such as a classifier's
             activations: a tensor, or a list of tensors, one for each layer. The model is made not
-            trainable. Alternatively, the name of a loss that replaces the features: that of a
-            Keras loss, such as "log_cosh", or "ms_ssim" (arXiv:1511.06409). Defaults to None, a
+            trainable. Alternatively, a loss that replaces the features: a `keras.losses.Loss`, or
+            the name of one, such as "log_cosh" or "ms_ssim" (arXiv:1511.06409). Defaults to None, a
             network like the default encoder, whose random weights stay fixed.
         weight: Factor of the perceptual loss, a positive number. Defaults to None, the number of
             values in an example. The mean over features then weighs as much as the sum over pixels
@@ -53,13 +53,15 @@ class PerceptualVAE(VAE):
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
-        self._loss_by_name = losses.get(features) if isinstance(features, str) else None
-        self.features = None if isinstance(features, str) else features
-        self.features = networks.given_or_none(self, "features", self.features)
+        self._compares_by_loss = isinstance(features, (str, keras.losses.Loss))
+        if self._compares_by_loss:
+            self.features = losses.get(features)
+        else:
+            self.features = networks.given_or_none(self, "features", features)
 
     def build_networks(self, shape, target_shape):
         super().build_networks(shape, target_shape)
-        if self._loss_by_name is not None:
+        if self._compares_by_loss:
             return
         if self.features is None:
             self.features = networks.encoder(
@@ -78,9 +80,9 @@ class PerceptualVAE(VAE):
 
     def _perceptual_loss(self, y, reconstruction):
         """Compute the distance of every example from its reconstruction, shape (batch,)."""
-        if self._loss_by_name is not None:
-            total = losses.per_example(self._loss_by_name, y, reconstruction, self._mask_value)
-            one_number = isinstance(self._loss_by_name, losses.MSSSIM)
+        if self._compares_by_loss:
+            total = losses.per_example(self.features, y, reconstruction, self._mask_value)
+            one_number = isinstance(self.features, losses.MSSSIM)
             return total if one_number else total / math.prod(y.shape[1:])
         if self._mask_value is not None and len(y.shape) > 2:
             # The reconstruction gets the data's padding, so that padding does not add to the
