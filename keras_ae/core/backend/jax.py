@@ -42,24 +42,7 @@ class TrainStep:
         return state
 
     def _make_function(self, step_function, concatenate_outputs=False):
-        proven, latest = False, self._notes.latest
-
-        def run_step(state, data):
-            nonlocal proven
-            if not proven:
-                # A program that does not fit into memory fails at its first step, which has used
-                # up the state by then, and not before its results are waited for.
-                latest[:] = [(None, jax.tree.map(jax.numpy.copy, state))]
-                latest[:] = [jax.block_until_ready(step_function(state, data))]
-                proven = True
-                return latest[-1]
-            # One call of C runs the step and notes down what becomes of the state: between two of
-            # them Python may raise KeyboardInterrupt.
-            latest.extend(map(step_function, (state,), (data,)))
-            del latest[:-1]
-            return latest[-1]
-
-        return super()._make_function(run_step, concatenate_outputs)
+        return super()._make_function(_note_states(self, step_function), concatenate_outputs)
 
     def jax_state_sync(self):
         if not self._jax_state_synced and self._notes.latest:
@@ -68,36 +51,66 @@ class TrainStep:
         super().jax_state_sync()
 
     def train_step(self, state, data):
-        trainable, non_trainable, optimizer_state, metrics = state
-
-        def compute_losses(trainable):
-            return _stateless_losses(self, trainable, non_trainable, metrics, data, training=True)
-
-        losses, pullback, (logs, non_trainable, metrics) = jax.vjp(
-            compute_losses, trainable, has_aux=True
-        )
-        with keras.StatelessScope(zip(self.optimizer.variables, optimizer_state, strict=True)):
-            scale = self.optimizer.scale_loss(1.0)
-        gradients = [None] * len(trainable)
-        places = {id(v): i for i, v in enumerate(self.trainable_variables)}
-        for player, group in enumerate(self._variable_groups()):
-            cotangents = [
-                jax.numpy.full_like(loss, scale * (i == player)) for i, loss in enumerate(losses)
-            ]
-            (pulled,) = pullback(cotangents)  # XLA drops the entries that nobody reads.
-            for variable in group:
-                gradients[places[id(variable)]] = pulled[places[id(variable)]]
-        trainable, optimizer_state = self.optimizer.stateless_apply(
-            optimizer_state, gradients, trainable
-        )
-        return logs, (trainable, non_trainable, optimizer_state, metrics)
+        return _train(self, state, data)
 
     def test_step(self, state, data):
-        trainable, non_trainable, metrics = state
-        _, (logs, non_trainable, metrics) = _stateless_losses(
-            self, trainable, non_trainable, metrics, data, training=False
-        )
-        return logs, (trainable, non_trainable, metrics)
+        return _test(self, state, data)
+
+
+def _note_states(model, step_function):
+    """Return the function of a step that notes the latest state where no interrupt can lose it."""
+    proven, latest = False, model._notes.latest
+
+    def run_step(state, data):
+        nonlocal proven
+        if not proven:
+            # A program that does not fit into memory fails at its first step, which has used
+            # up the state by then, and not before its results are waited for.
+            latest[:] = [(None, jax.tree.map(jax.numpy.copy, state))]
+            latest[:] = [jax.block_until_ready(step_function(state, data))]
+            proven = True
+            return latest[-1]
+        # One call of C runs the step and notes down what becomes of the state: between two of
+        # them Python may raise KeyboardInterrupt.
+        latest.extend(map(step_function, (state,), (data,)))
+        del latest[:-1]
+        return latest[-1]
+
+    return run_step
+
+
+def _train(model, state, data):
+    trainable, non_trainable, optimizer_state, metrics = state
+
+    def compute_losses(trainable):
+        return _stateless_losses(model, trainable, non_trainable, metrics, data, training=True)
+
+    losses, pullback, (logs, non_trainable, metrics) = jax.vjp(
+        compute_losses, trainable, has_aux=True
+    )
+    with keras.StatelessScope(zip(model.optimizer.variables, optimizer_state, strict=True)):
+        scale = model.optimizer.scale_loss(1.0)
+    gradients = [None] * len(trainable)
+    places = {id(v): i for i, v in enumerate(model.trainable_variables)}
+    for player, group in enumerate(model._variable_groups()):
+        cotangents = [
+            jax.numpy.full_like(loss, scale * (i == player)) for i, loss in enumerate(losses)
+        ]
+        (pulled,) = pullback(cotangents)  # XLA drops the entries that nobody reads.
+        for variable in group:
+            gradients[places[id(variable)]] = pulled[places[id(variable)]]
+    trainable, optimizer_state = model.optimizer.stateless_apply(
+        optimizer_state, gradients, trainable
+    )
+    return logs, (trainable, non_trainable, optimizer_state, metrics)
+
+
+def _test(model, state, data):
+    trainable, non_trainable, metrics = state
+    _, (logs, non_trainable, metrics) = _stateless_losses(
+        model, trainable, non_trainable, metrics, data, training=False
+    )
+    return logs, (trainable, non_trainable, metrics)
 
 
 def _stateless_losses(model, trainable, non_trainable, metrics, data, training):
