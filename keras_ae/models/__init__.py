@@ -17,6 +17,7 @@ FILES = {
     "AdversarialAE": "adversarial.adversarial_ae",
     "VAE": "variational.vae",
     "BetaVAE": "variational.beta_vae",
+    "SigmaVAE": "variational.sigma_vae",
     "FactorVAE": "adversarial.factor_vae",
     "AnnealedVAE": "variational.annealed_vae",
     "BetaTCVAE": "variational.beta_tc_vae",
