@@ -20,6 +20,7 @@ from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted
 from keras_ae.distributions.padded import without_padding as without_padding
+from keras_ae.distributions.rescaled import Rescaled as Rescaled
 from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian
 from keras_ae.distributions.von_mises_fisher import UniformSphere as UniformSphere
 from keras_ae.distributions.von_mises_fisher import VonMisesFisher as VonMisesFisher

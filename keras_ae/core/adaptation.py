@@ -1,0 +1,189 @@
+"""What a model learns from the data before its first step, among it the data's units."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae.core import building, examples, inputs
+
+
+class Passes:
+    """Passes over the data that `fit` was given, for `Autoencoder._adapt`.
+
+    Each iteration yields batches: x, a float32 array or a dictionary of them, and a dictionary of
+    the named inputs.
+
+    Args:
+        model: The model.
+        batches: What Keras' loop iterates over.
+        steps: Number of batches in an epoch, or None.
+    """
+
+    def __init__(self, model, batches, steps=None):
+        self.model, self.batches, self.steps = model, batches, steps
+
+    def __iter__(self):
+        if isinstance(self.batches, inputs.ArrayBatches):
+            parts = self.batches.read_in_order()
+        else:
+            parts = inputs.iterate_batches(self.batches, self.steps)
+            if parts is None:
+                raise ValueError(
+                    f"{type(self.model).__name__} reads the data before it trains, and a generator "
+                    "can be read only once. Pass an array, a tf.data.Dataset or a "
+                    "keras.utils.PyDataset, or call adapt(x) with such data first."
+                )
+        for x, *_ in parts:
+            x, named = examples.split(self.model, x)
+            yield (
+                examples.map_leaves(lambda v: np.asarray(v, "float32"), x),
+                {k: np.asarray(v, examples.dtype_of(self.model, k)) for k, v in named.items()},
+            )
+
+
+class Adaptation(keras.callbacks.Callback):
+    """Adapts a model when training begins, unless a callback before this one restored a backup."""
+
+    async_safe = True
+
+    def __init__(self, passes):
+        super().__init__()
+        self.passes = passes
+
+    def on_train_begin(self, logs=None):
+        if not is_adapted(self.model):
+            adapt(self.model, self.passes)
+
+
+def is_needed(model):
+    """Tell whether a model of this kind learns anything from the data before its first step."""
+    return model._adapted is not None
+
+
+def is_adapted(model):
+    return bool(ops.convert_to_numpy(ops.convert_to_tensor(model._adapted)))
+
+
+def adapt(model, passes):
+    """Have a built model learn from passes over the data what it needs before its first step."""
+    if model.standardize:
+        _learn_units(model, passes)
+    model._adapt(passes)
+    model._adapted.assign(1)
+
+
+def make_weights(model):
+    """Make the weights that hold what a model learns, if it learns anything."""
+    if model.standardize:
+        _refuse_units(model)
+        shape = model.data_shape[-1:]
+        for name, start in (("data_mean", "zeros"), ("data_deviation", "ones")):
+            weight = model.add_weight(
+                shape=shape,
+                initializer=start,
+                dtype="float32",
+                trainable=False,
+                aggregation="only_first_replica",
+                name=name,
+            )
+            setattr(model, f"_{name}", weight)
+    if model.standardize or model._needs_data:
+        model._adapted = building.make_counter(model, "adapted")
+
+
+# ---------------------------------------------------------------------- units
+
+
+def _refuse_units(model):
+    """Raise if standardized data would make no sense for a model."""
+    who = f"{type(model).__name__}: standardize=True"
+    if model.modalities:
+        raise ValueError(
+            f"{who} needs one array of data, and the model has {', '.join(model.modalities)}. "
+            "Standardize those that need it yourself."
+        )
+    if model._support is not None:
+        low, high = model._support
+        raise ValueError(
+            f"{who} gives the data mean 0 and deviation 1, and this model takes values from "
+            f"{low:g} to {high:g}. Leave it out, or choose likelihood='gaussian' or "
+            "reconstruction_loss='mean_squared_error'."
+        )
+    if model._mask_value is not None:
+        raise ValueError(
+            f"{who} would change the value {model._mask_value} of padded steps. Standardize the "
+            "other steps yourself."
+        )
+    if model.target_shape != model.data_shape:
+        raise ValueError(
+            f"{who} needs targets of the data's shape {model.data_shape}, and they have shape "
+            f"{model.target_shape}. Standardize both yourself."
+        )
+
+
+def _learn_units(model, passes):
+    """Assign the mean and the deviation of every feature, without missing values.
+
+    The features are the last axis. A feature that never varies gets the deviation 1.
+    """
+    width = model.data_shape[-1]
+    count, mean, squares = np.zeros(width), np.zeros(width), np.zeros(width)
+    for x, _ in passes:
+        rows = x.reshape(-1, width).astype("float64")
+        given = ~np.isnan(rows)
+        new = given.sum(axis=0)
+        center = np.where(given, rows, 0.0).sum(axis=0) / np.maximum(new, 1)
+        total = np.maximum(count + new, 1)
+        shift = center - mean
+        squares += np.square(np.where(given, rows - center, 0.0)).sum(axis=0)
+        squares += shift**2 * count * new / total
+        mean = mean + np.where(new > 0, shift, 0.0) * new / total
+        count = count + new
+    deviation = np.sqrt(squares / np.maximum(count, 1))
+    # A feature that does not vary has a deviation of rounding errors.
+    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30)
+    model._data_mean.assign(mean)
+    model._data_deviation.assign(np.where(varies, deviation, 1.0))
+
+
+def standardize(model, x):
+    """Return data in the units in which the model works; anything else as it is."""
+    if not model.standardize:
+        return x
+    mean, deviation = map(ops.convert_to_tensor, (model._data_mean, model._data_deviation))
+    return (ops.cast(x, "float32") - mean) / deviation
+
+
+def restore(model, y):
+    """Return data in the user's units."""
+    if not model.standardize:
+        return y
+    mean, deviation = map(ops.convert_to_tensor, (model._data_mean, model._data_deviation))
+    return y * deviation + mean
+
+
+@contextlib.contextmanager
+def own_units(model):
+    """A context of methods of the model that call each other, within which no units change.
+
+    Yields:
+        Whether the caller is outside of it, so that units have to be changed.
+    """
+    notes = model._notes.in_own_units
+    outside = not getattr(notes, "inside", False)
+    notes.inside = True
+    try:
+        yield outside
+    finally:
+        notes.inside = not outside
+
+
+def log_volume(model):
+    """Return the logarithm of the volume of an example's unit cube in the model's own units.
+
+    A density in the user's units is smaller by this, in nats.
+    """
+    places = int(np.prod(model.data_shape[:-1]))
+    return places * ops.sum(ops.log(ops.convert_to_tensor(model._data_deviation)))
