@@ -33,7 +33,9 @@ def check_model(make, inputs, *, learning_rate=None):
             `make()`, and as `make(seed=3)` or with other arguments of the constructor, where it
             takes them.
         inputs: Array of at least 16 examples, shape (examples, ...), on which such a model learns
-            something within a few hundred steps. The last quarter is held out.
+            something within a few hundred steps. The last quarter is held out. If the model has
+            named inputs, a dictionary such as `{"x": x, "label": label}`; if it has several
+            modalities, a dictionary of these.
         learning_rate: Of Adam, which trains the model. Defaults to 0.02, and in a game of more than
             two players, who swing at that rate, to 0.005.
 

@@ -60,7 +60,7 @@ def own_networks(subject):
     networks = networks_for(subject.trained)
     model = subject.built(**networks)
     again = type(model).from_config(model.get_config())
-    again.build((None, *subject.x.shape[1:]))
+    subject.build(again)
     for name in ("encoder", "decoder"):
         require(getattr(model, name) is networks[name], f"The model's {name} is another one.")
         require(getattr(again, name) is not networks[name], f"from_config shares the {name}.")

@@ -10,73 +10,94 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import samplers
+from keras_ae.core.examples import join, leaves, length, map_leaves, split, taken_by
 from keras_ae.saving.load import load
 from keras_ae.testing.parts import (
     CODE_DTYPES,
+    as_floats,
     can_sample,
     check,
+    cut,
     gradient,
+    is_equal,
+    is_finite,
     numpy_of,
     require,
     require_close,
     require_error,
+    shapes_of,
+    to_tensors,
+    with_rows,
 )
 
 
 @check
 def arrays(subject):
     """Arrays give arrays of the stated shapes, however they are cut into batches."""
-    model, number = subject.trained, min(len(subject.x), 37)
-    x, codes = subject.x[:number], subject.codes(number)
-    code_shape = (number, *model.code_shape)
+    model, number = subject.trained, min(length(subject.x), 37)
+    x, codes = cut(subject.x, number), subject.codes(number)
+    code_shape, shape = (number, *model.code_shape), shapes_of(subject.data(x))
     calls = {
-        "encode": (x, code_shape, CODE_DTYPES),
-        "decode": (codes, x.shape, ["float32"]),
-        "reconstruct": (x, x.shape, ["float32"]),
+        "encode": (model.encode, x, code_shape, CODE_DTYPES),
+        "decode": (subject.decode, codes, shape, ["float32"]),
+        "reconstruct": (model.reconstruct, x, shape, ["float32"]),
     }
-    for method, (argument, shape, dtypes) in calls.items():
-        call = getattr(model, method)
+    for method, (call, argument, shape, dtypes) in calls.items():
         whole = call(argument)
-        kind = f"{type(whole).__name__} of {getattr(whole, 'dtype', None)}, {np.shape(whole)}"
-        right = isinstance(whole, np.ndarray) and whole.dtype in dtypes and whole.shape == shape
-        require(right, f"{method} gives a {kind}, instead of an array of {dtypes}, {shape}.")
-        require(np.array_equal(call(argument), whole), f"{method} gives other numbers again.")
+        for value in leaves(whole):
+            kind = f"{type(value).__name__} of {getattr(value, 'dtype', None)}"
+            right = isinstance(value, np.ndarray) and value.dtype in dtypes
+            require(right, f"{method} gives a {kind}, instead of an array of {dtypes}.")
+        found = shapes_of(whole)
+        require(found == shape, f"{method} gives the shape {found} instead of {shape}.")
+        require(is_equal(call(argument), whole), f"{method} gives other numbers again.")
         what = f"{method} depends on the batches."
         require_close(call(argument, batch_size=8), whole, what)
-        require_close(call(argument.tolist()), whole, f"{method} of a list differs.")
+        lists = map_leaves(lambda value: value.tolist(), argument)
+        require_close(call(lists), whole, f"{method} of a list differs.")
 
 
 @check
 def round_trip(subject):
     """`reconstruct` is `decode` of `encode`, or comes nearer because it also reads the data."""
     model, x = subject.trained, subject.x
-    decoded, reconstructed = model.decode(model.encode(x)), model.reconstruct(x)
+    decoded, reconstructed = subject.decode(model.encode(x)), model.reconstruct(x)
     if not _reads_data(model, x):
         require_close(decoded, reconstructed, "It differs, and reads nothing but codes.")
-    of_codes, of_both = (np.mean(np.square(each - x)) for each in (decoded, reconstructed))
+    of_codes, of_both = (_squared_error(each, subject.data(x)) for each in (decoded, reconstructed))
     what = f"Its squared error is {of_both:.5g}, and that of the decoded codes {of_codes:.5g}."
     require(of_both <= 1.001 * of_codes, what)
+
+
+def _squared_error(found, wanted):
+    pairs = zip(leaves(found), leaves(wanted), strict=True)
+    return sum(np.nanmean(np.square(a - b)) for a, b in pairs)
 
 
 def _reads_data(model, x):
     """Whether `reconstruct` tells examples apart when all codes are decoded alike."""
 
+    if model.modalities:
+        return False
+
     def decode(z, **options):
         return ops.zeros((ops.shape(z)[0], *model.target_shape))
 
     with unittest.mock.patch.object(model, "decode", decode):
-        found = numpy_of(model.reconstruct(ops.convert_to_tensor(x.astype("float32"))))
+        found = numpy_of(model.reconstruct(to_tensors(as_floats(model, x))))
     return not np.allclose(found, found[0])
 
 
 @check
 def tensors(subject):
     """Tensors give tensors, of the numbers that arrays give."""
-    model, x = subject.trained, subject.x[:5].astype("float32")
-    codes = model.encode(ops.convert_to_tensor(x))
-    decoded = model.decode(codes)
-    require(ops.is_tensor(codes) and ops.is_tensor(decoded), "They give no tensors.")
-    found = numpy_of(model.reconstruct(ops.convert_to_tensor(x)))
+    model, x = subject.trained, as_floats(subject.trained, cut(subject.x, 5))
+    codes = model.encode(to_tensors(x))
+    decoded = subject.decode(codes)
+    are_tensors = map(ops.is_tensor, [codes, *leaves(decoded)])
+    require(all(are_tensors), "They give no tensors.")
+    found = numpy_of(model.reconstruct(to_tensors(x)))
     require_close(found, model.reconstruct(x), "The numbers are others.")
 
 
@@ -84,10 +105,26 @@ def tensors(subject):
 def gradients(subject):
     """The gradient of a reconstruction is its slope, and through integer codes is not zero."""
     model = subject.trained
-    x = (0.5 * subject.x[:5] + 0.5 * np.mean(subject.x)).astype("float32")
+    first, inputs = split(model, cut(subject.x, 5))
+    names = list(first) if model.modalities else [None]
+    for name in names:
+        _check_gradient(subject, first, inputs, name)
+
+
+def _check_gradient(subject, first, inputs, name):
+    """Compare the gradient in one array of the data with the slope along its largest number."""
+    model = subject.trained
+    whole = subject.data(subject.x) if name is None else subject.data(subject.x)[name]
+    x = first if name is None else first[name]
+    x = (0.5 * x + 0.5 * np.nanmean(whole)).astype("float32")
+
+    def reconstruct(values):
+        batch = values if name is None else {**first, name: values}
+        batch = map_leaves(lambda v: ops.cast(v, "float32"), batch)
+        return leaves(model.reconstruct(join(model, batch, to_tensors(inputs))))
 
     def total(values):
-        return ops.sum(ops.square(model.reconstruct(values)))
+        return sum(ops.sum(ops.square(each)) for each in reconstruct(values))
 
     found = gradient(total, x)
     norm = np.linalg.norm(found)
@@ -96,9 +133,10 @@ def gradients(subject):
         return
     step = np.zeros_like(x)
     largest = np.unravel_index(np.argmax(np.abs(found)), found.shape)
-    step[largest] = 1e-3 * max(1.0, float(np.std(subject.x)))
+    step[largest] = 1e-3 * max(1.0, float(np.nanstd(whole)))
     above, below = (
-        np.sum(model.reconstruct(x + sign * step).astype("float64") ** 2) for sign in (1, -1)
+        sum(np.sum(numpy_of(v).astype("float64") ** 2) for v in reconstruct(x + sign * step))
+        for sign in (1, -1)
     )
     slope = (above - below) / (2 * step[largest])
     what = "The gradient is not the slope."
@@ -108,31 +146,40 @@ def gradients(subject):
 @check
 def symbols(subject):
     """`encode` and `decode` of `keras.Input` make Keras models."""
-    model, x = subject.trained, subject.x[:5]
-    inputs = keras.Input(x.shape[1:])
-    features = keras.Model(inputs, model.encode(inputs))
-    codes = model.encode(x)
-    found = features.predict(x, verbose=0)
+    model, x = subject.trained, as_floats(subject.trained, cut(subject.x, 5))
+    x, named = split(model, x)
+    encode, decode = ({k: named[k] for k in taken_by(model, m) if k in named}
+                      for m in (model.encode, model.decode))  # fmt: skip
+    inputs = _symbols(x)
+    extra = _symbols(encode)
+    features = keras.Model([inputs, extra], model.encode(inputs, **extra))
+    codes = model.encode(x, **encode)
+    found = features.predict([x, encode], verbose=0)
     require_close(found, codes, "A model of encode gives other codes.")
-    code = keras.Input(model.code_shape)
-    generator = keras.Model(code, model.decode(code))
-    found = generator.predict(codes, verbose=0)
-    require_close(found, model.decode(codes), "A model of decode gives other data.")
+    code, extra = keras.Input(model.code_shape), _symbols(decode)
+    generator = keras.Model([code, extra], model.decode(code, **extra))
+    found = generator.predict([codes, decode], verbose=0)
+    require_close(found, model.decode(codes, **decode), "A model of decode gives other data.")
+
+
+def _symbols(values):
+    return map_leaves(lambda value: keras.Input(value.shape[1:], dtype=value.dtype), values)
 
 
 @check
 def samples(subject):
     """Samples follow their seed, are new without one, and do not depend on the batches."""
-    model, shape = subject.trained, (37, *subject.x.shape[1:])
+    model = subject.trained
     if model.sampler is None:
         raise unittest.SkipTest("it has no sampler")
-    first = model.sample(37, seed=3)
-    require(first.shape == shape, f"They have shape {first.shape} instead of {shape}.")
-    require(np.all(np.isfinite(first)), "They are not finite.")
-    require(np.array_equal(model.sample(37, seed=3), first), "Seed 3 gives others again.")
-    require(not np.array_equal(model.sample(37, seed=4), first), "Seed 4 gives those of seed 3.")
-    require(not np.array_equal(model.sample(37), model.sample(37)), "Without a seed they repeat.")
-    found = model.sample(37, seed=3, batch_size=8)
+    first, shape = subject.sample(37, seed=3), with_rows(model.data_shape, 37)
+    require(shapes_of(first) == shape, f"They have shape {shapes_of(first)} instead of {shape}.")
+    require(is_finite(first), "They are not finite.")
+    require(is_equal(subject.sample(37, seed=3), first), "Seed 3 gives others again.")
+    require(not is_equal(subject.sample(37, seed=4), first), "Seed 4 gives those of seed 3.")
+    fresh = subject.sample(37)
+    require(not is_equal(subject.sample(37), fresh), "Without a seed they repeat.")
+    found = subject.sample(37, seed=3, batch_size=8)
     require_close(found, first, "They depend on batch_size.")
 
 
@@ -140,29 +187,31 @@ def samples(subject):
 def untrained_samples(subject):
     """An untrained model samples if its sampler is ready, and else says what to call."""
     model = subject.compiled()
-    require_error(lambda: model.sample(3), (RuntimeError, ValueError), "sample before build")
-    model.build((None, *subject.x.shape[1:]))
+    errors = (RuntimeError, ValueError)
+    require_error(lambda: subject.sample(3, model=model), errors, "sample before build")
+    subject.build(model)
     if can_sample(model):
-        found = model.sample(3, seed=0).shape
-        require(found == (3, *subject.x.shape[1:]), f"Samples have shape {found}.")
+        found = shapes_of(subject.sample(3, seed=0, model=model))
+        require(found == with_rows(model.data_shape, 3), f"Samples have shape {found}.")
     else:
         what = "sample before training"
-        require_error(lambda: model.sample(3), (RuntimeError,), what, ["Call "])
+        require_error(lambda: subject.sample(3, model=model), (RuntimeError,), what, ["Call "])
 
 
 @check
 def draws(subject):
     """Draws from the posterior and from the likelihood follow their seeds."""
-    model, x = subject.trained, subject.x[:8]
-    for method, argument in (("encode", x), ("decode", subject.codes(8))):
-        call = getattr(model, method)
-        if "sample" not in inspect.signature(call).parameters:
+    model, x = subject.trained, cut(subject.x, 8)
+    calls = {"encode": (model.encode, x), "decode": (subject.decode, subject.codes(8))}
+    for method, (call, argument) in calls.items():
+        if "sample" not in inspect.signature(getattr(model, method)).parameters:
             raise unittest.SkipTest(f"its {method} takes no sample=")
-        drawn, shape = call(argument, sample=True, seed=1), call(argument).shape
-        require(drawn.shape == shape, f"{method} draws shape {drawn.shape} instead of {shape}.")
+        drawn, shape = call(argument, sample=True, seed=1), shapes_of(call(argument))
+        found = shapes_of(drawn)
+        require(found == shape, f"{method} draws shape {found} instead of {shape}.")
         again, other = (call(argument, sample=True, seed=seed) for seed in (1, 2))
-        require(np.array_equal(again, drawn), f"{method}: seed 1 gives another draw again.")
-        require(not np.array_equal(other, drawn), f"{method}: seed 2 gives the draw of seed 1.")
+        require(is_equal(again, drawn), f"{method}: seed 1 gives another draw again.")
+        require(not is_equal(other, drawn), f"{method}: seed 2 gives the draw of seed 1.")
     first, second = (model.encode(x, sample=True) for _ in range(2))
     require(not np.array_equal(first, second), "encode: without a seed draws repeat.")
 
@@ -170,16 +219,24 @@ def draws(subject):
 @check
 def likelihood(subject):
     """`log_likelihood` gives one number for each example, follows its seed, and has a gradient."""
-    model, x = subject.trained, subject.x[:8].astype("float32")
+    model, x = subject.trained, as_floats(subject.trained, cut(subject.x, 8))
     if not hasattr(model, "log_likelihood"):
         raise unittest.SkipTest("it has no log_likelihood")
     first, again, other = (model.log_likelihood(x, num_samples=12, seed=seed) for seed in (0, 0, 1))
-    require(first.shape == (len(x),), f"It has shape {first.shape}.")
+    require(first.shape == (length(x),), f"It has shape {first.shape}.")
     require(np.all(np.isfinite(first)), f"It is {first}.")
     require(np.array_equal(again, first), "Seed 0 gives another estimate again.")
     require(not np.array_equal(other, first), "Seed 1 gives the estimate of seed 0.")
-    inside = (0.5 * x[:3] + 0.5 * np.mean(subject.x)).astype("float32")
-    found = gradient(lambda v: ops.sum(model.log_likelihood(v, num_samples=4, seed=0)), inside)
+    data, inputs = split(model, cut(x, 3))
+    name, start = next(iter(data.items())) if model.modalities else (None, data)
+    start = (0.5 * start + 0.5 * np.nanmean(start)).astype("float32")
+
+    def total(values):
+        values = values if name is None else {**to_tensors(data), name: values}
+        batch = join(model, values, to_tensors(inputs))
+        return ops.sum(model.log_likelihood(batch, num_samples=4, seed=0))
+
+    found = gradient(total, start)
     require(np.all(np.isfinite(found)) and np.any(found), "Its gradient is zero or not finite.")
 
 
@@ -190,25 +247,36 @@ def export(subject):
         raise unittest.SkipTest("torch writes no SavedModel")
     import tensorflow as tf
 
-    model, x = subject.trained, subject.x.astype("float32")
+    model, x = subject.trained, as_floats(subject.trained, subject.x)
     with tempfile.TemporaryDirectory() as folder:
         model.export(pathlib.Path(folder) / "model")
         served = tf.saved_model.load(str(pathlib.Path(folder) / "model"))
         loaded = load(pathlib.Path(folder) / "model")
-    codes = model.encode(x)
+    whole, codes = x, model.encode(x)
+    x, named = split(model, x)
+    data = x if model.modalities else {"x": x}
+
+    def call(name, method, first):
+        """Serve a method, with the named inputs that it takes."""
+        given = {k: v for k, v in named.items() if k in taken_by(model, method)}
+        return map_leaves(lambda v: v.numpy(), getattr(served, name)(**first, **given))
+
     calls = {
-        "encode": (served.encode(x), codes),
-        "serve": (served.serve(x), model.reconstruct(x)),
-        "decode": (served.decode(codes), model.decode(codes)),
+        "encode": (call("encode", model.encode, data), codes),
+        "serve": (call("serve", model.reconstruct, data), model.reconstruct(whole)),
+        "decode": (call("decode", model.decode, {"z": codes}), subject.decode(codes)),
     }
     if can_sample(model):
-        calls["sample"] = (served.sample(7, 0), model.sample(7, seed=0))
+        given = subject.inputs(samplers.taken_by(model), 7)
+        given = as_floats(model, given) if given else {"num_samples": 7}
+        found = served.sample(seed=0, **given)
+        calls["sample"] = (found, subject.sample(7, seed=0))
     for name, (found, wanted) in calls.items():
         require_close(found, wanted, f"The served {name} gives other numbers.", atol=1e-5)
-    if hasattr(model, "log_likelihood"):
-        found = served.log_likelihood(x, 3).numpy()
-        number = getattr(model, "SERVED_SAMPLES", 100)
-        wanted = model.log_likelihood(x, num_samples=number, seed=3)
+    if "log_likelihood" in model._endpoints():
+        found = call("log_likelihood", model.log_likelihood, {**data, "seed": 3})
+        number = model._SERVED_SAMPLES
+        wanted = model.log_likelihood(whole, num_samples=number, seed=3)
         what = "The served log_likelihood gives other numbers."
         require_close(found, wanted, what, atol=0.2, rtol=0.02)
-    require_close(loaded.encode(x), codes, "The loaded model gives other codes.")
+    require_close(loaded.encode(whole), codes, "The loaded model gives other codes.")

@@ -6,17 +6,21 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae.core.examples import leaves, length, map_leaves, split, taken_by
 from keras_ae.core.training import Loops
 from keras_ae.testing.parts import (
     assign,
     can_sample,
+    change_data,
     check,
+    cut,
     numpy_of,
     require,
     require_close,
     require_error,
     same,
     takes_networks,
+    to_tensors,
     weights,
 )
 
@@ -30,24 +34,27 @@ def forms_of_data(subject):
 
     class Batches(keras.utils.PyDataset):
         def __len__(self):
-            return len(x) // size
+            return length(x) // size
 
         def __getitem__(self, index):
-            return (x[index * size : (index + 1) * size],)
+            return (map_leaves(lambda value: value[index * size : (index + 1) * size], x),)
 
-    x = x[: len(x) // size * size]
+    x = cut(x, length(x) // size * size)
+    data = subject.data(x)
     slices = tf.data.Dataset.from_tensor_slices
     forms = {
-        "a list": (x.tolist(), subject.batches),
-        "float64": (x.astype("float64"), subject.batches),
-        "a tensor": (ops.convert_to_tensor(x), subject.batches),
+        "a list": (map_leaves(lambda value: value.tolist(), x), subject.batches),
+        "float64": (map_leaves(lambda value: value.astype("float64"), x), subject.batches),
+        "a tensor": (to_tensors(x), subject.batches),
         "a batched dataset": (slices(x).batch(size), {"verbose": 0}),
         "a dataset of examples": (slices(x), subject.batches),
-        "a dataset of pairs": (slices((x, x)).batch(size), {"verbose": 0}),
+        "a dataset of pairs": (slices((x, data)).batch(size), {"verbose": 0}),
         "a PyDataset": (Batches(), {"verbose": 0}),
         "a generator": ((batch for (batch,) in map(Batches().__getitem__, range(3))),)
         + ({"verbose": 0, "steps": 3},),
     }
+    if model.modalities:
+        del forms["a dataset of pairs"]
     if type(model)._evaluation_scope is not Loops._evaluation_scope:
         del forms["a generator"]  # It is read once, and this model reads data before it evaluates.
     wanted = model.evaluate(x, **subject.batches)
@@ -69,8 +76,9 @@ def forms_of_data(subject):
 def targets(subject):
     """Targets of another shape are learned, and reconstructed and sampled in their shape."""
     x, size = subject.x, subject.batch_size
-    y = np.concatenate([x, x[..., :1]], axis=-1)
     model = subject.compiled()
+    y = first = next(iter(leaves(split(model, x)[0])))
+    y = np.concatenate([first, first[..., :1]], axis=-1)
     try:
         model.fit(x, y, validation_data=(x, y), **subject.batches)
     except ValueError as error:
@@ -81,11 +89,11 @@ def targets(subject):
     loss = model.evaluate(x, y, batch_size=size, verbose=0, return_dict=True)["loss"]
     require(np.isfinite(loss), f"The loss is {loss}.")
     if can_sample(model):
-        found = model.sample(3, seed=0).shape
+        found = subject.sample(3, seed=0, model=model).shape
         require(found == (3, *y.shape[1:]), f"Samples have shape {found}.")
     if hasattr(model, "log_likelihood"):
         found = model.log_likelihood(x, y, num_samples=4, seed=0).shape
-        require(found == (len(x),), f"log_likelihood has shape {found}.")
+        require(found == (length(x),), f"log_likelihood has shape {found}.")
     require_error(lambda: model.fit(x, verbose=0), (ValueError,), "fit(x) without them", ["target"])
 
 
@@ -116,7 +124,10 @@ def padding(subject):
 
 def _sequences(subject):
     """Short sequences of the data, and which of their steps are real, (examples, steps)."""
-    model, x = subject.made(), subject.x[:8].astype("float32")
+    model = subject.made()
+    if isinstance(subject.x, dict):
+        raise unittest.SkipTest("it has named inputs or several modalities")
+    x = subject.x[:8].astype("float32")
     if not takes_networks(model):
         raise unittest.SkipTest("its constructor takes no networks")
     if any(isinstance(model.arguments[n], keras.layers.Layer) for n in ("encoder", "decoder")):
@@ -150,9 +161,9 @@ def _model_with_mask(subject, value, shape):
 @check
 def sample_weights(subject):
     """An example of weight 0 does not count, and only the ratios of weights matter in means."""
-    model, x = subject.trained, subject.x[: 2 * subject.batch_size]
+    model, x = subject.trained, cut(subject.x, 2 * subject.batch_size)
     half = np.repeat([1.0, 0.0], subject.batch_size)
-    options = {"batch_size": len(x), "verbose": 0, "return_dict": True}
+    options = {"batch_size": length(x), "verbose": 0, "return_dict": True}
     kept = model.evaluate(x, sample_weight=half, **options)["loss"]
     scaled = model.evaluate(x, sample_weight=3 * half, **options)["loss"]
     require_close(scaled, kept, "Weights three times as large change the mean.", rtol=1e-4)
@@ -162,30 +173,47 @@ def sample_weights(subject):
 def bad_data(subject):
     """What is no data of the model is refused by a ValueError or TypeError, and changes nothing."""
     model, x = subject.trained, subject.x
-    before, wrong = weights(model), x[..., :-1] if x.shape[-1] > 1 else np.tile(x, 2)
-    nan = x.astype("float32")
-    nan[0] = np.nan
-    labels = np.arange(len(x)) % 10
-    codes = subject.codes(3)
+    before, count, codes = weights(model), length(x), subject.codes(3)
+
+    def change(function):
+        return change_data(model, x, function)
+
+    def put_nan(value):
+        value = value.astype("float32")
+        value[0] = np.nan
+        return value
+
+    wrong = change(lambda v: v[..., :-1] if v.shape[-1] > 1 else np.tile(v, 2))
+    nan, text = change(put_nan), change(lambda v: v.astype(str))
+    none, one = cut(x, 0), map_leaves(lambda v: v[0], x)
     cases = {
         "fit(x of another shape)": lambda: model.fit(wrong, verbose=0),
-        "fit(no examples)": lambda: model.fit(x[:0], verbose=0),
-        "fit(text)": lambda: model.fit(x.astype(str), verbose=0),
-        "fit(x, labels)": lambda: model.fit(x, labels, verbose=0),
+        "fit(no examples)": lambda: model.fit(none, verbose=0),
+        "fit(text)": lambda: model.fit(text, verbose=0),
+        "fit(x, labels)": lambda: model.fit(x, np.arange(count) % 10, verbose=0),
+        "fit(unknown=)": lambda: model.fit(x, unknown_input=np.zeros(count), verbose=0),
         "evaluate(x of another shape)": lambda: model.evaluate(wrong, verbose=0),
-        "encode(one example)": lambda: model.encode(x[0]),
+        "encode(one example)": lambda: model.encode(one),
         "encode(x of another shape)": lambda: model.encode(wrong),
-        "encode(no examples)": lambda: model.encode(x[:0]),
-        "decode(codes of another shape)": lambda: model.decode(codes[..., None]),
-        "sample(0)": lambda: model.sample(0),
-        "sample(2, seed='a')": lambda: model.sample(2, seed="a"),
+        "encode(no examples)": lambda: model.encode(none),
+        "encode(unknown=)": lambda: model.encode(x, unknown_input=np.zeros(count)),
+        "decode(codes of another shape)": lambda: subject.decode(codes[..., None]),
+        "sample(0)": lambda: subject.sample(0),
+        "sample(2, seed='a')": lambda: subject.sample(2, seed="a"),
         "compile(loss=)": lambda: model.compile("adam", loss="mse"),
-        "build for another shape": lambda: model.build((None, *x.shape[1:], 9)),
+        "build for another shape": lambda: model.build(
+            map_leaves(lambda v: (None, *v.shape[1:], 9), x)
+        ),
     }
-    if not getattr(model, "allow_nan", False):
+    if not model.allow_nan:
         cases["fit(NaN)"] = lambda: model.fit(nan, verbose=0)
         cases["evaluate(NaN)"] = lambda: model.evaluate(nan, verbose=0)
         cases["encode(NaN)"] = lambda: model.encode(nan)
+    for name in taken_by(model, model.loss_terms):
+        inputs = {k: v for k, v in x.items() if k != name}
+        cases[f"fit without {name}"] = lambda inputs=inputs: model.fit(inputs, verbose=0)
+        short = {**x, name: x[name][:-1]}
+        cases[f"fit with a short {name}"] = lambda short=short: model.fit(short, verbose=0)
     for what, action in cases.items():
         require_error(action, (ValueError, TypeError), what)
         require(same(weights(model), before), f"{what} changed the weights.")

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import backend
+from keras_ae.core.examples import dtype_of, join, leaves, map_leaves, split
 
 CODE_DTYPES = ["float32", "int32"]
 CHECKS = {}  # Name -> function of a `Subject`.
@@ -23,7 +24,53 @@ def require(condition, found):
 
 
 def require_close(found, wanted, what, atol=1e-6, rtol=1e-5):
+    """Raise unless two arrays, or two dictionaries of arrays, are close."""
+    if isinstance(wanted, dict):
+        require(found.keys() == wanted.keys(), f"{what} It has {list(found)}.")
+        for name, value in wanted.items():
+            require_close(found[name], value, f"{what} That is {name!r}.", atol, rtol)
+        return
     np.testing.assert_allclose(found, wanted, rtol, atol, err_msg=what)
+
+
+def shapes_of(values):
+    """Return the shape of an array, or a dictionary of the shapes of several."""
+    return map_leaves(lambda value: tuple(value.shape), values)
+
+
+def cut(values, number):
+    """Return the first rows of an array, or of each array in a dictionary."""
+    return map_leaves(lambda value: value[:number], values)
+
+
+def with_rows(shape, number):
+    """Return a shape, or a dictionary of shapes, with so many examples."""
+    return map_leaves(lambda each: (number, *each), shape)
+
+
+def to_tensors(values):
+    return map_leaves(ops.convert_to_tensor, values)
+
+
+def as_floats(model, values):
+    """Return the arrays of a batch in the types in which the model reads them."""
+    if not isinstance(values, dict):
+        return np.asarray(values, "float32")
+    return {name: np.asarray(value, dtype_of(model, name)) for name, value in values.items()}
+
+
+def is_finite(values):
+    return all(np.all(np.isfinite(value)) for value in leaves(values))
+
+
+def is_equal(first, second):
+    return all(map(np.array_equal, leaves(first), leaves(second)))
+
+
+def change_data(model, values, function):
+    """Apply a function to the data in a batch, and leave its named inputs as they are."""
+    x, inputs = split(model, values)
+    return join(model, map_leaves(function, x), inputs)
 
 
 def require_error(action, errors, what, words=()):
@@ -38,7 +85,8 @@ def require_error(action, errors, what, words=()):
 
 
 def numpy_of(values):
-    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(values)))
+    """Return a tensor, or each tensor in a dictionary, as an array."""
+    return map_leaves(lambda v: np.array(ops.convert_to_numpy(ops.convert_to_tensor(v))), values)
 
 
 def assign(variables, values):

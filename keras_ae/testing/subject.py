@@ -8,7 +8,9 @@ import unittest
 import keras
 import numpy as np
 
-from keras_ae.testing.parts import CHECKS, assign, groups, numpy_of
+from keras_ae import samplers
+from keras_ae.core.examples import length, map_leaves, shapes, split, taken_by
+from keras_ae.testing.parts import CHECKS, assign, groups, numpy_of, shapes_of, with_rows
 
 LEAST_EXAMPLES = 16
 _STEPS = 72  # The steps of one round of training; there are at most five rounds.
@@ -25,15 +27,17 @@ class Subject:
     """
 
     def __init__(self, make, inputs, learning_rate=None):
-        data = np.asarray(inputs)
-        if data.ndim < 2 or len(data) < LEAST_EXAMPLES:
+        data = map_leaves(np.asarray, inputs)
+        if length(data) < LEAST_EXAMPLES or not isinstance(data, dict) and data.ndim < 2:
             raise ValueError(
-                f"inputs of shape {data.shape} must be an array of at least {LEAST_EXAMPLES} "
-                "examples, of shape (examples, ...)."
+                f"inputs of shape {shapes_of(data)} must be an array of at least {LEAST_EXAMPLES} "
+                "examples, of shape (examples, ...), or a dictionary of arrays."
             )
-        held_out = len(data) // 4
-        self.x, self.held_out = data[:-held_out], data[-held_out:]
-        self.batch_size = len(self.x) // 3
+        held_out = length(data) // 4
+        # What `fit` takes: an array, or a dictionary of x, or the modalities, and named inputs.
+        self.x = map_leaves(lambda value: value[:-held_out], data)
+        self.held_out = map_leaves(lambda value: value[-held_out:], data)
+        self.batch_size = length(self.x) // 3
         self.batches = {"batch_size": self.batch_size, "verbose": 0}
         self.make, self.learning_rate = make, learning_rate
 
@@ -61,8 +65,12 @@ class Subject:
     def built(self, optimizer=None, **given):
         """A new model that is built and compiled, and runs one operation at a time."""
         model = self.compiled(optimizer, **given)
-        model.build((None, *self.x.shape[1:]))
+        self.build(model)
         return model
+
+    def build(self, model):
+        """Build a model for the data."""
+        model.build(with_rows(shapes(self.x), None))
 
     def compiled(self, optimizer=None, options=_EAGERLY, **given):
         """A new model that is compiled."""
@@ -76,9 +84,10 @@ class Subject:
         model = self.made()
         rate = self.learning_rate or (0.005 if len(model.players) > 1 else 0.02)
         model.compile(keras.optimizers.Adam(rate))
-        model.build((None, *self.x.shape[1:]))
+        self.build(model)
         self.start = [numpy_of(v) for v in groups(model)[0]]
-        x = np.concatenate([self.x] * math.ceil(_STEPS * self.batch_size / len(self.x)))
+        copies = math.ceil(_STEPS * self.batch_size / length(self.x))
+        x = map_leaves(lambda value: np.concatenate([value] * copies), self.x)
         for _ in range(_ROUNDS):
             # Long epochs, because each begins with a pause.
             self.history = model.fit(x, validation_data=self.held_out, **self.batches).history
@@ -106,17 +115,41 @@ class Subject:
 
     def _figures(self, model):
         loss = model.evaluate(self.held_out, return_dict=True, **self.batches)["loss"]
-        error = np.mean(np.square(model.reconstruct(self.held_out, verbose=0) - self.held_out))
-        return {"loss": loss, "squared error": float(error)}
+        wanted = split(model, self.held_out)[0]
+        found = model.reconstruct(self.held_out, verbose=0)
+        errors = [found[k] - wanted[k] for k in found] if model.modalities else [found - wanted]
+        return {"loss": loss, "squared error": float(sum(np.nanmean(e**2) for e in errors))}
 
     @functools.cached_property
     def has_integer_codes(self):
         """Whether a code is a list of integers, such as the numbers of a codebook's vectors."""
         return np.issubdtype(self.trained.encode(self.held_out).dtype, np.integer)
 
+    def data(self, values):
+        """Return the data in a batch, without its named inputs."""
+        return split(self.trained, values)[0]
+
     def codes(self, number):
-        """Codes of examples of the data."""
+        """Return codes of examples of the data."""
         return np.resize(self.trained.encode(self.x), (number, *self.trained.code_shape))
+
+    def decode(self, codes, **options):
+        """Decode codes, with the named inputs of the first examples if there are any."""
+        method = self.trained.decode
+        return method(codes, **self.inputs(taken_by(self.trained, method), len(codes)), **options)
+
+    def sample(self, number, seed=None, model=None, **options):
+        """Sample, with the named inputs of the first examples if there are any."""
+        model = model or self.trained
+        inputs = self.inputs(samplers.taken_by(model), number)
+        return model.sample(number, seed=seed, **inputs, **options)
+
+    def inputs(self, taken, number):
+        """Return those of the named inputs that a method takes, with so many rows."""
+        if not isinstance(self.x, dict):
+            return {}
+        found = {name: self.x[name] for name in taken if name in self.x}
+        return {k: np.resize(value, (number, *value.shape[1:])) for k, value in found.items()}
 
 
 class _Named:
