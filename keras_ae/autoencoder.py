@@ -1,19 +1,26 @@
 """The contract of every model: encode, decode, sample, and named losses per example."""
 
-from keras import ops
-
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, building, inputs, memory, objective, seeds
+from keras_ae.core import (
+    adaptation,
+    arguments,
+    building,
+    examples,
+    memory,
+    objective,
+    seeds,
+)
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
+from keras_ae.core.examples import takes_inputs_of
 from keras_ae.core.programs import guard_programs
 from keras_ae.core.training import Loops
 from keras_ae.networks import fitting
-from keras_ae.saving import export, keras_files
+from keras_ae.saving.saved import Saved
 
 
-class Autoencoder(Adjustable, Loops):
+class Autoencoder(Adjustable, Saved, Loops):
     """The base of all models: what a paper adds is `loss_terms` and who minimizes which term.
 
     A model names its losses per example in `loss_terms`, and the tables below say who minimizes
@@ -33,6 +40,9 @@ class Autoencoder(Adjustable, Loops):
         seed: Integer from which everything random about the model follows: the weights of its
             default networks, all noise, and the order of the data. Defaults to None, a seed drawn
             from Python's `random` (which `keras.utils.set_random_seed` sets).
+        standardize: Whether the model learns the mean and the deviation of each feature in its
+            first `fit`, and works with data of mean 0 and deviation 1. It returns data, and
+            likelihoods, in the units of the data. Defaults to False.
         **kwargs: `name` and `dtype`, as of every Keras model.
 
     Raises:
@@ -43,9 +53,20 @@ class Autoencoder(Adjustable, Loops):
     # Attribute, or tuple of attributes -> the terms that these networks minimize instead.
     players = {}
     diagnostics = ()  # Tracked, minimized by nobody.
+    # Names of further arrays of an example, such as ("label",), which methods take by keyword.
+    extra_inputs = ()
+    modalities = ()  # The keys of x, where x is a dictionary of several arrays.
+    allow_nan = False  # Whether NaN in the data is a missing value, and no error.
 
     def __init__(
-        self, latent_dim=16, encoder=None, decoder=None, network_options=None, seed=None, **kwargs
+        self,
+        latent_dim=16,
+        encoder=None,
+        decoder=None,
+        network_options=None,
+        seed=None,
+        standardize=False,
+        **kwargs,
     ):
         refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
@@ -57,6 +78,8 @@ class Autoencoder(Adjustable, Loops):
         self._mask_value = networks.mask_value(self.encoder, self.network_options)
         self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
         self.features_to_code = self.sampler = None
+        self.standardize = arguments.flag(self, "standardize", standardize)
+        self._extra_shapes, self._adapted = {}, None
         self._step = building.make_counter(self, "step")
 
     # ------------------------------------------------------------------ what a paper writes
@@ -68,14 +91,17 @@ class Autoencoder(Adjustable, Loops):
     _code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
     _inputs_are_targets = True  # Whether inputs have the targets' range, where both have one shape.
     _restored = False  # Whether the model was built from a file.
+    _needs_data = False  # Whether `_adapt` is to be called before the first step.
+    _input_dtypes = {}  # "int32" for the named inputs that are labels; the others are float32.
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x, y, training, **inputs):
         """The losses of a batch by name, of every one in `objective`, `players` and `diagnostics`.
 
         Args:
             x: Float32 tensor of inputs, shape (batch, ...).
             y: Float32 tensor of targets, shape (batch, ...); x itself unless the data is paired.
             training: Whether weights are being updated.
+            **inputs: Tensors of the named inputs; a class that has none leaves them out.
 
         Returns:
             Dictionary of name -> tensor of shape (batch,) or (), in nats for likelihoods.
@@ -92,12 +118,13 @@ class Autoencoder(Adjustable, Loops):
         return {}
 
     @batched("data")
-    def encode(self, x, training=False):
+    def encode(self, x, training=False, **inputs):
         """The code of every example.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
             training: Whether layers such as dropout are active. Defaults to False.
+            **inputs: The model's named inputs, one row for each example.
 
         Returns:
             Array or tensor of shape (batch, latent_dim), float32.
@@ -105,12 +132,13 @@ class Autoencoder(Adjustable, Loops):
         raise NotImplementedError
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z, training=False, **inputs):
         """The data that belongs to every code.
 
         Args:
             z: Array or tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
+            **inputs: The model's named inputs, one row for each code.
 
         Returns:
             Array or tensor of shape (batch, ...), float32.
@@ -145,9 +173,24 @@ class Autoencoder(Adjustable, Loops):
         """The shape of one code, without the batch axis; of a built model."""
         return (self.latent_dim,)
 
+    def _encoder_input_shape(self, shape):
+        """The shape of what the encoder takes for data of this shape, without the batch axis."""
+        return shape
+
     def decoder_input_shape(self):
         """The shape of what the decoder takes, without the batch axis; of a built model."""
         return (self.latent_dim,)
+
+    def _adapt(self, passes):
+        """Learn what the model needs before its first step from passes over the data.
+
+        Args:
+            passes: `keras_ae.core.adaptation.Passes`, each iteration of which is a pass.
+        """
+
+    def _check_values(self, name, values):
+        """Check the array of a named input or a modality further, and return it."""
+        return values
 
     def _to_sequences(self, array):
         """Reshape data (batch, ...) to sequences (batch, ..., features), or return None."""
@@ -155,24 +198,28 @@ class Autoencoder(Adjustable, Loops):
 
     # ------------------------------------------------------------------ what every model does
 
-    @batched("data")
-    def reconstruct(self, x, training=False):
+    @batched("data", returns_data=True)
+    @takes_inputs_of("encode", "decode")
+    def reconstruct(self, x, training=False, **inputs):
         """Every example encoded and decoded again.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
             training: Whether layers such as dropout are active. Defaults to False.
+            **inputs: The model's named inputs, one row for each example.
 
         Returns:
             Array or tensor of the target's shape, float32.
         """
-        return self.decode(self.encode(x, training=training), training=training)
+        z = examples.call(self, self.encode, x, training=training, inputs=inputs)
+        return examples.call(self, self.decode, z, training=training, inputs=inputs)
 
     def call(self, x, training=False):
+        x, inputs = examples.cast(self, *examples.split(self, x))
         with guard_programs(self):
-            return self.reconstruct(ops.cast(x, "float32"), training=training)
+            return examples.call(self, self.reconstruct, x, training=training, inputs=inputs)
 
-    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto"):
+    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto", **inputs):
         """New data from the model.
 
         Args:
@@ -181,6 +228,7 @@ class Autoencoder(Adjustable, Loops):
             batch_size: Examples of a batch, of which up to four are in memory at a time. Defaults
                 to a million numbers of data, at most 1,024 examples.
             verbose: 0, 1 or "auto" (a progress bar after two seconds).
+            **inputs: The model's named inputs: of each one value for all, or one for each sample.
 
         Returns:
             Array of shape (num_samples, ...), float32.
@@ -189,14 +237,14 @@ class Autoencoder(Adjustable, Loops):
             ValueError: If num_samples is not a positive integer.
             RuntimeError: If the sampler is not ready; the message says what to call.
         """
-        return self._sample(num_samples, seed, batch_size, verbose)
+        return self._sample(num_samples, seed, batch_size, verbose, inputs)
 
     @memory.explains(memory.FEWER_DRAWS)
-    def _sample(self, num_samples, seed, batch_size, verbose, **options):
+    def _sample(self, num_samples, seed, batch_size, verbose, inputs=None, **options):
         """`sample`, with options of the sampler."""
         seed = seeds.draw(self, seed)
-        draws = samplers.draw(self, num_samples, seed, verbose, **options)
-        return self._decode_draws(draws, batch_size=batch_size, verbose=verbose)
+        draws, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
+        return self._decode_draws(draws, batch_size=batch_size, verbose=verbose, **inputs)
 
     def step_seed(self, training):
         """The seed of one step's draws: fresh while training, and the same in every evaluation.
@@ -209,17 +257,19 @@ class Autoencoder(Adjustable, Loops):
         """Make the networks and the weights for data of this shape.
 
         Args:
-            input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1).
+            input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1). With named inputs, a
+                dictionary of shapes such as {"x": (None, 784), "condition": (None, 4)}.
             target_shape: Shape of a batch of targets. Defaults to the inputs' own.
 
         Raises:
             ValueError: If the model was built for other shapes, or the networks do not fit.
         """
-        shapes = tuple(input_shape[1:]), tuple((target_shape or input_shape)[1:])
-        if not building.is_built_for(self, *shapes):
-            self.data_shape, self.target_shape = shapes
+        *shapes, inputs = building.take_apart(self, input_shape, target_shape)
+        if not building.is_built_for(self, *shapes, inputs):
+            (self.data_shape, self.target_shape), self._extra_shapes = shapes, inputs
             with building.scope(self):
                 objective.make_trackers(self)
+                adaptation.make_weights(self)
                 self.build_networks(*shapes)
             if not self._restored:
                 self._check_given()
@@ -246,55 +296,3 @@ class Autoencoder(Adjustable, Loops):
         self._fit_networks(shape, target_shape)
 
     _fit_networks = fitting.fit_networks
-
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
-        """Write the model to a `.keras` file, which appears whole or not at all.
-
-        Args:
-            filepath: Path of the file, whose name ends in `.keras`; with `zipped=False` that of a
-                new or empty folder.
-            overwrite, zipped, **kwargs: As in Keras, which asks before it replaces a file if
-                overwrite is False.
-
-        Raises:
-            ValueError: If the name does not end in `.keras`. Nothing is written then.
-            OSError: If a folder is in the way, or the file cannot be written.
-        """
-        keras_files.save(super().save, filepath, overwrite, zipped, **kwargs)
-
-    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
-        """Write the weights alone to a `.weights.h5` file, which appears whole or not at all.
-
-        Args:
-            filepath: Path of the file, whose name ends in `.weights.h5`; that of several files
-                ends in `.weights.json`.
-            overwrite, max_shard_size: As in Keras.
-
-        Raises:
-            ValueError: If the name ends otherwise. Nothing is written then.
-            OSError: If the file cannot be written.
-        """
-        keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
-
-    _endpoints = export.endpoints_of
-
-    def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
-        """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
-
-        Args:
-            filepath: Folder to make; of another format, the file. It appears whole or not at all.
-            format: "tf_saved_model", or another format of `keras.Model.export`.
-            card: Dictionary of facts for the folder's `card.json`, such as data and figures.
-            overwrite: Whether an artifact, or a file of another format, may be replaced.
-            **kwargs: For the other formats.
-
-        Raises:
-            OSError: If filepath exists and overwrite is False, or is no artifact; if another export
-                to it is under way; or if it cannot be written.
-            ValueError: If the model is not built.
-            NotImplementedError: On the torch backend.
-        """
-        inputs.require_built(self, "export")
-        if format != "tf_saved_model":
-            return export.write_other(self, super().export, filepath, format, overwrite, **kwargs)
-        export.write(self, filepath, card or {}, overwrite, **kwargs)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import backend, changes, configuration, memory, seeds
+from keras_ae.core import backend, changes, configuration, examples, memory, seeds
 from keras_ae.core.arguments import is_number
 from keras_ae.core.notes import Notes
 from keras_ae.core.old_names import accept_old_argument
@@ -29,6 +29,7 @@ class Adjustable:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        examples.check_declared(cls)
         if "__init__" in vars(cls):
             for old, new in cls._old_arguments.items():
                 cls.__init__ = accept_old_argument(old, new)(cls.__init__)

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, inputs, memory, seeds
+from keras_ae.core import adaptation, arguments, backend, examples, inputs, memory, seeds
 from keras_ae.core.programs import guard_programs
 
 _EXTRA = [
@@ -25,16 +25,20 @@ _BATCH_SIZE = 1024
 _AT_ONCE = 4
 
 
-def batched(kind):
+def batched(kind, call=None, returns_data=None):
     """Let a method of a batch take arrays of any length, tensors, or symbolic tensors.
 
     Tensors go straight to the method, so that gradients flow. Arrays, and a `tf.data.Dataset` of
-    them, are checked, cut into batches of one compiled program, and come back as NumPy.
+    them, are checked, cut into batches of one compiled program, and come back as NumPy. So are the
+    model's named inputs that the method takes: see `keras_ae.core.examples`.
 
     Args:
         kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
             checks. Codes keep the type that `inputs.check_codes` gives them; all else becomes
             float32.
+        call: What errors call the method. Defaults to None, its name.
+        returns_data: Whether the method returns data, which gets the user's units. Defaults to
+            None, which is true of methods of codes and draws.
 
     Returns:
         A decorator. The method gains `batch_size` (default: as many examples as hold a million
@@ -42,43 +46,56 @@ def batched(kind):
         0 never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
     """
 
+    returns_data = kind != "data" if returns_data is None else returns_data
+
     def decorate(method):
         signature = inspect.signature(method)
         has_seed = "seed" in signature.parameters
-        parameters = [*signature.parameters.values(), *_EXTRA]
+        label = call or method.__name__
+        parameters = sorted([*signature.parameters.values(), *_EXTRA], key=lambda p: p.kind)
 
         @functools.wraps(method)
-        def call(self, *args, batch_size=None, verbose="auto", **kwargs):
+        def run(self, *args, batch_size=None, verbose="auto", **kwargs):
+            taken = examples.taken_by(self, method)
+            for name, required in taken.items():
+                if required:  # A dictionary or a dataset may hold it.
+                    kwargs.setdefault(name, None)
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             given = dict(list(bound.arguments.items())[1:])
+            named = given.pop("inputs", {})
+            named |= {name: given.pop(name) for name in taken if name in given}
             first = next(iter(given))
-            values = given[first]
-            if ops.is_tensor(values) or isinstance(values, keras.KerasTensor):
+            if _holds_tensors(given[first]):
                 if has_seed:
                     given["seed"] = seeds.draw(self, given["seed"])
-                with guard_programs(self):
-                    return method(self, **given)
+                given[first], found = inputs.take_apart(self, given[first], first)
+                named = {**examples.select(self, method, found), **_drop_missing(named)}
+                named = examples.check_names(self, label, taken, named, signature)
+                named = examples.as_tensors(self, named)
+                return _compute(self, method, kind, returns_data, {**given, **named})
             data = [name for name in ("y",) if given.get(name) is not None]
-            arrays = _check_arrays(self, kind, {n: given.pop(n) for n in (first, *data)})
+            data = {name: given.pop(name) for name in (first, *data)}
             seed = given.pop("seed", None)
-            dtype = "float32" if kind == "data" else None
+            data, named = _check(self, kind, method, label, data, named)
+            arrays = _Arrays(data, named, "float32" if kind == "data" else None)
             if batch_size is None:
-                shapes = [array.shape[1:] for array in arrays.values()]
+                shapes = [array.shape[1:] for array in arrays.values]
                 batch_size = default_batch_size(*shapes, self.data_shape)
-            name = f"{type(self).__name__}.{method.__name__.removeprefix('_')}"
-            sizes = {**arrays, "batch_size": batch_size, **given}
+            name = f"{type(self).__name__}.{label}"
+            sizes = {**data, **named, "batch_size": batch_size, **given}
             kept = _preserve_state(self) if given.get("training") else contextlib.nullcontext()
             with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
                 first_seed = seeds.seed_pair(self, seed) if has_seed else None
-                batches = _Batches(self, arrays, batch_size, dtype, first_seed)
+                batches = _Batches(self, arrays, batch_size, first_seed)
                 # Draws of an example that are decoded together take as much as other batches.
                 batches.refuse_too_large(given.get("draws_at_once", 1))
-                program = _program(self, method, tuple(arrays), given, has_seed)
+                run_once = functools.partial(_compute, self, method, kind, returns_data)
+                program = _program(self, method, run_once, arrays.places, given, has_seed)
                 return batches.run(program, verbose)
 
-        call.__signature__ = signature.replace(parameters=parameters)
-        return call
+        run.__signature__ = signature.replace(parameters=parameters)
+        return run
 
     return decorate
 
@@ -94,22 +111,69 @@ def _preserve_state(model):
             variable.assign(value)
 
 
-def _check_arrays(model, kind, arrays):
-    """Return the checked arrays: name -> array. A dataset is read batch by batch."""
-    if kind == "draws":
-        return arrays
-    if kind == "code":
-        return {name: inputs.check_codes(model, value) for name, value in arrays.items()}
-    (first, values), *others = arrays.items()
-    checked = {first: inputs.check_data(model, values, first)}
+def _drop_missing(named):
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _holds_tensors(values):
+    first = next(iter(values.values()), None) if isinstance(values, dict) else values
+    return ops.is_tensor(first) or isinstance(first, keras.KerasTensor)
+
+
+def _check(model, kind, method, label, data, named):
+    """Check the arrays of a call: its data, name -> array, and its named inputs."""
+    (first, values), *others = data.items()
+    if kind == "data":
+        values, named = inputs.check_call(model, label, method, values, named, first)
+    elif kind == "code":
+        values = inputs.check_codes(model, values, first)
+    if kind != "data":
+        named = inputs.check_named(model, label, method, named, len(values))
+    checked = {first: values}
     for name, target in others:
-        checked[name] = inputs.check_target(model, checked[first], target, name)
-    return checked
+        checked[name] = inputs.check_target(model, values, target, name)
+    return checked, named
+
+
+class _Arrays:
+    """All arrays of a call in one list.
+
+    Args:
+        data: name -> array, or dictionary of arrays.
+        named: The named inputs, name -> array.
+        dtype: The type in which data is read; None for its own.
+
+    Attributes:
+        values: The arrays.
+        places: Where each is in the arguments: (argument, None), or (argument, key).
+        dtypes: The type in which each is read, or None for its own.
+    """
+
+    def __init__(self, data, named, dtype):
+        self.values, places, self.dtypes = [], [], []
+        for name, value in {**data, **named}.items():
+            parts = value.items() if isinstance(value, dict) else [(None, value)]
+            for key, array in parts:
+                self.values.append(array)
+                places.append((name, key))
+                self.dtypes.append(dtype if name in data else None)
+        self.places = tuple(places)
+
+
+def _arguments_of(places, tensors):
+    """Return the arguments that the tensors at these places make up."""
+    given = {}
+    for (name, key), tensor in zip(places, tensors, strict=False):
+        if key is None:
+            given[name] = tensor
+        else:
+            given.setdefault(name, {})[key] = tensor
+    return given
 
 
 def default_batch_size(*shapes):
     """How many examples to take at once of which each has arrays of these shapes."""
-    numbers = max(int(np.prod(shape)) for shape in shapes)
+    numbers = max(map(memory.numbers_in, shapes))
     return max(1, min(_BATCH_SIZE, 2**20 // numbers))
 
 
@@ -118,16 +182,15 @@ class _Batches:
 
     Args:
         model: The model.
-        arrays: Name -> array, of one length.
+        arrays: `_Arrays` of one length.
         batch_size: Examples of a batch, a positive integer.
-        dtype: What the arrays are read in; None for their own.
         seed: The two integers of the first batch's seed, or None for a program without one.
     """
 
-    def __init__(self, model, arrays, batch_size, dtype, seed):
+    def __init__(self, model, arrays, batch_size, seed):
         batch_size = arguments.integer(None, "batch_size", batch_size)
-        self.model, self.arrays, self.dtype, self.seed = model, arrays, dtype, seed
-        self.length = len(next(iter(arrays.values())))
+        self.model, self.arrays, self.seed = model, arrays, seed
+        self.length = len(arrays.values[0])
         # A few lengths serve all arrays where each would be a program of its own.
         least = 2 ** (self.length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else self.length
         self.size = min(batch_size, least)
@@ -136,16 +199,17 @@ class _Batches:
     def refuse_too_large(self, draws):
         """Raise if the batches under way do not fit into memory, with so many draws an example."""
         at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, self.count)
-        arrays = tuple(self.arrays.values())
-        memory.refuse_batch(self.model, self.size, arrays, at_once * draws)
+        memory.refuse_batch(self.model, self.size, self.arrays.values, at_once * draws)
 
     def run(self, program, verbose):
-        """What the program makes of all batches, in one array."""
+        """What the program makes of all batches, in one array, or a dictionary of arrays."""
         first = self._compute(program, 0)
         if self.count == 1:
-            return ops.convert_to_numpy(first)[: self.length]
-        memory.refuse_results(self.model, self.length, first)
-        results = np.empty((self.length, *first.shape[1:]), backend.view(first).dtype)
+            return examples.map_leaves(lambda v: ops.convert_to_numpy(v)[: self.length], first)
+        memory.refuse_results(self.model, self.length, examples.leaves(first))
+        results = examples.map_leaves(
+            lambda v: np.empty((self.length, *v.shape[1:]), backend.view(v).dtype), first
+        )
         bar = _Progress(self.count, verbose)
         # Where threads run the program, two batches stand in line, so that no thread waits for one.
         most = _AT_ONCE + (2 if backend.RUNS_IN_ANY_THREAD else 0)
@@ -164,8 +228,8 @@ class _Batches:
     def _compute(self, program, number):
         """What the program makes of a batch, perhaps of a few examples too many."""
         start = number * self.size
-        values = [a[start : start + self.size] for a in self.arrays.values()]
-        batch = [np.asarray(value, self.dtype) for value in values]
+        values = [array[start : start + self.size] for array in self.arrays.values]
+        batch = list(map(np.asarray, values, self.arrays.dtypes))
         missing = self.size - len(batch[0])
         if missing and backend.COMPILES_EACH_SHAPE:
             batch = [np.concatenate([b, np.repeat(b[-1:], missing, axis=0)]) for b in batch]
@@ -184,22 +248,37 @@ class _Batches:
         return pool.submit(lambda: self._write(results, number, self._compute(program, number)))
 
     def _write(self, results, number, part):
-        rows = results[number * self.size : (number + 1) * self.size]
-        rows[...] = backend.view(part)[: len(rows)]
+        for whole, values in zip(examples.leaves(results), examples.leaves(part), strict=True):
+            rows = whole[number * self.size : (number + 1) * self.size]
+            rows[...] = backend.view(values)[: len(rows)]
 
 
-def _program(model, method, names, options, has_seed):
+def _compute(model, method, kind, returns_data, given):
+    """Call a method with tensors in the user's units."""
+    with guard_programs(model), adaptation.own_units(model) as outside:
+        if outside and kind == "data" and model.standardize:
+            names = [next(iter(given)), "y"]
+            changed = {
+                name: adaptation.standardize(model, given[name])
+                for name in names
+                if given.get(name) is not None
+            }
+            given = {**given, **changed}
+        result = method(model, **given)
+        return adaptation.restore(model, result) if outside and returns_data else result
+
+
+def _program(model, method, run_once, places, options, has_seed):
     """The method as a compiled function of arrays, kept with the model."""
-    key = (method.__qualname__, names, *sorted(options.items()))
+    key = (method.__qualname__, places, *sorted(options.items()))
     kept = model._notes.programs.current()
     if key not in kept:
 
         def function(*tensors):
-            given = dict(zip(names, tensors, strict=False))
+            given = _arguments_of(places, tensors)
             if has_seed:
                 given["seed"] = seeds.RunSeed(ops.reshape(tensors[-1], (2,)))
-            with guard_programs(model):
-                return method(model, **given, **options)
+            return run_once({**given, **options})
 
         kept[key] = backend.compile_function(model, function)
     return kept[key]

@@ -2,29 +2,68 @@
 
 import contextlib
 
-from keras_ae.core import backend, changes, memory, seeds
+from keras_ae.core import backend, changes, examples, memory, seeds
 
 
-def is_built_for(model, shape, target_shape):
-    """Whether a model is built for these shapes of an example and of its target.
+def is_built_for(model, shape, target_shape, inputs):
+    """Whether a model is built for these shapes of an example, its target and its named inputs.
 
     Raises:
         ValueError: If it is built for others.
     """
-    if model.built and (shape, target_shape) != (model.data_shape, model.target_shape):
+    if not model.built:
+        return False
+    if (shape, target_shape) != (model.data_shape, model.target_shape):
         raise ValueError(
             f"This {type(model).__name__} was built for {model.data_shape} -> "
             f"{model.target_shape}, and cannot be built again for {shape} -> {target_shape}. Make "
             "a new model."
         )
-    return model.built
+    for name, each in inputs.items():
+        if model._extra_shapes.setdefault(name, each) != each:
+            raise ValueError(
+                f"This {type(model).__name__} was built for rows of shape "
+                f"{model._extra_shapes[name]} of the input {name!r}, and cannot be built again for "
+                f"{each}. Make a new model."
+            )
+    return True
 
 
 def build_once(model, shape, target_shape=None):
-    """Build a model for an example of this shape, if it is not built, in one thread."""
+    """Build a model for an example of this shape, if it is not built, in one thread.
+
+    Args:
+        model: The model.
+        shape: Shape of an example, or a dictionary of shapes if there are named inputs or several
+            modalities.
+        target_shape: Shape of a target. Defaults to that of x.
+    """
     with model._notes.making:
         if not model.built:
-            model.build((None, *shape), (None, *(target_shape or shape)))
+            target = None if target_shape is None else (None, *target_shape)
+            model.build(examples.with_batch_axis(shape), target)
+
+
+def take_apart(model, shape, target_shape):
+    """Return the shapes, without the batch axis, that `build` was called with.
+
+    Args:
+        model: The model.
+        shape, target_shape: See `keras_ae.Autoencoder.build`.
+
+    Returns:
+        The shape of x, that of the targets, and a dictionary of those of the named inputs.
+    """
+    shape, inputs = examples.split(model, shape)
+    inputs = {name: tuple(each[1:]) for name, each in inputs.items()}
+    if isinstance(shape, dict):
+        shape = {name: tuple(each[1:]) for name, each in shape.items()}
+    else:
+        shape = tuple(shape[1:])
+    for name in model.extra_inputs:
+        if examples.dtype_of(model, name) == "int32":  # A label is one number.
+            inputs.setdefault(name, ())
+    return shape, shape if target_shape is None else tuple(target_shape[1:]), inputs
 
 
 @contextlib.contextmanager

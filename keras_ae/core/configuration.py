@@ -5,7 +5,7 @@ import itertools
 
 import keras
 
-from keras_ae.core import backend, changes
+from keras_ae.core import backend, changes, examples
 
 
 def constructor_parameters(cls):
@@ -90,16 +90,22 @@ def read_arguments(config, custom_objects):
 def build_config(model):
     """Return what `build` needs to build a model again, as plain data."""
     return {
-        "input_shape": [None, *model.data_shape],
-        "target_shape": [None, *model.target_shape],
+        "input_shape": _as_lists(examples.join(model, model.data_shape, model._extra_shapes)),
+        "target_shape": None if model.modalities else [None, *model.target_shape],
         "changes": changes.record(model),
     }
+
+
+def _as_lists(shape):
+    return examples.map_leaves(lambda each: [None, *each], shape)
 
 
 def build(model, config):
     """Build a model from the result of `build_config`."""
     model._restored = True
-    model.build(tuple(config["input_shape"]), tuple(config["target_shape"]))
+    shape, target_shape = config["input_shape"], config["target_shape"]
+    shape = examples.map_leaves(tuple, shape)
+    model.build(shape, None if target_shape is None else tuple(target_shape))
     if "changes" in config:  # Files of old do not hold them.
         with backend.building_scope(model):
             changes.repeat(model, config["changes"])

@@ -4,6 +4,7 @@ Arrays become `ArrayBatches`, whose order is a function of seed and epoch alone;
 `PyDataset`s and generators keep their own order, and their first batch is checked.
 """
 
+import inspect
 import itertools
 import math
 import types
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
-from keras_ae.core import arguments, building, memory, seeds
+from keras_ae.core import arguments, building, examples, memory, seeds
 
 
 class ArrayBatches(DataAdapter):
@@ -22,7 +23,8 @@ class ArrayBatches(DataAdapter):
     draws its order from a state that no checkpoint holds.
 
     Args:
-        arrays: Tuple of arrays of equal length: x, x and target, or x, target and sample weights.
+        parts: Tuple of x, of x and target, or of x, target and sample weights. Each is an array or
+            a dictionary of arrays, and all arrays have one length.
         batch_size: Positive integer.
         shuffle: Whether every pass over the data has an order of its own.
         seed: Integer of the order.
@@ -30,10 +32,29 @@ class ArrayBatches(DataAdapter):
             Defaults to one pass over the data.
         divisor: What the length of every batch is a multiple of, a divisor of the batch size. The
             last examples of a pass are left out for it. Defaults to 1.
+        labels: Names of arrays that are read as int32. All others are read as float32.
+
+    Attributes:
+        arrays: All arrays of the parts, a tuple.
+        dtypes: The types in which they are read.
     """
 
-    def __init__(self, arrays, batch_size, shuffle=False, seed=0, steps_per_epoch=None, divisor=1):
-        self.arrays, self._batch_size = arrays, batch_size
+    def __init__(
+        self,
+        parts,
+        batch_size,
+        shuffle=False,
+        seed=0,
+        steps_per_epoch=None,
+        divisor=1,
+        labels=(),
+    ):
+        self.parts, self._batch_size = parts, batch_size
+        self.arrays = arrays = tuple(sum(map(examples.leaves, parts), []))
+        self.dtypes = ["float32"] * len(arrays)
+        if isinstance(parts[0], dict):
+            for number, name in enumerate(parts[0]):
+                self.dtypes[number] = "int32" if name in labels else "float32"
         self.shuffle, self.seed = shuffle, seed
         self.epoch = 0
         self.num_examples = len(arrays[0]) // divisor * divisor
@@ -73,10 +94,23 @@ class ArrayBatches(DataAdapter):
     def take(self, indices):
         if not self.shuffle:  # A view, not a copy.
             indices = slice(indices[0], indices[-1] + 1)
-        return tuple(np.asarray(array[indices], "float32") for array in self.arrays)
+        return tuple(
+            np.asarray(array[indices], dtype)
+            for array, dtype in zip(self.arrays, self.dtypes, strict=True)
+        )
+
+    def read_in_order(self):
+        """Iterate over the batches of one pass in the order of the data."""
+        for start in range(0, self.num_examples, self._batch_size):
+            yield self.pack(array[start : start + self._batch_size] for array in self.arrays)
+
+    def pack(self, arrays):
+        """Return the arrays, in the order of `self.arrays`, in the structure of the parts."""
+        arrays = iter(arrays)
+        return tuple(examples.map_leaves(lambda _: next(arrays), part) for part in self.parts)
 
     def get_numpy_iterator(self):
-        return (self.take(indices) for indices in self.index_batches())
+        return (self.pack(self.take(indices)) for indices in self.index_batches())
 
     def get_jax_iterator(self):
         """The batches, or of each the part that this process has under `keras.distribution`."""
@@ -85,14 +119,17 @@ class ArrayBatches(DataAdapter):
             return self.get_numpy_iterator()
         parts = min(distribution.num_processes, distribution.num_model_replicas)
         return (
-            tuple(np.array_split(array, parts)[distribution.data_shard_id] for array in batch)
-            for batch in self.get_numpy_iterator()
+            self.pack(
+                np.array_split(array, parts)[distribution.data_shard_id]
+                for array in self.take(indices)
+            )
+            for indices in self.index_batches()
         )
 
     def get_torch_dataloader(self):
         return (
-            tuple(keras.ops.convert_to_tensor(array) for array in batch)
-            for batch in self.get_numpy_iterator()
+            self.pack(map(keras.ops.convert_to_tensor, self.take(indices)))
+            for indices in self.index_batches()
         )
 
     def get_tf_dataset(self):
@@ -136,7 +173,7 @@ def num_examples(data, steps=None):
     count = data.cardinality().numpy() if is_tf_dataset(data) else getattr(data, "num_batches", -1)
     count = steps if count is None or count < 0 else count  # Endless, or unknown.
     first = next(iter(iterate_batches(data, 1) or ()), None)
-    return None if count is None or first is None else int(count) * len(first[0])
+    return None if count is None or first is None else int(count) * examples.length(first[0])
 
 
 def iterate_batches(data, steps=None):
@@ -158,10 +195,15 @@ def iterate_batches(data, steps=None):
 
 
 def batch_shape(data):
-    """The shape of a batch of inputs, where it is known before the first one is read."""
-    if isinstance(data, ArrayBatches):
-        return (data.batch_size, *data.arrays[0].shape[1:])
-    return None
+    """The shape of a batch of inputs, where it is known before the first one is read.
+
+    A batch of several arrays counts as one of vectors, of as many numbers as it holds.
+    """
+    if not isinstance(data, ArrayBatches):
+        return None
+    if isinstance(data.parts[0], dict):
+        return data.batch_size, memory.numbers_in(examples.shapes(data.parts[0]))
+    return (data.batch_size, *data.arrays[0].shape[1:])
 
 
 _NUMBERS_IN_CACHE = 2**18  # A megabyte of float32.
@@ -179,6 +221,11 @@ def is_array(data):
     return hasattr(data, "__array__") or isinstance(data, list)
 
 
+def holds_arrays(data):
+    """Whether the data is read whole by NumPy: an array, or a dictionary of arrays."""
+    return is_array(data) or isinstance(data, dict)
+
+
 def as_array(data, name):
     """A numeric array with at least one example and one feature axis, float32 or a narrower type.
 
@@ -193,8 +240,11 @@ def as_array(data, name):
     return array_and_extent(data, name)[0]
 
 
-def array_and_extent(data, name):
-    """The same, and its smallest and largest number, found on the way."""
+def array_and_extent(data, name, allow_nan=False):
+    """The same, and its smallest and largest number, found on the way.
+
+    With allow_nan the array may hold NaN, which does not count in its extent.
+    """
     if not is_array(data) and not isinstance(data, tuple):
         raise TypeError(f"{name} is {data!r}, a {type(data).__name__}, and an array is needed.")
     if keras.ops.is_tensor(data):
@@ -218,8 +268,8 @@ def array_and_extent(data, name):
             f"{name} has shape {array.shape}; an axis of examples and at least one of features are "
             f"needed. Pass {name}[None] for one example or {name}[:, None] for one feature."
         )
-    low, high = extent(array)
-    if not (np.isfinite(low) and np.isfinite(high)):
+    low, high = extent(array, allow_nan)
+    if np.isinf([low, high]).any() or (np.isnan([low, high]).any() and not allow_nan):
         raise ValueError(
             f"{name} holds NaN or infinite values (its smallest is {low}, its largest {high}). "
             "Remove or fill them first, for example with np.nan_to_num."
@@ -229,16 +279,21 @@ def array_and_extent(data, name):
     return array, (low, high)
 
 
-def extent(array):
+def extent(array, skip_nan=False):
     """The smallest and the largest number of an array, NaN where it holds one.
+
+    With skip_nan, NaN does not count, and is returned only if there is nothing else.
 
     A part at a time: the second reading of a part finds it in the processor's cache, and memory,
     or a file, is read but once.
     """
     step = max(1, _NUMBERS_IN_CACHE // array[0].size)
     parts = (array[start : start + step] for start in range(0, len(array), step))
-    lows, highs = zip(*((part.min(), part.max()) for part in parts), strict=True)
-    return np.min(lows), np.max(highs)
+    least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
+    lows, highs = zip(
+        *((least.reduce(part, None), largest.reduce(part, None)) for part in parts), strict=True
+    )
+    return least.reduce(lows), largest.reduce(highs)
 
 
 def without_padding(array, mask_value):
@@ -279,7 +334,9 @@ def devices_of_a_batch():
 
 def check_shape(array, shape, name, model):
     """Raise unless the examples have the shape that the model was built for."""
-    if tuple(array.shape[1:]) != tuple(shape):
+    for key, each in array.items() if isinstance(array, dict) else ():
+        check_shape(each, shape[key], f"{name}[{key!r}]", model)
+    if not isinstance(array, dict) and tuple(array.shape[1:]) != tuple(shape):
         raise ValueError(
             f"{name} has examples of shape {tuple(array.shape[1:])}, but this "
             f"{type(model).__name__} was built for {tuple(shape)}. Reshape {name} to "
@@ -366,7 +423,7 @@ def unpack(data):
     return (*data, None, None)[:3]
 
 
-def check_stream(data, model, batch_size, name):
+def check_stream(model, data, batch_size, name, function):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
     The model is built for that batch. What is returned yields all batches, also the first.
@@ -378,8 +435,8 @@ def check_stream(data, model, batch_size, name):
     if is_tf_dataset(data):
         from keras_ae.core.tf_data import canonical
 
-        data = canonical(data, batch_size, len(model.data_shape) if model.built else None)
-        _check_first(next(iter(data.as_numpy_iterator()), None), model, name)
+        data = canonical(model, data, batch_size, function or model.loss_terms)
+        _check_first(model, next(iter(data.as_numpy_iterator()), None), name, function)
         return data
     if batch_size is not None:
         raise ValueError(
@@ -387,14 +444,14 @@ def check_stream(data, model, batch_size, name):
             "batches. Leave it out."
         )
     if isinstance(data, keras.utils.PyDataset):
-        _check_first(data[0] if data.num_batches != 0 else None, model, name)
+        _check_first(model, data[0] if data.num_batches != 0 else None, name, function)
         return data
     if isinstance(data, types.GeneratorType):
         first = next(data, None)
-        _check_first(first, model, name)
+        _check_first(model, first, name, function)
         return _prepend(first, data)
     if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # A torch DataLoader.
-        _check_first(next(iter(data), None), model, name)
+        _check_first(model, next(iter(data), None), name, function)
         return data
     raise TypeError(
         f"{name} is {data!r}, a {type(data).__name__}. Pass an array, a tf.data.Dataset, a "
@@ -413,21 +470,24 @@ def _as_tuple(batch):
     return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
 
 
-def _check_first(batch, model, name):
+def _check_first(model, batch, name, function):
     if batch is None:
         raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
-    parts = check_batch(model, *unpack(batch), name)
-    memory.refuse_step(model, len(parts[0]))
+    parts = check_batch(model, *unpack(batch), name, function)
+    memory.refuse_step(model, examples.length(parts[0]))
 
 
-def dataset_to_array(dataset, rank=None):
-    """The inputs of a `tf.data.Dataset` as one array."""
+def _read_dataset(model, dataset, function):
+    """The x of a `tf.data.Dataset`, and the named inputs that a method takes, as arrays."""
     from keras_ae.core.tf_data import canonical
 
-    parts = [batch[0] for batch in canonical(dataset, None, rank).as_numpy_iterator()]
+    batches = canonical(model, dataset, None, function)
+    parts = [batch[0] for batch in batches.as_numpy_iterator()]
     if not parts:
         raise ValueError("The dataset yields no batches. Pass one with at least one example.")
-    return np.concatenate(parts)
+    if not isinstance(parts[0], dict):
+        return np.concatenate(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 # ------------------------------------------------------------------ what a model takes
@@ -449,14 +509,128 @@ def require_built(model, wanted):
 
 def check_data(model, x, name="x"):
     """A checked array of inputs, for which the model is built if it was not."""
+    return check_call(model, "encode", lambda x: x, x, {}, name)[0]
+
+
+def check_call(model, call, function, x, given, name="x"):
+    """Checked arrays of x and of the named inputs of a call, for which the model is built.
+
+    Args:
+        model: The model.
+        call: Name of the method that was called, for errors.
+        function: The method, whose signature says which named inputs it takes.
+        x: An array, a dictionary, or a `tf.data.Dataset`.
+        given: Dictionary of the named inputs that were passed by keyword.
+        name: Name of the argument x, for errors.
+
+    Returns:
+        x, and a dictionary of the named inputs.
+    """
     if is_tf_dataset(x):
-        x = dataset_to_array(x, len(model.data_shape) if model.built else None)
-    x, bounds = array_and_extent(x, name)
-    building.build_once(model, x.shape[1:])
+        x = _read_dataset(model, x, function)
+    x, found = take_apart(model, x, name)
+    passed = {key: value for key, value in given.items() if value is not None}
+    given = {**examples.select(model, function, found), **passed}
+    x, bounds = _check_x(model, x, name)
+    given = check_named(model, call, function, given, examples.length(x))
+    building.build_once(model, examples.shapes(examples.join(model, x, given)))
     check_shape(x, model.data_shape, name, model)
     if model.target_shape == model.data_shape and model._inputs_are_targets:
         check_support(model, x, name, bounds)
-    return x
+    return x, given
+
+
+def take_apart(model, x, name):
+    """Return x and the named inputs that a dictionary holds beside it, after a look at its keys."""
+    if isinstance(x, dict):
+        examples.check_keys(model, x, name)
+    return examples.split(model, x)
+
+
+def _check_x(model, x, name):
+    """Checked x, and its extent. Both are dictionaries for a model of several modalities."""
+    if not model.modalities:
+        return array_and_extent(x, name, model.allow_nan)
+    if not isinstance(x, dict):
+        raise TypeError(
+            f"{name} is a {type(x).__name__}, and {type(model).__name__} takes a dictionary of its "
+            f"modalities, {', '.join(model.modalities)}."
+        )
+    found = {
+        key: array_and_extent(x[key], f"{name}[{key!r}]", model.allow_nan)
+        for key in model.modalities
+        if key in x
+    }
+    arrays = {key: array for key, (array, _) in found.items()}
+    count = examples.length(arrays)
+    for key in model.modalities:
+        if key not in arrays:
+            if not model.built:
+                raise ValueError(
+                    f"{name} has no {key!r}, and {type(model).__name__} has seen none yet, so that "
+                    "its shape is unknown. Pass NaN of its shape, or call build first."
+                )
+            missing = np.float32("nan")
+            arrays[key] = np.broadcast_to(missing, (count, *model.data_shape[key]))
+        elif len(arrays[key]) != count:
+            lengths = {key: len(array) for key, array in arrays.items()}
+            raise ValueError(
+                f"{name} has modalities of different lengths, {lengths}. Pass one row for each "
+                "example, and NaN where an example lacks a modality."
+            )
+    arrays = {key: model._check_values(key, arrays[key]) for key in model.modalities}
+    return arrays, {key: found[key][1] for key in found}
+
+
+def check_named(model, call, function, given, count):
+    """Checked arrays of the named inputs of a call, each with so many rows: see `check_call`."""
+    if not given and not model.extra_inputs:
+        return given
+    taken = examples.taken_by(model, function)
+    given = examples.check_names(model, call, taken, given, inspect.signature(function))
+    return check_rows(model, given, count)
+
+
+def check_rows(model, given, count):
+    """Checked arrays of named inputs, each with so many rows."""
+    return {name: _check_input(model, name, value, count) for name, value in given.items()}
+
+
+def _check_input(model, name, value, count):
+    if keras.ops.is_tensor(value):
+        value = keras.ops.convert_to_numpy(value)
+    array = np.asarray(value)
+    who = type(model).__name__
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{who}: the input {name!r} holds {array.dtype} values, and numbers are needed. "
+            "Convert it first; labels become integers with np.unique(labels, return_inverse=True)."
+        )
+    if array.ndim == 0 or len(array) != count:
+        raise ValueError(
+            f"{who}: the input {name!r} has shape {array.shape}, and there are {count} examples. "
+            "Pass one row for each example."
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(
+            f"{who}: the input {name!r} holds NaN or infinite values. Remove or fill them first."
+        )
+    if examples.dtype_of(model, name) == "int32":
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1 or np.any(array != np.floor(array)):
+            raise ValueError(
+                f"{who}: the input {name!r} of shape {array.shape} must be a vector of integer "
+                "labels, one for each example. Of one-hot vectors pass np.argmax(vectors, axis=1)."
+            )
+    array = model._check_values(name, array)
+    known = model._extra_shapes.get(name)
+    if known is not None and array.shape[1:] != known:
+        raise ValueError(
+            f"{who}: the input {name!r} has rows of shape {array.shape[1:]}, and this model was "
+            f"built for {known}. Reshape it, or make a new model."
+        )
+    return np.asarray(array, examples.dtype_of(model, name))
 
 
 def check_codes(model, z, name="z"):
@@ -494,6 +668,11 @@ def _check_integer_codes(model, z, given, name):
 
 def check_target(model, x, y, name="y"):
     """A checked array of targets for these inputs."""
+    if model.modalities:
+        raise ValueError(
+            f"{name}: {type(model).__name__} reconstructs its modalities, and takes no targets. "
+            "Leave it out."
+        )
     y, bounds = as_target(x, y, name)
     if model.built:
         check_shape(y, model.target_shape, name, model)
@@ -509,7 +688,16 @@ def check_support(model, array, name, bounds):
         array: The data.
         name: The argument's name, for the error.
         bounds: The data's smallest and largest number.
+
+    All of them are dictionaries for a model of several modalities.
     """
+    if isinstance(array, dict):
+        for key, each in bounds.items():
+            support = model._support[key]
+            _check_range(model, f"{name}[{key!r}]", each, support)
+            if model._takes_classes[key]:
+                check_classes(array[key], f"{name}[{key!r}]", model)
+        return
     if model._support is None:
         return
     steps = None if model._mask_value is None else model._to_sequences(array)
@@ -517,8 +705,16 @@ def check_support(model, array, name, bounds):
         array = without_padding(steps, model._mask_value)
         if not array.size:
             return
-        bounds = extent(array)
-    low, high = model._support
+        bounds = extent(array, model.allow_nan)
+    _check_range(model, name, bounds, model._support)
+    if model._takes_classes:
+        check_classes(array, name, model)
+
+
+def _check_range(model, name, bounds, support):
+    if support is None:
+        return
+    low, high = support
     smallest, largest = bounds
     if smallest < low or largest > high:
         remedy = (
@@ -530,67 +726,105 @@ def check_support(model, array, name, bounds):
             f"{name} lies between {smallest:g} and {largest:g}, but this "
             f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}."
         )
-    if model._takes_classes:
-        check_classes(array, name, model)
 
 
-def check_batch(model, x, y, sample_weight, name="x"):
-    """Checked x, target and weights as a tuple without the trailing ones that are missing."""
+def check_batch(model, x, y, sample_weight, name="x", function=None):
+    """Checked x, target and weights as a tuple without the trailing ones that are missing.
+
+    If there are named inputs, or several modalities, the first is a dictionary. The signature of
+    `function` says which named inputs are needed. It defaults to `model.loss_terms`.
+    """
     if y is x:
         y = None
-    x, bounds = array_and_extent(x, name)
+    x, given = take_apart(model, x, name)
+    x, bounds = _check_x(model, x, name)
+    wanted = function or model.loss_terms
+    given = examples.select(model, wanted, given)
+    given = check_named(model, "fit", wanted, given, examples.length(x))
     if y is not None:
         y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]")
-    building.build_once(model, x.shape[1:], None if y is None else y.shape[1:])
+    batch = examples.join(model, x, given)
+    building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
     check_shape(x, model.data_shape, name, model)
     if y is None:
-        if model.target_shape != model.data_shape:
+        if model.target_shape != model.data_shape and function is None:
             raise ValueError(
                 f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
                 f"targets of shape {model.target_shape}, and no target was passed. Call "
                 "fit(x, target)."
             )
-        check_support(model, x, name, bounds)
+        if model.target_shape == model.data_shape:
+            check_support(model, x, name, bounds)
     if sample_weight is None:
-        return (x,) if y is None else (x, y)
-    weights = check_sample_weight(sample_weight, len(x))
-    return (x, x if y is None else y, weights)
+        return (batch,) if y is None else (batch, y)
+    weights = check_sample_weight(sample_weight, examples.length(x))
+    return (batch, x if y is None else y, weights)
 
 
-def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=True):
+def with_inputs(model, call, x, inputs, function=None):
+    """Return x with the named inputs that were passed beside it, as one batch.
+
+    Args:
+        model: The model.
+        call: Name of the method that was called, for errors.
+        x: Data of any form.
+        inputs: Dictionary of the named inputs that were passed by keyword.
+        function: The method whose signature says which are taken. Defaults to `model.loss_terms`.
+
+    Raises:
+        TypeError: If x is a stream of batches, which yields its inputs itself.
+    """
+    if not inputs:
+        return x
+    if not holds_arrays(x):
+        raise TypeError(
+            f"{type(model).__name__}.{call}: {next(iter(inputs))}= was passed with a "
+            f"{type(x).__name__}, which yields its own inputs. Have it yield dictionaries with the "
+            f"keys {', '.join(map(repr, ('x', *inputs)))}."
+        )
+    taken = examples.taken_by(model, function or model.loss_terms)
+    x, found = take_apart(model, x, "x")
+    given = examples.check_names(model, call, taken, {**found, **inputs})
+    return examples.join(model, x, given)
+
+
+def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=True, function=None):
     """What Keras' loops iterate over, checked, with the model built for it.
 
     Where several devices share the batches of arrays, each gets as many examples as any other,
-    and the last ones of a pass are left out for it unless `divided` is False.
+    and the last ones of a pass are left out for it unless `divided` is False. For `function` see
+    `check_batch`.
     """
     x, y, sample_weight = parts
     if isinstance(x, ArrayBatches):
         return x
-    if is_array(x):
-        arrays = check_batch(model, x, y, sample_weight, name)
+    if holds_arrays(x):
+        parts = check_batch(model, x, y, sample_weight, name, function)
+        count = examples.length(parts[0])
         size = arguments.integer(None, "batch_size", 32 if batch_size is None else batch_size)
         devices = devices_of_a_batch() if divided else 1
-        if size % devices or len(arrays[0]) < devices:
+        if size % devices or count < devices:
             raise ValueError(
-                f"{devices} devices share a batch of batch_size={size} from {len(arrays[0])} "
+                f"{devices} devices share a batch of batch_size={size} from {count} "
                 f"examples of {name}. Pass a multiple of {devices}, and as many examples."
             )
-        memory.refuse_step(model, min(size, len(arrays[0])))
+        memory.refuse_step(model, min(size, count))
         order = seeds.order_seed(model)
-        return ArrayBatches(arrays, size, shuffle, order, steps, devices)
+        labels = [name for name, dtype in model._input_dtypes.items() if dtype == "int32"]
+        return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels)
     if y is not None or sample_weight is not None:
         raise ValueError(
             f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
             "them into it and pass x alone."
         )
-    return check_stream(x, model, batch_size, name)
+    return check_stream(model, x, batch_size, name, function)
 
 
 def split(parts, fraction):
     """Training and validation parts of arrays, the last `fraction` being the latter."""
-    present = [np.asarray(part) for part in parts if part is not None]
-    head, tail = split_tail(present, fraction)
-    return tuple(_restore_missing(parts, half) for half in (head, tail))
+    arrays = sum((examples.leaves(part) for part in parts if part is not None), [])
+    halves = split_tail([np.asarray(array) for array in arrays], fraction)
+    return tuple(_pack_like(parts, half) for half in halves)
 
 
 def count_steps(batches, steps):
@@ -598,7 +832,10 @@ def count_steps(batches, steps):
     return batches.num_batches if isinstance(batches, ArrayBatches) else steps
 
 
-def _restore_missing(parts, present):
-    """Put None back into `present` at the positions where `parts` had None."""
-    remaining = iter(present)
-    return tuple(None if part is None else next(remaining) for part in parts)
+def _pack_like(parts, arrays):
+    """Return the arrays in the structure of the parts, of which some are None."""
+    arrays = iter(arrays)
+    return tuple(
+        None if part is None else examples.map_leaves(lambda _: next(arrays), part)
+        for part in parts
+    )

@@ -392,9 +392,15 @@ SMALLER_BATCH = "Pass a smaller batch_size."
 FEWER_DRAWS = "Draw fewer at a time, each time with another seed."
 
 
+def numbers_in(shape):
+    """Return how many numbers an example of a shape has; a dictionary holds several shapes."""
+    shapes = shape.values() if isinstance(shape, dict) else [shape]
+    return sum(map(math.prod, shapes))
+
+
 def refuse_samples(model, num_samples):
     """Raise if so many samples of a built model, with their codes, do not fit into memory."""
-    numbers = math.prod(model.target_shape) + math.prod(model.code_shape)
+    numbers = numbers_in(model.target_shape) + math.prod(model.code_shape)
     refuse_beyond(
         4.0 * num_samples * numbers,
         f"{type(model).__name__}.sample: num_samples={num_samples} of shape {model.target_shape}",
@@ -402,12 +408,20 @@ def refuse_samples(model, num_samples):
     )
 
 
-def refuse_results(model, length, part):
-    """Raise if the results of an array call do not fit into memory; `part` is a batch of them."""
-    shape = tuple(part.shape[1:])
+def refuse_results(model, length, parts):
+    """Raise if the results of an array call do not fit into memory.
+
+    Args:
+        model: The model.
+        length: Number of examples in all batches.
+        parts: The results for one batch, a list of tensors.
+    """
+    shapes = [tuple(part.shape[1:]) for part in parts]
+    sizes = [math.prod(part.shape[1:]) * _bytes_of(part.dtype) for part in parts]
     refuse_beyond(
-        float(length) * math.prod(shape) * _bytes_of(part.dtype),
-        f"{type(model).__name__}: the results for {length} examples, {shape} each,",
+        float(length) * sum(sizes),
+        f"{type(model).__name__}: the results for {length} examples, "
+        f"{' and '.join(map(str, shapes))} each,",
         "Call it with fewer examples at a time.",
     )
 
@@ -429,7 +443,7 @@ def refuse_batch(model, size, arrays, at_once=1):
 def refuse_step(model, size):
     """Raise if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
-    numbers = math.prod(model.data_shape) + outputs
+    numbers = numbers_in(model.data_shape) + outputs
     _refuse_examples(model, size, numbers, model._step_numbers(size), margin=_MARGIN_OF_A_STEP)
 
 

@@ -27,6 +27,8 @@ class Notes:
         self.made_with = {}
         self.fresh_seeds = None  # Draws outside of training take these seeds and not its own.
         self.in_step = threading.local()  # This holds the seed of the step that runs in a thread.
+        # Within the model's own methods, data is in its own units.
+        self.in_own_units = threading.local()
         self.turns = Turns(model)
         self.making = threading.RLock()  # A thread holds it while it makes weights or programs.
         self.programs = Programs(model)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae.core import adaptation, examples
 from keras_ae.core.programs import guard_programs
 
 
@@ -60,12 +61,15 @@ def losses_and_logs(model, data, training):
 
 
 def _losses_and_logs(model, data, training):
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    x = ops.cast(x, "float32")
-    y = x if y is None else ops.cast(y, "float32")
-    terms = {
-        name: _per_example(value, x) for name, value in model.loss_terms(x, y, training).items()
-    }
+    batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, inputs = examples.cast(model, *examples.split(model, batch))
+    y = x if y is None else examples.map_leaves(lambda value: ops.cast(value, "float32"), y)
+    inputs = examples.select(model, model.loss_terms, inputs)
+    length = ops.shape(examples.leaves(x)[0])[0]
+    own = [adaptation.standardize(model, v) for v in ((x,) if y is x else (x, y))]
+    with adaptation.own_units(model):
+        terms = model.loss_terms(own[0], own[-1], training, **inputs)
+    terms = {name: _per_example(value, length) for name, value in terms.items()}
     weights = model.loss_weights()
     totals = [
         sum(weights.get(name, 1.0) * terms[name] for name in names) + sum(regularizers)
@@ -79,7 +83,9 @@ def _losses_and_logs(model, data, training):
     losses = [_BATCH_MEAN(total, total, sample_weight) for total in totals]
     if training:
         model._step.assign(model._step + 1)
-    y_pred = model(x, training=False) if model._compile_metrics is not None else None
+    y_pred = None
+    if model._compile_metrics is not None:
+        y_pred = model(examples.join(model, x, inputs), training=False)
     return losses, model.compute_metrics(x, y, y_pred, sample_weight)
 
 
@@ -124,7 +130,7 @@ def skip_single_example(model, name, value, x):
     )
 
 
-def _per_example(value, x):
+def _per_example(value, length):
     """A loss as a float32 tensor of shape (batch,), whatever its shape."""
     value = ops.cast(value, "float32")
-    return value if len(value.shape) == 1 else ops.broadcast_to(value, (ops.shape(x)[0],))
+    return value if len(value.shape) == 1 else ops.broadcast_to(value, (length,))

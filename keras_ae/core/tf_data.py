@@ -8,7 +8,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_ae.core import memory
+from keras_ae.core import examples, memory
 
 _BATCHES_AT_ONCE = 256  # One call of Python gives the indices of so many batches.
 
@@ -34,10 +34,10 @@ def dataset_of_batches(batches):
         if in_memory:
             rows = tuple(tf.gather(tensor, indices) for tensor in tensors)
         else:
-            rows = tf.numpy_function(batches.take, [indices], [tf.float32] * len(batches.arrays))
+            rows = tf.numpy_function(batches.take, [indices], batches.dtypes)
         for row, array in zip(rows, batches.arrays, strict=True):
             row.set_shape((None if partial else size, *array.shape[1:]))
-        return tuple(tf.cast(row, tf.float32) for row in rows)
+        return batches.pack(map(tf.cast, rows, batches.dtypes))
 
     def order_from(number):
         """Return a row of indices for each batch from this number on, and how many are valid."""
@@ -68,14 +68,19 @@ def dataset_of_batches(batches):
     )
 
 
-def canonical(dataset, batch_size, rank=None):
-    """Return batches of float32 x, (x, target) or (x, target, weights) from a dataset of any form.
+def canonical(model, dataset, batch_size, function):
+    """Return batches of x, (x, target) or (x, target, weights) from a dataset of any form.
+
+    Numbers become float32, and labels among the named inputs int32.
 
     Args:
+        model: The model that reads the dataset.
         dataset: `tf.data.Dataset` of batches or single examples. Its elements are x, tuples, or
-            TFDS features with an "image", whose uint8 values are scaled to [0, 1].
+            dictionaries, such as TFDS features with an "image". Images of uint8 are scaled to
+            [0, 1]. Dictionaries of a model with named inputs, or with several modalities, stay
+            dictionaries.
         batch_size: Number of examples in a batch, if the dataset yields single examples; or None.
-        rank: Rank of one example, if the model knows it.
+        function: The method of the model whose signature says which named inputs are read.
 
     Returns:
         `tf.data.Dataset` of tuples.
@@ -84,23 +89,23 @@ def canonical(dataset, batch_size, rank=None):
         TypeError: If the elements are not tensors of numbers.
         ValueError: If a batch size is given for a dataset that is batched already.
     """
+    if not isinstance(dataset.element_spec, tuple):
+        dataset = dataset.map(lambda x: (x,))
     spec = dataset.element_spec
-    if isinstance(spec, dict):
-        if "image" not in spec:
-            raise TypeError(
-                f"The dataset yields dictionaries with {', '.join(map(repr, spec))} and no "
-                "'image'. Map it to its inputs: dataset.map(lambda features: features['...'])."
-            )
-        scaled = spec["image"].dtype == tf.uint8
+    if isinstance(spec[0], dict):
+        names = _check_features(model, spec[0], function)
         dataset = dataset.map(
-            lambda features: tf.cast(features["image"], tf.float32) / (255.0 if scaled else 1.0),
+            lambda features, *parts: (_select_features(model, features, names), *parts),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        rank = rank or 3
+        is_image = "image" in spec[0] and not model.modalities
         spec = dataset.element_spec
-    if not isinstance(spec, tuple):
-        dataset, spec = dataset.map(lambda x: (x,)), (spec,)
-    for part in spec:
+        main = {**spec[0]} if isinstance(spec[0], dict) else {"x": spec[0]}
+        main = {name: main[name] for name in main if name not in model.extra_inputs}
+        rank = 3 if is_image else None
+    else:
+        main, rank = {"x": spec[0]}, None
+    for part in tf.nest.flatten(spec):
         if not isinstance(part, tf.TensorSpec) or not (
             part.dtype.is_floating or part.dtype.is_integer or part.dtype.is_bool
         ):
@@ -108,19 +113,51 @@ def canonical(dataset, batch_size, rank=None):
                 f"The dataset yields {part}, and tensors of numbers are needed: x, (x, target) or "
                 "(x, target, sample_weight)."
             )
-    single = _yields_single_examples(spec[0].shape, rank)
+    name, shape = next((name, part.shape) for name, part in main.items())
+    if model.built:
+        known = model.data_shape
+        rank = len(known[name] if model.modalities else known)
+    single = _yields_single_examples(shape, rank)
     if batch_size is not None and single is False:
         raise ValueError(
             f"batch_size={batch_size} was passed with a dataset that yields batches of shape "
-            f"{tuple(spec[0].shape)}. Leave batch_size out, or dataset.unbatch() first."
+            f"{tuple(shape)}. Leave batch_size out, or dataset.unbatch() first."
         )
     if single or batch_size is not None:
         dataset = dataset.batch(batch_size or 32)
     _refuse_batches(dataset)
-    return dataset.map(
-        lambda *parts: tuple(tf.cast(part, tf.float32) for part in parts),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
+
+    def cast(x, *parts):
+        return (_cast(model, x), *(tf.cast(part, tf.float32) for part in parts))
+
+    return dataset.map(cast, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_features(model, spec, function):
+    """Check the keys of a dataset's dictionaries, and return the named inputs to read."""
+    examples.check_keys(model, spec, "The dataset's element", others=True)
+    taken = examples.taken_by(model, function)
+    examples.check_names(
+        model, "fit", taken, {name: part for name, part in spec.items() if name in taken}
+    )
+    return [name for name in taken if name in spec]
+
+
+def _select_features(model, features, names):
+    """Return x, or a dictionary of x or the modalities and of the named inputs."""
+    inputs = {name: features[name] for name in names}
+    if model.modalities:
+        return {name: features[name] for name in model.modalities if name in features} | inputs
+    x = features["image" if "image" in features else "x"]
+    if "image" in features:
+        x = tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
+    return examples.join(model, x, inputs)
+
+
+def _cast(model, x):
+    if not isinstance(x, dict):
+        return tf.cast(x, tf.float32)
+    return {name: tf.cast(part, examples.dtype_of(model, name)) for name, part in x.items()}
 
 
 def _refuse_batches(dataset):

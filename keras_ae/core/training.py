@@ -5,7 +5,8 @@ import functools
 
 import keras
 
-from keras_ae.core import backend, inputs, memory, objective, seeds, storage
+from keras_ae.core import adaptation, backend, examples, memory, objective, seeds, storage
+from keras_ae.core import inputs as data
 from keras_ae.core.turns import one_at_a_time
 
 
@@ -66,13 +67,15 @@ class Loops(backend.TrainStep, keras.Model):
         validation_steps=None,
         validation_batch_size=None,
         validation_freq=1,
+        **inputs,
     ):
         """Train, as `keras.Model.fit` does, on data that needs no labels.
 
         Args:
             x: Array of shape (examples, ...); a `tf.data.Dataset` of batches or of single
                 examples, of inputs or of (input, target) pairs, or of TFDS features with an
-                "image"; a `keras.utils.PyDataset`; or a generator of batches.
+                "image"; a `keras.utils.PyDataset`; or a generator of batches. A model with named
+                inputs, or of several modalities, also takes dictionaries of them.
             y: Array of targets, or None to reconstruct x. Labels are an error.
             batch_size: Examples of a step, for arrays and for datasets of single examples.
                 Defaults to 32. Where devices share it under `keras.distribution`, a multiple of
@@ -85,6 +88,7 @@ class Loops(backend.TrainStep, keras.Model):
             validation_data: Array, (x, y) pair, (x, y, sample_weight), or any x of the above.
             epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
                 validation_steps, validation_batch_size, validation_freq: As in Keras.
+            **inputs: The model's named inputs, such as `label=`, one row for each example of x.
 
         Returns:
             `keras.callbacks.History`, with the mean of every loss over each epoch.
@@ -93,41 +97,21 @@ class Loops(backend.TrainStep, keras.Model):
             TypeError, ValueError: If the data is not what the model can be trained on. Nothing is
                 trained then.
         """
-        if class_weight is not None:
-            raise ValueError(
-                "class_weight weighs labels, and this model has none. Pass sample_weight, one "
-                "number for each example."
-            )
+        _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
         _check_checkpoints(callbacks)
-        parts = (x, y, sample_weight)
-        if validation_split:
-            if not inputs.is_array(x):
-                raise ValueError(
-                    f"validation_split needs arrays, and x is a {type(x).__name__}. Pass "
-                    "validation_data."
-                )
-            if validation_data is None:
-                parts, validation_data = inputs.split(parts, validation_split)
-        batches = inputs.make_batches(self, parts, batch_size, shuffle, steps_per_epoch)
+        x = data.with_inputs(self, "fit", x, inputs)
+        parts, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
+        batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch)
         if validation_data is not None:
-            validation_parts = inputs.unpack(validation_data)
-            size = validation_batch_size or batch_size
+            parts, size = data.unpack(validation_data), validation_batch_size or batch_size
             validation_data = (
-                inputs.make_batches(
-                    self, validation_parts, size, False, validation_steps, "validation_data"
-                ),
+                data.make_batches(self, parts, size, False, validation_steps, "validation_data"),
             )
         build_optimizer(self)
         self._prepare_training(batches, steps_per_epoch)
-        self._notes.step_programs.current()
-        # After the user's own, which may change the model.
-        callbacks = _with_callback(callbacks, _Renewal(self._notes.step_programs), last=True)
-        if isinstance(batches, inputs.ArrayBatches):
-            callbacks = _with_callback(
-                callbacks, inputs.EpochOrder(batches, functools.partial(seeds.order_seed, self))
-            )
-        with backend.steps_at_once(self, inputs.batch_shape(batches), callbacks) as callbacks:
+        callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
+        with backend.steps_at_once(self, data.batch_shape(batches), callbacks) as callbacks:
             return super().fit(
                 batches,
                 epochs=epochs,
@@ -136,9 +120,9 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_data=validation_data,
                 shuffle=False,
                 initial_epoch=initial_epoch,
-                steps_per_epoch=inputs.count_steps(batches, steps_per_epoch),
+                steps_per_epoch=data.count_steps(batches, steps_per_epoch),
                 validation_steps=validation_data
-                and inputs.count_steps(validation_data[0], validation_steps),
+                and data.count_steps(validation_data[0], validation_steps),
                 validation_freq=validation_freq,
             )
 
@@ -153,30 +137,56 @@ class Loops(backend.TrainStep, keras.Model):
         steps=None,
         callbacks=None,
         return_dict=False,
-        **kwargs,
+        **inputs,
     ):
         """The mean losses over data, as `keras.Model.evaluate`: the same numbers every time.
 
         Args:
             x, y, batch_size, sample_weight: As in `fit`, also on several devices.
             verbose, steps, callbacks, return_dict: As in Keras.
+            **inputs: The model's named inputs, one row for each example of x.
 
         Returns:
             List of the loss and the metrics, or a dictionary of them.
         """
+        # Keras' `fit` passes this on, to use one iterator of the data in all epochs.
+        cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
-        batches = inputs.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
+        x = data.with_inputs(self, "evaluate", x, inputs)
+        batches = data.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
         self._notes.step_programs.current()
-        at_once = backend.steps_at_once(self, inputs.batch_shape(batches), callbacks)
+        at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks)
         with self._evaluation_scope(batches, steps), at_once as callbacks:
             return super().evaluate(
                 batches,
                 verbose=verbose,
-                steps=inputs.count_steps(batches, steps),
+                steps=data.count_steps(batches, steps),
                 callbacks=callbacks,
                 return_dict=return_dict,
-                **kwargs,
+                **cached,
             )
+
+    @one_at_a_time(training=True)
+    def adapt(self, x, **inputs):
+        """Learn from data what the model needs before its first step, such as the data's units.
+
+        The first `fit` of a new model does this by itself. Call it to learn from other data.
+
+        Args:
+            x: As in `fit`.
+            **inputs: The model's named inputs, one row for each example of x.
+
+        Raises:
+            ValueError: If a model of this kind learns nothing before its first step.
+        """
+        x = data.with_inputs(self, "adapt", x, inputs)
+        batches = data.make_batches(self, (x, None, None), None, False, None)
+        if not adaptation.is_needed(self):
+            raise ValueError(
+                f"{type(self).__name__}.adapt: this model needs nothing of the data before its "
+                "first step. Leave the call out, or make the model with standardize=True."
+            )
+        adaptation.adapt(self, adaptation.Passes(self, batches))
 
     def _prepare_training(self, batches, steps):
         """Look at the data of `fit` before training, which does nothing in this class.
@@ -191,51 +201,56 @@ class Loops(backend.TrainStep, keras.Model):
         return contextlib.nullcontext()
 
     @one_at_a_time()
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, **inputs):
         """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
 
         Args:
             x, batch_size: As in `fit`.
             verbose, steps, callbacks: As in Keras.
+            **inputs: The named inputs that `reconstruct` takes, one row for each example of x.
 
         Returns:
             Array of the target's shape.
         """
-        batches = inputs.make_batches(
-            self, (x, None, None), batch_size, False, steps, divided=False
-        )
-        steps = inputs.count_steps(batches, steps)
+        x = data.with_inputs(self, "predict", x, inputs, self.reconstruct)
+        options = {"divided": False, "function": self.reconstruct}
+        batches = data.make_batches(self, (x, None, None), batch_size, False, steps, **options)
+        steps = data.count_steps(batches, steps)
         self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
 
     @one_at_a_time(training=True)
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """One step on one batch, as `keras.Model.train_on_batch`."""
-        if class_weight is not None:
-            raise ValueError("class_weight weighs labels, and this model has none.")
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False, **inputs
+    ):
+        """One step on one batch, as `keras.Model.train_on_batch`; named inputs as in `fit`."""
+        _refuse_class_weight(class_weight)
         self._assert_compile_called("train_on_batch")
-        arrays = inputs.check_batch(self, x, y, sample_weight)
-        memory.refuse_step(self, len(arrays[0]))
+        x = data.with_inputs(self, "train_on_batch", x, inputs)
+        arrays = data.check_batch(self, x, y, sample_weight)
+        memory.refuse_step(self, examples.length(arrays[0]))
         build_optimizer(self)
         self._notes.step_programs.current()
-        return super().train_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+        return super().train_on_batch(*data.unpack(arrays), return_dict=return_dict)
 
     @one_at_a_time()
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
-        """The losses of one batch, as `keras.Model.test_on_batch`."""
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):
+        """The losses of one batch, as `keras.Model.test_on_batch`; named inputs as in `fit`."""
         self._assert_compile_called("test_on_batch")
-        arrays = inputs.check_batch(self, x, y, sample_weight)
-        memory.refuse_step(self, len(arrays[0]))
+        x = data.with_inputs(self, "test_on_batch", x, inputs)
+        arrays = data.check_batch(self, x, y, sample_weight)
+        memory.refuse_step(self, examples.length(arrays[0]))
         self._notes.step_programs.current()
-        return super().test_on_batch(*inputs.unpack(arrays), return_dict=return_dict)
+        return super().test_on_batch(*data.unpack(arrays), return_dict=return_dict)
 
     @one_at_a_time()
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x, **inputs):
         """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
-        x = inputs.check_data(self, x)
-        memory.refuse_batch(self, len(x), (x,))
+        x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
+        batch = examples.join(self, x, named)
+        memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
         self._notes.step_programs.current()
-        return super().predict_on_batch(x)
+        return super().predict_on_batch(batch)
 
     def _losses_and_logs(self, data, training):
         """See `keras_ae.core.objective`; a step differentiates the first."""
@@ -246,7 +261,44 @@ class Loops(backend.TrainStep, keras.Model):
         return objective.variable_groups(self)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, x if y is None else y, y_pred, sample_weight)
+        # Keras hands over the whole batch when it builds its metrics.
+        y = examples.split(self, x)[0] if y is None else y
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _refuse_class_weight(class_weight):
+    if class_weight is not None:
+        raise ValueError(
+            "class_weight weighs labels, and this model has none. Pass sample_weight, one number "
+            "for each example."
+        )
+
+
+def _split(x, y, sample_weight, fraction, validation_data):
+    """Return the parts to train on and those to validate on, the last fraction of arrays."""
+    parts = (x, y, sample_weight)
+    if fraction and not data.holds_arrays(x):
+        raise ValueError(
+            f"validation_split needs arrays, and x is a {type(x).__name__}. Pass validation_data."
+        )
+    if not fraction or validation_data is not None:
+        return parts, validation_data
+    return data.split(parts, fraction)
+
+
+def _add_callbacks(model, callbacks, batches, steps):
+    """Return the user's callbacks with those that the model needs."""
+    notes = model._notes
+    notes.step_programs.current()
+    # This one comes after the user's own, which may change the model.
+    callbacks = _with_callback(callbacks, _Renewal(notes.step_programs), last=True)
+    if adaptation.is_needed(model):
+        passes = adaptation.Passes(model, batches, steps)
+        callbacks = _with_callback(callbacks, adaptation.Adaptation(passes), last=True)
+    if isinstance(batches, data.ArrayBatches):
+        order = data.EpochOrder(batches, functools.partial(seeds.order_seed, model))
+        callbacks = _with_callback(callbacks, order)
+    return callbacks
 
 
 def build_optimizer(model):

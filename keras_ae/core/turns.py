@@ -67,7 +67,7 @@ def one_at_a_time(training=False):
         def is_foreign(args, kwargs):
             """Whether the loop runs callbacks, or code that produces its data."""
             given = signature.bind(*args, **kwargs).arguments
-            return bool(given.get("callbacks")) or not inputs.is_array(given.get("x"))
+            return bool(given.get("callbacks")) or not inputs.holds_arrays(given.get("x"))
 
         @functools.wraps(method)
         def call(self, *args, **kwargs):

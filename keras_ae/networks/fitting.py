@@ -9,10 +9,11 @@ def make_networks(model, shape, target_shape):
     """Make the encoder and the decoder that were not given, and the layer from features to code."""
     dtype, options = model.dtype_policy, model.network_options
     if model.encoder is None or isinstance(model.encoder, str):
-        model.encoder = encoder(shape, model.encoder, dtype=dtype, **options)
+        wanted = model._encoder_input_shape(shape)
+        model.encoder = encoder(wanted, model.encoder, dtype=dtype, **options)
     if model.decoder is None or isinstance(model.decoder, str):
-        shape = model.decoder_shape(target_shape)
-        model.decoder = decoder(model.latent_dim, shape, model.decoder, dtype=dtype, **options)
+        (width,), shape = model.decoder_input_shape(), model.decoder_shape(target_shape)
+        model.decoder = decoder(width, shape, model.decoder, dtype=dtype, **options)
     model.features_to_code = keras.Sequential(
         [
             keras.layers.Flatten(dtype=dtype, name="flatten"),
@@ -57,7 +58,8 @@ def _compatible(given, shape):
 
 def fit_networks(model, shape, target_shape):
     """Build the networks by passing symbolic data, and check that they fit each other."""
-    features = symbolic_call(model, "encoder", model.encoder, (None, *shape))
+    shape = (None, *model._encoder_input_shape(shape))
+    features = symbolic_call(model, "encoder", model.encoder, shape)
     model.features_to_code(features)
     fit_decoder(model, target_shape)
 

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_ae.core import arguments, inputs, memory
+from keras_ae.core import arguments, examples, memory
+from keras_ae.core.inputs import check_rows, require_built
 
 
 class Sampler:
@@ -31,11 +32,16 @@ class Sampler:
         Args:
             num_samples: Number of codes, an integer or scalar tensor.
             seed: `keras.random.SeedGenerator`.
+            **inputs: The named inputs of `inputs_taken`, with one row for each code.
 
         Returns:
             Tensor of shape (num_samples, ...).
         """
         raise NotImplementedError
+
+    def inputs_taken(self, model):
+        """Return the named inputs on which the codes depend: name -> whether it is required."""
+        return {}
 
     def draw(self, num_samples, seed, verbose=0, **options):
         """Draw codes as a NumPy array, outside compiled functions.
@@ -66,25 +72,43 @@ def find_old_weights(store, name):
     return store.get("/".join([*folders, name]))
 
 
-def draw(model, num_samples, seed, verbose=0, **options):
-    """What the sampler of a model draws, as an array.
+def taken_by(model):
+    """Return the named inputs that `sample` of a model takes: name -> whether it is required."""
+    taken = examples.taken_by(model, model.decode)
+    if model.sampler is not None:
+        for name, required in model.sampler.inputs_taken(model).items():
+            taken[name] = required or taken.get(name, False)
+    return taken
+
+
+def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
+    """Draw from the sampler of a model.
 
     Args:
         model: The model.
-        num_samples: How many, an integer of at least 1.
+        num_samples: Number of draws, an integer of at least 1.
         seed: `keras.random.SeedGenerator`.
         verbose: As in `sample`.
-        **options: Of the sampler.
+        inputs: Dictionary of the named inputs that `sample` was given. Defaults to None.
+        **options: Options of the sampler.
+
+    Returns:
+        The draws, an array, and the named inputs with one row for each, to decode them with.
 
     Raises:
+        TypeError: If a named input is unknown or missing.
         ValueError: If num_samples is not a positive integer, or takes more memory than there is.
-        RuntimeError: If the sampler is not ready; the message says what to call.
+        RuntimeError: If the sampler is not ready. The message says what to call.
     """
     num_samples = arguments.integer("sample", "num_samples", num_samples)
     if model.sampler is None or not model.sampler.ready():
         needs = (model.sampler or Sampler).needs
         raise RuntimeError(f"{type(model).__name__}.sample needs {needs}")
-    inputs.require_built(model, "sample")
+    require_built(model, "sample")
     memory.refuse_samples(model, num_samples)
+    given = examples.check_names(model, "sample", taken_by(model), inputs or {})
+    given = check_rows(model, examples.rows(model, given, num_samples), num_samples)
+    own = {name: given[name] for name in model.sampler.inputs_taken(model) if name in given}
     model.sampler.prepare()
-    return model.sampler.draw(num_samples, seed, verbose=verbose, **options)
+    draws = model.sampler.draw(num_samples, seed, verbose=verbose, **own, **options)
+    return draws, examples.select(model, model.decode, given)

@@ -1,5 +1,6 @@
 """A model's own prior."""
 
+from keras_ae.core import examples
 from keras_ae.samplers.base import Sampler
 
 
@@ -12,6 +13,9 @@ class Prior(Sampler):
 
     def __init__(self, function):
         self.function = function
+
+    def inputs_taken(self, model):
+        return examples.taken_by(model, self.function)
 
     def sample(self, num_samples, seed, **options):
         return self.function(num_samples, seed, **options)

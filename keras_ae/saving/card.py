@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from keras_ae.core import examples
 from keras_ae.saving.collection import find
 
 LICENSE = "Apache-2.0"
@@ -29,8 +30,9 @@ def facts(model, trainable, endpoints):
     return {
         "model": type(model).__name__,
         "configuration": _make_readable(keras.saving.serialize_keras_object(model)["config"]),
-        "data_shape": list(model.data_shape),
-        "target_shape": list(model.target_shape),
+        "data_shape": examples.map_leaves(list, model.data_shape),
+        "target_shape": examples.map_leaves(list, model.target_shape),
+        **describe_inputs(model),
         "latent_dim": model.latent_dim,
         "parameters": model.count_params(),
         "endpoints": endpoints,
@@ -39,6 +41,12 @@ def facts(model, trainable, endpoints):
         "license": LICENSE,
         "sha256": {str(TRAINABLE): hashlib.sha256(trainable.read_bytes()).hexdigest()},
     }
+
+
+def describe_inputs(model):
+    """Return the entry "inputs" of a model's card, name -> shape, if there are named inputs."""
+    shapes = {name: list(shape) for name, shape in model._extra_shapes.items()}
+    return {"inputs": shapes} if shapes else {}
 
 
 def _find_version(package):

@@ -18,7 +18,8 @@ import warnings
 import keras
 from keras import ops
 
-from keras_ae.core import backend, storage
+from keras_ae import samplers
+from keras_ae.core import backend, examples, storage
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
 
@@ -77,10 +78,20 @@ def write_other(model, write, path, format, overwrite=False, **options):
         **options: Options of the format.
     """
     # Without this signature, Keras would take the two shapes of `build` for two inputs.
-    one_input = keras.InputSpec(dtype="float32", shape=(None, *model.data_shape), name="x")
-    options = {"input_signature": [one_input], "verbose": False, **options}
+    given = examples.select(model, model.reconstruct, model._extra_shapes)
+    shapes = examples.with_batch_axis(examples.join(model, model.data_shape, given))
+    if isinstance(shapes, dict):
+        signature = {
+            name: keras.InputSpec(dtype=examples.dtype_of(model, name), shape=shape, name=name)
+            for name, shape in shapes.items()
+        }
+    else:
+        signature = keras.InputSpec(dtype="float32", shape=shapes, name="x")
+    options = {"input_signature": [signature], "verbose": False, **options}
     with whole_files(path, overwrite) as partial:
-        model(keras.KerasTensor(one_input.shape))
+        model(
+            examples.map_leaves(lambda spec: keras.KerasTensor(spec.shape, spec.dtype), signature)
+        )
         return write(partial, format=format, **options)
 
 
@@ -236,25 +247,48 @@ def _make_served(model):
         model.sampler.prepare()
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
-    dtypes = {"seed": "int32", "z": model._code_dtype}
+    dtypes = {"seed": "int32", "z": model._code_dtype, **model._input_dtypes}
     for name, (function, arguments) in model._endpoints().items():
         setattr(module, name, _make_endpoint(in_tensorflow, function, arguments, dtypes))
     if not model.sampler.ready():
         return module
 
+    module.sample = _make_sample(model, in_tensorflow, dtypes)
+    return module
+
+
+def _make_sample(model, in_tensorflow, dtypes):
+    """Make the served `sample`: of num_samples and seed, or of seed and the named inputs."""
+    import tensorflow as tf
+
+    taken = samplers.taken_by(model)
+    shapes = {name: (None, *shape) for name, shape in model._extra_shapes.items() if name in taken}
+    own = model.sampler.inputs_taken(model)
+
     # The number of samples is passed as the length of a batch axis, because JAX exports functions
     # with an unknown batch size.
-    def sample_like(rows, seed):
-        return model._decode_draws(model.sampler.sample(ops.shape(rows)[0], seed))
+    def sample_like(rows, seed, **inputs):
+        given = {name: value for name, value in inputs.items() if name in own}
+        draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
+        return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
 
-    drawn = _make_endpoint(in_tensorflow, sample_like, {"rows": (None,), "seed": ()}, dtypes)
+    drawn = _make_endpoint(
+        in_tensorflow, sample_like, {"rows": (None,), "seed": (), **shapes}, dtypes
+    )
+    if shapes:
+        specs = {"seed": (), **shapes}
 
-    def sample(num_samples, seed):
-        return drawn(tf.zeros([num_samples]), seed)
+        def sample(seed, *inputs):  # The inputs have one row for each sample.
+            return drawn(tf.zeros([tf.shape(inputs[0])[0]]), seed, *inputs)
 
-    specs = [tf.TensorSpec((), tf.int32, name=name) for name in ("num_samples", "seed")]
-    module.sample = tf.function(sample, input_signature=specs, autograph=False)
-    return module
+    else:
+        specs = {"num_samples": (), "seed": ()}
+        dtypes = {**dtypes, "num_samples": "int32"}
+
+        def sample(num_samples, seed):
+            return drawn(tf.zeros([num_samples]), seed)
+
+    return _named_function(sample, specs, dtypes)
 
 
 def _make_endpoint(in_tensorflow, function, arguments, dtypes):
@@ -266,31 +300,66 @@ def _make_endpoint(in_tensorflow, function, arguments, dtypes):
         arguments: Dictionary of argument name -> shape.
         dtypes: Dictionary of argument name -> dtype, if it is not float32.
     """
+
+    def by_name(*tensors):
+        given = dict(zip(arguments, tensors, strict=True))
+        if "seed" in given:
+            given["seed"] = RunSeed(ops.stack([given["seed"], 0]))
+        return function(**given)
+
+    converted = in_tensorflow(by_name, _make_specs(arguments, dtypes))
+    return _named_function(lambda *tensors: converted(*tensors), arguments, dtypes)
+
+
+def _make_specs(arguments, dtypes):
     import tensorflow as tf
 
-    specs = [
+    return [
         tf.TensorSpec(shape, dtypes.get(name, "float32"), name=name)
         for name, shape in arguments.items()
     ]
 
-    def with_seed(first, seed):
-        return function(first, RunSeed(ops.stack([seed, 0])))
 
-    converted = in_tensorflow(with_seed if "seed" in arguments else function, specs)
-    # TensorFlow names the inputs after the parameters of this signature.
+def _named_function(function, arguments, dtypes):
+    """Make a `tf.function` whose parameters have these names, after which inputs are named."""
+    import tensorflow as tf
+
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    converted.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in arguments])
-    return tf.function(converted, input_signature=specs, autograph=False)
+    function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in arguments])
+    specs = _make_specs(arguments, dtypes)
+    return tf.function(function, input_signature=specs, autograph=False)
 
 
 def endpoints_of(model):
     """What every exported model serves: name -> (function, {argument: shape})."""
-    x, z = (None, *model.data_shape), (None, *model.code_shape)
-    return {
-        "serve": (lambda x: model.reconstruct(x), {"x": x}),
-        "encode": (lambda x: model.encode(x), {"x": x}),
-        "decode": (lambda z: model.decode(z), {"z": z}),
+    x = examples.with_batch_axis(model.data_shape)
+    x = x if model.modalities else {"x": x}
+    z = {"z": (None, *model.code_shape)}
+    calls = {
+        "serve": (model.reconstruct, x),
+        "encode": (model.encode, x),
+        "decode": (model.decode, z),
     }
+    return {
+        name: (_gather_x(model, call), {**first, **shapes_of_inputs(model, call)})
+        for name, (call, first) in calls.items()
+    }
+
+
+def shapes_of_inputs(model, method):
+    """Return the shapes of batches of the named inputs that a method takes: name -> shape."""
+    taken = examples.taken_by(model, method)
+    return {name: (None, *s) for name, s in model._extra_shapes.items() if name in taken}
+
+
+def _gather_x(model, method):
+    """Return a function of named tensors that calls a method, with the modalities as one x."""
+
+    def function(**given):
+        x = {name: given.pop(name) for name in model.modalities if name in given}
+        return method(x, **given) if x else method(**given)
+
+    return function
 
 
 def _list_endpoints(model):

@@ -42,7 +42,7 @@ class TrainStep:
             # Keras averages the batch over the workers, which fails for a tuple of arrays.
             batch = next(next(iter(iterator))[2])
             local = self.distribute_strategy.experimental_local_results
-            iterator, data_batch = None, tuple(local(part)[0] for part in batch)
+            iterator, data_batch = None, keras.tree.map_structure(lambda p: local(p)[0], batch)
         super()._maybe_symbolic_build(iterator, data_batch)
 
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import losses
+from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.samplers import CodeDensity
 
@@ -51,7 +52,7 @@ class AE(DeterministicAE):
         super().build_networks(shape, target_shape)
         self.sampler = CodeDensity(self.code_shape, name="sampler")
 
-    def _reconstruction_terms(self, y, z, training, x=None):
+    def _reconstruction_terms(self, y, z, training, x=None, **inputs):
         """Compute the reconstruction loss. In training, also update the density of the codes.
 
         Args:
@@ -65,21 +66,24 @@ class AE(DeterministicAE):
             Dictionary with the term "reconstruction_loss".
         """
         if training:
-            self._update_density(z, x)
-        return super()._reconstruction_terms(y, z, training)
+            self._update_density(z, x, **inputs)
+        return super()._reconstruction_terms(y, z, training, **inputs)
 
-    def _update_density(self, z, x=None):
+    def _update_density(self, z, x=None, **inputs):
         """Update the density of the codes: see `_reconstruction_terms` for z and x."""
         if x is not None and (self._encodes_corrupted or self._encoder_changes_in_training()):
-            z = self._code(x[:: self._DENSITY_STRIDE])
+            inputs = {name: value[:: self._DENSITY_STRIDE] for name, value in inputs.items()}
+            z = call(self, self._code, x[:: self._DENSITY_STRIDE], inputs=inputs)
         self.sampler.update(z)
 
     def _encoder_changes_in_training(self):
         """Tell whether the encoder may compute other codes in training than in `encode`."""
         return any(map(_changes_in_training, (self.encoder, self.features_to_code)))
 
-    def loss_terms(self, x, y, training):
-        return self._reconstruction_terms(y, self._code(x, training), training, x)
+    @takes_inputs_of("_code", "decode")
+    def loss_terms(self, x, y, training, **inputs):
+        z = call(self, self._code, x, training, inputs=inputs)
+        return self._reconstruction_terms(y, z, training, x, **inputs)
 
     def _loss_per_part(self, y, output):
         """Compute the loss of every part of an example, such as a patch or a time step.

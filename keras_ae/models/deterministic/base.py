@@ -6,6 +6,7 @@ from keras import ops
 from keras_ae import losses, networks
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core.batching import batched
+from keras_ae.core.examples import call, takes_inputs_of
 
 
 class DeterministicAE(Autoencoder):
@@ -85,28 +86,32 @@ class DeterministicAE(Autoencoder):
         return keras.activations.get(self._code_activation)(z)
 
     @batched("data")
-    def encode(self, x, training=False):
-        return self._code(x, training)
+    @takes_inputs_of("_code")
+    def encode(self, x, training=False, **inputs):
+        return self._code(x, training, **inputs)
 
     @batched("code")
     def decode(self, z, training=False):
         output = ops.cast(self.decoder(z, training=training), "float32")
         return keras.activations.get(self._decoder_activation)(output)
 
-    def _reconstruction_terms(self, y, z, training):
+    def _reconstruction_terms(self, y, z, training, **inputs):
         """Compute the reconstruction loss.
 
         Args:
             y: Targets, shape (batch, ...).
             z: Codes of the batch.
             training: Whether weights are being updated.
+            **inputs: Tensors of the named inputs, for classes that have any.
 
         Returns:
             Dictionary with the term "reconstruction_loss".
         """
-        output = self.decode(z, training=training)
+        output = call(self, self.decode, z, training=training, inputs=inputs)
         loss = losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
         return {"reconstruction_loss": loss}
 
-    def loss_terms(self, x, y, training):
-        return self._reconstruction_terms(y, self._code(x, training), training)
+    @takes_inputs_of("_code", "decode")
+    def loss_terms(self, x, y, training, **inputs):
+        z = call(self, self._code, x, training, inputs=inputs)
+        return self._reconstruction_terms(y, z, training, **inputs)

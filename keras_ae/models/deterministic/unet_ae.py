@@ -86,7 +86,7 @@ class UNetAE(DenoisingAE):
         output = ops.reshape(ops.cast(output, "float32"), (-1, *self.target_shape))
         return keras.activations.get(self._decoder_activation)(output)
 
-    @batched("data")
+    @batched("data", returns_data=True)
     def reconstruct(self, x, training=False):
         return self._refine(x, self.decode(self._code(x, training), training=training), training)
 

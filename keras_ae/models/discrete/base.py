@@ -244,7 +244,7 @@ class DiscreteAE(DeterministicAE):
         """Make the decoder's input from vectors (batch, *vector_shape)."""
         return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
 
-    @batched("data")
+    @batched("data", returns_data=True)
     def reconstruct(self, x, training=False):
         """Encode and decode every example. The gradient passes through the quantizer's estimator.
 
@@ -388,7 +388,7 @@ class DiscreteAE(DeterministicAE):
     def _log_prob(self, x):
         return self.code_prior.log_prob(self.encode(x))
 
-    @batched("draws")
+    @batched("draws", returns_data=False)
     def _generate_codes(self, draws):
         """Generate codes from uniform draws: see `CodePrior.generate`."""
         return self.code_prior.generate(draws)

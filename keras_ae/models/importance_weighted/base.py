@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.models.variational.vae import VAE
 
 INFERENCE_NETWORKS = ("encoder", "features_to_code")
@@ -51,10 +52,12 @@ class ImportanceWeightedVAE(VAE):
         """
         raise NotImplementedError
 
-    def loss_terms(self, x, y, training):
-        q = self.posterior(x, training)
-        seed = self.step_seed(training)
-        log_likelihood, divergence = self._importance_terms(q, y, self._num_draws(), seed, training)
+    @takes_inputs_of("posterior", "conditional", "prior")
+    def loss_terms(self, x, y, training, **inputs):
+        q, seed = call(self, self.posterior, x, training, inputs=inputs), self.step_seed(training)
+        log_likelihood, divergence = self._importance_terms(
+            q, y, self._num_draws(), seed, training, **inputs
+        )
         terms = {
             "reconstruction_loss": -ops.mean(log_likelihood, axis=1),
             "kl_loss": ops.mean(divergence, axis=1),

@@ -33,7 +33,8 @@ class DictionaryAE(Autoencoder):
         seed: See `keras_ae.Autoencoder`.
     """
 
-    _without = ("encoder", "decoder", "network_options")
+    # The dictionary centers and scales the data itself.
+    _without = ("encoder", "decoder", "network_options", "standardize")
     diagnostics = ("l0", "unexplained_variance", "dead_fraction")
 
     def __init__(self, latent_dim=512, dead_after=200, seed=None, **kwargs):

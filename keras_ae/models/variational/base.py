@@ -7,10 +7,12 @@ from keras import ops
 
 from keras_ae import likelihoods, networks, samplers
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.core import arguments
+from keras_ae.core import adaptation, arguments
 from keras_ae.core.batching import batched
+from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.seeds import RunSeed
-from keras_ae.distributions import DiagonalGaussian, WithoutPadding
+from keras_ae.distributions import DiagonalGaussian, Rescaled, WithoutPadding
+from keras_ae.saving import export
 
 
 class VariationalAE(Autoencoder):
@@ -68,7 +70,7 @@ class VariationalAE(Autoencoder):
             )
 
     def _likelihood_name(self):
-        given = self.arguments["likelihood"]
+        given = self.arguments.get("likelihood", self.likelihood)
         return f"likelihood={given!r}" if isinstance(given, str) else type(given).__name__
 
     def decoder_shape(self, target_shape):
@@ -98,11 +100,13 @@ class VariationalAE(Autoencoder):
         """
         parameters = self.decoder(z, training=training)
         if self._mask_value is None or len(self.target_shape) < 2:
-            return self.likelihood.distribution(parameters)
+            p = self.likelihood.condition(parameters, training)
+            return Rescaled(p, adaptation.log_volume(self)) if self.standardize else p
         return WithoutPadding(self.likelihood.distribution, parameters, self._mask_value)
 
     @batched("data")
-    def encode(self, x, training=False, sample=False, seed=None):
+    @takes_inputs_of("posterior")
+    def encode(self, x, training=False, sample=False, seed=None, **inputs):
         """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
@@ -110,15 +114,17 @@ class VariationalAE(Autoencoder):
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
             seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
+            **inputs: The model's named inputs, one row for each example.
 
         Returns:
             Array or tensor of shape (batch, latent_dim), float32.
         """
-        q = self.posterior(x, training)
+        q = call(self, self.posterior, x, training, inputs=inputs)
         return q.sample(seed) if sample else q.mean
 
     @batched("code")
-    def decode(self, z, training=False, sample=False, seed=None):
+    @takes_inputs_of("conditional")
+    def decode(self, z, training=False, sample=False, seed=None, **inputs):
         """Compute the mean of p(x | z) for every code, or draw from p(x | z).
 
         Args:
@@ -126,27 +132,31 @@ class VariationalAE(Autoencoder):
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
             seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
+            **inputs: The model's named inputs, one row for each code.
 
         Returns:
             Array or tensor of shape (batch, ...), float32.
         """
-        p = self.conditional(z, training)
+        p = call(self, self.conditional, z, training, inputs=inputs)
         return p.sample(seed) if sample else p.mean
 
-    def _draw_prior(self, num_samples, seed):
+    @takes_inputs_of("prior")
+    def _draw_prior(self, num_samples, seed, **inputs):
         """Draw codes from p(z): a tensor of shape (num_samples, latent_dim).
 
         Args:
             num_samples: Integer, or scalar tensor.
             seed: `keras.random.SeedGenerator`.
+            **inputs: Tensors of the named inputs that `prior` takes.
         """
         shape = (num_samples, self.latent_dim)
         if type(self).prior is VariationalAE.prior:
             # Making the distribution would take a seventh of the time of `sample`.
             return keras.random.normal(shape, dtype="float32", seed=seed)
-        return self.prior(ops.zeros(shape)).sample(seed)
+        return call(self, self.prior, ops.zeros(shape), inputs=inputs).sample(seed)
 
-    def _importance_terms(self, q, y, num_samples, seed, training=False):
+    @takes_inputs_of("conditional", "prior")
+    def _importance_terms(self, q, y, num_samples, seed, training=False, **inputs):
         """Compute the two parts of log p(y, z) / q(z | x) for several draws z of every example.
 
         Args:
@@ -155,6 +165,7 @@ class VariationalAE(Autoencoder):
             num_samples: Number of draws for each example.
             seed: `keras.random.SeedGenerator`.
             training: Whether weights are being updated. Defaults to False.
+            **inputs: Tensors of the named inputs, one row for each target.
 
         Returns:
             log p(y | z) and log q(z | x) - log p(z), each of shape (batch, num_samples). The first
@@ -162,12 +173,23 @@ class VariationalAE(Autoencoder):
         """
         z, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
         targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
-        log_likelihood = self.conditional(z, training).log_prob(targets)
-        divergence = log_posterior - self.prior(z).log_prob(z)
+        inputs = {k: ops.repeat(v, num_samples, axis=0) for k, v in inputs.items()}
+        p = call(self, self.conditional, z, training, inputs=inputs)
+        prior = call(self, self.prior, z, inputs=inputs)
+        log_likelihood, divergence = p.log_prob(targets), log_posterior - prior.log_prob(z)
         return tuple(ops.reshape(v, (-1, num_samples)) for v in (log_likelihood, divergence))
 
+    @takes_inputs_of("posterior", "conditional", "prior")
     def log_likelihood(
-        self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
+        self,
+        x,
+        y=None,
+        num_samples=1000,
+        seed=None,
+        *,
+        batch_size=None,
+        verbose="auto",
+        **inputs,
     ):
         """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
 
@@ -182,6 +204,7 @@ class VariationalAE(Autoencoder):
                 call.
             batch_size: Number of examples in a batch: see `sample`.
             verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
+            **inputs: The model's named inputs, one row for each example.
 
         Returns:
             Array or tensor of shape (batch,), float32.
@@ -199,23 +222,25 @@ class VariationalAE(Autoencoder):
                 f"one call. Pass a multiple of 8 of at most {8 * RunSeed.TURNS}, and average the "
                 "likelihoods of several calls with different seeds."
             )
+        options = {"batch_size": batch_size, "verbose": verbose}
         return self._importance_estimate(
-            x, y, num_samples, draws_at_once, seed, batch_size=batch_size, verbose=verbose
+            x, y, num_samples, draws_at_once, seed, **options, **inputs
         )
 
-    @batched("data")
-    def _importance_estimate(self, x, y, num_samples, draws_at_once, seed):
+    @batched("data", "log_likelihood")
+    @takes_inputs_of("posterior", "conditional", "prior")
+    def _importance_estimate(self, x, y, num_samples, draws_at_once, seed, **inputs):
         if not isinstance(seed, RunSeed):
             # The seeds of all turns follow from one draw of the generator.
             seed = RunSeed(seed.next())
         target = x if y is None else y
-        q = self.posterior(x)
+        q = call(self, self.posterior, x, inputs=inputs)
 
         # The loop takes a few samples at a time, because a thousand copies of a batch would not fit
         # in memory.
         def turn(number, total):
             log_likelihood, divergence = self._importance_terms(
-                q, target, draws_at_once, seed.at(number)
+                q, target, draws_at_once, seed.at(number), **inputs
             )
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
@@ -227,14 +252,15 @@ class VariationalAE(Autoencoder):
     _SERVED_SAMPLES = 100  # The exported endpoint takes this number of importance samples.
 
     def _endpoints(self):
-        x = (None, *self.data_shape)
         if self.target_shape != self.data_shape:
             return super()._endpoints()
 
-        def log_likelihood(x, seed):
-            return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed)
+        def log_likelihood(x, seed, **inputs):
+            return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed, **inputs)
 
-        return {**super()._endpoints(), "log_likelihood": (log_likelihood, {"x": x, "seed": ()})}
+        shapes = {"x": (None, *self.data_shape), "seed": ()}
+        shapes |= export.shapes_of_inputs(self, self.log_likelihood)
+        return {**super()._endpoints(), "log_likelihood": (log_likelihood, shapes)}
 
 
 def _choose_samples_at_once(x, num_samples, batch_size):

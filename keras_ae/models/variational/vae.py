@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.models.variational.base import VariationalAE
 
 
@@ -21,8 +22,8 @@ class VAE(VariationalAE):
             they change neither the code nor the likelihood, and what is decoded at these steps has
             no meaning.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
-            `"gaussian_learned_scale"`, `"laplace"`, `"categorical"`, or an object of
-            `keras_ae.likelihoods`. Defaults to "bernoulli".
+            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`, or
+            an object of `keras_ae.likelihoods`. Defaults to "bernoulli".
         kl_weight: Factor of the KL divergence in training: a number of at least 0, or a schedule of
             the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
         free_bits: Nats that each dimension of the code may carry, on average over the batch, before
@@ -88,12 +89,13 @@ class VAE(VariationalAE):
         weight = self._current_kl_weight()
         return {"kl_loss": weight, "free_bits_loss": weight}
 
-    def loss_terms(self, x, y, training):
-        q = self.posterior(x, training)
+    @takes_inputs_of("posterior", "conditional", "prior")
+    def loss_terms(self, x, y, training, **inputs):
+        q = call(self, self.posterior, x, training, inputs=inputs)
         z = q.sample(self.step_seed(training))
-        return self.elbo_terms(y, z, q.kl_per_dimension(), training)
+        return self.elbo_terms(y, z, q.kl_per_dimension(), training, **inputs)
 
-    def elbo_terms(self, y, z, divergence, training):
+    def elbo_terms(self, y, z, divergence, training, **inputs):
         """Compute the two terms of the negative bound.
 
         Args:
@@ -103,11 +105,13 @@ class VAE(VariationalAE):
                 as one for each dimension of the code: shape (batch, parts). Free bits apply to each
                 part.
             training: Whether weights are being updated.
+            **inputs: Tensors of the named inputs, for classes that have any.
 
         Returns:
             Dictionary of name -> tensor.
         """
-        return self._bound_terms(self.conditional(z, training).log_prob(y), divergence)
+        p = call(self, self.conditional, z, training, inputs=inputs)
+        return self._bound_terms(p.log_prob(y), divergence)
 
     def _bound_terms(self, log_likelihood, divergence):
         """Compute the terms of the negative bound from log p(y | z) and the divergence's parts.
@@ -128,11 +132,12 @@ class VAE(VariationalAE):
             terms["free_bits_loss"] = ops.sum(enough)
         return terms
 
-    def _estimate_bound_terms(self, y, q, training):
+    def _estimate_bound_terms(self, y, q, training, **inputs):
         """Compute `elbo_terms` with the divergence estimated from a draw.
 
         This is for a posterior or prior without a closed form of the divergence.
         """
         z, log_posterior = q.sample_with_log_prob(self.step_seed(training))
-        divergence = log_posterior - self.prior(z).log_prob(z)
-        return self.elbo_terms(y, z, divergence[:, None], training)
+        prior = call(self, self.prior, z, inputs=inputs)
+        divergence = log_posterior - prior.log_prob(z)
+        return self.elbo_terms(y, z, divergence[:, None], training, **inputs)

@@ -1,0 +1,60 @@
+"""The part of `keras_ae.Autoencoder` that writes files."""
+
+from keras_ae.core import inputs
+from keras_ae.saving import export, keras_files
+
+
+class Saved:
+    """Methods that write files and folders, each of which appears whole or not at all."""
+
+    _endpoints = export.endpoints_of
+
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """Write the model to a `.keras` file.
+
+        Args:
+            filepath: Path of the file, whose name ends in `.keras`; with `zipped=False` that of a
+                new or empty folder.
+            overwrite, zipped, **kwargs: As in Keras, which asks before it replaces a file if
+                overwrite is False.
+
+        Raises:
+            ValueError: If the name does not end in `.keras`. Nothing is written then.
+            OSError: If a folder is in the way, or the file cannot be written.
+        """
+        keras_files.save(super().save, filepath, overwrite, zipped, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Write the weights alone to a `.weights.h5` file.
+
+        Args:
+            filepath: Path of the file, whose name ends in `.weights.h5`; that of several files
+                ends in `.weights.json`.
+            overwrite, max_shard_size: As in Keras.
+
+        Raises:
+            ValueError: If the name ends otherwise. Nothing is written then.
+            OSError: If the file cannot be written.
+        """
+        keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
+
+    def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
+        """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
+
+        Args:
+            filepath: Folder to make, or for another format, file.
+            format: "tf_saved_model", or another format of `keras.Model.export`.
+            card: Dictionary of facts for the folder's `card.json`, such as data and figures.
+            overwrite: Whether an artifact, or a file of another format, may be replaced.
+            **kwargs: For the other formats.
+
+        Raises:
+            OSError: If filepath exists and overwrite is False, or is no artifact; if another export
+                to it is under way; or if it cannot be written.
+            ValueError: If the model is not built.
+            NotImplementedError: On the torch backend.
+        """
+        inputs.require_built(self, "export")
+        if format != "tf_saved_model":
+            return export.write_other(self, super().export, filepath, format, overwrite, **kwargs)
+        export.write(self, filepath, card or {}, overwrite, **kwargs)
