@@ -55,8 +55,8 @@ class Autoencoder(Adjustable, Saved, Loops):
     diagnostics = ()  # Tracked, minimized by nobody.
     # Names of further arrays of an example, such as ("label",), which methods take by keyword.
     extra_inputs = ()
-    modalities = ()  # The keys of x, where x is a dictionary of several arrays.
-    allow_nan = False  # Whether NaN in the data is a missing value, and no error.
+    _modalities = ()  # The keys of x, where x is a dictionary of several arrays.
+    _allow_nan = False  # Whether NaN in the data is a missing value, and no error.
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Decode the sampler's draws, which are codes unless codes cannot represent them."""
         return self.decode(draws, **options)
 
-    def decoder_shape(self, target_shape):
+    def _decoder_shape(self, target_shape):
         """The shape that the decoder returns for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
@@ -177,7 +177,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """The shape of what the encoder takes for data of this shape, without the batch axis."""
         return shape
 
-    def decoder_input_shape(self):
+    def _decoder_input_shape(self):
         """The shape of what the decoder takes, without the batch axis; of a built model."""
         return (self.latent_dim,)
 
@@ -270,7 +270,7 @@ class Autoencoder(Adjustable, Saved, Loops):
             with building.scope(self):
                 objective.make_trackers(self)
                 adaptation.make_weights(self)
-                self.build_networks(*shapes)
+                self._build_networks(*shapes)
             if not self._restored:
                 self._check_given()
 
@@ -285,7 +285,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Names of the `network_options` that count even where both networks were given."""
         return {"mask_value"}
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         """Make the networks that were not given; subclasses add their own.
 
         Args:

@@ -251,9 +251,10 @@ class OptimalGaussian(Likelihood):
         error = ops.square(ops.cast(parameters, "float32") - y)
         variance = ops.maximum(ops.stop_gradient(ops.mean(error)), _LEAST_VARIANCE)
         # The first batch replaces the start, of which nothing is known.
-        kept = ops.where(self.seen > 0, self.decay, 0.0)
-        self.variance.assign(kept * self.variance + (1.0 - kept) * variance)
-        self.seen.assign(ops.ones_like(self.seen))
+        kept = self.decay * ops.convert_to_tensor(self.seen)
+        before = ops.convert_to_tensor(self.variance)
+        self.variance.assign(kept * before + (1.0 - kept) * variance)
+        self.seen.assign(ops.ones((), "float32"))
         return distributions.Normal(parameters, ops.sqrt(variance)).log_prob(y)
 
     def get_config(self):

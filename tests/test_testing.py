@@ -23,8 +23,8 @@ class ForgetfulConfiguration(keras_ae.VAE):
 
 
 class Unseeded(keras_ae.AE):
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         kernel = self.features_to_code.layers[-1].kernel
         kernel.assign(np.random.default_rng().normal(size=kernel.shape))
 
@@ -35,10 +35,10 @@ class WithoutEncoder(keras_ae.AE):
 
 
 class FirstOutput(keras_ae.AE):
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         if self.encoder is not None:
             self.encoder = keras.Model(self.encoder.inputs, self.encoder.outputs[0])
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
 
 
 class HalvedArrays(keras_ae.AE):
@@ -47,7 +47,7 @@ class HalvedArrays(keras_ae.AE):
 
 
 class DeafToTargets(keras_ae.AE):
-    def decoder_shape(self, target_shape):
+    def _decoder_shape(self, target_shape):
         return self.data_shape
 
 

@@ -113,7 +113,7 @@ def shapes(name):
     """Return a tiny model's shapes of one code and of the decoder's input."""
     model = make(name)
     model.build((None, 6))
-    return model.code_shape, model.decoder_input_shape()
+    return model.code_shape, model._decoder_input_shape()
 
 
 def code_shape(name):

@@ -99,9 +99,9 @@ def make_weights(model):
 def _refuse_units(model):
     """Raise if standardized data would make no sense for a model."""
     who = f"{type(model).__name__}: standardize=True"
-    if model.modalities:
+    if model._modalities:
         raise ValueError(
-            f"{who} needs one array of data, and the model has {', '.join(model.modalities)}. "
+            f"{who} needs one array of data, and the model has {', '.join(model._modalities)}. "
             "Standardize those that need it yourself."
         )
     if model._support is not None:

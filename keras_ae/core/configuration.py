@@ -91,7 +91,7 @@ def build_config(model):
     """Return what `build` needs to build a model again, as plain data."""
     return {
         "input_shape": _as_lists(examples.join(model, model.data_shape, model._extra_shapes)),
-        "target_shape": None if model.modalities else [None, *model.target_shape],
+        "target_shape": None if model._modalities else [None, *model.target_shape],
         "changes": changes.record(model),
     }
 

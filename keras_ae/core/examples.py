@@ -1,7 +1,7 @@
 """What an example is: x, which may be several modalities, and named inputs.
 
 A model lists its named inputs in `extra_inputs`, such as `("label",)`, and its modalities, if it
-has several, in `modalities`. A batch without either is an array or tensor. A batch with them is a
+has several, in `_modalities`. A batch without either is an array or tensor. A batch with them is a
 dictionary: {"x": x, "label": label}, or {"image": image, "text": text}.
 
 A method takes the named inputs of its own signature, such as `posterior(x, training=False, *,
@@ -117,12 +117,12 @@ def check_names(model, call, taken, given, signature=None):
 
 def is_named(model):
     """Tell whether batches of the model are dictionaries, unless optional inputs are left out."""
-    return bool(model.extra_inputs or model.modalities)
+    return bool(model.extra_inputs or model._modalities)
 
 
 def join(model, x, inputs):
     """Make the batch that holds x and the named inputs."""
-    if model.modalities:
+    if model._modalities:
         return {**x, **inputs}
     return {"x": x, **inputs} if inputs else x
 
@@ -135,8 +135,8 @@ def split(model, batch):
     if not isinstance(batch, dict):
         return batch, {}
     inputs = {name: batch[name] for name in model.extra_inputs if name in batch}
-    if model.modalities:
-        return {name: batch[name] for name in model.modalities if name in batch}, inputs
+    if model._modalities:
+        return {name: batch[name] for name in model._modalities if name in batch}, inputs
     return batch["x" if "x" in batch else "image"], inputs
 
 
@@ -150,15 +150,15 @@ def check_keys(model, keys, name, others=False):
         others: Whether other keys beside "image" are left alone, as in data sets of TensorFlow
             Datasets. Defaults to False.
     """
-    keys, data = list(keys), model.modalities or ("x", "image")
+    keys, data = list(keys), model._modalities or ("x", "image")
     found = [key for key in keys if key in data]
     unknown = [key for key in keys if key not in data and key not in model.extra_inputs]
-    if others and not model.modalities and "image" in found:
+    if others and not model._modalities and "image" in found:
         unknown = []
-    if not unknown and (len(found) == 1 or (found and model.modalities)):
+    if not unknown and (len(found) == 1 or (found and model._modalities)):
         return
     wanted = (
-        f"its modalities {', '.join(model.modalities)}" if model.modalities else '"x" or "image"'
+        f"its modalities {', '.join(model._modalities)}" if model._modalities else '"x" or "image"'
     )
     if model.extra_inputs:
         wanted += f" and its inputs {', '.join(model.extra_inputs)}"

@@ -549,21 +549,21 @@ def take_apart(model, x, name):
 
 def _check_x(model, x, name):
     """Checked x, and its extent. Both are dictionaries for a model of several modalities."""
-    if not model.modalities:
-        return array_and_extent(x, name, model.allow_nan)
+    if not model._modalities:
+        return array_and_extent(x, name, model._allow_nan)
     if not isinstance(x, dict):
         raise TypeError(
             f"{name} is a {type(x).__name__}, and {type(model).__name__} takes a dictionary of its "
-            f"modalities, {', '.join(model.modalities)}."
+            f"modalities, {', '.join(model._modalities)}."
         )
     found = {
-        key: array_and_extent(x[key], f"{name}[{key!r}]", model.allow_nan)
-        for key in model.modalities
+        key: array_and_extent(x[key], f"{name}[{key!r}]", model._allow_nan)
+        for key in model._modalities
         if key in x
     }
     arrays = {key: array for key, (array, _) in found.items()}
     count = examples.length(arrays)
-    for key in model.modalities:
+    for key in model._modalities:
         if key not in arrays:
             if not model.built:
                 raise ValueError(
@@ -578,7 +578,7 @@ def _check_x(model, x, name):
                 f"{name} has modalities of different lengths, {lengths}. Pass one row for each "
                 "example, and NaN where an example lacks a modality."
             )
-    arrays = {key: model._check_values(key, arrays[key]) for key in model.modalities}
+    arrays = {key: model._check_values(key, arrays[key]) for key in model._modalities}
     return arrays, {key: found[key][1] for key in found}
 
 
@@ -624,8 +624,10 @@ def _check_input(model, name, value, count):
                 "labels, one for each example. Of one-hot vectors pass np.argmax(vectors, axis=1)."
             )
     array = model._check_values(name, array)
-    known = model._extra_shapes.get(name)
-    if known is not None and array.shape[1:] != known:
+    known = array.shape[1:]
+    if model.built:
+        known = model._extra_shapes.setdefault(name, known)
+    if array.shape[1:] != known:
         raise ValueError(
             f"{who}: the input {name!r} has rows of shape {array.shape[1:]}, and this model was "
             f"built for {known}. Reshape it, or make a new model."
@@ -668,7 +670,7 @@ def _check_integer_codes(model, z, given, name):
 
 def check_target(model, x, y, name="y"):
     """A checked array of targets for these inputs."""
-    if model.modalities:
+    if model._modalities:
         raise ValueError(
             f"{name}: {type(model).__name__} reconstructs its modalities, and takes no targets. "
             "Leave it out."
@@ -705,7 +707,7 @@ def check_support(model, array, name, bounds):
         array = without_padding(steps, model._mask_value)
         if not array.size:
             return
-        bounds = extent(array, model.allow_nan)
+        bounds = extent(array, model._allow_nan)
     _check_range(model, name, bounds, model._support)
     if model._takes_classes:
         check_classes(array, name, model)

@@ -98,7 +98,7 @@ def canonical(model, dataset, batch_size, function):
             lambda features, *parts: (_select_features(model, features, names), *parts),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-        is_image = "image" in spec[0] and not model.modalities
+        is_image = "image" in spec[0] and not model._modalities
         spec = dataset.element_spec
         main = {**spec[0]} if isinstance(spec[0], dict) else {"x": spec[0]}
         main = {name: main[name] for name in main if name not in model.extra_inputs}
@@ -116,7 +116,7 @@ def canonical(model, dataset, batch_size, function):
     name, shape = next((name, part.shape) for name, part in main.items())
     if model.built:
         known = model.data_shape
-        rank = len(known[name] if model.modalities else known)
+        rank = len(known[name] if model._modalities else known)
     single = _yields_single_examples(shape, rank)
     if batch_size is not None and single is False:
         raise ValueError(
@@ -146,8 +146,8 @@ def _check_features(model, spec, function):
 def _select_features(model, features, names):
     """Return x, or a dictionary of x or the modalities and of the named inputs."""
     inputs = {name: features[name] for name in names}
-    if model.modalities:
-        return {name: features[name] for name in model.modalities if name in features} | inputs
+    if model._modalities:
+        return {name: features[name] for name in model._modalities if name in features} | inputs
     x = features["image" if "image" in features else "x"]
     if "image" in features:
         x = tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)

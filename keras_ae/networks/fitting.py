@@ -12,7 +12,7 @@ def make_networks(model, shape, target_shape):
         wanted = model._encoder_input_shape(shape)
         model.encoder = encoder(wanted, model.encoder, dtype=dtype, **options)
     if model.decoder is None or isinstance(model.decoder, str):
-        (width,), shape = model.decoder_input_shape(), model.decoder_shape(target_shape)
+        (width,), shape = model._decoder_input_shape(), model._decoder_shape(target_shape)
         model.decoder = decoder(width, shape, model.decoder, dtype=dtype, **options)
     model.features_to_code = keras.Sequential(
         [
@@ -66,9 +66,9 @@ def fit_networks(model, shape, target_shape):
 
 def fit_decoder(model, target_shape):
     """Build the decoder by passing symbolic data, and check what it returns."""
-    width = model.decoder_input_shape()
+    width = model._decoder_input_shape()
     output = symbolic_call(model, "decoder", model.decoder, (None, *width))
-    expected = model.decoder_shape(target_shape)
+    expected = model._decoder_shape(target_shape)
     if tuple(output.shape[1:]) != tuple(expected):
         raise ValueError(
             f"{type(model).__name__}: the decoder returns {tuple(output.shape[1:])} for "

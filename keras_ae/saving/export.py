@@ -333,7 +333,7 @@ def _named_function(function, arguments, dtypes):
 def endpoints_of(model):
     """What every exported model serves: name -> (function, {argument: shape})."""
     x = examples.with_batch_axis(model.data_shape)
-    x = x if model.modalities else {"x": x}
+    x = x if model._modalities else {"x": x}
     z = {"z": (None, *model.code_shape)}
     calls = {
         "serve": (model.reconstruct, x),
@@ -356,7 +356,7 @@ def _gather_x(model, method):
     """Return a function of named tensors that calls a method, with the modalities as one x."""
 
     def function(**given):
-        x = {name: given.pop(name) for name in model.modalities if name in given}
+        x = {name: given.pop(name) for name in model._modalities if name in given}
         return method(x, **given) if x else method(**given)
 
     return function

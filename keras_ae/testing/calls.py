@@ -78,7 +78,7 @@ def _squared_error(found, wanted):
 def _reads_data(model, x):
     """Whether `reconstruct` tells examples apart when all codes are decoded alike."""
 
-    if model.modalities:
+    if model._modalities:
         return False
 
     def decode(z, **options):
@@ -106,7 +106,7 @@ def gradients(subject):
     """The gradient of a reconstruction is its slope, and through integer codes is not zero."""
     model = subject.trained
     first, inputs = split(model, cut(subject.x, 5))
-    names = list(first) if model.modalities else [None]
+    names = list(first) if model._modalities else [None]
     for name in names:
         _check_gradient(subject, first, inputs, name)
 
@@ -228,7 +228,7 @@ def likelihood(subject):
     require(np.array_equal(again, first), "Seed 0 gives another estimate again.")
     require(not np.array_equal(other, first), "Seed 1 gives the estimate of seed 0.")
     data, inputs = split(model, cut(x, 3))
-    name, start = next(iter(data.items())) if model.modalities else (None, data)
+    name, start = next(iter(data.items())) if model._modalities else (None, data)
     start = (0.5 * start + 0.5 * np.nanmean(start)).astype("float32")
 
     def total(values):
@@ -254,7 +254,7 @@ def export(subject):
         loaded = load(pathlib.Path(folder) / "model")
     whole, codes = x, model.encode(x)
     x, named = split(model, x)
-    data = x if model.modalities else {"x": x}
+    data = x if model._modalities else {"x": x}
 
     def call(name, method, first):
         """Serve a method, with the named inputs that it takes."""

@@ -53,7 +53,7 @@ def forms_of_data(subject):
         "a generator": ((batch for (batch,) in map(Batches().__getitem__, range(3))),)
         + ({"verbose": 0, "steps": 3},),
     }
-    if model.modalities:
+    if model._modalities:
         del forms["a dataset of pairs"]
     if type(model)._evaluation_scope is not Loops._evaluation_scope:
         del forms["a generator"]  # It is read once, and this model reads data before it evaluates.
@@ -205,7 +205,7 @@ def bad_data(subject):
             map_leaves(lambda v: (None, *v.shape[1:], 9), x)
         ),
     }
-    if not model.allow_nan:
+    if not model._allow_nan:
         cases["fit(NaN)"] = lambda: model.fit(nan, verbose=0)
         cases["evaluate(NaN)"] = lambda: model.evaluate(nan, verbose=0)
         cases["encode(NaN)"] = lambda: model.encode(nan)

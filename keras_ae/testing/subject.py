@@ -117,7 +117,7 @@ class Subject:
         loss = model.evaluate(self.held_out, return_dict=True, **self.batches)["loss"]
         wanted = split(model, self.held_out)[0]
         found = model.reconstruct(self.held_out, verbose=0)
-        errors = [found[k] - wanted[k] for k in found] if model.modalities else [found - wanted]
+        errors = [found[k] - wanted[k] for k in found] if model._modalities else [found - wanted]
         return {"loss": loss, "squared error": float(sum(np.nanmean(e**2) for e in errors))}
 
     @functools.cached_property

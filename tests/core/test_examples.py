@@ -113,15 +113,14 @@ def test_fit_takes_them_in_every_form():
             yield Batches()[index]
 
     found = []
-    options = {"shuffle": False, "verbose": 0}
-    for given, batch_size in (
-        ({"x": both}, 16),
-        ({"x": x, "label": label}, 16),
-        ({"x": Batches()}, None),
-        ({"x": generate()}, None),
+    for given in (
+        {"x": both, "batch_size": 16},
+        {"x": x, "label": label, "batch_size": 16},
+        {"x": Batches()},
+        {"x": generate(), "steps_per_epoch": len(Batches())},
     ):
         model = make()
-        model.fit(**given, batch_size=batch_size, **options)
+        model.fit(**given, shuffle=False, verbose=0)
         found.append([ops.convert_to_numpy(v) for v in model.trainable_variables])
     for weights in found[1:]:
         for first, other in zip(found[0], weights, strict=True):
@@ -168,9 +167,9 @@ def test_validation_weights_metrics_and_single_batches():
 
 def test_symbolic_inputs_make_a_keras_model(trained):
     x, label, _ = data()
-    inputs = {"x": keras.Input((WIDTH,)), "label": keras.Input((), dtype="int32")}
-    features = keras.Model(inputs, trained.encode(inputs["x"], label=inputs["label"]))
-    found = features.predict({"x": x, "label": label}, verbose=0)
+    inputs = [keras.Input((WIDTH,)), keras.Input((), dtype="int32")]
+    features = keras.Model(inputs, trained.encode(inputs[0], label=inputs[1]))
+    found = features.predict([x, label], verbose=0)
     np.testing.assert_allclose(found, trained.encode(x, label=label), atol=1e-6)
 
 

@@ -46,8 +46,8 @@ class FactorVAE(VAE):
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = discriminator
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self.discriminator is None:
             self.discriminator = networks.discriminator(self.latent_dim, 2, dtype=self.dtype_policy)
         symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))

@@ -74,8 +74,8 @@ class VAEGAN(VAE):
                 "length without mask_value, or use keras_ae.VAE."
             )
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self.discriminator is None or isinstance(self.discriminator, str):
             self.discriminator = networks.encoder(
                 target_shape,

@@ -48,8 +48,8 @@ class AE(DeterministicAE):
     # This is True if a model encodes corrupted data, or only a part of the data, in training.
     _encodes_corrupted = False
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         self.sampler = CodeDensity(self.code_shape, name="sampler")
 
     def _reconstruction_terms(self, y, z, training, x=None, **inputs):

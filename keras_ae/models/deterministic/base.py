@@ -60,7 +60,7 @@ class DeterministicAE(Autoencoder):
                 "for a binary value."
             )
         if isinstance(given, keras.layers.Layer):
-            shape = self.decoder_input_shape()
+            shape = self._decoder_input_shape()
             networks.check_output(self, self.decoder, shape, wanted, name)
         elif self._decoder_activation == "linear":
             networks.refuse_linear(self, wanted, name)

@@ -48,8 +48,8 @@ class ContractiveAE(AE):
             num_probes = arguments.layers(self, "num_probes", num_probes)
         self.num_probes = num_probes
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self.num_probes is None and not self._has_one_layer():
             name = "ContractiveAE, whose num_probes=None takes a gradient of each dimension"
             memory.refuse_layers(name, "latent_dim", self.latent_dim)

@@ -99,7 +99,7 @@ class MaskedAE(AE):
     def code_shape(self):
         return (self._num_patches, self.latent_dim)
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         self._check_shapes(shape, target_shape)
         places = patch_places(shape, self.patch_size)
         self._num_patches = len(places)
@@ -159,7 +159,7 @@ class MaskedAE(AE):
         )
         return batch_size * self._num_patches * (sum(networks) + attention * self._num_patches)
 
-    def decoder_input_shape(self):
+    def _decoder_input_shape(self):
         return self.code_shape
 
     def _check_shapes(self, shape, target_shape):

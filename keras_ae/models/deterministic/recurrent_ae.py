@@ -89,7 +89,7 @@ class RecurrentAE(AE):
                 f"previous step, but got decoder={self.decoder!r}. Leave one of the two out."
             )
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         dtype = self.dtype_policy
         options = {"cell": self.cell, "mask_value": self._mask_value, **self.network_options}
         self._steps = _steps_shape(target_shape)  # (steps, features)
@@ -109,9 +109,9 @@ class RecurrentAE(AE):
             self._written_shape = self._steps
         else:
             self._written_shape = tuple(target_shape)
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
 
-    def decoder_shape(self, target_shape):
+    def _decoder_shape(self, target_shape):
         return self._written_shape
 
     def _check_given(self):

@@ -61,7 +61,7 @@ class RegularizedAE(AE):
         if self.regularization == "spectral_normalization":
             refuse_unused(self, "weight", "spectral normalization replaces the penalty")
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         if self.regularization == "spectral_normalization":
             if isinstance(self.decoder, keras.layers.Layer):
                 raise ValueError(
@@ -71,13 +71,13 @@ class RegularizedAE(AE):
                 )
             self.decoder = networks.decoder(
                 self.latent_dim,
-                self.decoder_shape(target_shape),
+                self._decoder_shape(target_shape),
                 self.decoder,
                 dtype=self.dtype_policy,
                 **self.network_options,
                 spectral_normalization=True,
             )
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
 
     def loss_weights(self):
         return {"code_loss": self.code_weight, "decoder_loss": self.weight}

@@ -49,8 +49,8 @@ class UNetAE(DenoisingAE):
         example = "{'filters': (16, 32)}"
         self.unet_options = arguments.dictionary(self, "unet_options", unet_options, example)
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         given, wanted = _picture(shape), _picture(target_shape)
         if given[:2] != wanted[:2]:
             raise ValueError(

@@ -106,7 +106,7 @@ class DiscreteAE(DeterministicAE):
 
     # ------------------------------------------------------------------ building
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         dtype, options = self.dtype_policy, self.network_options
         if self.encoder is None or isinstance(self.encoder, str):
             grid = networks.has_places(shape, self.encoder)
@@ -122,10 +122,10 @@ class DiscreteAE(DeterministicAE):
             )
         self._build_codes(features)
         if self.decoder is None or isinstance(self.decoder, str):
-            *grid, width = self.decoder_input_shape()
+            *grid, width = self._decoder_input_shape()
             self.decoder = networks.decoder(
                 width,
-                self.decoder_shape(target_shape),
+                self._decoder_shape(target_shape),
                 self.decoder,
                 dtype=dtype,
                 grid=tuple(grid) or None,
@@ -205,7 +205,7 @@ class DiscreteAE(DeterministicAE):
             name=f"features_to_{name}",
         )
 
-    def decoder_input_shape(self):
+    def _decoder_input_shape(self):
         shape = (*self._places, self.latent_dim)
         return (math.prod(shape),) if self._flat else shape
 
@@ -242,7 +242,7 @@ class DiscreteAE(DeterministicAE):
 
     def _decoder_input(self, vectors, training=False):
         """Make the decoder's input from vectors (batch, *vector_shape)."""
-        return ops.reshape(vectors, (-1, *self.decoder_input_shape()))
+        return ops.reshape(vectors, (-1, *self._decoder_input_shape()))
 
     @batched("data", returns_data=True)
     def reconstruct(self, x, training=False):

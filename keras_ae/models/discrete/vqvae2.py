@@ -142,11 +142,11 @@ class VQVAE2(VectorQuantizedAE):
     def _decoder_input(self, vectors, training=False):
         upper, lower = self._split_codes(vectors)
         below = self.downward(upper, training=training)
-        lower = ops.reshape(lower, (-1, *super().decoder_input_shape()))
+        lower = ops.reshape(lower, (-1, *super()._decoder_input_shape()))
         return ops.concatenate([lower, ops.cast(below, lower.dtype)], axis=-1)
 
-    def decoder_input_shape(self):
-        *places, width = super().decoder_input_shape()
+    def _decoder_input_shape(self):
+        *places, width = super()._decoder_input_shape()
         return (*places, 2 * width)
 
     @property

@@ -70,8 +70,8 @@ class PoincareVAE(VAE):
     def _code_width(self):
         return self.latent_dim + (self.latent_dim if self._family == "wrapped" else 1)
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         # The posterior begins about as wide as the prior, because importance weights of a narrower
         # one would not have a finite variance.
         bias = self.features_to_code.layers[-1].bias

@@ -68,9 +68,9 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
             setattr(self, name, arguments.number(self, name, value, positive=True))
         self.anchors = self.features_to_metric = None
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         memory.refuse_layers("RiemannianHamiltonianVAE", "latent_dim", self.latent_dim)
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
         dtype, size = self.dtype_policy, self.latent_dim
         self.features_to_metric = keras.Sequential(
             [

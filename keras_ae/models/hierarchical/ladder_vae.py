@@ -56,8 +56,8 @@ class LadderVAE(HierarchicalVAE):
         self.units = units
         self.upward, self.upper_statistics, self.downward, self.lower_layers = [], [], [], []
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         features = self.encoder(keras.KerasTensor((None, *shape)))
         dtype = self.dtype_policy
         self._flatten = keras.layers.Flatten(dtype=dtype, name="flatten_features")

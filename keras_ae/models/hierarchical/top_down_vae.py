@@ -66,8 +66,8 @@ class TopDownVAE(HierarchicalVAE):
     def _code_width(self):
         return self.width  # The encoder returns the start of the data's stream, not yet a code.
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         dtype, width = self.dtype_policy, self.width
         self.start = LearnedStart(width, dtype=dtype, name="start")
         h = stream = self.start(keras.KerasTensor((None, width)))

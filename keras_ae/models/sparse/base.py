@@ -42,7 +42,7 @@ class DictionaryAE(Autoencoder):
         self.dead_after = arguments.integer(self, "dead_after", dead_after)
         self.data_scale = self.dictionary = self.sampler = None
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         if shape != target_shape:
             raise ValueError(
                 f"{type(self).__name__}: targets have shape {target_shape}, but the model "

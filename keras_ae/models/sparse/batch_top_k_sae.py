@@ -34,8 +34,8 @@ class BatchTopKSAE(TopKSAE):
     [2.0]
     """
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         self.threshold = RunningThreshold(name="threshold")
 
     def _select(self, a, training):

@@ -46,8 +46,8 @@ class GatedSAE(DictionaryAE):
         )
         self._log_gain = self._magnitude_bias = None
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         self._log_gain, self._magnitude_bias = (
             self.add_weight(
                 shape=(self.latent_dim,),

@@ -60,8 +60,8 @@ class JumpReLUSAE(DictionaryAE):
         self.bandwidth = arguments.number(self, "bandwidth", bandwidth, positive=True)
         self._log_threshold = None
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         # The logarithm of a threshold is learned, so that the threshold stays positive.
         self._log_threshold = self.add_weight(
             shape=(self.latent_dim,),

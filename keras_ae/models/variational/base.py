@@ -42,8 +42,8 @@ class VariationalAE(Autoencoder):
         self._support = self.likelihood.support
         self._takes_classes = self.likelihood.takes_classes
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         self.likelihood.build()
 
     _trains_likelihood = True  # Subclasses set this to False if no minimized loss has log p(x | z).
@@ -66,14 +66,14 @@ class VariationalAE(Autoencoder):
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             networks.check_output(
-                self, self.decoder, self.decoder_input_shape(), self.likelihood.wanted_output, name
+                self, self.decoder, self._decoder_input_shape(), self.likelihood.wanted_output, name
             )
 
     def _likelihood_name(self):
         given = self.arguments.get("likelihood", self.likelihood)
         return f"likelihood={given!r}" if isinstance(given, str) else type(given).__name__
 
-    def decoder_shape(self, target_shape):
+    def _decoder_shape(self, target_shape):
         return self.likelihood.parameter_shape(target_shape)
 
     def posterior(self, x, training=False):

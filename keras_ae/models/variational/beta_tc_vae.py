@@ -79,8 +79,8 @@ class BetaTCVAE(VAE):
             arguments.integer(self, "dataset_size", dataset_size)
         self.dataset_size = dataset_size
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         self.known = WholeDataSet(name="whole_data_set")
 
     def _step_numbers(self, batch_size):

@@ -85,8 +85,8 @@ class FlowVAE(VAE):
         if self.flow != "sylvester":
             refuse_unused(self, "num_reflections", f"a {self.flow} flow has none")
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self.num_flows:
             width = self.num_flows * sum(map(math.prod, self._parameter_shapes()))
             self.features_to_flows = keras.Sequential(

@@ -47,8 +47,8 @@ class IAFVAE(VAE):
             for number in range(num_flows)
         ]
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         code = keras.KerasTensor((None, self.latent_dim))
         for flow in self.flows:
             flow(code, code)

@@ -59,8 +59,8 @@ class PerceptualVAE(VAE):
         else:
             self.features = networks.given_or_none(self, "features", features)
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self._compares_by_loss:
             return
         if self.features is None:

@@ -43,8 +43,8 @@ class VampVAE(VAE):
         self.num_components = arguments.integer(self, "num_components", num_components)
         self.pseudo_inputs = None
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         low, high = self._support or (-1.0, 1.0)
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *shape),
