@@ -1,7 +1,8 @@
-"""What `fit`, `evaluate` and the array calls accept, checked and brought to one form.
+"""Check the data that `fit`, `evaluate` and other methods accept, and convert it to one form.
 
-Arrays become `ArrayBatches`, whose order is a function of seed and epoch alone; datasets, Keras
-`PyDataset`s and generators keep their own order, and their first batch is checked.
+Arrays become `ArrayBatches`, whose order depends only on the seed and the epoch. Datasets, Keras
+`PyDataset`s, data loaders and generators keep their own order, and only their first batch is
+checked.
 """
 
 import inspect
@@ -17,26 +18,26 @@ from keras_ae.core import arguments, building, examples, memory, seeds
 
 
 class ArrayBatches(DataAdapter):
-    """Batches of arrays in an order that depends on the seed and the epoch, and on nothing else.
+    """Batches of arrays in an order that depends only on the seed and the epoch.
 
-    A run that was killed and resumed at epoch 7 sees epoch 7's batches: Keras' own array input
-    draws its order from a state that no checkpoint holds.
+    A run that is killed and resumed at epoch 7 reads the same batches in epoch 7. Keras' own array
+    adapter cannot do this, because it draws the order from a state that no checkpoint contains.
 
     Args:
-        parts: Tuple of x, of x and target, or of x, target and sample weights. Each is an array or
-            a dictionary of arrays, and all arrays have one length.
+        parts: Tuple (x,), (x, target) or (x, target, sample_weight). Each part is an array or a
+            dictionary of arrays, and all arrays have the same length.
         batch_size: Positive integer.
-        shuffle: Whether every pass over the data has an order of its own.
-        seed: Integer of the order.
-        steps_per_epoch: Batches of an epoch. The next epoch goes on where the last one ended.
+        shuffle: Whether every pass over the data has a different order. Defaults to False.
+        seed: Integer that determines the order. Defaults to 0.
+        steps_per_epoch: Number of batches in an epoch. The next epoch begins where this one ends.
             Defaults to one pass over the data.
-        divisor: What the length of every batch is a multiple of, a divisor of the batch size. The
-            last examples of a pass are left out for it. Defaults to 1.
-        labels: Names of arrays that are read as int32. All others are read as float32.
+        divisor: A divisor of the batch size. The length of every batch is a multiple of it, so
+            that a pass leaves out the last few examples. Defaults to 1, which leaves out none.
+        labels: Names of the arrays that are converted to int32. All others become float32.
 
     Attributes:
-        arrays: All arrays of the parts, a tuple.
-        dtypes: The types in which they are read.
+        arrays: Tuple of all arrays in the parts.
+        dtypes: List of the dtypes to which the arrays are converted.
     """
 
     def __init__(
@@ -60,9 +61,9 @@ class ArrayBatches(DataAdapter):
         self.num_examples = len(arrays[0]) // divisor * divisor
         self.batches_per_pass = math.ceil(self.num_examples / batch_size)
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
-        # In half of the memory, where the numbers fit: the order is the same one.
+        # NumPy shuffles int32 and int64 in the same order, and int32 takes half of the memory.
         self.index_dtype = "int32" if len(arrays[0]) < 2**31 else "int64"
-        self.kept_order = None  # The seed and the number of a pass, and its order.
+        self.kept_order = None  # ((seed, number of a pass), order of that pass)
 
     num_batches = property(lambda self: self.steps_per_epoch)
     batch_size = property(lambda self: self._batch_size)
@@ -73,26 +74,26 @@ class ArrayBatches(DataAdapter):
         return self.num_examples % self._batch_size or None
 
     def order_of_pass(self, number):
-        """The order of the examples in the pass of that number, an array of indices."""
+        """Return the order of the examples in pass `number`, as an array of indices."""
         order = np.arange(len(self.arrays[0]), dtype=self.index_dtype)
         if self.shuffle:
             np.random.default_rng((self.seed, number)).shuffle(order)
         return order[: self.num_examples]
 
     def index_batches(self, first=0, last=None):
-        """The indices of each batch of the current epoch, or from `first` to before `last`."""
+        """Yield the indices of each batch of the epoch, or of batches `first` to `last - 1`."""
         last = min(last or self.steps_per_epoch, self.steps_per_epoch)
         before = self.epoch * self.steps_per_epoch
         for batch in range(before + first, before + last):
             number = batch // self.batches_per_pass
-            kept = self.kept_order  # An iterator of another thread may change it meanwhile.
+            kept = self.kept_order  # An iterator in another thread may replace this pair.
             if kept is None or kept[0] != (self.seed, number):
                 kept = self.kept_order = (self.seed, number), self.order_of_pass(number)
             start = batch % self.batches_per_pass * self._batch_size
             yield kept[1][start : start + self._batch_size]
 
     def take(self, indices):
-        if not self.shuffle:  # A view, not a copy.
+        if not self.shuffle:  # A slice is a view, while an array of indices makes a copy.
             indices = slice(indices[0], indices[-1] + 1)
         return tuple(
             np.asarray(array[indices], dtype)
@@ -105,7 +106,7 @@ class ArrayBatches(DataAdapter):
             yield self.pack(array[start : start + self._batch_size] for array in self.arrays)
 
     def pack(self, arrays):
-        """Return the arrays, in the order of `self.arrays`, in the structure of the parts."""
+        """Return arrays, given in the order of `self.arrays`, in the structure of the parts."""
         arrays = iter(arrays)
         return tuple(examples.map_leaves(lambda _: next(arrays), part) for part in self.parts)
 
@@ -113,7 +114,7 @@ class ArrayBatches(DataAdapter):
         return (self.pack(self.take(indices)) for indices in self.index_batches())
 
     def get_jax_iterator(self):
-        """The batches, or of each the part that this process has under `keras.distribution`."""
+        """Iterate over the batches, or over this process' part of each in `keras.distribution`."""
         distribution = keras.distribution.distribution()
         if distribution is None or not distribution.auto_shard_dataset:
             return self.get_numpy_iterator()
@@ -139,12 +140,12 @@ class ArrayBatches(DataAdapter):
 
 
 class EpochOrder(keras.callbacks.Callback):
-    """Tells the batches which epoch begins, so that a resumed run finds its place.
+    """Callback that tells the batches the current epoch, which may not be 0 in a resumed run.
 
     Args:
         batches: `ArrayBatches`.
-        seed: Function that gives the seed of their order, where a callback may have restored
-            another one since they were made. Defaults to None, for the seed that they have.
+        seed: Function that returns the current seed of the order, because a callback may restore
+            another seed after the batches are made. Defaults to None, which keeps the seed.
     """
 
     def __init__(self, batches, seed=None):
@@ -158,28 +159,30 @@ class EpochOrder(keras.callbacks.Callback):
 
 
 def num_examples(data, steps=None):
-    """The examples of an epoch, or None where only reading all of them would tell.
+    """Return the number of examples in an epoch, or None if only reading all of them would tell.
 
-    Of batches that are counted the last one counts as a whole.
+    If only the number of batches is known, the last batch counts as a full one.
 
     Args:
-        data: What Keras' loops iterate over.
-        steps: Batches of an epoch. Defaults to None, all that there are.
+        data: The data that Keras' loops iterate over.
+        steps: Number of batches in an epoch. Defaults to None, which means all batches.
     """
     if isinstance(data, ArrayBatches):
         return data.num_examples
-    if hasattr(data, "dataset") and hasattr(data.dataset, "__len__"):  # A torch DataLoader.
+    if hasattr(data, "dataset") and hasattr(data.dataset, "__len__"):  # This is a torch DataLoader.
         return len(data.dataset)
     count = data.cardinality().numpy() if is_tf_dataset(data) else getattr(data, "num_batches", -1)
-    count = steps if count is None or count < 0 else count  # Endless, or unknown.
+    # If there is no count, or a negative one, the data is endless or has an unknown length.
+    count = steps if count is None or count < 0 else count
     first = next(iter(iterate_batches(data, 1) or ()), None)
     return None if count is None or first is None else int(count) * examples.length(first[0])
 
 
 def iterate_batches(data, steps=None):
-    """Iterate over the batches of a stream, each a tuple, in addition to Keras' loop.
+    """Return a second iterator over the batches of a stream, besides that of Keras' loop.
 
-    Return None for a generator, because it can be read only once, which the loop does.
+    Each batch is a tuple. For a generator, return None, because it can be read only once, and this
+    is left to Keras' loop.
     """
     if is_tf_dataset(data):
         batches = data.as_numpy_iterator()
@@ -195,9 +198,9 @@ def iterate_batches(data, steps=None):
 
 
 def batch_shape(data):
-    """The shape of a batch of inputs, where it is known before the first one is read.
+    """Return the shape of a batch of inputs, or None if it is unknown before a batch is read.
 
-    A batch of several arrays counts as one of vectors, of as many numbers as it holds.
+    If an example has several arrays, the shape is (batch size, number of values in all of them).
     """
     if not isinstance(data, ArrayBatches):
         return None
@@ -206,7 +209,7 @@ def batch_shape(data):
     return (data.batch_size, *data.arrays[0].shape[1:])
 
 
-_NUMBERS_IN_CACHE = 2**18  # A megabyte of float32.
+_NUMBERS_IN_CACHE = 2**18  # As float32, these take one megabyte.
 
 
 def is_tf_dataset(data):
@@ -217,62 +220,65 @@ def is_tf_dataset(data):
 
 
 def is_array(data):
-    """Whether the data is read whole by NumPy: an array, a list, a data frame, a tensor."""
+    """Tell whether NumPy can read the data at once: an array, a list, a data frame or a tensor."""
     return hasattr(data, "__array__") or isinstance(data, list)
 
 
 def holds_arrays(data):
-    """Whether the data is read whole by NumPy: an array, or a dictionary of arrays."""
+    """Tell whether NumPy can read the data at once: an array, or a dictionary of arrays."""
     return is_array(data) or isinstance(data, dict)
 
 
 def as_array(data, name):
-    """A numeric array with at least one example and one feature axis, float32 or a narrower type.
+    """Return data as an array of numbers with a batch axis and at least one feature axis.
+
+    float64 becomes float32, and narrower floats and integers keep their dtype.
 
     Args:
-        data: Anything that NumPy reads as an array of numbers. A memory-mapped file stays one.
-        name: The argument's name, for the error.
+        data: Anything that NumPy can convert to an array of numbers. A memory-mapped array stays
+            one unless its dtype changes.
+        name: Name of the argument in errors.
 
     Raises:
-        TypeError: If it holds objects or text.
-        ValueError: If it is empty, ragged, of rank 0 or 1, or holds NaN or an infinity.
+        TypeError: If the data is not an array, or contains objects or text.
+        ValueError: If it is empty or ragged, has rank 0 or 1, or contains NaN or infinity.
     """
     return array_and_extent(data, name)[0]
 
 
 def array_and_extent(data, name, allow_nan=False):
-    """The same, and its smallest and largest number, found on the way.
+    """Return the array of `as_array`, and its smallest and largest value.
 
-    With allow_nan the array may hold NaN, which does not count in its extent.
+    With allow_nan=True the array may contain NaN, which the two values ignore.
     """
     if not is_array(data) and not isinstance(data, tuple):
-        raise TypeError(f"{name} is {data!r}, a {type(data).__name__}, and an array is needed.")
+        raise TypeError(f"{name} is {data!r}, a {type(data).__name__}. Pass an array instead.")
     if keras.ops.is_tensor(data):
         data = keras.ops.convert_to_numpy(data)
     try:
         array = data if isinstance(data, np.memmap) else np.asarray(data)
     except ValueError as error:
         raise ValueError(
-            f"{name} is not an array: its rows have different lengths ({error}). Pad them to one "
-            "length, or train on each length apart."
+            f"{name} is not an array, because its rows have different lengths ({error}). Pad them "
+            "to one length, or train a model on each length."
         ) from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"{name} holds {array.dtype} values, and numbers are needed. Convert it, for example "
+            f"{name} has dtype {array.dtype}, but must contain numbers. Convert it, for example "
             f"with np.stack(list({name})).astype('float32')."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
     if array.ndim < 2:
         raise ValueError(
-            f"{name} has shape {array.shape}; an axis of examples and at least one of features are "
-            f"needed. Pass {name}[None] for one example or {name}[:, None] for one feature."
+            f"{name} of shape {array.shape} needs a batch axis and at least one feature axis. Pass "
+            f"{name}[None] if this is one example, or {name}[:, None] if it is one feature."
         )
     low, high = extent(array, allow_nan)
     if np.isinf([low, high]).any() or (np.isnan([low, high]).any() and not allow_nan):
         raise ValueError(
-            f"{name} holds NaN or infinite values (its smallest is {low}, its largest {high}). "
-            "Remove or fill them first, for example with np.nan_to_num."
+            f"{name} contains NaN or infinite values (its smallest value is {low}, its largest "
+            f"{high}). Remove or replace them first, for example with np.nan_to_num."
         )
     if array.dtype.kind == "f" and array.dtype.itemsize > 4:
         array = array.astype("float32")
@@ -280,13 +286,12 @@ def array_and_extent(data, name, allow_nan=False):
 
 
 def extent(array, skip_nan=False):
-    """The smallest and the largest number of an array, NaN where it holds one.
+    """Return the smallest and the largest value of an array, or NaN if the array contains one.
 
-    With skip_nan, NaN does not count, and is returned only if there is nothing else.
-
-    A part at a time: the second reading of a part finds it in the processor's cache, and memory,
-    or a file, is read but once.
+    With skip_nan=True, NaN is ignored unless there are no other values.
     """
+    # The array is reduced in parts that fit into the processor's cache, so that memory, or a file,
+    # is read only once for both reductions.
     step = max(1, _NUMBERS_IN_CACHE // array[0].size)
     parts = (array[start : start + step] for start in range(0, len(array), step))
     least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
@@ -297,16 +302,14 @@ def extent(array, skip_nan=False):
 
 
 def without_padding(array, mask_value):
-    """The steps of sequences that are no padding, whose features do not all equal mask_value."""
+    """Return the steps of sequences without the padded ones, which contain only mask_value."""
     steps = array.reshape(-1, array.shape[-1])
     return steps[np.any(steps != np.float32(mask_value), axis=-1)]
 
 
 def check_classes(array, name, model):
-    """Raise unless the last axis of targets holds probabilities of classes, or zeros alone.
-
-    Part by part, as `extent` reads them.
-    """
+    """Raise unless the last axis of targets contains class probabilities, or only zeros."""
+    # Like `extent`, this reads the array in parts that fit into the processor's cache.
     width = array.shape[-1]
     rows, ones = array.reshape(-1, width), np.ones(width, "float32")
     step = max(1, _NUMBERS_IN_CACHE // width)
@@ -316,15 +319,15 @@ def check_classes(array, name, model):
         if np.any(wrong):
             raise ValueError(
                 f"{name} of shape {array.shape} has a last axis that adds up to "
-                f"{sums[np.argmax(wrong)]:g}, and this {type(model).__name__} reads it as the "
-                "probabilities of classes, which add up to 1. Make labels one-hot with "
-                "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' for "
-                "numbers that each lie between 0 and 1."
+                f"{sums[np.argmax(wrong)]:g}, but this {type(model).__name__} reads it as class "
+                "probabilities, which must add up to 1. Make labels one-hot with "
+                "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' if "
+                "each value lies between 0 and 1 by itself."
             )
 
 
 def devices_of_a_batch():
-    """How many devices share a batch of this process' arrays under `keras.distribution`."""
+    """Return how many devices share a batch of this process under `keras.distribution`."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return 1
@@ -333,7 +336,7 @@ def devices_of_a_batch():
 
 
 def check_shape(array, shape, name, model):
-    """Raise unless the examples have the shape that the model was built for."""
+    """Raise unless the examples have the shape for which the model was built."""
     for key, each in array.items() if isinstance(array, dict) else ():
         check_shape(each, shape[key], f"{name}[{key!r}]", model)
     if not isinstance(array, dict) and tuple(array.shape[1:]) != tuple(shape):
@@ -345,35 +348,35 @@ def check_shape(array, shape, name, model):
 
 
 def as_target(x, y, name="y"):
-    """A checked array of targets, and its extent.
+    """Return a checked array of targets, and its smallest and largest value.
 
-    Labels, which no autoencoder reconstructs, are an error.
+    Raise if the targets are labels, because an autoencoder does not reconstruct labels.
     """
     given = y if hasattr(y, "shape") else np.asarray(y)
     if len(given.shape) <= 1:
-        labels = f"{name} of shape {tuple(given.shape)} holds labels"
+        labels = f"{name} of shape {tuple(given.shape)} contains labels"
     else:
         y, bounds = array_and_extent(y, name)
         labels = _label_like(x, y, name)
     if labels:
         raise ValueError(
-            f"{labels}, and this model reconstructs its input without them. Call fit(x), or "
-            "fit(x, target) with targets like x; of a dataset of pairs keep the inputs: "
-            "dataset.map(lambda x, label: x)."
+            f"{labels}, but this model reconstructs its input and uses no labels. Call fit(x), or "
+            "fit(x, target) with targets that are like x. If a dataset yields pairs, keep only "
+            "their inputs: dataset.map(lambda x, label: x)."
         )
     if len(x) != len(y):
         raise ValueError(
-            f"{name} has {len(y)} examples and x has {len(x)}. Pass one target for each input."
+            f"{name} has {len(y)} examples, but x has {len(x)}. Pass one target for each input."
         )
     return y, bounds
 
 
 def _label_like(x, y, name):
-    """What makes the targets look like labels, or None."""
+    """Return why the targets look like labels, or None if they do not."""
     if y.dtype.kind in "iu" and y.ndim == 2 and y.shape[1] == 1 != x.shape[-1]:
-        return f"{name} holds {y.dtype} labels of shape {y.shape}"
+        return f"{name} contains {y.dtype} labels of shape {y.shape}"
     if y.shape != x.shape and y.ndim == 2 and _one_hot(y):
-        return f"{name} of shape {y.shape} holds one-hot labels"
+        return f"{name} of shape {y.shape} contains one-hot labels"
     if y.ndim != x.ndim:
         return f"{name} of shape {y.shape} has another rank than x of shape {x.shape}"
     return None
@@ -385,23 +388,23 @@ def _one_hot(y):
 
 
 def check_sample_weight(sample_weight, num_examples):
-    """The weights as a float32 vector with one finite, non-negative number for each example."""
+    """Return checked sample weights as a float32 vector with one weight for each example."""
     weights = np.asarray(sample_weight, "float32").squeeze()
     if weights.shape != (num_examples,):
         raise ValueError(
-            f"sample_weight has shape {np.shape(sample_weight)}; one weight for each of the "
-            f"{num_examples} examples is needed, shape ({num_examples},)."
+            f"sample_weight has shape {np.shape(sample_weight)}, but must have one weight for each "
+            f"of the {num_examples} examples, that is, the shape ({num_examples},)."
         )
     if not np.all(np.isfinite(weights)) or weights.min() < 0:
         raise ValueError(
-            f"sample_weight must be finite and not negative; it lies between {weights.min()} and "
-            f"{weights.max()}."
+            "sample_weight must be finite and not negative, but its smallest value is "
+            f"{weights.min()} and its largest is {weights.max()}."
         )
     return weights
 
 
 def split_tail(arrays, fraction):
-    """The leading part of every array, and the last `fraction` of it, as Keras splits."""
+    """Split off the last `fraction` of every array, as Keras does, and return both parts."""
     if not 0 < fraction < 1:
         raise ValueError(f"validation_split={fraction!r} must lie between 0 and 1.")
     length = len(arrays[0])
@@ -415,22 +418,22 @@ def split_tail(arrays, fraction):
 
 
 def unpack(data):
-    """x, target and sample weight of a batch or a pair; what is missing is None."""
+    """Return x, target and sample weight of a batch or a pair. A missing part is None."""
     if not isinstance(data, (tuple, list)):
         return data, None, None
     if len(data) > 3:
-        raise ValueError(f"A batch may hold x, target and sample_weight; it has {len(data)} parts.")
+        raise ValueError(f"A batch has up to 3 parts (x, target, sample_weight), not {len(data)}.")
     return (*data, None, None)[:3]
 
 
 def check_stream(model, data, batch_size, name, function):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
-    The model is built for that batch. What is returned yields all batches, also the first.
+    The model is built for that batch. The returned data yields all batches, including the first.
 
     Raises:
-        TypeError: If the data is of no known kind.
-        ValueError: If it yields nothing, or its first batch is not what the model takes.
+        TypeError: If the data is of an unknown kind.
+        ValueError: If it yields no batches, or the model does not accept the first one.
     """
     if is_tf_dataset(data):
         from keras_ae.core.tf_data import canonical
@@ -441,7 +444,7 @@ def check_stream(model, data, batch_size, name, function):
     if batch_size is not None:
         raise ValueError(
             f"batch_size={batch_size} was passed with a {type(data).__name__}, which makes its own "
-            "batches. Leave it out."
+            "batches. Leave batch_size out."
         )
     if isinstance(data, keras.utils.PyDataset):
         _check_first(model, data[0] if data.num_batches != 0 else None, name, function)
@@ -450,7 +453,7 @@ def check_stream(model, data, batch_size, name, function):
         first = next(data, None)
         _check_first(model, first, name, function)
         return _prepend(first, data)
-    if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # A torch DataLoader.
+    if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # This is a torch DataLoader.
         _check_first(model, next(iter(data), None), name, function)
         return data
     raise TypeError(
@@ -460,7 +463,7 @@ def check_stream(model, data, batch_size, name, function):
 
 
 def _prepend(first, rest):
-    # Keras tells generators by their exact type, which itertools.chain has not.
+    # Keras recognizes generators by their exact type, which `itertools.chain` does not have.
     yield _as_tuple(first)
     for batch in rest:
         yield _as_tuple(batch)
@@ -478,7 +481,7 @@ def _check_first(model, batch, name, function):
 
 
 def _read_dataset(model, dataset, function):
-    """The x of a `tf.data.Dataset`, and the named inputs that a method takes, as arrays."""
+    """Read x and the named inputs that a method takes from a `tf.data.Dataset` into arrays."""
     from keras_ae.core.tf_data import canonical
 
     batches = canonical(model, dataset, None, function)
@@ -490,7 +493,7 @@ def _read_dataset(model, dataset, function):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-# ------------------------------------------------------------------ what a model takes
+# ------------------------------------------------------------------ the data of a model
 
 
 def require_built(model, wanted):
@@ -498,30 +501,32 @@ def require_built(model, wanted):
 
     Args:
         model: The model.
-        wanted: What was called, for the error.
+        wanted: Name of the called method in the error.
     """
     if not model.built:
         raise ValueError(
-            f"{type(model).__name__}.{wanted} needs the data's shape, and the model has seen no "
+            f"{type(model).__name__}.{wanted} needs the data's shape, but the model has seen no "
             "data yet. Call fit(x), encode(x) or build((None, ...)) first."
         )
 
 
 def check_data(model, x, name="x"):
-    """A checked array of inputs, for which the model is built if it was not."""
+    """Return a checked array of inputs. If the model is not built, build it for their shape."""
     return check_call(model, "encode", lambda x: x, x, {}, name)[0]
 
 
 def check_call(model, call, function, x, given, name="x"):
-    """Checked arrays of x and of the named inputs of a call, for which the model is built.
+    """Return checked arrays of x and of the named inputs of a call.
+
+    If the model is not built, build it for their shapes.
 
     Args:
         model: The model.
-        call: Name of the method that was called, for errors.
-        function: The method, whose signature says which named inputs it takes.
+        call: Name of the called method in errors.
+        function: The method. Its signature determines which named inputs it takes.
         x: An array, a dictionary, or a `tf.data.Dataset`.
-        given: Dictionary of the named inputs that were passed by keyword.
-        name: Name of the argument x, for errors.
+        given: Dictionary of the named inputs that were passed as keyword arguments.
+        name: Name of the argument x in errors.
 
     Returns:
         x, and a dictionary of the named inputs.
@@ -541,20 +546,20 @@ def check_call(model, call, function, x, given, name="x"):
 
 
 def take_apart(model, x, name):
-    """Return x and the named inputs that a dictionary holds beside it, after a look at its keys."""
+    """Separate x from the named inputs in it. If x is a dictionary, check its keys."""
     if isinstance(x, dict):
         examples.check_keys(model, x, name)
     return examples.split(model, x)
 
 
 def _check_x(model, x, name):
-    """Checked x, and its extent. Both are dictionaries for a model of several modalities."""
+    """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
         return array_and_extent(x, name, model._allow_nan)
     if not isinstance(x, dict):
         raise TypeError(
-            f"{name} is a {type(x).__name__}, and {type(model).__name__} takes a dictionary of its "
-            f"modalities, {', '.join(model._modalities)}."
+            f"{name} is a {type(x).__name__}, but {type(model).__name__} takes a dictionary of its "
+            f"modalities: {', '.join(model._modalities)}."
         )
     found = {
         key: array_and_extent(x[key], f"{name}[{key!r}]", model._allow_nan)
@@ -567,23 +572,23 @@ def _check_x(model, x, name):
         if key not in arrays:
             if not model.built:
                 raise ValueError(
-                    f"{name} has no {key!r}, and {type(model).__name__} has seen none yet, so that "
-                    "its shape is unknown. Pass NaN of its shape, or call build first."
+                    f"{name} has no {key!r}, and {type(model).__name__} does not know its shape "
+                    "yet. Pass an array of NaN in the right shape, or call build first."
                 )
             missing = np.float32("nan")
             arrays[key] = np.broadcast_to(missing, (count, *model.data_shape[key]))
         elif len(arrays[key]) != count:
             lengths = {key: len(array) for key, array in arrays.items()}
             raise ValueError(
-                f"{name} has modalities of different lengths, {lengths}. Pass one row for each "
-                "example, and NaN where an example lacks a modality."
+                f"{name} has modalities of different lengths: {lengths}. Pass one row for each "
+                "example, and NaN if an example lacks a modality."
             )
     arrays = {key: model._check_values(key, arrays[key]) for key in model._modalities}
     return arrays, {key: found[key][1] for key in found}
 
 
 def check_named(model, call, function, given, count):
-    """Checked arrays of the named inputs of a call, each with so many rows: see `check_call`."""
+    """Return checked arrays of a call's named inputs with `count` rows each: see `check_call`."""
     if not given and not model.extra_inputs:
         return given
     taken = examples.taken_by(model, function)
@@ -592,7 +597,7 @@ def check_named(model, call, function, given, count):
 
 
 def check_rows(model, given, count):
-    """Checked arrays of named inputs, each with so many rows."""
+    """Return checked arrays of named inputs with `count` rows each."""
     return {name: _check_input(model, name, value, count) for name, value in given.items()}
 
 
@@ -603,17 +608,18 @@ def _check_input(model, name, value, count):
     who = type(model).__name__
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"{who}: the input {name!r} holds {array.dtype} values, and numbers are needed. "
-            "Convert it first; labels become integers with np.unique(labels, return_inverse=True)."
+            f"{who}: the input {name!r} has dtype {array.dtype}, but must contain numbers. Convert "
+            "it first. np.unique(labels, return_inverse=True) converts labels to integers."
         )
     if array.ndim == 0 or len(array) != count:
         raise ValueError(
-            f"{who}: the input {name!r} has shape {array.shape}, and there are {count} examples. "
+            f"{who}: the input {name!r} has shape {array.shape}, but there are {count} examples. "
             "Pass one row for each example."
         )
     if not np.all(np.isfinite(array)):
         raise ValueError(
-            f"{who}: the input {name!r} holds NaN or infinite values. Remove or fill them first."
+            f"{who}: the input {name!r} contains NaN or infinite values. Remove or replace them "
+            "first."
         )
     if examples.dtype_of(model, name) == "int32":
         if array.ndim == 2 and array.shape[1] == 1:
@@ -621,7 +627,7 @@ def _check_input(model, name, value, count):
         if array.ndim != 1 or np.any(array != np.floor(array)):
             raise ValueError(
                 f"{who}: the input {name!r} of shape {array.shape} must be a vector of integer "
-                "labels, one for each example. Of one-hot vectors pass np.argmax(vectors, axis=1)."
+                "labels, one for each example. np.argmax(vectors, axis=1) converts one-hot vectors."
             )
     array = model._check_values(name, array)
     known = array.shape[1:]
@@ -629,51 +635,51 @@ def _check_input(model, name, value, count):
         known = model._extra_shapes.setdefault(name, known)
     if array.shape[1:] != known:
         raise ValueError(
-            f"{who}: the input {name!r} has rows of shape {array.shape[1:]}, and this model was "
+            f"{who}: the input {name!r} has rows of shape {array.shape[1:]}, but this model was "
             f"built for {known}. Reshape it, or make a new model."
         )
     return np.asarray(array, examples.dtype_of(model, name))
 
 
 def check_codes(model, z, name="z"):
-    """A checked array of codes, in the type that `decode` takes."""
+    """Return a checked array of codes in the dtype that `decode` takes."""
     require_built(model, "decode")
     given, z = z, as_array(z, name)
     if model._code_dtype == "int32":
         return _check_integer_codes(model, z, given, name)
     if z.shape[1:] != model.code_shape:
         raise ValueError(
-            f"decode: {name} has shape {z.shape}, and codes of this {type(model).__name__} have "
+            f"decode: {name} has shape {z.shape}, but codes of this {type(model).__name__} have "
             f"shape (batch, {', '.join(map(str, model.code_shape))})."
         )
     return np.asarray(z, "float32")
 
 
 def _check_integer_codes(model, z, given, name):
-    """A checked array of integer codes, or of their vectors, as float32."""
+    """Return a checked array of integer codes as int32, or of code vectors as float32."""
     if z.shape[1:] == model._vector_shape:
         return np.asarray(z, "float32")
     if z.shape[1:] != model.code_shape:
         shapes = [", ".join(map(str, shape)) for shape in (model.code_shape, model._vector_shape)]
         raise ValueError(
-            f"decode: {name} has shape {z.shape}, and codes of this {type(model).__name__} have "
-            f"shape (batch, {shapes[0]}), their vectors (batch, {shapes[1]})."
+            f"decode: {name} has shape {z.shape}, but codes of this {type(model).__name__} have "
+            f"shape (batch, {shapes[0]}), and their vectors have shape (batch, {shapes[1]})."
         )
-    z = np.asarray(given)  # A float32 counts to 2 ** 24, and there may be more codes.
+    z = np.asarray(given)  # float32 skips integers above 2**24, and there may be more codes.
     if np.any(z != np.floor(z)) or z.min() < 0 or z.max() >= model.num_codes:
         raise ValueError(
-            f"decode: {name} of shape {z.shape} holds codes, which are integers from 0 to "
-            f"{model.num_codes - 1}; its smallest is {z.min()}, its largest {z.max()}."
+            f"decode: {name} of shape {z.shape} must contain codes, which are integers from 0 to "
+            f"{model.num_codes - 1}, but its smallest value is {z.min()} and its largest {z.max()}."
         )
     return np.asarray(z, "int32")
 
 
 def check_target(model, x, y, name="y"):
-    """A checked array of targets for these inputs."""
+    """Return a checked array of targets for the inputs x."""
     if model._modalities:
         raise ValueError(
-            f"{name}: {type(model).__name__} reconstructs its modalities, and takes no targets. "
-            "Leave it out."
+            f"{name} was passed, but {type(model).__name__} reconstructs its modalities and takes "
+            f"no targets. Leave {name} out."
         )
     y, bounds = as_target(x, y, name)
     if model.built:
@@ -683,15 +689,13 @@ def check_target(model, x, y, name="y"):
 
 
 def check_support(model, array, name, bounds):
-    """Raise where the data leaves the range on which the model's likelihood is defined.
+    """Raise if data is outside the range on which the model's likelihood is defined.
 
     Args:
         model: The model.
-        array: The data.
-        name: The argument's name, for the error.
-        bounds: The data's smallest and largest number.
-
-    All of them are dictionaries for a model of several modalities.
+        array: The data, or a dictionary of the modalities.
+        name: Name of the argument in errors.
+        bounds: The smallest and the largest value of the data, or a dictionary of such pairs.
     """
     if isinstance(array, dict):
         for key, each in bounds.items():
@@ -725,16 +729,17 @@ def _check_range(model, name, bounds, support):
             else f"Rescale {name} to that range, or choose likelihood='gaussian'"
         )
         raise ValueError(
-            f"{name} lies between {smallest:g} and {largest:g}, but this "
+            f"{name} has values between {smallest:g} and {largest:g}, but this "
             f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}."
         )
 
 
 def check_batch(model, x, y, sample_weight, name="x", function=None):
-    """Checked x, target and weights as a tuple without the trailing ones that are missing.
+    """Return the checked x, target and sample weights as a tuple.
 
-    If there are named inputs, or several modalities, the first is a dictionary. The signature of
-    `function` says which named inputs are needed. It defaults to `model.loss_terms`.
+    The tuple ends after the last part that was passed. Its first part is a dictionary if there are
+    named inputs or several modalities. The signature of `function`, by default `model.loss_terms`,
+    determines which named inputs are required.
     """
     if y is x:
         y = None
@@ -752,7 +757,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None):
         if model.target_shape != model.data_shape and function is None:
             raise ValueError(
                 f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
-                f"targets of shape {model.target_shape}, and no target was passed. Call "
+                f"targets of shape {model.target_shape}, but no target was passed. Call "
                 "fit(x, target)."
             )
         if model.target_shape == model.data_shape:
@@ -764,24 +769,25 @@ def check_batch(model, x, y, sample_weight, name="x", function=None):
 
 
 def with_inputs(model, call, x, inputs, function=None):
-    """Return x with the named inputs that were passed beside it, as one batch.
+    """Return x and the named inputs that were passed in addition to it, as one batch.
 
     Args:
         model: The model.
-        call: Name of the method that was called, for errors.
+        call: Name of the called method in errors.
         x: Data of any form.
-        inputs: Dictionary of the named inputs that were passed by keyword.
-        function: The method whose signature says which are taken. Defaults to `model.loss_terms`.
+        inputs: Dictionary of the named inputs that were passed as keyword arguments.
+        function: The method whose signature determines which named inputs it takes. Defaults to
+            `model.loss_terms`.
 
     Raises:
-        TypeError: If x is a stream of batches, which yields its inputs itself.
+        TypeError: If there are inputs and x is a stream of batches, which must yield them itself.
     """
     if not inputs:
         return x
     if not holds_arrays(x):
         raise TypeError(
             f"{type(model).__name__}.{call}: {next(iter(inputs))}= was passed with a "
-            f"{type(x).__name__}, which yields its own inputs. Have it yield dictionaries with the "
+            f"{type(x).__name__}, which must yield its own inputs: dictionaries with the "
             f"keys {', '.join(map(repr, ('x', *inputs)))}."
         )
     taken = examples.taken_by(model, function or model.loss_terms)
@@ -791,11 +797,11 @@ def with_inputs(model, call, x, inputs, function=None):
 
 
 def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=True, function=None):
-    """What Keras' loops iterate over, checked, with the model built for it.
+    """Return checked data that Keras' loops can iterate over, and build the model for it.
 
-    Where several devices share the batches of arrays, each gets as many examples as any other,
-    and the last ones of a pass are left out for it unless `divided` is False. For `function` see
-    `check_batch`.
+    If several devices share a batch of arrays, each of them gets the same number of examples.
+    Unless `divided` is False, a pass therefore leaves out the last few examples. `check_batch`
+    explains `function`.
     """
     x, y, sample_weight = parts
     if isinstance(x, ArrayBatches):
@@ -807,8 +813,9 @@ def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=Tru
         devices = devices_of_a_batch() if divided else 1
         if size % devices or count < devices:
             raise ValueError(
-                f"{devices} devices share a batch of batch_size={size} from {count} "
-                f"examples of {name}. Pass a multiple of {devices}, and as many examples."
+                f"{devices} devices share a batch of batch_size={size}, and {name} has {count} "
+                f"examples. Pass a batch_size that is a multiple of {devices}, and at least "
+                f"{devices} examples."
             )
         memory.refuse_step(model, min(size, count))
         order = seeds.order_seed(model)
@@ -816,26 +823,27 @@ def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=Tru
         return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels)
     if y is not None or sample_weight is not None:
         raise ValueError(
-            f"{name} is a {type(x).__name__}, which yields its own targets and weights. Put "
-            "them into it and pass x alone."
+            f"{name} is a {type(x).__name__}, which must yield its own targets and weights. Make "
+            f"it yield (x, target, sample_weight), and pass only {name}."
         )
     return check_stream(model, x, batch_size, name, function)
 
 
 def split(parts, fraction):
-    """Training and validation parts of arrays, the last `fraction` being the latter."""
+    """Split arrays for training and validation. The last `fraction` is for validation."""
     arrays = sum((examples.leaves(part) for part in parts if part is not None), [])
     halves = split_tail([np.asarray(array) for array in arrays], fraction)
     return tuple(_pack_like(parts, half) for half in halves)
 
 
 def count_steps(batches, steps):
-    """Return the steps of an epoch. If Keras is not told, it makes one more iterator for each."""
+    """Return the number of steps in an epoch, or None if it is unknown."""
+    # If Keras knows the number, it does not make another iterator in every epoch.
     return batches.num_batches if isinstance(batches, ArrayBatches) else steps
 
 
 def _pack_like(parts, arrays):
-    """Return the arrays in the structure of the parts, of which some are None."""
+    """Arrange arrays in the structure of the parts, some of which are None."""
     arrays = iter(arrays)
     return tuple(
         None if part is None else examples.map_leaves(lambda _: next(arrays), part)
