@@ -1,4 +1,4 @@
-"""Methods of tensors that also take whole arrays: compiled batches in, NumPy out."""
+"""Let methods that take a batch of tensors also take arrays of any length."""
 
 import collections
 import concurrent.futures
@@ -20,30 +20,32 @@ _EXTRA = [
 ]
 
 
-# The most examples of a batch by default, and the batches that are under way at a time.
-_BATCH_SIZE = 1024
-_AT_ONCE = 4
+_BATCH_SIZE = 1024  # The default batch size is at most this.
+_AT_ONCE = 4  # At most this many batches are computed at the same time.
 
 
 def batched(kind, call=None, returns_data=None):
-    """Let a method of a batch take arrays of any length, tensors, or symbolic tensors.
+    """Let a method that takes a batch accept arrays of any length, tensors, or symbolic tensors.
 
-    Tensors go straight to the method, so that gradients flow. Arrays, and a `tf.data.Dataset` of
-    them, are checked, cut into batches of one compiled program, and come back as NumPy. So are the
-    model's named inputs that the method takes: see `keras_ae.core.examples`.
+    Tensors are passed directly to the method, so that gradients flow through it. Arrays, and a
+    `tf.data.Dataset` of them, are checked and split into batches. A compiled function then computes
+    the batches, and the result is a NumPy array. Named inputs that the method takes are treated in
+    the same way: see `keras_ae.core.examples`.
 
     Args:
-        kind: `"data"`, `"code"` or `"draws"`: what the method's first argument holds, for the
-            checks. Codes keep the type that `inputs.check_codes` gives them; all else becomes
-            float32.
-        call: What errors call the method. Defaults to None, its name.
-        returns_data: Whether the method returns data, which gets the user's units. Defaults to
-            None, which is true of methods of codes and draws.
+        kind: What the method's first argument contains, which determines its checks: `"data"`,
+            `"code"` or `"draws"`. Data becomes float32, codes get the dtype that
+            `inputs.check_codes` returns, and draws keep their dtype.
+        call: Name of the method in errors. Defaults to None, which means the method's own name.
+        returns_data: Whether the method returns data, which is then converted to the user's units.
+            Defaults to None, which means that it does unless kind is `"data"`.
 
     Returns:
-        A decorator. The method gains `batch_size` (default: as many examples as hold a million
-        numbers of data, up to 1,024) and `verbose` ("auto" shows a progress bar after two seconds,
-        0 never, 1 always). A `seed` reaches the method as a `keras.random.SeedGenerator`.
+        A decorator. The decorated method has two more arguments. `batch_size` is the number of
+        examples in a batch. By default, a batch has at most 1,024 examples and about a million
+        values. `verbose` determines whether there is a progress bar: "auto" shows it after two
+        seconds, 0 never, and 1 always. If the method has an argument `seed`, it gets a
+        `keras.random.SeedGenerator`.
     """
 
     returns_data = kind != "data" if returns_data is None else returns_data
@@ -58,7 +60,7 @@ def batched(kind, call=None, returns_data=None):
         def run(self, *args, batch_size=None, verbose="auto", **kwargs):
             taken = examples.taken_by(self, method)
             for name, required in taken.items():
-                if required:  # A dictionary or a dataset may hold it.
+                if required:  # A dictionary or a dataset may contain this input.
                     kwargs.setdefault(name, None)
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
@@ -74,8 +76,8 @@ def batched(kind, call=None, returns_data=None):
                 named = examples.check_names(self, label, taken, named, signature)
                 named = examples.as_tensors(self, named)
                 return _compute(self, method, kind, returns_data, {**given, **named})
-            data = [name for name in ("y",) if given.get(name) is not None]
-            data = {name: given.pop(name) for name in (first, *data)}
+            targets = [name for name in ("y",) if given.get(name) is not None]
+            data = {name: given.pop(name) for name in (first, *targets)}
             seed = given.pop("seed", None)
             data, named = _check(self, kind, method, label, data, named)
             arrays = _Arrays(data, named, "float32" if kind == "data" else None)
@@ -88,7 +90,7 @@ def batched(kind, call=None, returns_data=None):
             with kept, memory.explained(name, lambda: sizes, memory.SMALLER_BATCH):
                 first_seed = seeds.seed_pair(self, seed) if has_seed else None
                 batches = _Batches(self, arrays, batch_size, first_seed)
-                # Draws of an example that are decoded together take as much as other batches.
+                # If several draws of each example are decoded together, a batch takes more memory.
                 batches.refuse_too_large(given.get("draws_at_once", 1))
                 run_once = functools.partial(_compute, self, method, kind, returns_data)
                 program = _program(self, method, run_once, arrays.places, given, has_seed)
@@ -102,7 +104,7 @@ def batched(kind, call=None, returns_data=None):
 
 @contextlib.contextmanager
 def _preserve_state(model):
-    """Restore the state of layers after a call with training=True, which must not change it."""
+    """Restore the state of the layers after a call with training=True in a `with` block."""
     before = [(v, ops.convert_to_numpy(v)) for v in model.non_trainable_variables]
     try:
         yield
@@ -121,7 +123,7 @@ def _holds_tensors(values):
 
 
 def _check(model, kind, method, label, data, named):
-    """Check the arrays of a call: its data, name -> array, and its named inputs."""
+    """Check the arrays of a call. Return its data, name -> array, and its named inputs."""
     (first, values), *others = data.items()
     if kind == "data":
         values, named = inputs.check_call(model, label, method, values, named, first)
@@ -136,17 +138,18 @@ def _check(model, kind, method, label, data, named):
 
 
 class _Arrays:
-    """All arrays of a call in one list.
+    """List of all arrays that a method is called with.
 
     Args:
-        data: name -> array, or dictionary of arrays.
-        named: The named inputs, name -> array.
-        dtype: The type in which data is read; None for its own.
+        data: Dictionary of the data: name of the argument -> array or dictionary of arrays.
+        named: Dictionary of the named inputs: name -> array.
+        dtype: Dtype to which the data is converted, or None if it keeps its own.
 
     Attributes:
-        values: The arrays.
-        places: Where each is in the arguments: (argument, None), or (argument, key).
-        dtypes: The type in which each is read, or None for its own.
+        values: List of the arrays.
+        places: The argument that each array belongs to. This is (name, None), or (name, key) if the
+            argument is a dictionary.
+        dtypes: Dtype to which each array is converted, or None if it keeps its own.
     """
 
     def __init__(self, data, named, dtype):
@@ -161,7 +164,7 @@ class _Arrays:
 
 
 def _arguments_of(places, tensors):
-    """Return the arguments that the tensors at these places make up."""
+    """Put tensors into a dictionary of arguments: see `_Arrays` for `places`."""
     given = {}
     for (name, key), tensor in zip(places, tensors, strict=False):
         if key is None:
@@ -172,37 +175,41 @@ def _arguments_of(places, tensors):
 
 
 def default_batch_size(*shapes):
-    """How many examples to take at once of which each has arrays of these shapes."""
+    """Return the default batch size for examples whose arrays have these shapes."""
     numbers = max(map(memory.numbers_in, shapes))
     return max(1, min(_BATCH_SIZE, 2**20 // numbers))
 
 
 class _Batches:
-    """The batches of arrays, which one compiled program goes through.
+    """Arrays that are split into batches for a compiled function.
 
     Args:
         model: The model.
-        arrays: `_Arrays` of one length.
-        batch_size: Examples of a batch, a positive integer.
-        seed: The two integers of the first batch's seed, or None for a program without one.
+        arrays: `_Arrays` that all have the same length.
+        batch_size: Positive integer, the number of examples in a batch.
+        seed: The two integers of the first batch's seed, or None if the function takes no seed.
     """
 
     def __init__(self, model, arrays, batch_size, seed):
         batch_size = arguments.integer(None, "batch_size", batch_size)
         self.model, self.arrays, self.seed = model, arrays, seed
         self.length = len(arrays.values[0])
-        # A few lengths serve all arrays where each would be a program of its own.
+        # If every batch length must be compiled, arrays are padded to a few powers of two.
         least = 2 ** (self.length - 1).bit_length() if backend.COMPILES_EACH_SHAPE else self.length
         self.size = min(batch_size, least)
         self.count = -(-self.length // self.size)
 
     def refuse_too_large(self, draws):
-        """Raise if the batches under way do not fit into memory, with so many draws an example."""
+        """Raise if the batches that are computed at the same time do not fit into memory.
+
+        Args:
+            draws: Number of draws of each example that are decoded together.
+        """
         at_once = min(_AT_ONCE if backend.RUNS_IN_ANY_THREAD else 1, self.count)
         memory.refuse_batch(self.model, self.size, self.arrays.values, at_once * draws)
 
     def run(self, program, verbose):
-        """What the program makes of all batches, in one array, or a dictionary of arrays."""
+        """Call the function on all batches, and return an array, or a dictionary of arrays."""
         first = self._compute(program, 0)
         if self.count == 1:
             return examples.map_leaves(lambda v: ops.convert_to_numpy(v)[: self.length], first)
@@ -211,7 +218,7 @@ class _Batches:
             lambda v: np.empty((self.length, *v.shape[1:]), backend.view(v).dtype), first
         )
         bar = _Progress(self.count, verbose)
-        # Where threads run the program, two batches stand in line, so that no thread waits for one.
+        # If threads call the function, two batches wait in the queue, so that no thread is idle.
         most = _AT_ONCE + (2 if backend.RUNS_IN_ANY_THREAD else 0)
         with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
             under_way = collections.deque([pool.submit(self._write, results, 0, first)])
@@ -226,7 +233,7 @@ class _Batches:
         return results
 
     def _compute(self, program, number):
-        """What the program makes of a batch, perhaps of a few examples too many."""
+        """Call the function on a batch. If that was padded, the result has additional rows."""
         start = number * self.size
         values = [array[start : start + self.size] for array in self.arrays.values]
         batch = list(map(np.asarray, values, self.arrays.dtypes))
@@ -239,11 +246,12 @@ class _Batches:
         return program(*batch)
 
     def _begin(self, pool, program, results, number):
-        """Compute a batch and write it, of which threads do as much as the backend lets them.
+        """Start to compute a batch and to write its result, and return the future of this work.
 
-        A batch that is read or written, or waits for one core, leaves the others to the next ones.
+        Several threads do this, because one batch does not use all cores, especially while it is
+        read or written.
         """
-        if not backend.RUNS_IN_ANY_THREAD:
+        if not backend.RUNS_IN_ANY_THREAD:  # Other threads may then only write.
             return pool.submit(self._write, results, number, self._compute(program, number))
         return pool.submit(lambda: self._write(results, number, self._compute(program, number)))
 
@@ -254,7 +262,7 @@ class _Batches:
 
 
 def _compute(model, method, kind, returns_data, given):
-    """Call a method with tensors in the user's units."""
+    """Call a method with tensors in the user's units, but compute in the model's own units."""
     with guard_programs(model), adaptation.own_units(model) as outside:
         if outside and kind == "data" and model.standardize:
             names = [next(iter(given)), "y"]
@@ -269,7 +277,7 @@ def _compute(model, method, kind, returns_data, given):
 
 
 def _program(model, method, run_once, places, options, has_seed):
-    """The method as a compiled function of arrays, kept with the model."""
+    """Return the method as a compiled function of tensors. The model keeps it for later calls."""
     key = (method.__qualname__, places, *sorted(options.items()))
     kept = model._notes.programs.current()
     if key not in kept:
@@ -285,7 +293,7 @@ def _program(model, method, run_once, places, options, has_seed):
 
 
 class _Progress:
-    """A Keras progress bar that appears when the work turns out to be long."""
+    """Keras progress bar that appears at once if verbose is 1, or else if the work takes long."""
 
     PATIENCE = 2.0  # seconds
 
