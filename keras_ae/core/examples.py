@@ -1,12 +1,13 @@
-"""What an example is: x, which may be several modalities, and named inputs.
+"""Split and join the parts of an example: x, or several modalities, and named inputs.
 
-A model lists its named inputs in `extra_inputs`, such as `("label",)`, and its modalities, if it
-has several, in `_modalities`. A batch without either is an array or tensor. A batch with them is a
-dictionary: {"x": x, "label": label}, or {"image": image, "text": text}.
+A model lists its named inputs in `extra_inputs`, such as `("label",)`. If it has several
+modalities, it lists them in `_modalities`. A batch without named inputs or modalities is an array
+or a tensor. Any other batch is a dictionary: {"x": x, "label": label}, or {"image": image, "text":
+text}.
 
-A method takes the named inputs of its own signature, such as `posterior(x, training=False, *,
-label)`. An input with a default may be left out. If a signature has `**inputs`, `takes_inputs_of`
-says to which other methods these go; without it they are all inputs of the model.
+A method takes the named inputs that its signature contains, such as `posterior(x, training=False, *,
+label)`, and those with a default are optional. If the signature contains `**inputs`,
+`takes_inputs_of` says to which methods these go. Without it, they are all other named inputs.
 """
 
 import functools
@@ -25,12 +26,12 @@ _RESERVED = frozenset(
 
 
 def check_declared(cls):
-    """Raise if a class of models declares an input whose name methods use for something else."""
+    """Raise if a model class declares an input whose name is reserved or is not an identifier."""
     for name in cls.extra_inputs:
         if name in _RESERVED or not name.isidentifier():
             raise TypeError(
-                f"{cls.__name__}: extra_inputs={cls.extra_inputs!r} has the name {name!r}, which "
-                "is an argument of the methods of every model, or no name. Choose another name."
+                f"{cls.__name__}: extra_inputs={cls.extra_inputs!r} contains {name!r}, which is no "
+                "identifier, or is an argument of a method of every model. Choose another name."
             )
 
 
@@ -45,7 +46,7 @@ def takes_inputs_of(*names):
 
 
 def taken_by(model, function):
-    """Return which named inputs a method of the model takes: name -> whether it is required."""
+    """Return the named inputs that a method of the model takes: name -> whether it is required."""
     if not model.extra_inputs:
         return {}
     function = getattr(function, "__func__", function)
@@ -69,14 +70,14 @@ def call(model, method, *arguments, inputs, **options):
 
 @functools.lru_cache(maxsize=4096)
 def _parameters(function):
-    """Return name -> whether it has no default, and whether there is a `**inputs`."""
+    """Return the parameters, name -> whether it is required, and whether there is `**inputs`."""
     parameters = inspect.signature(function).parameters.values()
     names = {p.name: p.default is p.empty for p in parameters}
     return names, any(p.kind is p.VAR_KEYWORD and p.name == "inputs" for p in parameters)
 
 
 def select(model, function, inputs):
-    """Return those of the named inputs that a method of the model takes."""
+    """Select the named inputs that a method of the model takes."""
     if not inputs:
         return inputs
     taken = taken_by(model, function)
@@ -84,14 +85,15 @@ def select(model, function, inputs):
 
 
 def check_names(model, call, taken, given, signature=None):
-    """Return the named inputs that were given, without those that are None.
+    """Check the names of the given inputs, and return those inputs that are not None.
 
     Args:
         model: The model.
-        call: Name of the method that was called.
-        taken: What `taken_by` returned for it.
-        given: Dictionary of what the caller passed.
-        signature: The method's signature, of which an unknown name may be another argument.
+        call: Name of the called method in errors.
+        taken: Result of `taken_by` for this method.
+        given: Dictionary of the inputs that the caller passed.
+        signature: The method's signature. If a name is unknown, the error suggests similar ones of
+            its arguments. Defaults to None.
 
     Raises:
         TypeError: If a name is unknown, or a required input is missing.
@@ -106,8 +108,8 @@ def check_names(model, call, taken, given, signature=None):
     for name, required in taken.items():
         if required and name not in given:
             raise TypeError(
-                f"{call}: the input {name!r} is missing. Pass {name}=..., with one row for each "
-                f'example, or a dictionary with the keys "x" and "{name}" as data.'
+                f"{call}: the input {name!r} is missing. Pass {name}=... with one row for each "
+                f'example, or pass data that is a dictionary with the keys "x" and "{name}".'
             )
     return given
 
@@ -116,21 +118,21 @@ def check_names(model, call, taken, given, signature=None):
 
 
 def is_named(model):
-    """Tell whether batches of the model are dictionaries, unless optional inputs are left out."""
+    """Tell whether a batch of the model with all its inputs is a dictionary."""
     return bool(model.extra_inputs or model._modalities)
 
 
 def join(model, x, inputs):
-    """Make the batch that holds x and the named inputs."""
+    """Return the batch that consists of x and the named inputs."""
     if model._modalities:
         return {**x, **inputs}
     return {"x": x, **inputs} if inputs else x
 
 
 def split(model, batch):
-    """Take a batch apart into x, an array or a dictionary of modalities, and its named inputs.
+    """Split a batch into x, which is an array or a dictionary of modalities, and its named inputs.
 
-    The data may also be called "image", as in the data sets of TensorFlow Datasets.
+    The key of x may also be "image", as in TensorFlow Datasets.
     """
     if not isinstance(batch, dict):
         return batch, {}
@@ -141,13 +143,13 @@ def split(model, batch):
 
 
 def check_keys(model, keys, name, others=False):
-    """Raise if a dictionary of data lacks x, or has keys that are no inputs of the model.
+    """Raise if a dictionary of data lacks x, or has keys that are not inputs of the model.
 
     Args:
         model: The model.
         keys: The dictionary's keys.
-        name: The argument's name, for the error.
-        others: Whether other keys beside "image" are left alone, as in data sets of TensorFlow
+        name: Name of the argument in the error.
+        others: Whether a dictionary with the key "image" may have any other keys, as in TensorFlow
             Datasets. Defaults to False.
     """
     keys, data = list(keys), model._modalities or ("x", "image")
@@ -164,13 +166,13 @@ def check_keys(model, keys, name, others=False):
         wanted += f" and its inputs {', '.join(model.extra_inputs)}"
     hint = did_you_mean(unknown[0], [*data, *model.extra_inputs]) if unknown else ""
     raise TypeError(
-        f"{name} is a dictionary with the keys {', '.join(map(repr, keys))}, and "
+        f"{name} is a dictionary with the keys {', '.join(map(repr, keys))}, but "
         f"{type(model).__name__} takes {wanted}.{hint} Use these keys, or pass the array alone."
     )
 
 
 def leaves(x):
-    """Return the arrays or tensors that a batch consists of."""
+    """Return the list of all arrays or tensors in a batch."""
     return list(x.values()) if isinstance(x, dict) else [x]
 
 
@@ -180,37 +182,37 @@ def length(batch):
 
 
 def map_leaves(function, batch):
-    """Apply a function to each array of a batch."""
+    """Apply a function to each array of a batch, and return the results in the same structure."""
     if isinstance(batch, dict):
         return {name: function(value) for name, value in batch.items()}
     return function(batch)
 
 
 def shapes(batch):
-    """Return the shapes of an example, of the batch's own structure."""
+    """Return the shapes of one example, in the structure of the batch."""
     return map_leaves(lambda value: tuple(value.shape[1:]), batch)
 
 
 def with_batch_axis(shape):
-    """Return the shape of a batch of any length, of the shape's own structure."""
+    """Add a batch axis of any length to a shape, or to each shape in a dictionary."""
     if isinstance(shape, dict):
         return {name: (None, *each) for name, each in shape.items()}
     return (None, *shape)
 
 
 def dtype_of(model, name):
-    """Return the type of a named input: "int32" for a label, otherwise "float32"."""
+    """Return the dtype of a named input: "int32" for a label, otherwise "float32"."""
     return model._input_dtypes.get(name, "float32")
 
 
 def cast(model, x, inputs):
-    """Cast the tensors of a batch to the types that the model computes with."""
+    """Cast the tensors of a batch to the dtypes with which the model computes."""
     x = map_leaves(lambda value: keras.ops.cast(value, "float32"), x)
     return x, {name: keras.ops.cast(v, dtype_of(model, name)) for name, v in inputs.items()}
 
 
 def as_tensors(model, inputs):
-    """Return the named inputs of a call with tensors as tensors, symbolic ones as they are."""
+    """Convert named inputs to tensors. Symbolic tensors stay symbolic."""
     return {
         name: value
         if isinstance(value, keras.KerasTensor)
@@ -220,9 +222,9 @@ def as_tensors(model, inputs):
 
 
 def rows(model, inputs, number):
-    """Return named inputs with one row for each of so many samples.
+    """Return named inputs as arrays with one row for each of `number` samples.
 
-    A value of the shape of one example stands for all samples.
+    A value with the shape of a single row is repeated for all samples.
     """
     found = {}
     for name, value in inputs.items():
