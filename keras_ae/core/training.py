@@ -1,4 +1,4 @@
-"""fit, evaluate and predict: Keras' loops over data of any form, checked before they begin."""
+"""Methods such as `fit`, `evaluate` and `predict`, which check data before Keras' loops begin."""
 
 import contextlib
 import functools
@@ -11,36 +11,36 @@ from keras_ae.core.turns import one_at_a_time
 
 
 class Loops(backend.TrainStep, keras.Model):
-    """The part of `keras_ae.Autoencoder` that reads data."""
+    """Base class of `keras_ae.Autoencoder` with the methods that run Keras' loops."""
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
-        """As of every Keras model, but for the losses, which are the model's own.
+        """Prepare training, as `keras.Model.compile` does. The model defines its losses itself.
 
         Args:
             optimizer: An optimizer or its name. Defaults to "rmsprop".
-            loss, loss_weights: None.
-            **kwargs: `metrics`, `run_eagerly`, `jit_compile` and the others of
+            loss, loss_weights: Must be None, because the model defines its own losses.
+            **kwargs: `metrics`, `run_eagerly`, `jit_compile` and the other arguments of
                 `keras.Model.compile`.
 
         Raises:
-            ValueError: If a loss or weights of losses are given; the model stays as it was.
+            ValueError: If loss or loss_weights is not None. The model then stays unchanged.
         """
         given = {"loss": loss, "loss_weights": loss_weights}
         for name, value in given.items():
             if value is not None:
                 raise ValueError(
                     f"compile({name}={value!r}): {type(self).__name__} defines its own losses, "
-                    f"{', '.join(self.objective)}. Leave {name} out; the constructor takes what "
-                    "can be chosen, such as reconstruction_loss= or likelihood=."
+                    f"{', '.join(self.objective)}. Leave {name} out. Choose losses in the "
+                    "constructor, for example with reconstruction_loss= or likelihood=."
                 )
         super().compile(optimizer, **kwargs)
-        # What they read of closures and globals is no part of the model that can be looked at.
+        # Compiled functions also read closures and globals, which `Programs` cannot check.
         self._notes.programs.forget()
 
     def compile_from_config(self, config):
-        # Keras does the same where `compile` is its own.
+        # Keras does the same, but only for classes that do not override `compile`.
         config = keras.saving.deserialize_keras_object(config)
-        trained = config.pop("trained", None)  # Files of old do not hold it.
+        trained = config.pop("trained", None)  # Older files lack it.
         self.compile(**config)
         if self.built:
             known = self.trainable_variables
@@ -69,33 +69,33 @@ class Loops(backend.TrainStep, keras.Model):
         validation_freq=1,
         **inputs,
     ):
-        """Train, as `keras.Model.fit` does, on data that needs no labels.
+        """Train the model, as `keras.Model.fit` does, but without labels.
 
         Args:
-            x: Array of shape (examples, ...); a `tf.data.Dataset` of batches or of single
-                examples, of inputs or of (input, target) pairs, or of TFDS features with an
-                "image"; a `keras.utils.PyDataset`; or a generator of batches. A model with named
-                inputs, or of several modalities, also takes dictionaries of them.
-            y: Array of targets, or None to reconstruct x. Labels are an error.
-            batch_size: Examples of a step, for arrays and for datasets of single examples.
-                Defaults to 32. Where devices share it under `keras.distribution`, a multiple of
-                their number; so are all batches of arrays then, for which up to as many examples
-                less one are left out at the end of a pass.
-            shuffle: Whether arrays are read in a new order every epoch. The order follows from
-                the model's seed and the epoch alone, so that a resumed run sees the same batches.
-            class_weight: Refused: there are no classes. Use sample_weight.
-            sample_weight: Array of shape (examples,): the weight of every example's losses.
-            validation_data: Array, (x, y) pair, (x, y, sample_weight), or any x of the above.
+            x: Array of shape (examples, ...), `tf.data.Dataset`, `keras.utils.PyDataset`, torch
+                DataLoader, or generator of batches. A dataset yields batches or single examples:
+                inputs, (input, target) pairs, or TFDS features with an "image". A model with named
+                inputs or several modalities also accepts dictionaries of arrays.
+            y: Array of targets. Defaults to None, which reconstructs x. Labels raise an error.
+            batch_size: Number of examples in a batch of arrays, or of a dataset of single examples.
+                Defaults to 32. If several devices share a batch in `keras.distribution`, it must be
+                a multiple of their number, and so is the length of every batch of arrays. A pass
+                therefore leaves out the last few examples.
+            shuffle: Whether arrays are read in a new order in every epoch. The order depends only
+                on the model's seed and the epoch, so that a resumed run reads the same batches.
+            class_weight: Must be None, because there are no classes. Use sample_weight instead.
+            sample_weight: Array of shape (examples,), the weight of each example in all losses.
+            validation_data: Anything that x may be, an (x, y) pair, or (x, y, sample_weight).
             epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
-                validation_steps, validation_batch_size, validation_freq: As in Keras.
-            **inputs: The model's named inputs, such as `label=`, one row for each example of x.
+                validation_steps, validation_batch_size, validation_freq: See `keras.Model.fit`.
+            **inputs: The model's named inputs, such as `label=`, with one row for each example.
 
         Returns:
-            `keras.callbacks.History`, with the mean of every loss over each epoch.
+            `keras.callbacks.History` with the mean of every loss in each epoch.
 
         Raises:
-            TypeError, ValueError: If the data is not what the model can be trained on. Nothing is
-                trained then.
+            TypeError, ValueError: If the model cannot be trained on the data. The error is raised
+                before the first training step.
         """
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
@@ -139,17 +139,17 @@ class Loops(backend.TrainStep, keras.Model):
         return_dict=False,
         **inputs,
     ):
-        """The mean losses over data, as `keras.Model.evaluate`: the same numbers every time.
+        """Compute the mean losses over data, with the same random draws in every call.
 
         Args:
-            x, y, batch_size, sample_weight: As in `fit`, also on several devices.
-            verbose, steps, callbacks, return_dict: As in Keras.
-            **inputs: The model's named inputs, one row for each example of x.
+            x, y, batch_size, sample_weight: See `fit`, also for several devices.
+            verbose, steps, callbacks, return_dict: See `keras.Model.evaluate`.
+            **inputs: The model's named inputs, with one row for each example of x.
 
         Returns:
-            List of the loss and the metrics, or a dictionary of them.
+            List of the loss and the metrics, or a dictionary of them if return_dict is True.
         """
-        # Keras' `fit` passes this on, to use one iterator of the data in all epochs.
+        # Keras' `fit` passes this argument to evaluate with the same iterator in all epochs.
         cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
         x = data.with_inputs(self, "evaluate", x, inputs)
@@ -168,49 +168,49 @@ class Loops(backend.TrainStep, keras.Model):
 
     @one_at_a_time(training=True)
     def adapt(self, x, **inputs):
-        """Learn from data what the model needs before its first step, such as the data's units.
+        """Learn what the model needs to know of the data before its first training step.
 
-        The first `fit` of a new model does this by itself. Call it to learn from other data.
+        The first call of `fit` does this by itself. Call this method to learn from other data.
 
         Args:
-            x: As in `fit`.
-            **inputs: The model's named inputs, one row for each example of x.
+            x: See `fit`.
+            **inputs: The model's named inputs, with one row for each example of x.
 
         Raises:
-            ValueError: If a model of this kind learns nothing before its first step.
+            ValueError: If a model of this kind learns nothing before its first training step.
         """
         x = data.with_inputs(self, "adapt", x, inputs)
         batches = data.make_batches(self, (x, None, None), None, False, None)
         if not adaptation.is_needed(self):
             raise ValueError(
-                f"{type(self).__name__}.adapt: this model needs nothing of the data before its "
-                "first step. Leave the call out, or make the model with standardize=True."
+                f"{type(self).__name__}.adapt: this model learns nothing from the data before its "
+                "first training step. Leave the call out, or make the model with standardize=True."
             )
         adaptation.adapt(self, adaptation.Passes(self, batches))
 
     def _prepare_training(self, batches, steps):
-        """Look at the data of `fit` before training, which does nothing in this class.
+        """Look at the data of `fit` before training. Subclasses may override this.
 
         Args:
-            batches: `ArrayBatches`, or what was passed: a dataset, `PyDataset` or generator.
-            steps: Batches of an epoch, or None.
+            batches: `ArrayBatches`, or a dataset, `PyDataset`, data loader or generator.
+            steps: Number of batches in an epoch, or None.
         """
 
     def _evaluation_scope(self, batches, steps):
-        """Return the context of an evaluation, which does nothing in this class."""
+        """Return a context in which `evaluate` runs its loop. Subclasses may override this."""
         return contextlib.nullcontext()
 
     @one_at_a_time()
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, **inputs):
-        """Reconstructions of data, as `keras.Model.predict`; `reconstruct` is the faster way.
+        """Reconstruct data, as `keras.Model.predict` does. The method `reconstruct` is faster.
 
         Args:
-            x, batch_size: As in `fit`.
-            verbose, steps, callbacks: As in Keras.
-            **inputs: The named inputs that `reconstruct` takes, one row for each example of x.
+            x, batch_size: See `fit`.
+            verbose, steps, callbacks: See `keras.Model.predict`.
+            **inputs: The named inputs that `reconstruct` takes, with one row for each example.
 
         Returns:
-            Array of the target's shape.
+            Array of the reconstructions, which has the shape of the targets.
         """
         x = data.with_inputs(self, "predict", x, inputs, self.reconstruct)
         options = {"divided": False, "function": self.reconstruct}
@@ -223,7 +223,7 @@ class Loops(backend.TrainStep, keras.Model):
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False, **inputs
     ):
-        """One step on one batch, as `keras.Model.train_on_batch`; named inputs as in `fit`."""
+        """Make one training step on one batch, as in Keras. `fit` explains the named inputs."""
         _refuse_class_weight(class_weight)
         self._assert_compile_called("train_on_batch")
         x = data.with_inputs(self, "train_on_batch", x, inputs)
@@ -235,7 +235,7 @@ class Loops(backend.TrainStep, keras.Model):
 
     @one_at_a_time()
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):
-        """The losses of one batch, as `keras.Model.test_on_batch`; named inputs as in `fit`."""
+        """Return the losses of one batch, as in Keras. `fit` explains the named inputs."""
         self._assert_compile_called("test_on_batch")
         x = data.with_inputs(self, "test_on_batch", x, inputs)
         arrays = data.check_batch(self, x, y, sample_weight)
@@ -245,7 +245,7 @@ class Loops(backend.TrainStep, keras.Model):
 
     @one_at_a_time()
     def predict_on_batch(self, x, **inputs):
-        """Reconstructions of one batch, as `keras.Model.predict_on_batch`."""
+        """Reconstruct one batch, as `keras.Model.predict_on_batch` does."""
         x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
         batch = examples.join(self, x, named)
         memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
@@ -253,15 +253,15 @@ class Loops(backend.TrainStep, keras.Model):
         return super().predict_on_batch(batch)
 
     def _losses_and_logs(self, data, training):
-        """See `keras_ae.core.objective`; a step differentiates the first."""
+        """Compute a list of losses, one for each player, and the logs of a batch."""
         return objective.losses_and_logs(self, data, training)
 
     def _variable_groups(self):
-        """The weights that each player moves; the first group is everything unclaimed."""
+        """Return a list of weights for each loss. The first list has all that no player updates."""
         return objective.variable_groups(self)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        # Keras hands over the whole batch when it builds its metrics.
+        # Keras passes the whole batch as x, and no y, when it builds its metrics.
         y = examples.split(self, x)[0] if y is None else y
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
@@ -269,17 +269,17 @@ class Loops(backend.TrainStep, keras.Model):
 def _refuse_class_weight(class_weight):
     if class_weight is not None:
         raise ValueError(
-            "class_weight weighs labels, and this model has none. Pass sample_weight, one number "
-            "for each example."
+            "class_weight needs labels, but this model has none. Pass sample_weight, which has one "
+            "number for each example."
         )
 
 
 def _split(x, y, sample_weight, fraction, validation_data):
-    """Return the parts to train on and those to validate on, the last fraction of arrays."""
+    """Return the data for training and for validation, which may be the last part of arrays."""
     parts = (x, y, sample_weight)
     if fraction and not data.holds_arrays(x):
         raise ValueError(
-            f"validation_split needs arrays, and x is a {type(x).__name__}. Pass validation_data."
+            f"validation_split needs arrays, but x is a {type(x).__name__}. Pass validation_data."
         )
     if not fraction or validation_data is not None:
         return parts, validation_data
@@ -290,7 +290,7 @@ def _add_callbacks(model, callbacks, batches, steps):
     """Return the user's callbacks with those that the model needs."""
     notes = model._notes
     notes.step_programs.current()
-    # This one comes after the user's own, which may change the model.
+    # `_Renewal` must run after the user's callbacks, because these may change the model.
     callbacks = _with_callback(callbacks, _Renewal(notes.step_programs), last=True)
     if adaptation.is_needed(model):
         passes = adaptation.Passes(model, batches, steps)
@@ -302,20 +302,20 @@ def _add_callbacks(model, callbacks, batches, steps):
 
 
 def build_optimizer(model):
-    """Make the state of a model's optimizer, as soon as there are weights."""
-    # Before training begins, for BackupAndRestore restores into what exists by then.
+    """Make the variables of a model's optimizer if the model has weights already."""
+    # BackupAndRestore restores these variables, so they must exist before training begins.
     if model.built and model.optimizer is not None and not model.optimizer.built:
-        # A step makes a gradient of every weight beside what the optimizer keeps of it.
+        # A step also makes a gradient for every weight, which takes memory.
         gradients = memory.size_of(model.trainable_variables)
-        remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, keep less."
+        remedy = f"{memory.SMALLER_MODEL} Some optimizers, such as SGD, take less."
         name = type(model).__name__
         with backend.building_scope(model), memory.checked_weights(name, remedy, gradients):
             model.optimizer.build(model.trainable_variables)
 
 
 def _check_checkpoints(callbacks):
-    """Raise for a checkpoint that nothing would load, before anything is trained for it."""
-    callbacks = getattr(callbacks, "callbacks", callbacks)  # Those of a CallbackList.
+    """Raise if a `ModelCheckpoint` would write whole models to files that cannot be loaded."""
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList has this attribute.
     for callback in keras.tree.flatten(callbacks or []):
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             if not callback.save_weights_only:
@@ -323,7 +323,7 @@ def _check_checkpoints(callbacks):
 
 
 class _Renewal(keras.callbacks.Callback):
-    """Lets an epoch run what is compiled from the model as callbacks left it."""
+    """Callback that discards compiled functions if other callbacks have changed the model."""
 
     async_safe = True
 
