@@ -1,4 +1,4 @@
-"""The arguments of a model: kept, saved, and some of them assigned at any time."""
+"""Keep and save the arguments of a model, and let users assign some of them at any time."""
 
 import contextlib
 import json
@@ -14,17 +14,17 @@ from keras_ae.core.old_names import accept_old_argument
 
 
 class Adjustable:
-    """The part of `keras_ae.Autoencoder` that lets arguments change after the model was made.
+    """Base class of `keras_ae.Autoencoder` that lets users assign arguments after it is made.
 
-    A number that the constructor checked with `arguments.number`, or with another rule that is
-    recorded, stays one to whoever reads it, and is a variable to the programs compiled from the
-    model: assigning it takes effect at the next step, and nothing is compiled anew. It is checked
-    as in the constructor, and saved with the configuration and with the weights. What shapes the
-    model is refused. Within a program the number is a tensor, of which Python's `if` finds no
-    value: that is `keras.ops.where`.
+    Users can assign any number that the constructor checks with a recorded rule, such as
+    `arguments.number`. The next step then uses the new number without another compilation, because
+    compiled functions read it from a variable. It is checked as in the constructor, and saved with
+    the configuration and with the weights. Arguments that determine the networks cannot change. In
+    a compiled function the number is a tensor, so that `keras.ops.where` must replace Python's
+    `if`.
     """
 
-    _notes = None  # `keras_ae.core.notes.Notes`, as soon as the model is made.
+    _notes = None  # `__new__` sets this to a `keras_ae.core.notes.Notes`.
     _old_arguments = {}  # Name of an argument in earlier versions -> its name now.
 
     def __init_subclass__(cls, **kwargs):
@@ -47,8 +47,8 @@ class Adjustable:
 
     @property
     def arguments(self):
-        """What the constructor was given, or its defaults: name -> value."""
-        # Files hold the weights of networks that were given under this name.
+        """Return the constructor's arguments: name -> given or default value."""
+        # This name must stay, because files contain the weights of given networks under it.
         return self._notes.arguments
 
     def __getattr__(self, name):
@@ -68,7 +68,7 @@ class Adjustable:
 
     @property
     def variables(self):
-        # Not among the weights, which `set_weights` carries from one model to another.
+        # `weights` must not contain these variables, because `set_weights` would copy them.
         return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
     def get_config(self):
@@ -82,7 +82,7 @@ class Adjustable:
         return configuration.build_config(self) if self.built else None
 
     def build_from_config(self, config):
-        # Keras' own swallows what goes wrong here, and the weights would then be left unread.
+        # Keras' own method ignores errors, so that the weights would silently not be loaded.
         if config:
             configuration.build(self, config)
 
@@ -107,7 +107,7 @@ class Adjustable:
 
 
 def assign_number(model, name, value):
-    """Whether an argument is a number that may be assigned; if so, it is assigned."""
+    """Assign an argument if it is a number that may be assigned. Return whether it is one."""
     notes = model._notes
     if name not in notes.arguments:
         return False
@@ -121,14 +121,14 @@ def assign_number(model, name, value):
         return True
     given = notes.arguments[name]
     if notes.rules.get(name) is not None and (given is None or callable(given) or given == value):
-        notes.numbers[name] = _Number(name, value)  # The constructor assigns it.
+        notes.numbers[name] = _Number(name, value)  # This assignment is the constructor's.
         return True
     return False
 
 
 @contextlib.contextmanager
 def note_change(model, name, value):
-    """Record the assignment, inside a `with` block, of an attribute that `assign_number` left."""
+    """Record that a `with` block assigns an attribute that `assign_number` did not assign."""
     notes = model._notes
     if name not in notes.arguments:
         before = vars(model).get(name)
@@ -143,41 +143,43 @@ def note_change(model, name, value):
         notes.arguments[name] = value
         _renew(model)
     elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
-        # The constructor assigns it. Networks that `build` makes are saved with their weights.
+        # Only objects that the constructor makes are recorded. The networks that `build` makes are
+        # saved with their weights.
         if getattr(model, "data_shape", None) is None:
             notes.named.setdefault(name, (type(value), value.get_config()))
 
 
 def _renew(model):
-    """Have Keras' loop go on with a step of the model as it is."""
+    """Have a running loop of Keras compile its step again, because the model has changed."""
     if model._notes.step_programs.parts is not None and not backend.is_tracing():
         model._notes.step_programs.current()
 
 
 def _refuse_another(model, name, value):
-    """Raise where the model depends on the argument by more than the attribute."""
+    """Raise if a new value would not reach every place where the argument is used."""
     now = vars(model).get(name, model._notes.arguments[name])
-    # What has no attribute is held by others; but a user's constructor may compute its own.
+    # If the model has no attribute of this name, other objects use the number. The constructor of a
+    # user's class is an exception, because it may still assign a number of its own.
     made = model.built or type(model).__module__.startswith("keras_ae.")
     elsewhere = name not in vars(model) and is_number(now) and is_number(value) and made
     if (elsewhere or name in model._notes.rules) and now != value:
         raise ValueError(
-            f"{type(model).__name__}: {name}={value!r} cannot take the place of {name}={now!r}, "
-            f"which the model was made with. Make a new model with {name}={value!r}."
+            f"{type(model).__name__}: {name}={now!r} cannot be changed to {value!r} after the "
+            f"model is made. Make a new model with {name}={value!r}."
         )
 
 
 def save_numbers(model, store):
-    """Put the numbers that were assigned into a file."""
+    """Save the numbers that users have assigned."""
     for name, number in model._notes.numbers.items():
         if number.assigned and is_number(number.value):
             store[f"assigned_{name}"] = number.variable
 
 
 def load_numbers(model, assigned):
-    """Assign the numbers of a file."""
+    """Load the numbers that `save_numbers` saved."""
     for key, value in assigned.items():
-        # What the configuration says has more digits.
+        # If both are equal as float32, the number from the configuration stays: it has more digits.
         name, value = key.removeprefix("assigned_"), float(value[()])
         name = model._old_arguments.get(name, name)
         known = model._notes.numbers[name]
@@ -187,7 +189,7 @@ def load_numbers(model, assigned):
 
 
 def adopt_numbers(model):
-    """Take over the numbers whose variables hold others, as after a backup was restored."""
+    """Update the numbers whose variables have changed, for example by a restored backup."""
     for name, number in model._notes.numbers.items():
         value = ops.convert_to_numpy(number.variable)
         if is_number(number.value) and np.float32(number.value) != value:
@@ -195,7 +197,7 @@ def adopt_numbers(model):
 
 
 class _Number:
-    """A number, a schedule or None; and the variable of that number in programs."""
+    """Number, schedule or None, and the variable from which compiled functions read a number."""
 
     def __init__(self, name, value):
         self.value, self.assigned = value, False
@@ -213,12 +215,12 @@ class _Number:
         return self.value
 
     def assign(self, value):
-        """Whether what was compiled holds no longer: a schedule is no number."""
+        """Assign a value. Return whether functions must be compiled again, as for a schedule."""
         if is_number(value):
             self.variable.assign(value)
         before, self.value, self.assigned = self.value, value, True
         return not (is_number(before) and is_number(value))
 
     def kind(self):
-        """What programs depend on."""
+        """Return what compiled functions depend on: None for any number, or the other value."""
         return None if is_number(self.value) else (self.value,)
