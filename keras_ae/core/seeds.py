@@ -1,4 +1,4 @@
-"""Generators of seeds: for replicas, for served functions, and for draws outside of training."""
+"""Make seeds of random draws for training, replicas, exported functions and other calls."""
 
 import contextlib
 import random
@@ -11,12 +11,13 @@ from keras.src.random import seed_generator
 
 from keras_ae.core import backend
 
-# Users choose seeds 0, 1, 2 and so on, so successive draws lie far apart in a seed's first number.
+# The first number of a seed grows by this in each draw. Users choose seeds such as 0, 1 and 2, so a
+# small stride would make the draws of different seeds coincide.
 _STRIDE = 7_368_787
 
 
 class _RandomOfTheThread(threading.local):
-    """Stands for Python's `random` in Keras; a thread that builds a model has its own generator."""
+    """Replacement for Python's `random` in Keras. A thread may set a generator of its own."""
 
     own = None
 
@@ -24,14 +25,14 @@ class _RandomOfTheThread(threading.local):
         return getattr(self.own or random, name)
 
 
-# Initializers and dropout without a seed draw one from Python's generator. All threads share it, so
-# a seed that one thread sets would change what the others draw.
+# Initializers and dropout without a seed draw one from Python's `random`. All threads share its
+# state, so one thread that sets it would change the draws of the others.
 seed_generator.python_random = _RandomOfTheThread()
 
 
 @contextlib.contextmanager
 def follow_seed(seed):
-    """Let the seeds that Keras chooses by itself follow from this seed, inside a `with` block."""
+    """Derive all seeds that Keras chooses by itself in a `with` block from this seed."""
     of_the_thread = seed_generator.python_random
     before, of_the_thread.own = of_the_thread.own, random.Random(seed)
     try:
@@ -41,12 +42,12 @@ def follow_seed(seed):
 
 
 def default_seed(below=2**31):
-    """Return a random integer; while a model is built, it follows from the model's seed."""
+    """Return a random integer. While a model is built, it is derived from the model's seed."""
     return seed_generator.python_random.randrange(below)
 
 
 class SeedGenerator(keras.random.SeedGenerator):
-    """A seed generator whose draws never coincide with those of another seed, also on torch."""
+    """Seed generator whose draws never coincide with those of another seed, even on torch."""
 
     def next(self, ordered=True):
         return backend.mix_seed(super().next(ordered))
@@ -68,37 +69,38 @@ class ReplicaSeedGenerator(SeedGenerator):
 
 
 class FreshSeeds:
-    """Seeds for draws outside of training that need not be repeatable, in any thread.
+    """Seeds for draws outside of training that need not be repeatable. All threads may use them.
 
-    The seeds of training have a state that is saved. Looking at the model, as `sample` without a
-    seed does, must not change that state.
+    The seed generator of training has a state that is saved. Other calls, such as `sample` without
+    a seed, must not change that state, so they take their seeds from here.
 
     Args:
-        seed: Integer that the seeds follow from.
+        seed: Integer from which the seeds are derived.
     """
 
     def __init__(self, seed):
-        # The order of the data follows from the seed alone; the second number keeps these apart.
+        # The order of the data is derived from the seed alone. Because of the second number, these
+        # seeds differ from it.
         self.generator = np.random.default_rng((abs(seed), 2**31))
 
     def next(self):
         """Return two integers of 31 bits."""
-        return self.generator.integers(2**31, size=2)  # NumPy's generators are safe in threads.
+        return self.generator.integers(2**31, size=2)  # NumPy's generators are thread-safe.
 
 
 class RunSeed(keras.random.SeedGenerator):
-    """A seed that is a tensor of two integers, such as the argument of a served function.
+    """Seed that is a tensor of two integers, such as the argument of an exported function.
 
     Args:
         pair: Tensor or array of shape (2,): the seed, and a number that is different in each batch.
-            Numbers of successive batches differ by `TURNS`, because a loop within a batch counts
-            the number up in each turn.
+            The numbers of successive batches differ by `TURNS`, because a loop within a batch adds
+            1 to the number in each turn.
     """
 
     TURNS = 65_536
 
     def __init__(self, pair):
-        # There is no state variable: draws are counted in Python while the program is traced.
+        # There is no state variable. Python counts the draws while the function is traced.
         self.pair = ops.cast(pair, backend.SEED_DTYPE)
         self.draws = 0
 
@@ -108,16 +110,16 @@ class RunSeed(keras.random.SeedGenerator):
         return backend.mix_seed(self.pair + ops.cast(offset, self.pair.dtype))
 
     def at(self, index):
-        """Return the seed of one turn of a loop; no two turns have the same draws."""
+        """Return the seed of one turn of a loop. The draws of two turns never coincide."""
         return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))
 
 
 def make_generators(model, seed):
-    """The seed generators of a model.
+    """Make the seed generators of a model.
 
     Returns:
-        That of training, and one for draws of programs that users make of the model, which must
-        not move the seeds of training.
+        The seed generator of training, and one for functions that users compile from the model.
+        Draws in such functions must not change the state of the first.
     """
     generator = ReplicaSeedGenerator(
         None if seed is None else check_seed(seed), name="seed_generator"
@@ -128,9 +130,10 @@ def make_generators(model, seed):
 
 
 def draw(model, seed):
-    """A seed generator of a seed: an integer's, the given one, or if it is None a fresh one.
+    """Return a seed generator for an integer or None. A given seed generator is returned itself.
 
-    Within a step of training that is the training's own, so that a resumed run repeats it.
+    Without a seed, draws within a step use the seed generator of that step, so that a resumed run
+    repeats them. All other draws use fresh seeds.
     """
     if seed is None:
         if getattr(model._notes.in_step, "seed", None) is not None:
@@ -144,7 +147,7 @@ def draw(model, seed):
 
 
 def seed_pair(model, seed):
-    """Return the two integers of a seed, or fresh ones if it is None."""
+    """Return the two integers of a seed. They are fresh if the seed is None."""
     if seed is None:
         return model._notes.fresh_seeds.next()
     if isinstance(seed, keras.random.SeedGenerator):
@@ -153,7 +156,7 @@ def seed_pair(model, seed):
 
 
 def step_seed(model, training):
-    """Return the seed of one step's draws: see `keras_ae.Autoencoder.step_seed`."""
+    """Return the seed generator of one step: see `keras_ae.Autoencoder.step_seed`."""
     if training:
         return model._seed_generator
     if getattr(model._notes.in_step, "seed", None) is not None:
@@ -165,7 +168,7 @@ def step_seed(model, training):
 
 
 def order_seed(model):
-    """Return the integer from which the order of arrays follows. A resumed run has the same."""
+    """Return the integer that determines the order of arrays. A resumed run has the same one."""
     return _order_seed(model._seed_generator)
 
 
@@ -174,7 +177,7 @@ def _order_seed(generator):
 
 
 def states(model):
-    """The weights that hold the states of a model's seed generators, which Keras does not save."""
+    """Return the state variables of a model's seed generators. Keras does not save them."""
     return [
         variable
         for variable in model.non_trainable_variables
@@ -183,13 +186,13 @@ def states(model):
 
 
 def save(model, store):
-    """Put the states of the seeds into a file, without which a resumed run repeats its noise."""
+    """Save the states of the seed generators, so that a resumed run does not repeat its noise."""
     for number, state in enumerate(states(model)):
         store[f"seed_{number}"] = state
 
 
 def load(model, store):
-    """Read the states of the seeds from a file, and return what else is in it."""
+    """Load the states of the seed generators, and return all other entries of the store."""
     for number, state in enumerate(states(model)):
         if f"seed_{number}" in store.keys():
             state.assign(store[f"seed_{number}"])
