@@ -1,4 +1,4 @@
-"""Programs compiled from a model, and the check that the model has not changed since."""
+"""Keep the functions compiled from a model, and discard them if the model has changed since."""
 
 import contextlib
 import itertools
@@ -10,15 +10,15 @@ import keras
 
 from keras_ae.core import backend
 
-# Attributes that change while a model is used, or that `compile` replaces. No program depends on
-# them.
+# These attributes change while a model is used, or `compile` replaces them. No compiled function
+# depends on them.
 _NOTED = frozenset(
     "_called _compile_config _compile_loss _compile_metrics _compiled_trainable_state "
     "_eval_epoch_iterator _initial_epoch _jax_state _jax_state_synced _jit_compile _loss_tracker "
     "_notes _run_eagerly compiled history loss optimizer predict_function steps_per_execution "
     "stop_evaluating stop_predicting stop_training test_function train_function".split()
 )
-# Objects whose attributes are not looked into: no computation depends on them.
+# No computation depends on the attributes of these objects.
 _APART = (
     keras.Variable,
     keras.KerasTensor,
@@ -35,17 +35,17 @@ _LIBRARIES = {"tensorflow", "jax", "jaxlib", "torch", "numpy", "scipy", "pandas"
 
 
 class Programs:
-    """Programs compiled from a model, which are forgotten as soon as the model changes.
+    """Functions compiled from a model, which are discarded when the model changes.
 
-    Besides the values of variables, a program depends on attributes: of the model, of the layers
-    within, and of objects that these hold. A check compares each attribute with what it was when
-    the program was compiled, and asks whether it is still the same object. That takes a microsecond
-    per layer.
+    A compiled function reads the current values of variables. Everything else is fixed when it is
+    compiled: the attributes of the model and its layers, and of other objects in these attributes.
+    A check tests whether each attribute is still the same object as at that time. It takes a
+    microsecond for each layer.
 
     Args:
         model: The model.
-        training: Whether the programs train it, so that they depend on its optimizer and on which
-            weights are frozen.
+        training: Whether the functions train the model. They then also depend on the optimizer, and
+            on which weights are frozen.
     """
 
     def __init__(self, model, training=False):
@@ -55,7 +55,7 @@ class Programs:
         self.stale = False
 
     def current(self):
-        """Return the dictionary of programs that are still valid; callers add new ones to it."""
+        """Return the dictionary of valid compiled functions, to which callers add new ones."""
         if not backend.KEEPS_PROGRAMS:
             return self.kept
         with self.model._notes.making:
@@ -65,24 +65,24 @@ class Programs:
             return self.kept
 
     def forget(self):
-        """Forget all programs. For those of training, also have Keras make its functions again."""
+        """Discard all compiled functions. If they train, make those of Keras' loops again."""
         self.kept, self.stale = {}, False
         if self.training:
             for name in ("train", "test", "predict"):
-                # Keras' loop needs a function while it runs, so a new one is made at once. It is
-                # traced when it is called next.
+                # A running loop needs the function, so a new one is made at once. The next call
+                # traces it.
                 if getattr(self.model, f"{name}_function") is not None:
                     getattr(self.model, f"make_{name}_function")(force=True)
 
     def hold(self):
-        """Whether the model is the same as when `remember` was last called."""
+        """Tell whether the model is the same as in the last call of `remember`."""
         if self.parts is None:
             return False
         for attributes, names, values in self.parts:
             if names is None:
                 now = attributes.values() if isinstance(attributes, dict) else attributes
                 added = itertools.islice(now, len(values), None)
-                # Keras' `load_weights` adds attributes that are False, and they change nothing.
+                # Keras' `load_weights` adds attributes with the value False, which change nothing.
                 if len(now) < len(values) or any(value is not False for value in added):
                     return False
             else:
@@ -94,7 +94,7 @@ class Programs:
         return self.flags == self._flags()
 
     def remember(self):
-        """Remember the model as it is now: the programs are compiled from this state."""
+        """Record the current state of the model, from which functions are compiled next."""
         parts, seen = [], set()
         self._visit(self.model, parts, seen)
         self._visit([number.kind() for number in self.model._notes.numbers.values()], parts, seen)
@@ -107,12 +107,12 @@ class Programs:
         kinds = [number.kind() for number in model._notes.numbers.values()]
         if not self.training:
             return kinds
-        # How training treats a variable depends on these attributes of the variable.
+        # Training depends on these attributes of each variable.
         variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
         return [kinds, model.optimizer, model.run_eagerly, *variables]
 
     def _visit(self, value, parts, seen):
-        """Add what the value holds to `parts`, and then what its parts hold."""
+        """Add the attributes or items of a value to `parts`, and then visit each of them."""
         if id(value) in seen or isinstance(value, _APART):
             return
         seen.add(id(value))
@@ -142,16 +142,16 @@ class Programs:
 
 @contextlib.contextmanager
 def guard_programs(model):
-    """Watch the model while it computes, directly or while a program is traced.
+    """Check the model in a `with` block that computes with it or traces a function.
 
-    If the model has changed since its programs were compiled, they are marked as stale. If Python
-    code asks a traced number for its value, the error says which number.
+    If the model has changed since its functions were compiled, mark them as stale. If Python code
+    needs the value of a traced number, raise an error that names the number.
     """
     both = model._notes.programs, model._notes.step_programs
     kinds = [kind for kind in both if kind.parts is not None]
     for kind in kinds:
         if not kind.hold():
-            kind.stale = True  # The model has changed since its programs were made.
+            kind.stale = True
     try:
         yield
     except backend.NO_NUMBER_ERRORS as error:
@@ -162,8 +162,8 @@ def guard_programs(model):
 
 
 def _explain(model, error):
-    """Raise a clear error if Python code asked a traced number of the model for its value."""
-    words = ("ymbolic", "eager execution", "trace")  # TensorFlow's and JAX's errors say these.
+    """Raise a clear error if Python code needed the value of a traced number of the model."""
+    words = ("ymbolic", "eager execution", "trace")  # Errors of TensorFlow and JAX contain these.
     if not (backend.is_tracing() and any(word in str(error) for word in words)):
         return
     found = None
@@ -176,22 +176,21 @@ def _explain(model, error):
         return
     code, line, name = found
     raise TypeError(
-        f"{type(model).__name__}.{code.co_name}, line {line} of {code.co_filename}: {name} may be "
-        "assigned at any time, so that it is a tensor where a program is made of this, and "
-        f"Python's `if`, `float` and the like find no value in it. Choose by "
-        f"keras.ops.where({name} > 1, a, b), or assign {name} between two calls of `fit` or in a "
-        "callback."
+        f"{type(model).__name__}.{code.co_name}, line {line} of {code.co_filename}: {name} can be "
+        "assigned at any time, so it is a tensor while this code is compiled. Python's `if`, "
+        f"`float` and similar code cannot read its value. Use keras.ops.where({name} > 1, a, b) "
+        f"instead, or assign {name} between two calls of `fit` or in a callback."
     ) from error
 
 
 def _is_part(value):
-    """Whether a computation may depend on attributes of this object."""
+    """Tell whether a computation may depend on attributes of this object."""
     package = type(value).__module__.partition(".")[0]
     return package not in _LIBRARIES and package not in sys.stdlib_module_names
 
 
 def _is_followed(owner, name):
-    """Whether to look into the attribute of this name; Keras' own records are left out."""
+    """Tell whether `_visit` continues with this attribute. It skips Keras' own bookkeeping."""
     if not isinstance(owner, keras.layers.Layer):
         return True
     if name in _NOTED or name in _records() or name.startswith("_self_"):
@@ -207,9 +206,9 @@ _RECORDS = set()
 
 
 def _records():
-    """Return the names of attributes that every layer and model has, and that Keras manages."""
+    """Return the names of the attributes that Keras gives to every layer and every model."""
     if not _RECORDS:
-        # Keras counts up the names that it gives by itself, so these two get a name.
+        # Keras numbers the layers without a name. These two get one, so the numbers stay.
         _RECORDS.update(*(vars(cls(name="a")) for cls in (keras.layers.Layer, keras.Model)))
         _RECORDS.discard("activity_regularizer")
     return _RECORDS
