@@ -209,7 +209,7 @@ def batch_shape(data):
     return (data.batch_size, *data.arrays[0].shape[1:])
 
 
-_NUMBERS_IN_CACHE = 2**18  # As float32, these take one megabyte.
+_NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
 
 
 def is_tf_dataset(data):
@@ -225,14 +225,14 @@ def is_array(data):
 
 
 def holds_arrays(data):
-    """Tell whether NumPy can read the data at once: an array, or a dictionary of arrays."""
+    """Tell whether the data is an array, as `is_array` defines it, or a dictionary of arrays."""
     return is_array(data) or isinstance(data, dict)
 
 
 def as_array(data, name):
     """Return data as an array of numbers with a batch axis and at least one feature axis.
 
-    float64 becomes float32, and narrower floats and integers keep their dtype.
+    Floats that are wider than float32 become float32. All other dtypes stay.
 
     Args:
         data: Anything that NumPy can convert to an array of numbers. A memory-mapped array stays
@@ -354,13 +354,13 @@ def as_target(x, y, name="y"):
     """
     given = y if hasattr(y, "shape") else np.asarray(y)
     if len(given.shape) <= 1:
-        labels = f"{name} of shape {tuple(given.shape)} contains labels"
+        reason = f"{name} of shape {tuple(given.shape)} contains labels"
     else:
         y, bounds = array_and_extent(y, name)
-        labels = _label_like(x, y, name)
-    if labels:
+        reason = _label_like(x, y, name)
+    if reason:
         raise ValueError(
-            f"{labels}, but this model reconstructs its input and uses no labels. Call fit(x), or "
+            f"{reason}, but this model reconstructs its input and uses no labels. Call fit(x), or "
             "fit(x, target) with targets that are like x. If a dataset yields pairs, keep only "
             "their inputs: dataset.map(lambda x, label: x)."
         )
@@ -706,9 +706,9 @@ def check_support(model, array, name, bounds):
         return
     if model._support is None:
         return
-    steps = None if model._mask_value is None else model._to_sequences(array)
-    if steps is not None:
-        array = without_padding(steps, model._mask_value)
+    sequences = None if model._mask_value is None else model._to_sequences(array)
+    if sequences is not None:
+        array = without_padding(sequences, model._mask_value)
         if not array.size:
             return
         bounds = extent(array, model._allow_nan)
@@ -819,7 +819,7 @@ def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=Tru
             )
         memory.refuse_step(model, min(size, count))
         order = seeds.order_seed(model)
-        labels = [name for name, dtype in model._input_dtypes.items() if dtype == "int32"]
+        labels = [key for key, dtype in model._input_dtypes.items() if dtype == "int32"]
         return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels)
     if y is not None or sample_weight is not None:
         raise ValueError(
@@ -843,7 +843,7 @@ def count_steps(batches, steps):
 
 
 def _pack_like(parts, arrays):
-    """Arrange arrays in the structure of the parts, some of which are None."""
+    """Return arrays in the structure of the parts, some of which are None."""
     arrays = iter(arrays)
     return tuple(
         None if part is None else examples.map_leaves(lambda _: next(arrays), part)
