@@ -5,8 +5,8 @@ modalities, it lists them in `_modalities`. A batch without named inputs or moda
 or a tensor. Any other batch is a dictionary: {"x": x, "label": label}, or {"image": image, "text":
 text}.
 
-A method takes the named inputs that its signature contains, such as `posterior(x, training=False, *,
-label)`, and those with a default are optional. If the signature contains `**inputs`,
+A method takes the named inputs that its signature contains, such as `posterior(x, training=False,
+*, label)`, and those with a default are optional. If the signature contains `**inputs`,
 `takes_inputs_of` says to which methods these go. Without it, they are all other named inputs.
 """
 
@@ -92,8 +92,8 @@ def check_names(model, call, taken, given, signature=None):
         call: Name of the called method in errors.
         taken: Result of `taken_by` for this method.
         given: Dictionary of the inputs that the caller passed.
-        signature: The method's signature. If a name is unknown, the error suggests similar ones of
-            its arguments. Defaults to None.
+        signature: The method's signature. If a name is unknown, the error suggests a similar
+            argument from it. Defaults to None.
 
     Raises:
         TypeError: If a name is unknown, or a required input is missing.
@@ -115,11 +115,6 @@ def check_names(model, call, taken, given, signature=None):
 
 
 # ------------------------------------------------------------------ batches
-
-
-def is_named(model):
-    """Tell whether a batch of the model with all its inputs is a dictionary."""
-    return bool(model.extra_inputs or model._modalities)
 
 
 def join(model, x, inputs):
@@ -189,7 +184,7 @@ def map_leaves(function, batch):
 
 
 def shapes(batch):
-    """Return the shapes of one example, in the structure of the batch."""
+    """Return the shape of each array of one example, in the structure of the batch."""
     return map_leaves(lambda value: tuple(value.shape[1:]), batch)
 
 

@@ -168,7 +168,7 @@ class Loops(backend.TrainStep, keras.Model):
 
     @one_at_a_time(training=True)
     def adapt(self, x, **inputs):
-        """Learn what the model needs to know of the data before its first training step.
+        """Learn what the model needs to know about the data before its first training step.
 
         The first call of `fit` does this by itself. Call this method to learn from other data.
 
