@@ -63,6 +63,11 @@ def taken_by(model, function):
     return {name: names[name] for name in model.extra_inputs if name in names}
 
 
+def required_by(model, function):
+    """Return the names of the named inputs that a method of the model requires."""
+    return [name for name, required in taken_by(model, function).items() if required]
+
+
 def call(model, method, *arguments, inputs, **options):
     """Call a method of the model with those of the named inputs that it takes."""
     return method(*arguments, **options, **select(model, method, inputs))

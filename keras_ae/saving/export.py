@@ -78,7 +78,8 @@ def write_other(model, write, path, format, overwrite=False, **options):
         **options: Options of the format.
     """
     # Without this signature, Keras would take the two shapes of `build` for two inputs.
-    given = examples.select(model, model.reconstruct, model._extra_shapes)
+    required = examples.required_by(model, model.reconstruct)
+    given = {name: model._extra_shapes[name] for name in required}
     shapes = examples.with_batch_axis(examples.join(model, model.data_shape, given))
     if isinstance(shapes, dict):
         signature = {
@@ -261,8 +262,8 @@ def _make_sample(model, in_tensorflow, dtypes):
     """Make the served `sample`: of num_samples and seed, or of seed and the named inputs."""
     import tensorflow as tf
 
-    taken = samplers.taken_by(model)
-    shapes = {name: (None, *shape) for name, shape in model._extra_shapes.items() if name in taken}
+    required = [name for name, is_required in samplers.taken_by(model).items() if is_required]
+    shapes = {name: (None, *model._extra_shapes[name]) for name in required}
     own = model.sampler.inputs_taken(model)
 
     # The number of samples is passed as the length of a batch axis, because JAX exports functions
@@ -347,9 +348,12 @@ def endpoints_of(model):
 
 
 def shapes_of_inputs(model, method):
-    """Return the shapes of batches of the named inputs that a method takes: name -> shape."""
-    taken = examples.taken_by(model, method)
-    return {name: (None, *s) for name, s in model._extra_shapes.items() if name in taken}
+    """Return the shapes of batches of the named inputs that a method requires: name -> shape.
+
+    A served function has no optional arguments.
+    """
+    required = examples.required_by(model, method)
+    return {name: (None, *model._extra_shapes[name]) for name in required}
 
 
 def _gather_x(model, method):

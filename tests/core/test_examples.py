@@ -190,7 +190,7 @@ def test_saved_and_exported(trained, tmp_path, exports):
     assert set(names) == {"z", "label"}
     found = served.sample(seed=3, label=label[:4])
     np.testing.assert_allclose(found, trained.sample(4, seed=3, label=label[:4]), atol=1e-6)
-    assert keras_ae.saving.read_card(tmp_path / "model")["inputs"] == {"label": []}
+    assert keras_ae.saving.read_card(tmp_path / "model")["inputs"]["label"] == []
 
 
 # ------------------------------------------------------------------ what is refused
@@ -218,7 +218,7 @@ def bad_calls():
         "NaN": (lambda m: m.encode(x, label=label, hint=hint * np.nan), ValueError, "NaN"),
         "scalar": (lambda m: m.encode(x, label=1), ValueError, "one row for each example"),
         "beside a dataset": (lambda m: m.fit((v for v in [x]), label=label), TypeError,
-                             "yields its own inputs"),
+                             "must yield its own inputs"),
     }  # fmt: skip
 
 
