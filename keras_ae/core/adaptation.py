@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import building, examples, inputs
+from keras_ae.core.array_batches import ArrayBatches
 
 
 class Passes:
@@ -25,7 +26,7 @@ class Passes:
         self.model, self.batches, self.steps = model, batches, steps
 
     def __iter__(self):
-        if isinstance(self.batches, inputs.ArrayBatches):
+        if isinstance(self.batches, ArrayBatches):
             parts = self.batches.read_in_order()
         else:
             parts = inputs.iterate_batches(self.batches, self.steps)

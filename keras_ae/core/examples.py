@@ -63,6 +63,14 @@ def taken_by(model, function):
     return {name: names[name] for name in model.extra_inputs if name in names}
 
 
+def taken_by_sample(model):
+    """Return the named inputs that `sample` of a model takes: name -> whether it is required."""
+    taken = taken_by(model, model.decode)
+    for name, required in model.sampler.inputs_taken(model).items() if model.sampler else ():
+        taken[name] = required or taken.get(name, False)
+    return taken
+
+
 def required_by(model, function):
     """Return the names of the named inputs that a method of the model requires."""
     return [name for name, required in taken_by(model, function).items() if required]

@@ -14,7 +14,7 @@ _BATCHES_AT_ONCE = 256  # One call of Python gives the indices of so many batche
 
 
 def dataset_of_batches(batches):
-    """Return a `tf.data.Dataset` of one epoch of `inputs.ArrayBatches`, gathered outside Python.
+    """Return a `tf.data.Dataset` of one epoch of `ArrayBatches`, gathered outside Python.
 
     NumPy gives the order, for many batches at a time, so that it is the same on every backend.
     TensorFlow's own threads gather the rows, so that no step calls Python.

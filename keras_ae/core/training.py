@@ -7,6 +7,7 @@ import keras
 
 from keras_ae.core import adaptation, backend, examples, memory, objective, seeds, storage
 from keras_ae.core import inputs as data
+from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.turns import one_at_a_time
 
 
@@ -295,8 +296,8 @@ def _add_callbacks(model, callbacks, batches, steps):
     if adaptation.is_needed(model):
         passes = adaptation.Passes(model, batches, steps)
         callbacks = _with_callback(callbacks, adaptation.Adaptation(passes), last=True)
-    if isinstance(batches, data.ArrayBatches):
-        order = data.EpochOrder(batches, functools.partial(seeds.order_seed, model))
+    if isinstance(batches, ArrayBatches):
+        order = EpochOrder(batches, functools.partial(seeds.order_seed, model))
         callbacks = _with_callback(callbacks, order)
     return callbacks
 

@@ -3,7 +3,6 @@
 from keras_ae.samplers.autoregressive import Autoregressive as Autoregressive
 from keras_ae.samplers.base import Sampler as Sampler
 from keras_ae.samplers.base import draw as draw
-from keras_ae.samplers.base import taken_by as taken_by
 from keras_ae.samplers.code_density import CodeDensity as CodeDensity
 from keras_ae.samplers.feature_density import FeatureDensity as FeatureDensity
 from keras_ae.samplers.prior import Prior as Prior

@@ -72,15 +72,6 @@ def find_old_weights(store, name):
     return store.get("/".join([*folders, name]))
 
 
-def taken_by(model):
-    """Return the named inputs that `sample` of a model takes: name -> whether it is required."""
-    taken = examples.taken_by(model, model.decode)
-    if model.sampler is not None:
-        for name, required in model.sampler.inputs_taken(model).items():
-            taken[name] = required or taken.get(name, False)
-    return taken
-
-
 def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
     """Draw from the sampler of a model.
 
@@ -106,7 +97,7 @@ def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
         raise RuntimeError(f"{type(model).__name__}.sample needs {needs}")
     require_built(model, "sample")
     memory.refuse_samples(model, num_samples)
-    given = examples.check_names(model, "sample", taken_by(model), inputs or {})
+    given = examples.check_names(model, "sample", examples.taken_by_sample(model), inputs or {})
     given = check_rows(model, examples.rows(model, given, num_samples), num_samples)
     own = {name: given[name] for name in model.sampler.inputs_taken(model) if name in given}
     model.sampler.prepare()

@@ -18,7 +18,6 @@ import warnings
 import keras
 from keras import ops
 
-from keras_ae import samplers
 from keras_ae.core import backend, examples, storage
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
@@ -262,7 +261,9 @@ def _make_sample(model, in_tensorflow, dtypes):
     """Make the served `sample`: of num_samples and seed, or of seed and the named inputs."""
     import tensorflow as tf
 
-    required = [name for name, is_required in samplers.taken_by(model).items() if is_required]
+    required = [
+        name for name, is_required in examples.taken_by_sample(model).items() if is_required
+    ]
     shapes = {name: (None, *model._extra_shapes[name]) for name in required}
     own = model.sampler.inputs_taken(model)
 

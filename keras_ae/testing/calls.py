@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import samplers
 from keras_ae.core.examples import (
     join,
     leaves,
@@ -19,6 +18,7 @@ from keras_ae.core.examples import (
     required_by,
     split,
     taken_by,
+    taken_by_sample,
 )
 from keras_ae.saving.load import load
 from keras_ae.testing.parts import (
@@ -284,7 +284,7 @@ def export(subject):
         ),
     }
     if can_sample(model):
-        required = [name for name, is_required in samplers.taken_by(model).items() if is_required]
+        required = [name for name, is_required in taken_by_sample(model).items() if is_required]
         given = subject.inputs(required, 7)
         found = served.sample(seed=0, **(as_floats(model, given) if given else {"num_samples": 7}))
         calls["sample"] = (found, model.sample(7, seed=0, **given))

@@ -8,8 +8,7 @@ import unittest
 import keras
 import numpy as np
 
-from keras_ae import samplers
-from keras_ae.core.examples import length, map_leaves, shapes, split, taken_by
+from keras_ae.core.examples import length, map_leaves, shapes, split, taken_by, taken_by_sample
 from keras_ae.testing.parts import CHECKS, assign, groups, numpy_of, shapes_of, with_rows
 
 LEAST_EXAMPLES = 16
@@ -141,7 +140,7 @@ class Subject:
     def sample(self, number, seed=None, model=None, **options):
         """Sample, with the named inputs of the first examples if there are any."""
         model = model or self.trained
-        inputs = self.inputs(samplers.taken_by(model), number)
+        inputs = self.inputs(taken_by_sample(model), number)
         return model.sample(number, seed=seed, **inputs, **options)
 
     def inputs(self, taken, number):

@@ -119,7 +119,7 @@ ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {
     "keras.src.legacy.saving": "saving/keras_files.py: _refuse_hdf5",
     "keras.src.random": "core/seeds.py: where Keras draws the seeds that nobody gave",
-    "keras.src.trainers.data_adapters.data_adapter": "core/inputs.py: ArrayBatches",
+    "keras.src.trainers.data_adapters.data_adapter": "core/array_batches.py: ArrayBatches",
 }
 
 
@@ -171,22 +171,22 @@ def test_no_other_private_module_is_imported():
 
 
 def test_a_data_adapter_of_our_own_passes_through():
-    """core/inputs.py: `fit` passes `ArrayBatches` to Keras, which must use it as it is."""
-    batches = keras_ae.core.inputs.ArrayBatches((zoo.data(),), 16)
+    """core/array_batches.py: `fit` passes `ArrayBatches` to Keras, which must use it as it is."""
+    batches = keras_ae.core.array_batches.ArrayBatches((zoo.data(),), 16)
     assert isinstance(batches, DataAdapter)
     assert data_adapters.get_data_adapter(batches) is batches, (
         "keras.src.trainers.data_adapters.get_data_adapter no longer lets a DataAdapter pass: "
-        "keras_ae/core/inputs.py: ArrayBatches cannot be given to fit."
+        "keras_ae/core/array_batches.py: ArrayBatches cannot be given to fit."
     )
     abstract = {
         name
         for name, value in vars(DataAdapter).items()
         if not str(name).startswith("_") and name not in ("on_epoch_begin", "on_epoch_end")
     }
-    missing = abstract - set(vars(keras_ae.core.inputs.ArrayBatches))
+    missing = abstract - set(vars(keras_ae.core.array_batches.ArrayBatches))
     assert not missing, (
         f"Keras' DataAdapter gained {missing}, which "
-        "keras_ae/core/inputs.py: ArrayBatches must define."
+        "keras_ae/core/array_batches.py: ArrayBatches must define."
     )
 
 

@@ -9,6 +9,7 @@ import zoo
 from keras import ops
 
 import keras_ae
+from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.testing.parts import same
 
 BACKEND = keras.config.backend()
@@ -118,7 +119,7 @@ def test_every_epoch_has_an_order_of_its_own():
     x = np.arange(100, dtype="float32")[:, None]
 
     def order(seed, epoch, **options):
-        batches = keras_ae.core.inputs.ArrayBatches((x,), 16, shuffle=True, seed=seed, **options)
+        batches = ArrayBatches((x,), 16, shuffle=True, seed=seed, **options)
         batches.epoch = epoch
         streams = [[b[0] for b in batches.get_numpy_iterator()]]
         streams.append([b[0].numpy() for b in batches.get_tf_dataset()])
@@ -152,7 +153,7 @@ def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
 
     monkeypatch.setattr(model, "_losses_and_logs", recorded)
     model.fit(x, batch_size=4, epochs=3, steps_per_epoch=steps_per_epoch, verbose=0)
-    batches = keras_ae.core.inputs.ArrayBatches(
+    batches = ArrayBatches(
         (x,), 4, True, keras_ae.core.seeds.order_seed(model), steps_per_epoch=steps_per_epoch
     )
     expected = []

@@ -17,7 +17,8 @@ import zoo
 
 import keras_ae
 from keras_ae.cli import runs
-from keras_ae.core import inputs, workers
+from keras_ae.core import workers
+from keras_ae.core.array_batches import ArrayBatches
 
 BACKEND = keras.config.backend()
 HERE = pathlib.Path(__file__).resolve().parent
@@ -134,7 +135,7 @@ def under(processes, worker, devices, auto_shard_dataset=True):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_parts_of_a_batch_make_the_batch(shuffle):
     x = np.arange(50.0, dtype="float32")[:, None]
-    batches = inputs.ArrayBatches((x,), 16, shuffle, seed=0, divisor=4)
+    batches = ArrayBatches((x,), 16, shuffle, seed=0, divisor=4)
     whole = [batch for (batch,) in batches.get_numpy_iterator()]
     assert [len(batch) for batch in whole] == [16, 16, 16]  # The last two examples are left out.
     parts = []
@@ -149,7 +150,7 @@ def test_parts_of_a_batch_make_the_batch(shuffle):
 
 def test_other_examples_are_left_out_in_every_pass():
     x = np.arange(50.0, dtype="float32")[:, None]
-    batches = inputs.ArrayBatches((x,), 16, shuffle=True, seed=0, divisor=4)
+    batches = ArrayBatches((x,), 16, shuffle=True, seed=0, divisor=4)
     orders = [batches.order_of_pass(number) for number in range(20)]
     assert {len(order) for order in orders} == {48}
     assert len({i for order in orders for i in set(range(50)) - set(order)}) > 10

@@ -171,7 +171,7 @@ def test_training_reaches_the_maximum_likelihood():
     num_steps = 600
     rate = keras.optimizers.schedules.CosineDecay(0.05, num_steps)
     model.compile(keras.optimizers.Adam(rate))
-    batches = keras_ae.core.inputs.ArrayBatches((x,), len(x), steps_per_epoch=num_steps)
+    batches = keras_ae.core.array_batches.ArrayBatches((x,), len(x), steps_per_epoch=num_steps)
     model.fit(batches, verbose=0)
 
     weights, bias = (v.numpy() for v in model.decoder.trainable_variables)

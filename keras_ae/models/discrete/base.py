@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, inputs, memory
+from keras_ae.core import arguments, backend, memory
+from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.core.seeds import follow_seed, order_seed
 from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
@@ -333,10 +334,10 @@ class DiscreteAE(DeterministicAE):
             "Pass a smaller batch_size, or make a model with fewer codes.",
         )
         codes = prior.digits(codes)
-        batches = inputs.ArrayBatches((codes, codes), batch_size, True, order_seed(self))
+        batches = ArrayBatches((codes, codes), batch_size, True, order_seed(self))
         if validation_data is not None:
             held_out = prior.digits(self.encode(validation_data, verbose=0))
-            held_out = inputs.ArrayBatches((held_out, held_out), batch_size)
+            held_out = ArrayBatches((held_out, held_out), batch_size)
             validation_data = (held_out,)
         prior.trainable = True
         try:
@@ -344,7 +345,7 @@ class DiscreteAE(DeterministicAE):
                 symbolic = keras.Input(prior.draws_shape, name="codes")
                 network = keras.Model(symbolic, prior(symbolic), name="prior")
                 network.compile(optimizer, loss=prior.nats, run_eagerly=self.run_eagerly)
-            callbacks = [inputs.EpochOrder(batches), *(callbacks or [])]
+            callbacks = [EpochOrder(batches), *(callbacks or [])]
             history = network.fit(
                 batches,
                 epochs=epochs,

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, backend, inputs
+from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
 from keras_ae.divergences import (
@@ -159,7 +160,7 @@ class BetaTCVAE(VAE):
 
         Return None if the data can be read only once.
         """
-        if isinstance(batches, inputs.ArrayBatches):
+        if isinstance(batches, ArrayBatches):
             number = min(batches.num_examples, batches.batch_size * batches.num_batches)
             parts = [tuple(array[:number] for array in batches.arrays)]
         else:
