@@ -1,4 +1,4 @@
-"""The contract of every model: encode, decode, sample, and named losses per example."""
+"""The base class of all models, which defines what every model does."""
 
 from keras_ae import networks, samplers
 from keras_ae.core import (
@@ -21,42 +21,39 @@ from keras_ae.saving.saved import Saved
 
 
 class Autoencoder(Adjustable, Saved, Loops):
-    """The base of all models: what a paper adds is `loss_terms` and who minimizes which term.
+    """The base class of all models.
 
-    A model names its losses per example in `loss_terms`, and the tables below say who minimizes
-    them. This class does what is the same for every model.
+    The method `loss_terms` of a model computes its losses by name. `objective` and `players` say
+    which weights minimize which losses. All else is the same in every model and is defined here.
 
     Args:
-        latent_dim: Positive integer, the number of dimensions of the code. Defaults to 16.
-        encoder: None for a network that fits the data's shape, `"mlp"`, `"conv"`, `"resnet"`,
-            `"unet"`, `"recurrent"` or `"transformer"` for one of that kind, or any Keras model from
-            the data to features. The model adds the layer from the features to the code. Defaults
-            to None.
-        decoder: The same, or any Keras model from a code of shape (batch, latent_dim) to the
-            parameters of the reconstruction, in the data's shape. Defaults to None.
-        network_options: Dictionary of options of the default networks, such as
-            `{"units": (200, 200), "activation": "tanh", "dropout": 0.1}`: see
-            `keras_ae.networks`. Defaults to None.
-        seed: Integer from which everything random about the model follows: the weights of its
-            default networks, all noise, and the order of the data. Defaults to None, a seed drawn
-            from Python's `random` (which `keras.utils.set_random_seed` sets).
-        standardize: Whether the model learns the mean and the deviation of each feature in its
-            first `fit`, and works with data of mean 0 and deviation 1. It returns data, and
-            likelihoods, in the units of the data. Defaults to False.
-        **kwargs: `name` and `dtype`, as of every Keras model.
+        latent_dim: Number of dimensions of the code, a positive integer. Defaults to 16.
+        encoder: `"mlp"`, `"conv"`, `"resnet"`, `"unet"`, `"recurrent"` or `"transformer"`, or any
+            Keras model that computes features from the data. The model adds a layer that computes
+            the code from the features. Defaults to None: the data's shape decides the network.
+        decoder: One of the same names, or any Keras model that computes the parameters of the
+            reconstruction, in the data's shape, from codes of shape (batch, latent_dim). Defaults
+            to None: the data's shape decides the network.
+        network_options: Dictionary of options of the networks that the model makes, such as
+            `{"units": (200, 200), "dropout": 0.1}`: see `keras_ae.networks`. Defaults to None.
+        seed: Integer that determines everything random in the model: the initial weights, all
+            noise, and the order of the data. Defaults to None: the model draws a seed from Python's
+            `random`, which `keras.utils.set_random_seed` seeds.
+        standardize: Whether the model learns the mean and standard deviation of each feature in its
+            first `fit`, and scales the data to mean 0 and standard deviation 1. The data and the
+            likelihoods that it returns are in the original units. Defaults to False.
+        **kwargs: `name` and `dtype`, as in every Keras model.
 
     Raises:
         ValueError: If an argument is out of range, or an option is unknown.
     """
 
-    objective = ("reconstruction_loss",)  # What every unclaimed weight minimizes.
-    # Attribute, or tuple of attributes -> the terms that these networks minimize instead.
-    players = {}
-    diagnostics = ()  # Tracked, minimized by nobody.
-    # Names of further arrays of an example, such as ("label",), which methods take by keyword.
-    extra_inputs = ()
-    _modalities = ()  # The keys of x, where x is a dictionary of several arrays.
-    _allow_nan = False  # Whether NaN in the data is a missing value, and no error.
+    objective = ("reconstruction_loss",)  # All weights outside of `players` minimize these losses.
+    players = {}  # Attribute of a network, or tuple of attributes -> the losses that it minimizes.
+    diagnostics = ()  # The logs show these losses, but no weight minimizes them.
+    extra_inputs = ()  # Methods take further arrays of these names, such as ("label",), by keyword.
+    _modalities = ()  # If x is a dictionary of several arrays, these are its keys.
+    _allow_nan = False  # If True, NaN in the data means a missing value and is no error.
 
     def __init__(
         self,
@@ -74,7 +71,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         self.encoder = networks.given_or_none(self, "encoder", encoder)
         self.decoder = networks.given_or_none(self, "decoder", decoder)
         self.network_options = networks.options_or_none(self, network_options)
-        # What all features of a padded step equal, or None where no step is padding.
+        # A step is padding if all its features equal this value. With None, no step is padding.
         self._mask_value = networks.mask_value(self.encoder, self.network_options)
         self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
         self.features_to_code = self.sampler = None
@@ -82,44 +79,44 @@ class Autoencoder(Adjustable, Saved, Loops):
         self._extra_shapes, self._adapted = {}, None
         self._step = building.make_counter(self, "step")
 
-    # ------------------------------------------------------------------ what a paper writes
+    # ------------------------------------------------------------------ what subclasses define
 
-    _without = ()  # Arguments of this class that a model has no use for and refuses.
-    _code_parameters = 1  # Numbers that the encoder gives for each dimension of the code.
-    _support = None  # Lowest and highest value of the data, where the model has limits.
-    _takes_classes = False  # Whether the targets' last axis holds the probabilities of classes.
-    _code_dtype = "float32"  # "int32" where `encode` gives the numbers of codes.
-    _inputs_are_targets = True  # Whether inputs have the targets' range, where both have one shape.
-    _restored = False  # Whether the model was built from a file.
-    _needs_data = False  # Whether `_adapt` is to be called before the first step.
-    _input_dtypes = {}  # "int32" for the named inputs that are labels; the others are float32.
+    _without = ()  # The constructor refuses these arguments, because the model has no use for them.
+    _code_parameters = 1  # VAEs use 2 for each dimension of the code, a mean and a variance.
+    _support = None  # If the data has limits, these are its lowest and its highest value.
+    _takes_classes = False  # If True, the targets' last axis holds the probabilities of classes.
+    _code_dtype = "float32"  # It is "int32" if `encode` returns integers.
+    _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
+    _restored = False  # It is True after the model was built from a file.
+    _needs_data = False  # If True, `_adapt` is called before the first step.
+    _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
 
     def loss_terms(self, x, y, training, **inputs):
-        """The losses of a batch by name, of every one in `objective`, `players` and `diagnostics`.
+        """Compute every loss that `objective`, `players` and `diagnostics` name, for a batch.
 
         Args:
             x: Float32 tensor of inputs, shape (batch, ...).
-            y: Float32 tensor of targets, shape (batch, ...); x itself unless the data is paired.
+            y: Float32 tensor of targets, shape (batch, ...). It is x itself unless `fit` got pairs.
             training: Whether weights are being updated.
-            **inputs: Tensors of the named inputs; a class that has none leaves them out.
+            **inputs: Tensors of the named inputs. Leave this out if the class has none.
 
         Returns:
-            Dictionary of name -> tensor of shape (batch,) or (), in nats for likelihoods.
+            Dictionary of name -> tensor of shape (batch,) or (). Log-likelihoods are in nats.
         """
         raise NotImplementedError
 
     def loss_weights(self):
-        """name -> factor of a term in its player's loss; the tracked value stays unweighted.
+        """Return the factors of losses in the minimized sum: name -> factor. The default is 1.
 
-        Numbers that may be assigned after the model was made, such as `self.kl_weight`, are tensors
-        here and in `loss_terms` on TensorFlow and JAX: choose by `keras.ops.where(self.kl_weight >
-        1, a, b)` instead of `if self.kl_weight > 1`.
+        The logs show losses without their factors. Numbers that users may change, such as
+        `self.kl_weight`, are tensors here and in `loss_terms` on TensorFlow and JAX: write
+        `keras.ops.where(self.kl_weight > 1, a, b)` instead of `if self.kl_weight > 1`.
         """
         return {}
 
     @batched("data")
     def encode(self, x, training=False, **inputs):
-        """The code of every example.
+        """Compute the code of every example.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -133,7 +130,7 @@ class Autoencoder(Adjustable, Saved, Loops):
 
     @batched("code")
     def decode(self, z, training=False, **inputs):
-        """The data that belongs to every code.
+        """Compute the data that each code represents.
 
         Args:
             z: Array or tensor of shape (batch, latent_dim).
@@ -146,54 +143,54 @@ class Autoencoder(Adjustable, Saved, Loops):
         raise NotImplementedError
 
     def _decode_draws(self, draws, **options):
-        """Decode the sampler's draws, which are codes unless codes cannot represent them."""
+        """Decode the sampler's draws. Override this method if the draws are not codes."""
         return self.decode(draws, **options)
 
     def _decoder_shape(self, target_shape):
-        """The shape that the decoder returns for targets of this shape, without the batch axis."""
+        """Return the decoder's output shape for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
     def _step_numbers(self, batch_size):
-        """Numbers of a step besides the outputs of layers, such as one for each pair of examples.
+        """Return how many numbers a training step keeps in memory besides the layers' outputs.
 
-        `fit` and `evaluate` refuse a batch_size for which all of them do not fit into memory.
+        `fit` and `evaluate` refuse a batch_size that needs more memory than there is.
         """
         return self._batch_numbers(batch_size)
 
     def _batch_numbers(self, batch_size):
-        """The same of an array call."""
+        """Return how many numbers an array call, such as `encode`, keeps besides these outputs."""
         return 0
 
     def _code_width(self):
-        """Numbers that the encoder gives for the whole code."""
+        """Return how many numbers `features_to_code` computes for each example."""
         return self._code_parameters * self.latent_dim
 
     @property
     def code_shape(self):
-        """The shape of one code, without the batch axis; of a built model."""
+        """The shape of one code, without the batch axis. The model must be built."""
         return (self.latent_dim,)
 
     def _encoder_input_shape(self, shape):
-        """The shape of what the encoder takes for data of this shape, without the batch axis."""
+        """Return the encoder's input shape for data of this shape, without the batch axis."""
         return shape
 
     def _decoder_input_shape(self):
-        """The shape of what the decoder takes, without the batch axis; of a built model."""
+        """Return the decoder's input shape, without the batch axis. The model must be built."""
         return (self.latent_dim,)
 
     def _adapt(self, passes):
-        """Learn what the model needs before its first step from passes over the data.
+        """Learn from the data what the model needs before its first step.
 
         Args:
-            passes: `keras_ae.core.adaptation.Passes`, each iteration of which is a pass.
+            passes: `keras_ae.core.adaptation.Passes`. Each loop over it is one pass over the data.
         """
 
     def _check_values(self, name, values):
-        """Check the array of a named input or a modality further, and return it."""
+        """Check the array of a named input or modality, and return it. Subclasses add checks."""
         return values
 
     def _to_sequences(self, array):
-        """Reshape data (batch, ...) to sequences (batch, ..., features), or return None."""
+        """Reshape data so that its last axis is a time step. Return None if it has no steps."""
         return array if array.ndim > 2 else None
 
     # ------------------------------------------------------------------ what every model does
@@ -201,7 +198,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     @batched("data", returns_data=True)
     @takes_inputs_of("encode", "decode")
     def reconstruct(self, x, training=False, **inputs):
-        """Every example encoded and decoded again.
+        """Encode and decode every example.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -220,36 +217,36 @@ class Autoencoder(Adjustable, Saved, Loops):
             return examples.call(self, self.reconstruct, x, training=training, inputs=inputs)
 
     def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto", **inputs):
-        """New data from the model.
+        """Draw new data from the model.
 
         Args:
-            num_samples: How many, an integer of at least 1.
-            seed: Integer that makes the draw repeatable. Defaults to None, a fresh draw.
-            batch_size: Examples of a batch, of which up to four are in memory at a time. Defaults
-                to a million numbers of data, at most 1,024 examples.
-            verbose: 0, 1 or "auto" (a progress bar after two seconds).
-            **inputs: The model's named inputs: of each one value for all, or one for each sample.
+            num_samples: Number of examples to draw, a positive integer.
+            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
+            batch_size: Number of examples in a batch. Up to four batches are in memory at a time.
+                Defaults to 1,024, or to fewer if a batch would hold more than a million numbers.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
+            **inputs: The model's named inputs, with one value for all samples or one for each.
 
         Returns:
             Array of shape (num_samples, ...), float32.
 
         Raises:
             ValueError: If num_samples is not a positive integer.
-            RuntimeError: If the sampler is not ready; the message says what to call.
+            RuntimeError: If the sampler is not ready. The message says what to call.
         """
         return self._sample(num_samples, seed, batch_size, verbose, inputs)
 
     @memory.explains(memory.FEWER_DRAWS)
     def _sample(self, num_samples, seed, batch_size, verbose, inputs=None, **options):
-        """`sample`, with options of the sampler."""
+        """Draw as `sample` does, with options of the sampler."""
         seed = seeds.draw(self, seed)
         draws, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
         return self._decode_draws(draws, batch_size=batch_size, verbose=verbose, **inputs)
 
     def step_seed(self, training):
-        """The seed of one step's draws: fresh while training, and the same in every evaluation.
+        """Return the seed of one step's draws: new in training, the same in every evaluation.
 
-        In evaluation it is the number of examples seen since it began, so that batches differ.
+        In evaluation it depends on the number of examples so far, so that batches share no noise.
         """
         return seeds.step_seed(self, training)
 
@@ -257,12 +254,12 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Make the networks and the weights for data of this shape.
 
         Args:
-            input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1). With named inputs, a
-                dictionary of shapes such as {"x": (None, 784), "condition": (None, 4)}.
-            target_shape: Shape of a batch of targets. Defaults to the inputs' own.
+            input_shape: Shape of a batch of inputs, such as (None, 28, 28, 1), or with named inputs
+                a dictionary of shapes, such as {"x": (None, 784), "condition": (None, 4)}.
+            target_shape: Shape of a batch of targets. Defaults to None: the inputs' shape.
 
         Raises:
-            ValueError: If the model was built for other shapes, or the networks do not fit.
+            ValueError: If the model was built for other shapes, or a network does not fit them.
         """
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
@@ -275,18 +272,18 @@ class Autoencoder(Adjustable, Saved, Loops):
                 self._check_given()
 
     def _check_given(self):
-        """Raise where what was given has no effect, or cannot be trained as it is meant.
+        """Raise an error if an argument has no effect, or if training with it cannot work.
 
-        Of a model that is built for the first time: files of before such checks still load.
+        Models from files are not checked, because the files may be older than the checks.
         """
         fitting.refuse_unused_options(self)
 
     def _options_in_use(self):
-        """Names of the `network_options` that count even where both networks were given."""
+        """Return the `network_options` that have an effect if the user passes both networks."""
         return {"mask_value"}
 
     def _build_networks(self, shape, target_shape):
-        """Make the networks that were not given; subclasses add their own.
+        """Make the networks that the user did not pass. Subclasses add their own.
 
         Args:
             shape: Shape of one input.
