@@ -46,7 +46,7 @@ class VariationalAE(Autoencoder):
         super()._build_networks(shape, target_shape)
         self.likelihood.build()
 
-    _trains_likelihood = True  # Subclasses set this to False if no minimized loss has log p(x | z).
+    _trains_likelihood = True  # Subclasses that never minimize -log p(x | z) set this to False.
 
     def _check_given(self):
         super()._check_given()
@@ -76,27 +76,29 @@ class VariationalAE(Autoencoder):
     def _decoder_shape(self, target_shape):
         return self.likelihood.parameter_shape(target_shape)
 
-    def posterior(self, x, training=False):
-        """Make q(z | x): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
+    def posterior(self, x, training=False, **inputs):
+        """Make q(z | x), a `keras_ae.distributions.DiagonalGaussian` of shape (batch, latent_dim).
 
         Args:
             x: Tensor of shape (batch, ...).
             training: Whether layers such as dropout are active. Defaults to False.
+            **inputs: Tensors of the named inputs, if the class has any.
         """
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
         return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
 
-    def prior(self, like):
-        """Make p(z), the standard normal, for codes of a given tensor's shape."""
+    def prior(self, like, **inputs):
+        """Make p(z), a standard normal distribution with the shape of a tensor of codes."""
         return DiagonalGaussian.standard(like)
 
-    def conditional(self, z, training=False):
-        """Make p(x | z), the likelihood's distribution over (batch, ...).
+    def conditional(self, z, training=False, **inputs):
+        """Make p(x | z), the distribution of data of shape (batch, ...) given its codes.
 
         Args:
             z: Tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
+            **inputs: Tensors of the named inputs, if the class has any.
         """
         parameters = self.decoder(z, training=training)
         if self._mask_value is None or len(self.target_shape) < 2:
@@ -151,13 +153,13 @@ class VariationalAE(Autoencoder):
         """
         shape = (num_samples, self.latent_dim)
         if type(self).prior is VariationalAE.prior:
-            # Making the distribution would take a seventh of the time of `sample`.
+            # This shortcut saves a seventh of the time of `sample`.
             return keras.random.normal(shape, dtype="float32", seed=seed)
         return call(self, self.prior, ops.zeros(shape), inputs=inputs).sample(seed)
 
     @takes_inputs_of("conditional", "prior")
     def _importance_terms(self, q, y, num_samples, seed, training=False, **inputs):
-        """Compute the two parts of log p(y, z) / q(z | x) for several draws z of every example.
+        """Compute the two parts of log(p(y, z) / q(z | x)) for several draws z per example.
 
         Args:
             q: Posterior of the inputs.
@@ -193,12 +195,13 @@ class VariationalAE(Autoencoder):
     ):
         """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
 
-        In expectation, the estimate is a lower bound, which rises to log p(x) with the number of
-        samples (arXiv:1509.00519, theorem 1).
+        The expected estimate is a lower bound of log p(x). It approaches log p(x) as num_samples
+        grows (arXiv:1509.00519, theorem 1).
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
-            y: Targets, for a model of paired data. Defaults to None, x itself.
+            y: Targets, if the model learned from pairs of inputs and targets. Defaults to None: the
+                targets are x.
             num_samples: Number of importance samples for each example. Defaults to 1,000.
             seed: Integer that makes the estimate repeatable. Defaults to None, a new draw in each
                 call.
@@ -231,7 +234,7 @@ class VariationalAE(Autoencoder):
     @takes_inputs_of("posterior", "conditional", "prior")
     def _importance_estimate(self, x, y, num_samples, draws_at_once, seed, **inputs):
         if not isinstance(seed, RunSeed):
-            # The seeds of all turns follow from one draw of the generator.
+            # Only a RunSeed can give each turn of the loop a seed of its own.
             seed = RunSeed(seed.next())
         target = x if y is None else y
         q = call(self, self.posterior, x, inputs=inputs)
@@ -249,7 +252,7 @@ class VariationalAE(Autoencoder):
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
 
-    _SERVED_SAMPLES = 100  # The exported endpoint takes this number of importance samples.
+    _SERVED_SAMPLES = 100  # The exported endpoint draws this many importance samples.
 
     def _endpoints(self):
         if self.target_shape != self.data_shape:
@@ -264,12 +267,13 @@ class VariationalAE(Autoencoder):
 
 
 def _choose_samples_at_once(x, num_samples, batch_size):
-    """Choose the largest number of samples of each example that the decoder reads at once.
+    """Choose how many samples per example the decoder may read at once.
 
-    For a large batch it is one, because several copies would not fit in the processor's cache.
+    For a large batch this is one, because several copies would not fit in the processor's cache.
     """
     examples = (getattr(x, "shape", None) or (None,))[0]
-    # The number of examples is unknown for symbolic tensors and datasets.
+    # The number of examples is unknown for symbolic tensors and datasets. If num_samples is very
+    # large, single samples would take more turns of the loop than there are seeds.
     if not isinstance(examples, int) or num_samples > RunSeed.TURNS:
         return 8
     if arguments.is_integer(batch_size):

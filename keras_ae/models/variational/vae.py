@@ -8,19 +8,21 @@ from keras_ae.models.variational.base import VariationalAE
 
 
 class VAE(VariationalAE):
-    """Minimizes the negative evidence lower bound, eq. 3, with one reparameterized sample.
+    """A variational autoencoder, which minimizes the negative evidence lower bound (eq. 3).
 
-    `reconstruction_loss` + `kl_loss` is the bound in nats per example, whatever `kl_weight` is.
+    The bound is estimated with one reparameterized sample per example. In the logs, the sum of
+    `reconstruction_loss` and `kl_loss` is the negative bound in nats per example, because
+    `kl_weight` does not change logged losses.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
-        encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
-            returns the parameters of the likelihood: logits, without a sigmoid or softmax, for a
-            Bernoulli or categorical likelihood, and means for a Gaussian. With the option
-            `mask_value`, or with an encoder of your own that begins with a `keras.layers.Masking`,
-            sequences may be padded. The steps whose features all equal that number are padding:
-            they change neither the code nor the likelihood, and what is decoded at these steps has
-            no meaning.
+        latent_dim: Number of dimensions of the code. Defaults to 16.
+        encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. Your own decoder must
+            return the parameters of the likelihood: the logits of a Bernoulli or categorical
+            likelihood, without a sigmoid or softmax, or the mean of a Gaussian. Sequences may be
+            padded if the option `mask_value` is set, or if your own encoder begins with a
+            `keras.layers.Masking`. A step is padding if all its features equal the mask value.
+            Padding changes neither the code nor the likelihood, and the decoded values at these
+            steps have no meaning.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
             `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`, or
             an object of `keras_ae.likelihoods`. Defaults to "bernoulli".
@@ -71,18 +73,18 @@ class VAE(VariationalAE):
         self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
 
     def _replace_minimized_terms(self, others):
-        """Minimize other terms instead of those named, which stay in the logs."""
+        """Replace minimized losses by others: name -> other name. The logs keep the old ones."""
 
-        def renamed(names):
+        def replace_names(names):
             return tuple(others.get(name, name) for name in names)
 
         minimized = [*self.objective, *sum(self.players.values(), ())]
-        self.objective = renamed(self.objective)
-        self.players = {player: renamed(names) for player, names in self.players.items()}
+        self.objective = replace_names(self.objective)
+        self.players = {key: replace_names(names) for key, names in self.players.items()}
         self.diagnostics = (*self.diagnostics, *(name for name in minimized if name in others))
 
     def _current_kl_weight(self):
-        """Compute the factor of the divergence at this step."""
+        """Compute the factor of the KL divergence at the current training step."""
         return arguments.value_at(self.kl_weight, self._step)
 
     def loss_weights(self):
@@ -96,16 +98,16 @@ class VAE(VariationalAE):
         return self.elbo_terms(y, z, q.kl_per_dimension(), training, **inputs)
 
     def elbo_terms(self, y, z, divergence, training, **inputs):
-        """Compute the two terms of the negative bound.
+        """Compute the terms of the negative evidence lower bound.
 
         Args:
             y: Targets, shape (batch, ...).
             z: Codes drawn from the posterior, shape (batch, latent_dim).
-            divergence: KL(q(z | x) || p(z)) or an estimate of it, as parts that add up to it, such
-                as one for each dimension of the code: shape (batch, parts). Free bits apply to each
-                part.
+            divergence: Tensor of shape (batch, parts). The sum of the parts is KL(q(z | x) || p(z))
+                or an estimate of it. There may be one part for each dimension of the code, for
+                example. `free_bits` applies to each part.
             training: Whether weights are being updated.
-            **inputs: Tensors of the named inputs, for classes that have any.
+            **inputs: Tensors of the named inputs, if the class has any.
 
         Returns:
             Dictionary of name -> tensor.
@@ -128,14 +130,14 @@ class VAE(VariationalAE):
             "kl_loss": ops.sum(divergence, axis=-1),
         }
         if "free_bits_loss" in self._trackers:
-            enough = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
-            terms["free_bits_loss"] = ops.sum(enough)
+            penalized = ops.maximum(ops.mean(divergence, axis=0), self.free_bits)  # (parts,)
+            terms["free_bits_loss"] = ops.sum(penalized)
         return terms
 
     def _estimate_bound_terms(self, y, q, training, **inputs):
-        """Compute `elbo_terms` with the divergence estimated from a draw.
+        """Compute `elbo_terms` with a divergence that is estimated from one draw per example.
 
-        This is for a posterior or prior without a closed form of the divergence.
+        Models use this method if the divergence has no closed form.
         """
         z, log_posterior = q.sample_with_log_prob(self.step_seed(training))
         prior = call(self, self.prior, z, inputs=inputs)
