@@ -165,7 +165,7 @@ def test_targets_can_be_normalized():
     targets = array(made(normalized_targets=True)._targets(x))
     np.testing.assert_allclose(targets.mean(axis=-1), 0, atol=1e-4)
     np.testing.assert_allclose(targets.std(axis=-1), 1, atol=1e-3)
-    with pytest.raises(ValueError, match="normalized_targets=True makes targets of any sign"):
+    with pytest.raises(ValueError, match="normalized_targets=True makes some targets negative"):
         made(normalized_targets=True, reconstruction_loss="binary_crossentropy")
 
 
@@ -266,7 +266,7 @@ def test_of_long_codes_only_variances_are_kept(monkeypatch):
         ({"patch_size": 4}, r"patch_size=4 must divide the sides \(6, 4\)"),
         ({"decoder_blocks": 0}, "decoder_blocks=0 must be a positive integer"),
         ({"network_options": {"units": (3,)}}, r"units=\(3,\) is not an option"),
-        ({"encoder": keras.layers.Dense(3)}, "does not say how wide its tokens are"),
+        ({"encoder": keras.layers.Dense(3)}, "the width of the encoder's tokens is unknown"),
         (
             {"decoder": keras.Sequential([keras.Input((6, 3)), keras.layers.Dense(3)])},
             r"the decoder returns \(6, 3\) .* returns \(6, 8\)",

@@ -20,29 +20,34 @@ class MaskedAE(AE):
     """A small vision transformer that predicts patches which its encoder did not see.
 
     In every step the encoder reads a random selection of each example's patches, with their
-    positions. The decoder reads their codes, and the same learned token for every other patch.
-    `reconstruction_loss` is summed only over the masked patches.
+    positions. The decoder reads the codes of these patches. The other patches are masked: the
+    decoder reads the same learned token at all of their positions. `reconstruction_loss` is summed
+    only over the masked patches.
 
     `encode` masks nothing, so that a code has one token for each patch. `decode` predicts every
-    patch from the codes of others, because this is what was trained. For this, the patches are
-    divided into fixed groups. Each pass shows the decoder one group and hides the others, or hides
-    one group and shows the others if most patches are visible in training. The predictions of a
-    patch are averaged.
+    patch from the codes of other patches, because the decoder has learned only this. Therefore
+    `decode` divides the patches into fixed groups and runs the decoder once for each group. In each
+    run, the decoder sees the codes of one group. If most patches are visible in training, it sees
+    the codes of all other groups instead. The prediction of a patch is the mean over all runs that
+    hide its code.
 
     Args:
-        latent_dim: Dimensions of each token that the decoder reads. Defaults to 32.
-        patch_size: Side of a patch in pixels, or for vectors and sequences the number of elements
-            or steps in a patch. It divides the data's height and width, or length. Defaults to 4.
+        latent_dim: Number of dimensions of each token that the decoder reads. Defaults to 32.
+        patch_size: Side of a patch in pixels. In a vector or a sequence, it is the number of
+            elements or steps in a patch. It must divide the height and the width of the data, or
+            its length. Defaults to 4.
         mask_ratio: Fraction of the patches that are masked, a number between 0 and 1. At least one
             patch is masked and one is visible. Defaults to 0.75.
-        normalized_targets: Whether the target is each patch minus its mean, divided by its standard
-            deviation. The paper does this if features are the goal. Decoded data is then normalized
-            in this way, too. Defaults to False.
-        decoder_blocks: Number of blocks of the decoder, a positive integer. Defaults to 1.
-        encoder: Keras model from tokens (batch, any number, width) to features (batch, the same
-            number, features). Defaults to None, a transformer.
-        decoder: Keras model from tokens (batch, patches, latent_dim) to the values of each patch.
-            Defaults to None, a transformer with a linear layer.
+        normalized_targets: Whether the model predicts each patch minus its mean, divided by its
+            standard deviation. In the paper, this gives better features. `decode` then returns
+            patches that are normalized in this way. Defaults to False.
+        decoder_blocks: Number of transformer blocks in the decoder, a positive integer. Defaults to
+            1.
+        encoder: Keras model that computes features of shape (batch, tokens, features) from tokens
+            of shape (batch, tokens, width). It must take any number of tokens. Defaults to None, a
+            transformer.
+        decoder: Keras model that computes the values of each patch from tokens of shape
+            (batch, patches, latent_dim). Defaults to None, a transformer with a linear layer.
         network_options: Dictionary of options of `keras_ae.networks.transformer_blocks`, such as
             `{"width": 128, "blocks": 4}`. Defaults to None.
         reconstruction_loss, seed: See `keras_ae.AE`. The loss is applied to each patch.
@@ -90,9 +95,9 @@ class MaskedAE(AE):
         self.normalized_targets = normalized_targets
         if normalized_targets and self._decoder_activation != "linear":
             raise ValueError(
-                f"MaskedAE: normalized_targets={normalized_targets!r} makes targets of any sign, "
-                f"but {self._loss_name()} needs a {self._decoder_activation}. Choose "
-                "'mean_squared_error'."
+                f"MaskedAE: normalized_targets={normalized_targets!r} makes some targets negative, "
+                f"but {self._loss_name()} needs a decoder that ends in a "
+                f"{self._decoder_activation}. Choose 'mean_squared_error'."
             )
 
     @property
@@ -114,10 +119,10 @@ class MaskedAE(AE):
             own = {"width": self.latent_dim, "blocks": self.decoder_blocks, "outputs": values}
             self.decoder = networks.transformer_blocks(name="decoder", **{**options, **own})
         width = getattr(self.encoder, "input_shape", (None,))[-1]
-        if not isinstance(width, int):  # A model with several inputs has a shape for each of them.
+        if not isinstance(width, int):  # If there are several inputs, this is a shape.
             raise ValueError(
-                "MaskedAE: the encoder does not say how wide its tokens are. Begin it with one "
-                "keras.Input((None, width))."
+                "MaskedAE: the width of the encoder's tokens is unknown. Begin the encoder with "
+                "one keras.Input((None, width))."
             )
         self.patch_to_token = keras.layers.Dense(width, dtype=dtype, name="patch_to_token")
         self.patch_to_token.build((None, self._num_patches, values))
@@ -138,9 +143,9 @@ class MaskedAE(AE):
         width = self._vector_width()
         if self._takes_classes and width != self.target_shape[-1]:
             raise ValueError(
-                f"MaskedAE: {self._loss_name()} would read the {width} numbers of a patch of data "
-                f"of shape {self.target_shape} as the probabilities of {width} classes. Set "
-                "patch_size=1, or choose 'binary_crossentropy'."
+                f"MaskedAE: {self._loss_name()} needs the probabilities of {self.target_shape[-1]} "
+                f"classes, but a patch of data of shape {self.target_shape} has {width} numbers. "
+                "Set patch_size=1, or choose 'binary_crossentropy'."
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             refuse_unused(self, "decoder_blocks", "the decoder was given")
@@ -149,15 +154,15 @@ class MaskedAE(AE):
         return math.prod(self.target_shape) // self._num_patches
 
     def _batch_numbers(self, batch_size):
-        # The networks accept any number of tokens, so that their shapes do not tell this number.
-        networks = [memory.numbers_of_layers(n)[1] for n in (self.encoder, self.decoder)]
-        attention = sum(
+        # The networks accept any number of tokens, so their layers' shapes do not include it.
+        per_token = sum(memory.numbers_of_layers(n)[1] for n in (self.encoder, self.decoder))
+        num_heads = sum(
             layer.num_heads
             for network in (self.encoder, self.decoder)
             for layer in network._flatten_layers(include_self=False)
             if isinstance(layer, keras.layers.MultiHeadAttention)
         )
-        return batch_size * self._num_patches * (sum(networks) + attention * self._num_patches)
+        return batch_size * self._num_patches * (per_token + num_heads * self._num_patches)
 
     def _decoder_input_shape(self):
         return self.code_shape
@@ -166,7 +171,7 @@ class MaskedAE(AE):
         if tuple(target_shape) != tuple(shape):
             raise ValueError(
                 f"MaskedAE: the target has shape {target_shape}, but the model predicts patches "
-                f"of data of shape {shape}. Call fit(x) without a target, or pass one of x's "
+                f"of data of shape {shape}. Call fit(x) without a target, or pass a target of x's "
                 "shape."
             )
         sides = shape[:2] if len(shape) == 3 else shape[:1]
@@ -189,7 +194,7 @@ class MaskedAE(AE):
             )
 
     def _targets(self, y):
-        """Compute the target of every patch, (batch, patches, values)."""
+        """Compute the target of every patch, shape (batch, patches, values)."""
         patches = to_patches(y, self.patch_size)
         if not self.normalized_targets:
             return patches
@@ -197,16 +202,16 @@ class MaskedAE(AE):
         return centered * ops.rsqrt(ops.mean(ops.square(centered), axis=-1, keepdims=True) + 1e-6)
 
     def _draw_order(self, num_examples, seed):
-        """Draw an order of each example's patches, (num_examples, patches), visible ones first."""
+        """Draw an order of each example's patches. The first `_num_visible` of them are visible."""
         shape = (num_examples, self._num_patches)
         return ops.argsort(keras.random.uniform(shape, dtype="float32", seed=seed), axis=-1)
 
     def _embed_patches(self, x):
-        """Embed the patches of data with their positions, (batch, patches, width)."""
+        """Embed the patches of x and add their positions, shape (batch, patches, width)."""
         return ops.add(self.patch_to_token(to_patches(x, self.patch_size)), self._positions)
 
     def _encode_tokens(self, tokens, training):
-        """Encode tokens (batch, any number, width) as (batch, the same number, latent_dim)."""
+        """Compute the codes of tokens, shape (batch, tokens, latent_dim)."""
         features = self.encoder(tokens, training=training)
         return ops.cast(self.features_to_code(features), "float32")
 
@@ -214,7 +219,7 @@ class MaskedAE(AE):
         return self._encode_tokens(self._embed_patches(x), training)
 
     def _predict_patches(self, z, training):
-        """Predict all patches from codes and mask tokens, (batch, patches, latent_dim)."""
+        """Predict all patches from codes and mask tokens z, shape (batch, patches, latent_dim)."""
         output = self.decoder(ops.add(z, self._code_positions), training=training)
         return keras.activations.get(self._decoder_activation)(ops.cast(output, "float32"))
 
@@ -224,6 +229,7 @@ class MaskedAE(AE):
         tokens = ops.where(shown, z[:, None], ops.cast(self._mask_token, "float32"))
         output = self._predict_patches(ops.reshape(tokens, (-1, *self.code_shape)), training)
         output = ops.reshape(output, (-1, len(shown), self._num_patches, output.shape[-1]))
+        # A run has no weight at the patches that it shows.
         weights = (~shown / np.sum(~shown, axis=0)).astype("float32")
         patches = ops.sum(ops.multiply(output, weights), axis=1)
         return from_patches(patches, self.data_shape, self.patch_size)
@@ -246,16 +252,17 @@ class MaskedAE(AE):
 
 
 def _choose_groups(num_patches, num_visible):
-    """Decide which patches each pass of `decode` shows: a boolean array (passes, patches).
+    """Choose which patches each run of the decoder in `decode` shows.
 
-    Every patch is hidden in at least one pass.
+    Returns:
+        Boolean array of shape (runs, patches). Every patch is hidden in at least one run.
     """
-    alone = 2 * num_visible <= num_patches
-    share = num_visible if alone else num_patches - num_visible
-    # NumPy promises that the numbers of this old generator never change. An exported model
-    # therefore has the same groups.
+    show_one_group = 2 * num_visible <= num_patches
+    group_size = num_visible if show_one_group else num_patches - num_visible
+    # NumPy guarantees that this old generator never changes its numbers, so that a saved model has
+    # the same groups with every version of NumPy.
     order = np.random.RandomState(0).permutation(num_patches)
-    groups = np.zeros((max(2, round(num_patches / share)), num_patches), bool)
+    groups = np.zeros((max(2, round(num_patches / group_size)), num_patches), bool)
     for group, members in zip(groups, np.array_split(order, len(groups)), strict=True):
         group[members] = True
-    return groups if alone else ~groups
+    return groups if show_one_group else ~groups
