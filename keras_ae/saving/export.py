@@ -1,9 +1,9 @@
-"""Writes artifacts: folders that TensorFlow serves and from which `load` makes a model.
+"""Functions that write artifacts, folders that TensorFlow serves and `load` reads.
 
 vae_mnist/
-  saved_model.pb, variables/     what TensorFlow Serving reads
-  assets.extra/model.keras       what `load` reads: configuration, weights, optimizer
-  card.json                      what it is: model, data, figures, versions, license, command
+  saved_model.pb, variables/     TensorFlow Serving reads these
+  assets.extra/model.keras       `load` reads this: configuration, weights, optimizer
+  card.json                      people read this: model, data, figures, versions, license, command
 """
 
 import contextlib
@@ -24,27 +24,27 @@ from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
 
 
 def write(model, path, card, overwrite=False, **unknown):
-    """Write a model's folder beside its path, and move it there when it is whole.
+    """Export a model as a folder, which appears at its path only when it is complete.
 
     Args:
         model: A built `keras_ae.Autoencoder`.
         path: Path of the folder.
-        card: Dictionary of facts that `card.json` adds to its own.
-        overwrite: Whether an artifact that is there may be replaced.
+        card: Dictionary of the user's own entries for `card.json`.
+        overwrite: Whether an artifact at the path may be replaced.
         **unknown: Options of other formats, which are refused.
 
     Raises:
         TypeError: If there are options of other formats.
-        FileExistsError: If path exists and overwrite is False, or if it is not an artifact with
-            nothing else in it.
-        BlockingIOError: If another export to this path is under way.
+        FileExistsError: If the path exists and overwrite is False, or if it holds anything that
+            `export` did not write.
+        BlockingIOError: If another export to this path is running.
         NotImplementedError: On the torch backend.
         ValueError: If the model contains code that cannot be saved as data, or if the path begins
             with ~.
-        OSError: If the disk refuses. What was there before is then unchanged.
+        OSError: If the folder cannot be written. What was at the path before is then unchanged.
     """
     if unknown:
-        raise TypeError(f"export: unknown arguments {', '.join(unknown)} for 'tf_saved_model'.")
+        raise TypeError(f"export: format='tf_saved_model' does not take {', '.join(unknown)}.")
     import tensorflow as tf
 
     _refuse_home_sign(path)
@@ -66,19 +66,18 @@ def write(model, path, card, overwrite=False, **unknown):
 
 
 def write_other(model, write, path, format, overwrite=False, **options):
-    """Write a model in another format than the artifact's.
+    """Write a model in another format of Keras, such as LiteRT or ONNX.
 
     Args:
         model: A built `keras_ae.Autoencoder`.
-        write: Keras' method `export` of the model.
+        write: The method `export` that the model inherits from Keras.
         path: Path of the file.
         format: Name of the format.
         overwrite: Whether existing files may be replaced.
         **options: Options of the format.
     """
-    # Without this signature, Keras would take the two shapes of `build` for two inputs.
-    required = examples.required_by(model, model.reconstruct)
-    given = {name: model._extra_shapes[name] for name in required}
+    # Without a signature, Keras would infer two inputs from the two arguments of `build`.
+    given = examples.select(model, model.reconstruct, model._extra_shapes)
     shapes = examples.with_batch_axis(examples.join(model, model.data_shape, given))
     if isinstance(shapes, dict):
         signature = {
@@ -97,18 +96,21 @@ def write_other(model, write, path, format, overwrite=False, **options):
 
 @contextlib.contextmanager
 def whole_files(path, overwrite=False):
-    """Yield a temporary path for a file and for the files that its writer puts next to it.
+    """Write a file so that it appears at its path only when it is complete.
+
+    The writer may put other files next to it, which appear in the same way.
 
     Args:
-        path: The file.
+        path: Path of the file.
         overwrite: Whether existing files may be replaced.
 
     Yields:
-        A string, the path to write to. What is written there is moved to `path` and next to it
-        afterwards.
+        The temporary path to write to, a string. Afterwards, all files that were written in its
+        folder are moved to the folder of `path`.
 
     Raises:
-        FileExistsError: If a file exists and overwrite is False, or if it is not a file.
+        FileExistsError: If one of the files exists and overwrite is False, or if there is a folder
+            or a link at its path.
         BlockingIOError: If another export to this path is running.
         ValueError: If the path begins with ~.
     """
@@ -134,11 +136,11 @@ def _raise_os_error(path):
         yield
     except (OSError, tf.errors.OpError) as error:
         if isinstance(error, OSError) and error.errno is None:
-            raise  # This error is our own and already says everything.
+            raise  # Errors of this package have no errno. Their messages need no addition.
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
         raise OSError(
-            f"export: {path} could not be written ({reason}); what was there before is unchanged. "
-            "Free some space, or choose a place that can be written."
+            f"export: {path} could not be written ({reason}). What was there before is unchanged. "
+            "Free some space, or choose a folder that you may write to."
         ) from error
 
 
@@ -156,24 +158,27 @@ _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha25
 def _refuse_home_sign(path):
     if os.path.expanduser(path) != os.fspath(path):
         raise ValueError(
-            f"export: {os.fspath(path)!r} begins with ~, which means the home folder to a shell "
-            "and is an ordinary name for Python. Pass os.path.expanduser(...) of it."
+            f"export: {os.fspath(path)!r} begins with ~, which a shell replaces by the home folder "
+            f"but Python does not. Pass os.path.expanduser({os.fspath(path)!r})."
         )
 
 
-def _check_replaceable(path, overwrite, obstacle):
-    """Raise an error unless a path is free, or what is there may be replaced.
+def _check_replaceable(path, overwrite, describe_obstacle):
+    """Raise an error if something is at a path and may not be replaced.
 
-    `obstacle` is a function that describes why what is at a path may never be replaced, or returns
-    None.
+    Args:
+        path: The path.
+        overwrite: Whether anything may be replaced.
+        describe_obstacle: Function of the path that describes what is there if it may never be
+            replaced, and returns None otherwise.
     """
     if not os.path.lexists(path):
         return
-    found = obstacle(path)
-    if found:
+    obstacle = describe_obstacle(path)
+    if obstacle:
         raise FileExistsError(
-            f"export: {path} {found}, which export never replaces. Choose another path, or move "
-            "away what is there."
+            f"export: {path} {obstacle}, and export replaces only its own files. Choose another "
+            "path, or move away what is there."
         )
     if not overwrite:
         raise FileExistsError(
@@ -182,14 +187,14 @@ def _check_replaceable(path, overwrite, obstacle):
 
 
 def _describe_other_than_file(path):
-    """Describe what is at a path. Return None for a file."""
+    """Describe what is at a path, or return None if it is a file."""
     if path.is_symlink():
         return f"is a link to {os.readlink(path)}"
     return None if path.is_file() else "is a folder" if path.is_dir() else "is not a file"
 
 
 def _describe_other_than_artifact(path):
-    """Describe what is at a path. Return None for a folder that holds only what `write` wrote."""
+    """Describe what is at a path, or return None if it is an artifact without other files."""
     if path.is_symlink():
         return f"is a link to {os.readlink(path)}"
     if not path.is_dir():
@@ -198,7 +203,7 @@ def _describe_other_than_artifact(path):
         with contextlib.suppress(FileNotFoundError):
             place = pathlib.Path(os.path.expanduser(place)).resolve()
             if any(os.path.samefile(path, folder) for folder in (place, *place.parents)):
-                return f"is the {name} or above it"
+                return f"is or contains the {name}"
     if os.path.ismount(path):
         return "is a mount point"
     if not _has_our_card(path):
@@ -239,7 +244,8 @@ def _raise_error(error):
 def _make_served(model):
     """Make a `tf.Module` of the functions that TensorFlow serves.
 
-    They are traced only once, when the module is saved. Keras' `ExportArchive` traces them twice.
+    Keras' `ExportArchive` would trace the functions twice. They are traced only once here, when the
+    module is saved.
     """
     import tensorflow as tf
 
@@ -258,7 +264,10 @@ def _make_served(model):
 
 
 def _make_sample(model, in_tensorflow, dtypes):
-    """Make the served `sample`: of num_samples and seed, or of seed and the named inputs."""
+    """Make the served function `sample`.
+
+    It takes num_samples and seed. If it needs named inputs, it takes seed and these inputs.
+    """
     import tensorflow as tf
 
     required = [
@@ -267,8 +276,8 @@ def _make_sample(model, in_tensorflow, dtypes):
     shapes = {name: (None, *model._extra_shapes[name]) for name in required}
     own = model.sampler.inputs_taken(model)
 
-    # The number of samples is passed as the length of a batch axis, because JAX exports functions
-    # with an unknown batch size.
+    # The number of samples is passed as the length of a batch axis, because the batch size is the
+    # only size that a function exported from JAX leaves open.
     def sample_like(rows, seed, **inputs):
         given = {name: value for name, value in inputs.items() if name in own}
         draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
@@ -294,22 +303,22 @@ def _make_sample(model, in_tensorflow, dtypes):
 
 
 def _make_endpoint(in_tensorflow, function, arguments, dtypes):
-    """Make a `tf.function` of a model's function.
+    """Make a `tf.function` that calls a function of the model.
 
     Args:
-        in_tensorflow: Function that converts a function of the backend for TensorFlow.
+        in_tensorflow: Function that converts a function of the backend to one of TensorFlow.
         function: The model's function.
         arguments: Dictionary of argument name -> shape.
-        dtypes: Dictionary of argument name -> dtype, if it is not float32.
+        dtypes: Dictionary of argument name -> dtype. Other arguments are float32.
     """
 
-    def by_name(*tensors):
+    def call_by_name(*tensors):
         given = dict(zip(arguments, tensors, strict=True))
         if "seed" in given:
             given["seed"] = RunSeed(ops.stack([given["seed"], 0]))
         return function(**given)
 
-    converted = in_tensorflow(by_name, _make_specs(arguments, dtypes))
+    converted = in_tensorflow(call_by_name, _make_specs(arguments, dtypes))
     return _named_function(lambda *tensors: converted(*tensors), arguments, dtypes)
 
 
@@ -323,7 +332,7 @@ def _make_specs(arguments, dtypes):
 
 
 def _named_function(function, arguments, dtypes):
-    """Make a `tf.function` whose parameters have these names, after which inputs are named."""
+    """Make a `tf.function` whose parameters have these names, which its served inputs get, too."""
     import tensorflow as tf
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -333,7 +342,7 @@ def _named_function(function, arguments, dtypes):
 
 
 def endpoints_of(model):
-    """What every exported model serves: name -> (function, {argument: shape})."""
+    """Return what an exported model serves: name -> (function, {argument: shape})."""
     x = examples.with_batch_axis(model.data_shape)
     x = x if model._modalities else {"x": x}
     z = {"z": (None, *model.code_shape)}
@@ -349,16 +358,13 @@ def endpoints_of(model):
 
 
 def shapes_of_inputs(model, method):
-    """Return the shapes of batches of the named inputs that a method requires: name -> shape.
-
-    A served function has no optional arguments.
-    """
-    required = examples.required_by(model, method)
-    return {name: (None, *model._extra_shapes[name]) for name in required}
+    """Return the batch shapes of the named inputs that a method takes: name -> shape."""
+    taken = examples.taken_by(model, method)
+    return {name: (None, *s) for name, s in model._extra_shapes.items() if name in taken}
 
 
 def _gather_x(model, method):
-    """Return a function of named tensors that calls a method, with the modalities as one x."""
+    """Return a function that calls a method but takes each modality of x as its own argument."""
 
     def function(**given):
         x = {name: given.pop(name) for name in model._modalities if name in given}
@@ -376,18 +382,18 @@ def _refuse_code(model):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         config = keras.saving.serialize_keras_object(model)
-    # A lambda's bytes take several forms in a configuration, but Keras warns of each of them.
-    held = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
+    # A configuration can hold a lambda in several forms. Keras warns about all of them.
+    code = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
     for found in objects(config):
         name, module = found["class_name"], found.get("module")
         if name in ("Lambda", "__lambda__"):
-            held.append("a lambda")
+            code.append("a lambda")
         if name == "function" and module not in (None, "builtins"):
             if keras.saving.get_registered_object(found["config"]) is None:
-                held.append(f"the function {found['config']!r}")
-    if held:
+                code.append(f"the function {found['config']!r}")
+    if code:
         raise ValueError(
-            f"{type(model).__name__} holds {held[0]}, which can only be stored as code, but "
-            "artifacts contain no code. Write it as a class or function under "
+            f"{type(model).__name__} holds {code[0]}, which can only be stored as code, but "
+            "artifacts contain no code. Write a class or a function instead, and decorate it with "
             "@keras.saving.register_keras_serializable()."
         )

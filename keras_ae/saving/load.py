@@ -1,4 +1,4 @@
-"""Loads a model from an artifact or a `.keras` file, without running any code in it."""
+"""The function that loads a model from an artifact or a `.keras` file."""
 
 import contextlib
 import hashlib
@@ -17,14 +17,14 @@ from keras_ae.saving.collection import find
 def load(path, custom_objects=None):
     """Load a model, ready for `fit`, from a folder, a `.keras` file or the pretrained collection.
 
-    No code in the artifact is ever run.
+    Loading never runs code from the artifact.
 
     Args:
-        path: Folder that `export` wrote, `.keras` file, or the name of a pretrained model. The
-            latter is looked for in the directories of the environment variable
-            KERAS_AE_SAVED_MODELS and in `saved_models/` of the checkout from which this package
-            runs.
-        custom_objects: Dictionary of name -> class for layers of your own that are not registered.
+        path: A folder that `export` wrote, a `.keras` file, or the name of a pretrained model.
+            `load` searches for pretrained models in the directories that the environment variable
+            KERAS_AE_SAVED_MODELS names, and in `saved_models/` if this package runs from a
+            checkout.
+        custom_objects: Dictionary of name -> class of your own layers that are not registered.
             Defaults to None.
 
     Returns:
@@ -33,7 +33,7 @@ def load(path, custom_objects=None):
     Raises:
         FileNotFoundError: If the artifact does not exist. The message lists the places that were
             searched.
-        ValueError: If the artifact is damaged, was changed, or is not one of this package.
+        ValueError: If the artifact is damaged, was changed, or was not written by this package.
 
     Example:
 
@@ -55,11 +55,11 @@ def load(path, custom_objects=None):
         )
     if not isinstance(model, Loops):
         raise ValueError(
-            f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. "
-            "keras.saving.load_model reads it."
+            f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. Load it "
+            "with keras.saving.load_model."
         )
-    # Keras would warn of a missing optimizer state if the model had not been trained when the file
-    # was written. Such a model is compiled here, after loading.
+    # A model that was saved before its training has no optimizer state. `load_model` would warn of
+    # this if it compiled the model, so the model is compiled here.
     if not trained and config.get("compile_config"):
         with _explain_damage(found), keras.saving.custom_object_scope(custom_objects or {}):
             model.compile_from_config(config["compile_config"])
@@ -73,28 +73,28 @@ def _find_trainable_file(found):
     if not file.is_file():
         if (found / "metadata.json").is_file():
             raise ValueError(
-                f"load: {found} is a folder as save(zipped=False) writes it. "
-                "keras.saving.load_model reads it."
+                f"load: {found} is a folder that save(zipped=False) wrote. Load it with "
+                "keras.saving.load_model."
             )
         kind = "a SavedModel" if (found / "saved_model.pb").is_file() else "a folder"
         raise ValueError(
-            f"load: {found} is {kind} without {TRAINABLE}, so that keras_ae's export did not write "
-            "it, or not completely. tf.saved_model.load reads any SavedModel."
+            f"load: {found} is {kind} without {TRAINABLE}. Either it was not written by export of "
+            "keras_ae, or a part is missing. Load other SavedModels with tf.saved_model.load."
         )
     expected = read_card(found).get("sha256", {}).get(str(TRAINABLE))
     if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
         raise ValueError(
-            f"load: {file} is not the file that card.json describes: its checksum differs. It was "
-            "damaged or changed after the export; get a fresh copy."
+            f"load: {file} does not have the checksum that card.json records. The file was damaged "
+            "or changed after the export. Get a fresh copy."
         )
     return file
 
 
 def _check_archive(file, custom_objects):
-    """Return the configuration of a complete Keras archive whose classes are all known.
+    """Check that a `.keras` file is complete and its classes are known. Return its configuration.
 
     Raises:
-        ValueError: If the archive is damaged, or a class is not known.
+        ValueError: If the file is damaged, or a class is not known.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -102,8 +102,8 @@ def _check_archive(file, custom_objects):
             config = json.loads(archive.read("config.json")) if damaged is None else None
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
         raise ValueError(
-            f"load: {file} is not a complete .keras archive ({error}). It was cut off, or is "
-            "another kind of file; get a fresh copy."
+            f"load: {file} is not a complete .keras file ({error}). A part is missing, or it is "
+            "another kind of file. Get a fresh copy."
         ) from None
     if damaged is not None:
         raise ValueError(f"load: {damaged} in {file} is damaged. Get a fresh copy.")
@@ -117,14 +117,17 @@ def _check_archive(file, custom_objects):
         if not known:
             raise ValueError(
                 f"load: {file} needs the class {registered!r} of {module!r}, which is not "
-                "registered here. Import the module that defines it first, or pass it in "
-                "custom_objects; load imports nothing that an artifact names."
+                "registered here. Import the module that defines it first, or pass the class in "
+                "custom_objects. For safety, load imports nothing that a file names."
             )
     return config
 
 
 def _was_trained(file):
-    """Tell whether an archive holds the state of an optimizer, which has more than scalars."""
+    """Tell whether a `.keras` file holds the optimizer's state of a trained model.
+
+    Before training, the state of an optimizer consists of scalars.
+    """
     shapes = []
     with (
         zipfile.ZipFile(file) as archive,
@@ -142,7 +145,7 @@ def _was_trained(file):
 def _explain_damage(found):
     try:
         with warnings.catch_warnings():
-            # If weights do not fit, Keras only warns and goes on with random ones.
+            # If weights do not fit, Keras only warns and leaves the initial weights.
             warnings.simplefilter("error", UserWarning)
             yield
     except (
@@ -157,6 +160,7 @@ def _explain_damage(found):
     ) as error:
         first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
         raise ValueError(
-            f"load: {found} cannot be read ({type(error).__name__}: {first_line}). It was damaged "
-            "or changed, or written by another version; its card.json names the versions."
+            f"load: {found} cannot be read ({type(error).__name__}: {first_line}). The file was "
+            "damaged or changed, or another version wrote it. The card.json of an artifact names "
+            "the versions."
         ) from error

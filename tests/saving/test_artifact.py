@@ -262,7 +262,7 @@ def test_a_failed_export_leaves_everything_as_it_was(tmp_path, exports, monkeypa
             raise OSError(28, "No space left on device")
 
         patch.setattr(storage, "_put", refuse)
-        with pytest.raises(OSError, match="No space.*what was there before is unchanged"):
+        with pytest.raises(OSError, match="No space.*What was there before is unchanged"):
             model.export(place, overwrite=True)
     assert contents(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
@@ -346,19 +346,19 @@ def file(folder):
 def of_working_directory(path):
     def make(folder):
         os.chdir(with_artifact(folder))
-        return path, "is the working directory or above it"
+        return path, "is or contains the working directory"
 
     return make
 
 
 def inside_of_it(folder):
     os.chdir(with_artifact(folder) / "variables")
-    return "..", "is the working directory or above it"
+    return "..", "is or contains the working directory"
 
 
 def home(folder):
     os.environ["HOME"] = str(with_artifact(folder))
-    return folder / "model", "is the home folder or above it"
+    return folder / "model", "is or contains the home folder"
 
 
 CARD = {name: {} for name in ("model", "configuration", "data_shape", "endpoints", "versions")}
