@@ -1,4 +1,4 @@
-"""The model that is checked, and what its checks share."""
+"""The model under test, and what all checks of it share."""
 
 import functools
 import inspect
@@ -12,14 +12,14 @@ from keras_ae.core.examples import length, map_leaves, shapes, split, taken_by, 
 from keras_ae.testing.parts import CHECKS, assign, groups, numpy_of, shapes_of, with_rows
 
 LEAST_EXAMPLES = 16
-_STEPS = 72  # The steps of one round of training; there are at most five rounds.
-_ROUNDS = 5
-# A few steps run sooner one operation at a time than a graph is traced, except on JAX.
+_STEPS = 72  # Each round of training has at least this many steps.
+_ROUNDS = 5  # After this many rounds, a model that has not improved fails.
+# A few steps take less time eagerly than the tracing of a graph takes, except on JAX.
 _EAGERLY = {"run_eagerly": keras.config.backend() != "jax"}
 
 
 class Subject:
-    """A model under test: how one is made, its data, and the trained one that checks share.
+    """A model under test: how to make it, its data, and a trained one that all checks share.
 
     Args:
         make, inputs, learning_rate: See `check_model`.
@@ -29,11 +29,11 @@ class Subject:
         data = map_leaves(np.asarray, inputs)
         if length(data) < LEAST_EXAMPLES or not isinstance(data, dict) and data.ndim < 2:
             raise ValueError(
-                f"inputs of shape {shapes_of(data)} must be an array of at least {LEAST_EXAMPLES} "
-                "examples, of shape (examples, ...), or a dictionary of arrays."
+                f"inputs has the shape {shapes_of(data)}. Pass an array of shape (examples, ...) "
+                f"with at least {LEAST_EXAMPLES} examples, or a dictionary of such arrays."
             )
         held_out = length(data) // 4
-        # What `fit` takes: an array, or a dictionary of x, or the modalities, and named inputs.
+        # With named inputs or several modalities, `x` and `held_out` are dictionaries of arrays.
         self.x = map_leaves(lambda value: value[:-held_out], data)
         self.held_out = map_leaves(lambda value: value[-held_out:], data)
         self.batch_size = length(self.x) // 3
@@ -47,22 +47,22 @@ class Subject:
             check(self)
 
     def takes(self, *names):
-        """Whether `make` may be called with arguments of these names."""
+        """Tell whether `make` can be called with arguments of these names."""
         if not inspect.isfunction(self.make):
-            return True  # A class, or a partial of one.
+            return True  # A class, or a partial of one, refuses unknown names itself.
         parameters = inspect.signature(self.make).parameters
         any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         return any_name or set(names) <= parameters.keys()
 
     def made(self, **given):
-        """A new model with other arguments, where `make` takes them."""
+        """Make a new model with these arguments. Skip the check if `make` does not take them."""
         if not self.takes(*given):
             names = ", ".join(f"{name}=" for name in given)
             raise unittest.SkipTest(f"make() does not take {names}")
         return self.make(**given)
 
     def built(self, optimizer=None, **given):
-        """A new model that is built and compiled, and runs one operation at a time."""
+        """Make a new model that is compiled and built, and runs eagerly except on JAX."""
         model = self.compiled(optimizer, **given)
         self.build(model)
         return model
@@ -72,23 +72,23 @@ class Subject:
         model.build(with_rows(shapes(self.x), None))
 
     def compiled(self, optimizer=None, options=_EAGERLY, **given):
-        """A new model that is compiled."""
+        """Make a new model that is compiled."""
         model = self.made(**given)
         model.compile(optimizer or keras.optimizers.Adam(0.01), **options)
         return model
 
     @functools.cached_property
     def trained(self):
-        """A model that checks may look at, and must leave as it is."""
+        """The trained model, which checks share and must not change."""
         model = self.made()
         rate = self.learning_rate or (0.005 if len(model.players) > 1 else 0.02)
         model.compile(keras.optimizers.Adam(rate))
         self.build(model)
         self.start = [numpy_of(v) for v in groups(model)[0]]
+        # Copies of the data make the epochs long, because every epoch starts with a pause.
         copies = math.ceil(_STEPS * self.batch_size / length(self.x))
         x = map_leaves(lambda value: np.concatenate([value] * copies), self.x)
         for _ in range(_ROUNDS):
-            # Long epochs, because each begins with a pause.
             self.history = model.fit(x, validation_data=self.held_out, **self.batches).history
             self.before, self.after = self.compare(model)
             if all(lowered(self).values()):
@@ -98,19 +98,23 @@ class Subject:
         return model
 
     def compare(self, model):
-        """Loss and squared error of held-out data: (of the weights of the start, as trained).
+        """Compute loss and squared error of held-out data with the initial and the trained weights.
 
-        What is no trainable weight of the model's own objective stays as it is: its opponents in a
-        game, and what it keeps of the data.
+        Only the weights that minimize the model's own objective get their initial values. All other
+        variables keep their trained values: the networks of the players, and what the model has
+        learned about the scale of the data.
+
+        Returns:
+            The figures with initial weights, and those with trained weights.
         """
-        found = self._figures(model)
+        after = self._figures(model)
         variables = groups(model)[0]
-        ends = [numpy_of(v) for v in variables]
+        trained = [numpy_of(v) for v in variables]
         assign(variables, self.start)
         try:
-            return self._figures(model), found
+            return self._figures(model), after
         finally:
-            assign(variables, ends)
+            assign(variables, trained)
 
     def _figures(self, model):
         loss = model.evaluate(self.held_out, return_dict=True, **self.batches)["loss"]
@@ -121,7 +125,7 @@ class Subject:
 
     @functools.cached_property
     def has_integer_codes(self):
-        """Whether a code is a list of integers, such as the numbers of a codebook's vectors."""
+        """Whether codes are integers, such as indices of a codebook."""
         return np.issubdtype(self.trained.encode(self.held_out).dtype, np.integer)
 
     def data(self, values):
@@ -129,22 +133,27 @@ class Subject:
         return split(self.trained, values)[0]
 
     def codes(self, number):
-        """Return codes of examples of the data."""
+        """Return this many codes of the training data, repeated if there are fewer examples."""
         return np.resize(self.trained.encode(self.x), (number, *self.trained.code_shape))
 
     def decode(self, codes, **options):
-        """Decode codes, with the named inputs of the first examples if there are any."""
+        """Decode codes, with the first examples' named inputs if the model takes any."""
         method = self.trained.decode
         return method(codes, **self.inputs(taken_by(self.trained, method), len(codes)), **options)
 
     def sample(self, number, seed=None, model=None, **options):
-        """Sample, with the named inputs of the first examples if there are any."""
+        """Draw samples, with the first examples' named inputs if the model takes any."""
         model = model or self.trained
         inputs = self.inputs(taken_by_sample(model), number)
         return model.sample(number, seed=seed, **inputs, **options)
 
     def inputs(self, taken, number):
-        """Return those of the named inputs that a method takes, with so many rows."""
+        """Return the named inputs that a method takes, with this many rows.
+
+        Args:
+            taken: The names that the method takes.
+            number: Number of rows.
+        """
         if not isinstance(self.x, dict):
             return {}
         found = {name: self.x[name] for name in taken if name in self.x}
@@ -152,7 +161,7 @@ class Subject:
 
 
 class _Named:
-    """A context in which an error becomes an AssertionError that says what was checked."""
+    """A context that turns errors of a check into an AssertionError that says what was expected."""
 
     def __init__(self, name, check):
         self.name, self.expected = name, inspect.getdoc(check).split("\n\n")[0]
@@ -170,6 +179,7 @@ class _Named:
 
 
 def lowered(subject):
+    """Tell for each figure of the trained model whether training has lowered it: name -> bool."""
     after, before = subject.after, subject.before
     return {
         "loss": after["loss"] < before["loss"],
