@@ -77,7 +77,8 @@ def write_other(model, write, path, format, overwrite=False, **options):
         **options: Options of the format.
     """
     # Without a signature, Keras would infer two inputs from the two arguments of `build`.
-    given = examples.select(model, model.reconstruct, model._extra_shapes)
+    required = examples.required_by(model, model.reconstruct)
+    given = {name: model._extra_shapes[name] for name in required}
     shapes = examples.with_batch_axis(examples.join(model, model.data_shape, given))
     if isinstance(shapes, dict):
         signature = {

@@ -76,29 +76,27 @@ class VariationalAE(Autoencoder):
     def _decoder_shape(self, target_shape):
         return self.likelihood.parameter_shape(target_shape)
 
-    def posterior(self, x, training=False, **inputs):
+    def posterior(self, x, training=False):
         """Make q(z | x), a `keras_ae.distributions.DiagonalGaussian` of shape (batch, latent_dim).
 
         Args:
             x: Tensor of shape (batch, ...).
             training: Whether layers such as dropout are active. Defaults to False.
-            **inputs: Tensors of the named inputs, if the class has any.
         """
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
         return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
 
-    def prior(self, like, **inputs):
+    def prior(self, like):
         """Make p(z), a standard normal distribution with the shape of a tensor of codes."""
         return DiagonalGaussian.standard(like)
 
-    def conditional(self, z, training=False, **inputs):
+    def conditional(self, z, training=False):
         """Make p(x | z), the distribution of data of shape (batch, ...) given its codes.
 
         Args:
             z: Tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
-            **inputs: Tensors of the named inputs, if the class has any.
         """
         parameters = self.decoder(z, training=training)
         if self._mask_value is None or len(self.target_shape) < 2:
