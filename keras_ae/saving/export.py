@@ -359,9 +359,12 @@ def endpoints_of(model):
 
 
 def shapes_of_inputs(model, method):
-    """Return the batch shapes of the named inputs that a method takes: name -> shape."""
-    taken = examples.taken_by(model, method)
-    return {name: (None, *s) for name, s in model._extra_shapes.items() if name in taken}
+    """Return the batch shapes of the named inputs that a method requires: name -> shape.
+
+    Optional inputs are left out, because a served function has no optional arguments.
+    """
+    required = examples.required_by(model, method)
+    return {name: (None, *model._extra_shapes[name]) for name in required}
 
 
 def _gather_x(model, method):

@@ -29,9 +29,8 @@ _KINDS = {
 class TrainStep:
     """One step under JAX: every player descends its own loss, in one apply.
 
-    Keras' loops take the state out of the variables and carry it from step to step, and a step uses
-    up the memory of the last one's. Here the latest state is noted down where an exception or an
-    interrupt cannot part it from the model, and put back whatever ends a loop.
+    Keras' loops take the state out of the variables, and each step uses up the memory of the last
+    state. This class notes the latest state, and puts it back whatever ends a loop.
     """
 
     def _get_jax_state(self, purge_model_variables=False, **kinds):
