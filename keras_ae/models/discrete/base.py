@@ -1,4 +1,4 @@
-"""The base class of models with integer codes: their positions, a quantizer and a prior."""
+"""Base classes of the models whose codes are integers."""
 
 import math
 
@@ -14,26 +14,30 @@ from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
-_NUMBERS_OF_A_BATCH = 2**28  # So many float32 numbers take 1 GiB.
+# By default, `prior_log_likelihood` computes at most this many float32 numbers, 1 GiB, at a time.
+_NUMBERS_OF_A_BATCH = 2**28
 
 
 class DiscreteAE(DeterministicAE):
     """Base class of autoencoders whose codes are integers, the code indices of a quantizer.
 
-    If the encoder ends in a map of features, as the default encoders of pictures and sequences do,
-    there is a code index at every position of the map. The features of any other encoder become
-    `code_length` code indices, whose vectors are concatenated for the decoder.
+    If the encoder returns a feature map, as the default encoders of pictures and sequences do, each
+    position of the map has one code index. If the encoder returns one vector of features per
+    example, each example has `code_length` code indices. Their quantized vectors are concatenated
+    for the decoder.
 
     Args:
         latent_dim: Dimensions of each vector that is quantized. Defaults to 16.
-        code_length: Number of code indices of an example whose features have no positions. Defaults
-            to 8.
-        prior_options: Dictionary of options of the prior over the codes: see
-            `keras_ae.layers.GridPrior` for a grid of codes, and `SequencePrior` otherwise. Defaults
+        code_length: Number of code indices per example if the encoder returns no feature map.
+            Defaults to 8.
+        prior_options: Dictionary of options of the prior over the codes. If the codes form a grid,
+            see `keras_ae.layers.GridPrior`, and otherwise `keras_ae.layers.SequencePrior`. Defaults
             to None.
-        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. An encoder
-            of your own ends in features (batch, features) or in a map (batch, ..., features), and a
-            decoder takes (batch, code_length * latent_dim) or (batch, ..., latent_dim).
+        encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`. Your own
+            encoder returns features of shape (batch, features), or a feature map of shape
+            (batch, ..., features). Your own decoder takes vectors of shape
+            (batch, code_length * latent_dim) in the first case, and (batch, ..., latent_dim) in the
+            second.
     """
 
     diagnostics = ("codebook_usage", "perplexity")
@@ -53,47 +57,51 @@ class DiscreteAE(DeterministicAE):
             name="prior_fitted",
         )
         self.quantizer = self.code_prior = None
-        self._whole_codes = False  # If this is True, the prior predicts whole codes, not digits.
+        # If this is True, the prior predicts whole codes, even if they consist of digits.
+        self._whole_codes = False
 
-    # ------------------------------------------------------------------ what a paper writes
+    # ------------------------------------------------------------------ what subclasses override
 
     def _make_quantizer(self):
-        """Make the layer that quantizes vectors of latent_dim dimensions."""
+        """Make the layer that quantizes vectors of `latent_dim` dimensions."""
         raise NotImplementedError
 
     def quantized(self, x, training=False, follow=False):
-        """Compute the quantized vectors of a batch, their codes and losses.
+        """Encode a batch, and quantize the encoder's vectors.
 
         Args:
             x: Tensor of shape (batch, ...).
             training: Whether layers such as dropout are active. Defaults to False.
-            follow: Whether codebooks learn from the vectors. Defaults to False.
+            follow: Whether the codebook learns from the encoder's vectors. Defaults to False.
 
         Returns:
-            `keras_ae.layers.Quantized`, whose codes have the shape (batch, *code_shape).
+            `keras_ae.layers.Quantized` with codes of shape (batch, *code_shape).
         """
         return self.quantizer(self._code(x, training), training=follow)
 
     def _vectors(self, codes):
-        """Look up the vectors of codes: a tensor (batch, ..., latent_dim).
+        """Look up the vectors of codes.
 
         Args:
             codes: Integer tensor of shape (batch, *code_shape).
+
+        Returns:
+            Tensor of shape (batch, ..., latent_dim).
         """
         return self.quantizer.vectors(codes)
 
     def _statistics(self, codes):
-        """Compute `keras_ae.layers.code_statistics` of a tensor of codes (batch, *code_shape)."""
+        """Compute `keras_ae.layers.code_statistics` of codes of shape (batch, *code_shape)."""
         return self.quantizer.statistics(codes)
 
     def _batch_numbers(self, batch_size):
-        # If there is a codebook to search, every vector is compared with every embedding.
+        # A quantizer without levels has a codebook, and compares each vector with each embedding.
         vectors = batch_size * math.prod(self._places)
         return vectors * (self.num_codes if self.quantizer.levels is None else 0)
 
     @property
     def num_codes(self):
-        """The number of values of a code index. The model must be built."""
+        """The number of values that a code index can have. The model must be built."""
         return self.quantizer.num_codes
 
     @property
@@ -102,7 +110,7 @@ class DiscreteAE(DeterministicAE):
 
     @property
     def _vector_shape(self):
-        """The shape of an example's vectors, without the batch axis. The model must be built."""
+        """The shape of one example's vectors, without the batch axis. The model must be built."""
         return (*self._places, self.latent_dim)
 
     # ------------------------------------------------------------------ building
@@ -117,7 +125,7 @@ class DiscreteAE(DeterministicAE):
         self._places = (self.code_length,) if self._flat else tuple(features.shape[1:-1])
         if None in self._places:
             raise ValueError(
-                f"{type(self).__name__}: the encoder ends in features of shape "
+                f"{type(self).__name__}: the encoder returns features of shape "
                 f"{tuple(features.shape[1:])}, but the number of codes must be known. Pass an "
                 "encoder whose input has a known size."
             )
@@ -136,9 +144,10 @@ class DiscreteAE(DeterministicAE):
         self._make_prior(self._whole_codes)
 
     def _make_prior(self, whole_codes=False):
-        """Make the prior over the digits of codes, or over whole codes.
+        """Make the prior over the codes.
 
-        Codes without digits, and codes with whole_codes=True, are predicted as a whole.
+        The prior predicts each digit of a code separately. If the quantizer's codes have no digits,
+        or if `whole_codes` is True, it predicts whole codes.
         """
         prior = GridPrior if len(self.code_shape) == 2 else SequencePrior
         levels = None if whole_codes else self.quantizer.levels
@@ -151,7 +160,7 @@ class DiscreteAE(DeterministicAE):
         self.sampler = samplers.Autoregressive(self.code_prior, fitted, generate)
 
     def _renew_prior(self):
-        """Replace a prior over whole codes, which was never fitted, by one over digits."""
+        """Replace the prior over whole codes, which was never fitted, with a prior over digits."""
         self._tracker.unlock()
         del self.code_prior
         self._whole_codes = False
@@ -165,7 +174,7 @@ class DiscreteAE(DeterministicAE):
         return config and {**config, "prior_of_whole_codes": self._whole_codes}
 
     def build_from_config(self, config):
-        # Files from before there were priors over digits do not have this entry. They hold the
+        # Earlier versions had no priors over digits. Their files lack this entry and contain the
         # weights of a prior over whole codes.
         if config:
             self._whole_codes = config.get("prior_of_whole_codes", True)
@@ -176,8 +185,8 @@ class DiscreteAE(DeterministicAE):
         if not self._flat and self._mask_value is not None:
             raise ValueError(
                 f"{type(self).__name__}: mask_value={self._mask_value!r} is not possible, because "
-                "this model has a code for every step, also for padding. Leave it out, or use "
-                "keras_ae.AE."
+                "this model has a code for every step, and padded steps are no exception. Leave "
+                "mask_value out, or use keras_ae.AE."
             )
 
     def _build_codes(self, features):
@@ -188,7 +197,10 @@ class DiscreteAE(DeterministicAE):
         self.quantizer.build((None, *self._vector_shape))
 
     def _make_head(self, name):
-        """Make a network from features to vectors, with the same layer at every position."""
+        """Make a network that turns features into vectors.
+
+        The same layer acts at every position of a feature map.
+        """
         dtype = self.dtype_policy
         if not self._flat:
             return keras.Sequential(
@@ -230,7 +242,7 @@ class DiscreteAE(DeterministicAE):
         """Decode code indices, or the vectors that a quantizer returned.
 
         Args:
-            z: Code indices of shape (batch, *code_shape), or vectors (batch, *vector_shape).
+            z: Code indices of shape (batch, *code_shape), or quantized vectors.
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -242,12 +254,14 @@ class DiscreteAE(DeterministicAE):
         return keras.activations.get(self._decoder_activation)(output)
 
     def _decoder_input(self, vectors, training=False):
-        """Make the decoder's input from vectors (batch, *vector_shape)."""
+        """Reshape vectors to the shape of the decoder's input."""
         return ops.reshape(vectors, (-1, *self._decoder_input_shape()))
 
     @batched("data", returns_data=True)
     def reconstruct(self, x, training=False):
-        """Encode and decode every example. The gradient passes through the quantizer's estimator.
+        """Encode and decode every example.
+
+        The quantizer's estimator passes gradients from the decoder to the encoder.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -259,17 +273,19 @@ class DiscreteAE(DeterministicAE):
         return self.decode(self.quantized(x, training).vectors, training=training)
 
     def codebook_statistics(self, x, *, batch_size=None, verbose="auto"):
-        """Compute how much of the codebook is used by data of any size.
+        """Compute how much of the codebook the codes of all examples use.
 
-        The logs have the same statistics of each batch, which may be too small to use every code.
+        The logs of `fit` contain the same statistics for single batches. A batch may be too small
+        to use every code.
 
         Args:
             x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
             batch_size, verbose: See `encode`.
 
         Returns:
-            Dictionary: "usage", the fraction of the codes that occur, and "perplexity". For several
-            codebooks, these are averages.
+            Dictionary: "usage" is the fraction of the codes that occur, and "perplexity" is
+            explained in `keras_ae.layers.code_statistics`. If there are several codebooks, both are
+            averages over the codebooks.
         """
         codes = self.encode(x, batch_size=batch_size, verbose=verbose)
         found = self._statistics(ops.convert_to_tensor(codes))
@@ -301,22 +317,23 @@ class DiscreteAE(DeterministicAE):
         callbacks=None,
         verbose="auto",
     ):
-        """Train the autoregressive prior over the codes of data, from which `sample` draws.
+        """Train the autoregressive prior over codes on the codes of x. `sample` draws from it.
 
-        Call this after `fit`. Further training of the model changes the codes, and `sample` then
-        raises an error until the prior is fitted again, which continues from the prior's weights.
+        Call this method after `fit`. If you train the model further, its codes change. `sample`
+        then raises an error until you call `fit_prior` again, which continues to train the prior.
 
         Args:
             x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
-            epochs: Passes over the codes. Defaults to 20.
-            batch_size: Examples in a step. Defaults to 128.
+            epochs: Number of passes over the codes. Defaults to 20.
+            batch_size: Number of examples in a training step. Defaults to 128.
             optimizer: A Keras optimizer or its name. Defaults to "adam".
-            validation_data: Data like x, whose codes are held out. Defaults to None.
+            validation_data: Data like x, which the prior is evaluated on after every epoch.
+                Defaults to None.
             callbacks, verbose: See `fit`.
 
         Returns:
-            `keras.callbacks.History`: "loss" is the codes' negative log-likelihood in nats per
-            example.
+            `keras.callbacks.History`. Its "loss" is the negative log-likelihood of the codes in
+            nats per example.
 
         Raises:
             ValueError: If the model cannot take the data, or batch_size is not a positive integer.
@@ -329,8 +346,8 @@ class DiscreteAE(DeterministicAE):
         size = min(batch_size, len(codes))
         memory.refuse_beyond(
             4.0 * size * prior.numbers_of_example(),
-            f"{type(self).__name__}.fit_prior: a step of batch_size={size} examples with codes of "
-            f"shape {self.code_shape}, each of {sum(prior.levels)} logits,",
+            f"{type(self).__name__}.fit_prior: a step with batch_size={size} examples, codes of "
+            f"shape {self.code_shape} and {sum(prior.levels)} logits for each code index",
             "Pass a smaller batch_size, or make a model with fewer codes.",
         )
         codes = prior.digits(codes)
@@ -362,7 +379,7 @@ class DiscreteAE(DeterministicAE):
     def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):
         """Compute the log-probability, in nats, of every example's codes under the fitted prior.
 
-        Divided by -log(2), it is the number of bits that the codes take if the prior encodes them.
+        Divide it by -log(2) to get the number of bits to which the prior can compress the codes.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -379,8 +396,8 @@ class DiscreteAE(DeterministicAE):
                 f"{type(self).__name__}.prior_log_likelihood needs {samplers.Autoregressive.needs}"
             )
         if batch_size is None:
-            # The default depends on the size of the data, but a prior may need more memory for each
-            # example than the data.
+            # The default batch size is suited to the size of the data, but the prior may need more
+            # memory per example.
             most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
             batch_size = min(most, default_batch_size(self.data_shape))
         return self._log_prob(x, batch_size=batch_size, verbose=verbose)
@@ -391,7 +408,7 @@ class DiscreteAE(DeterministicAE):
 
     @batched("draws", returns_data=False)
     def _generate_codes(self, draws):
-        """Generate codes from uniform draws: see `CodePrior.generate`."""
+        """Call `CodePrior.generate`, which turns uniform draws into codes."""
         return self.code_prior.generate(draws)
 
 
@@ -399,9 +416,9 @@ class VectorQuantizedAE(DiscreteAE):
     """Base class of autoencoders whose codebook is learned.
 
     Args:
-        latent_dim: Dimensions of each vector. Defaults to 16.
+        latent_dim: Dimensions of each vector that is quantized. Defaults to 16.
         num_codes: Number of embeddings in each codebook. Defaults to 256.
-        commitment_weight: Factor of the commitment loss, a number of at least 0. Defaults to 0.25.
+        commitment_weight: Weight of the commitment loss, a number of at least 0. Defaults to 0.25.
         learning, decay, estimator, cosine, k_means_start, restart_below: See
             `keras_ae.layers.VectorQuantizer`.
         code_length, prior_options, encoder, decoder, reconstruction_loss, network_options, seed:
@@ -436,7 +453,8 @@ class VectorQuantizedAE(DiscreteAE):
             "k_means_start": k_means_start,
             "restart_below": restart_below,
         }
-        VectorQuantizer(**self._quantizer_options, seed=0)  # The constructor checks them.
+        # The constructor checks the options, so that a wrong one raises an error right away.
+        VectorQuantizer(**self._quantizer_options, seed=0)
 
     def _make_quantizer(self, name="quantizer"):
         return VectorQuantizer(**self._quantizer_options, name=name)
