@@ -1,4 +1,4 @@
-"""A quantizer with several codebooks, each of which quantizes the residual of the one before."""
+"""A quantizer with several codebooks, each of which quantizes the residual of the previous one."""
 
 import keras
 from keras import ops
@@ -15,10 +15,10 @@ from keras_ae.layers.vector_quantizer import (
 
 @keras.saving.register_keras_serializable("keras_ae")
 class ResidualQuantizer(Quantizer):
-    """Replaces every vector by a sum of embeddings, one from each of several codebooks.
+    """Replaces every vector with a sum of embeddings, one from each of several codebooks.
 
-    Each codebook quantizes the residual of the codebook before it. The losses are the sums of the
-    codebooks' losses.
+    The first codebook quantizes the vector, and each further codebook quantizes the residual that
+    the previous ones leave. The losses are summed over the codebooks.
 
     Source: Zeghidour et al., SoundStream: An End-to-End Neural Audio Codec, section on the
     residual vector quantizer, arXiv:2107.03312.
@@ -26,11 +26,11 @@ class ResidualQuantizer(Quantizer):
     Args:
         num_codes: Number of embeddings in each codebook. Defaults to 256.
         depth: Number of codebooks, a positive integer. Defaults to 4.
-        estimator: Estimator of the gradient through the sum, "straight_through" or "rotation".
-            Defaults to "straight_through".
-        seed: Integer that decides which vectors of a batch are taken, or None.
-        **kwargs: `name`, and `learning`, `decay`, `k_means_start` and `restart_below`, which are
-            those of `VectorQuantizer`.
+        estimator: Estimator of the gradient through the quantizer, "straight_through" or
+            "rotation". Defaults to "straight_through".
+        seed: See `VectorQuantizer`. Defaults to None.
+        **kwargs: `name`, and the arguments `learning`, `decay`, `k_means_start` and `restart_below`
+            of `VectorQuantizer`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -70,11 +70,11 @@ class ResidualQuantizer(Quantizer):
         return sum(q.look_up(codes[..., i]) for i, q in enumerate(self.quantizers))
 
     def quantized(self, z, training):
-        left, total, codes, losses = z, ops.zeros_like(z), [], {}
+        residual, total, codes, losses = z, ops.zeros_like(z), [], {}
         for quantizer in self.quantizers:
-            found = quantizer.quantized(left, training)
+            found = quantizer.quantized(residual, training)
             vectors = ops.stop_gradient(found.vectors)
-            left, total = left - vectors, total + vectors
+            residual, total = residual - vectors, total + vectors
             codes.append(found.codes)
             losses = {name: losses.get(name, 0.0) + loss for name, loss in found.losses.items()}
         return Quantized(ESTIMATORS[self.estimator](z, total), ops.stack(codes, axis=-1), losses)

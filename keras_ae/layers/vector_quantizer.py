@@ -1,4 +1,4 @@
-"""Quantizers with a learned codebook, which replace every vector by the nearest embedding."""
+"""Vector quantization: a learned codebook, whose nearest embedding replaces each vector."""
 
 import collections
 
@@ -12,31 +12,32 @@ from keras_ae.core.seeds import SeedGenerator
 from keras_ae.layers.gradient_estimators import ESTIMATORS, TINY, squared_norms
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
-Quantized.__doc__ = """What a quantizer returns.
+Quantized.__doc__ = """The result of a quantizer.
 
 Args:
-    vectors: Tensor of shape (batch, ..., dim): the quantized vectors. Their gradient reaches the
-        vectors that were quantized.
-    codes: Int32 tensor of code indices, of shape (batch, ...). With several codebooks, it has one
-        more axis.
-    losses: Dictionary of name -> tensor of shape (batch,). Each loss is summed over the dimensions
-        of a vector and averaged over an example's positions.
+    vectors: The quantized vectors, a tensor of shape (batch, ..., dim). Gradients pass through them
+        to the vectors that were quantized.
+    codes: The code indices, an int32 tensor of shape (batch, ...). If there are several codebooks,
+        an additional last axis has one index for each.
+    losses: Dictionary from the name of each loss to a tensor of shape (batch,). Each loss is summed
+        over the dimensions of a vector and averaged over an example's positions.
 """
 
-_COUNTED = 2**16  # Up to this size of the codebook, counting every code is faster than sorting.
+# If a codebook is larger than this, sorting the codes is faster than counting every code.
+_COUNTED = 2**16
 
 
 @memory.explains("Pass fewer examples.")
 def code_statistics(codes, num_codes):
-    """Compute how many codes of a codebook are used, and how evenly.
+    """Compute how many codes of a codebook are used, and how evenly they are used.
 
     Args:
-        codes: Int32 tensor of any shape: code indices of one codebook.
+        codes: Code indices of one codebook, an int32 tensor of any shape.
         num_codes: Size of the codebook.
 
     Returns:
-        Dictionary of scalars: "usage", the share of the codebook that occurs, and "perplexity",
-        the exponential of the entropy of the codes' frequencies, between 1 and num_codes.
+        Dictionary of scalars. "usage" is the fraction of the codebook that occurs. "perplexity" is
+        the exponential of the entropy of the codes' frequencies, a number from 1 to num_codes.
 
     Example:
         >>> import numpy as np
@@ -56,12 +57,12 @@ def code_statistics(codes, num_codes):
 
 
 def _statistics_by_sorting(codes, num_codes):
-    """Compute `code_statistics` in memory that does not depend on the codebook's size."""
+    """Compute `code_statistics` without an array of the codebook's size."""
     ordered = ops.sort(ops.reshape(ops.cast(codes, "int32"), (-1,)))
     counts = ops.searchsorted(ordered, ordered, side="right")
     counts = ops.cast(counts - ops.searchsorted(ordered, ordered, side="left"), "float32")
     size = ops.maximum(ops.cast(ops.shape(ordered)[0], "float32"), 1.0)
-    # Each of n occurrences of a code contributes 1 / n, so that the sum counts the codes in use.
+    # If a code occurs n times, each occurrence adds 1 / n. The sum is the number of used codes.
     return {
         "usage": ops.sum(1.0 / counts) / num_codes,
         "perplexity": ops.exp(-ops.sum(ops.log(counts / size)) / size),
@@ -69,13 +70,22 @@ def _statistics_by_sorting(codes, num_codes):
 
 
 def count(codes, num_codes):
-    """Count how often every code occurs: a float32 tensor of shape (num_codes,)."""
+    """Count how often each code occurs, and return a float32 tensor of shape (num_codes,)."""
     codes = ops.reshape(codes, (-1,))
     return ops.segment_sum(ops.ones_like(codes, "float32"), codes, num_codes)
 
 
 def nearest(z, codebook):
-    """Find the nearest embedding of every vector: an int32 tensor without z's last axis."""
+    """Return the code of the embedding nearest to each vector.
+
+    Args:
+        z: Tensor of shape (..., dim).
+        codebook: Tensor of shape (num_codes, dim).
+
+    Returns:
+        Int32 tensor of shape (...).
+    """
+    # The squared norm of z is left out, because it does not change which embedding is nearest.
     distances = squared_norms(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
     return ops.cast(ops.argmin(distances, axis=-1), "int32")
 
@@ -83,15 +93,18 @@ def nearest(z, codebook):
 @accept_old_argument("centres", "centers")
 @memory.explains("Pass fewer examples.")
 def k_means(z, centers, num_steps=10):
-    """Run Lloyd's algorithm: move each center repeatedly to the mean of its nearest vectors.
+    """Run Lloyd's algorithm, which repeatedly moves each center to the mean of its vectors.
+
+    The vectors of a center are those that are nearer to it than to any other center. A center
+    without vectors does not move.
 
     Args:
         z: Tensor of shape (vectors, dim).
-        centers: Tensor of shape (num_codes, dim). A center that is nearest to no vector stays.
-        num_steps: Positive integer. Defaults to 10.
+        centers: The initial centers, a tensor of shape (num_codes, dim).
+        num_steps: Number of iterations, a positive integer. Defaults to 10.
 
     Returns:
-        Tensor of the centers' shape.
+        The final centers, a tensor of the same shape.
 
     Example:
         >>> import numpy as np
@@ -112,16 +125,17 @@ def k_means(z, centers, num_steps=10):
 
 
 def per_example(squares):
-    """Sum squares of shape (batch, ..., dim) over dim, and average over an example's positions."""
+    """Sum squares over the last axis, and average the sums over each example's positions."""
     totals = ops.sum(squares, axis=-1)
     return ops.mean(totals, axis=tuple(range(1, len(totals.shape))))
 
 
 class Quantizer(memory.GuardedLayer):
-    """Base class of quantizers: vectors (batch, ..., dim) -> `Quantized`, and codes -> vectors.
+    """Base class of quantizers, which turn vectors into codes and codes into vectors.
 
-    Quantizers compute in float32. A subclass has `quantized(z, training)`, `look_up(codes)` and
-    `num_codes`. If its codes have digits, `levels` holds the number of values of each digit.
+    Quantizers compute in float32. A subclass defines `quantized(z, training)`, `look_up(codes)` and
+    `num_codes`. If its codes consist of digits, `levels` is a tuple of the number of values that
+    each digit can have.
     """
 
     codebooks = 1  # The number of codes that each vector has.
@@ -136,19 +150,20 @@ class Quantizer(memory.GuardedLayer):
         Args:
             inputs: Tensor of shape (batch, ..., dim).
             training: Whether the codebook learns from the vectors. Defaults to False.
-            look_up: Whether the inputs are codes, whose vectors are returned. Defaults to False.
+            look_up: Whether the inputs are codes instead of vectors. Defaults to False.
 
         Returns:
-            `Quantized`, or with look_up a tensor (batch, ..., dim).
+            `Quantized`. If look_up is True, the vectors of the codes, a tensor of shape
+            (batch, ..., dim).
         """
-        # Looking up is a call of the layer, too, because a graph of symbolic tensors then reads the
-        # current codebook whenever it runs.
+        # Codes are looked up in a call of the layer, too. A functional model then reads the current
+        # codebook each time it runs, and not a copy from the time when it was made.
         if look_up:
             return self.look_up(ops.cast(inputs, "int32"))
         return self.quantized(ops.cast(inputs, "float32"), training)
 
     def vectors(self, codes):
-        """Look up the vectors of codes: a tensor (batch, ..., dim)."""
+        """Look up the vectors of codes, and return a tensor of shape (batch, ..., dim)."""
         return self(codes, look_up=True)
 
     def codes(self, vectors):
@@ -156,48 +171,59 @@ class Quantizer(memory.GuardedLayer):
         return self(vectors).codes
 
     def statistics(self, codes):
-        """Compute `code_statistics` of codes, averaged over the codebooks."""
+        """Compute `code_statistics` of codes. If there are several codebooks, average over them."""
         return code_statistics(codes, self.num_codes)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class VectorQuantizer(Quantizer):
-    """Replaces every vector by the nearest embedding of a learned codebook.
+    """Replaces every vector with the nearest embedding of a learned codebook.
 
-    `"commitment_loss"`, ||z - sg(e)||^2, draws vectors to their embeddings. If the codebook learns
-    by gradient, `"codebook_loss"`, ||sg(z) - e||^2, draws the embeddings to their vectors.
-    Otherwise the codebook follows exponential moving averages (EMA) of n_i, the number of vectors
-    z_j of a batch that are nearest to code i, and of the sum of these vectors:
+    A vector z and its embedding e have the `"commitment_loss"` ||z - sg(e)||^2, where sg stops the
+    gradient. This loss pulls vectors to their embeddings. The codebook learns in one of two ways.
+
+    With `learning="gradient"`, the `"codebook_loss"` ||sg(z) - e||^2 pulls embeddings to their
+    vectors.
+
+    With `learning="ema"`, each embedding e_i is a quotient of two exponential moving averages
+    (EMA). N_i is the EMA of n_i, the number of vectors in a batch that are nearest to e_i. m_i is
+    the EMA of the sum of these vectors z_j:
 
         N_i <- decay N_i + (1 - decay) n_i,
         m_i <- decay m_i + (1 - decay) sum_j z_j,
         e_i = m_i / N_i.
 
-    `ema_cluster_size` is N_i, where n_i is the fraction of the batch's vectors.
-    `placed_embeddings` is p_i, the point at which the code was last placed, by k-means or by a
-    restart. `ema_embedding_sums` is m_i, where p_i is subtracted from every vector, so that
-    e_i = p_i + m_i / N_i. This is the same average, and a code that is placed again starts with
-    m_i = 0. With `learning="gradient"`, e_i = p_i + o_i, and the gradient moves
-    `embedding_offsets`, o_i.
+    The weights store the embeddings as offsets from p_i, the point at which initialization, k-means
+    or a restart last placed e_i:
+
+    - `placed_embeddings` contains p_i.
+    - `ema_cluster_size` contains N_i. The counts n_i are divided by the number of vectors in the
+      batch.
+    - `ema_embedding_sums` contains the EMA m_i of the differences z_j - p_i, divided in the same
+      way. The embedding e_i = p_i + m_i / N_i is the same average as above. A restart sets m_i
+      to 0.
+    - `embedding_offsets` replaces `ema_embedding_sums` with `learning="gradient"`. It contains the
+      offsets o_i, which gradients change, and the embedding is e_i = p_i + o_i.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
-    arXiv:1711.00937. The k-means start and the dead-code restart are those of SoundStream,
-    arXiv:2107.03312, and unit vectors those of arXiv:2110.04627.
+    arXiv:1711.00937. SoundStream, arXiv:2107.03312, introduced the initialization by k-means and
+    the restart of dead codes. Vectors of unit length come from arXiv:2110.04627.
 
     Args:
         num_codes: Number of embeddings in the codebook, an integer of at least 2. Defaults to 256.
         learning: "ema" for exponential moving averages, or "gradient". Defaults to "ema".
-        decay: Factor of the EMA after each batch, a number in (0, 1). Defaults to 0.99.
-        estimator: "straight_through", or "rotation" for the rotation trick: see `rotated`. Defaults
-            to "straight_through".
-        cosine: Whether vectors and embeddings have unit length, so that the nearest embedding is
-            the one at the smallest angle. Defaults to False.
-        k_means_start: Whether k-means on the first batch's vectors places the embeddings. Defaults
-            to True.
-        restart_below: A code is dead if the EMA of its share of the vectors falls below this
-            multiple of 1 / num_codes. A dead code restarts at a vector of the batch. 0 restarts no
-            code. Defaults to 0.05.
-        seed: Integer that decides which vectors of a batch are taken, or None.
+        decay: Decay factor of the EMA, a number in (0, 1). Defaults to 0.99.
+        estimator: Estimator of the gradient through the quantizer: "straight_through", or
+            "rotation" for the rotation trick. Defaults to "straight_through".
+        cosine: Whether vectors and embeddings are scaled to unit length. The nearest embedding is
+            then the one at the smallest angle. Defaults to False.
+        k_means_start: Whether k-means on the vectors of the first batch sets the initial
+            embeddings. Defaults to True.
+        restart_below: A code is dead if the EMA of its share of the vectors is below this multiple
+            of 1 / num_codes. A dead code restarts at a vector of the batch. 0 turns restarts off.
+            Defaults to 0.05.
+        seed: Integer that determines which vectors of a batch k-means starts from and dead codes
+            restart at. Defaults to None, for a random seed.
         **kwargs: `name`.
 
     Raises:
@@ -214,9 +240,11 @@ class VectorQuantizer(Quantizer):
         True
     """
 
-    # A `ResidualQuantizer` has these options, too, and passes them to each of its codebooks.
+    # `ResidualQuantizer` also takes these options, and passes them to each of its codebooks.
     OPTIONS = ("learning", "decay", "k_means_start", "restart_below")
-    _LEAST = 1e-6  # Below this share a moving average fades no further, so that it is never 0 / 0.
+    # If the EMA of a code's share is below this, it does not decay any more. Otherwise its quotient
+    # could become 0 / 0.
+    _LEAST = 1e-6
 
     def __init__(
         self,
@@ -247,8 +275,9 @@ class VectorQuantizer(Quantizer):
 
     def _make_weights(self, dim):
         shape = (self.num_codes, dim)
-        # Offsets are separate weights, because a step must not assign to a weight that a gradient
-        # moves. Files store the weights in the order in which they are made here.
+        # Restarts assign to `placed_embeddings`. The offsets are separate weights, because a
+        # training step must not assign to a weight that the optimizer changes. Files store the
+        # weights in the order of these calls, so the order must not change.
         self.placed_embeddings = self.add_weight(
             shape=shape,
             initializer=keras.initializers.RandomNormal(stddev=dim**-0.5),
@@ -303,13 +332,14 @@ class VectorQuantizer(Quantizer):
         return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
 
     def _draw_candidates(self, z):
-        """Pick a vector of the batch for every code, spread evenly over the batch."""
+        """Choose one vector of the batch for each code. The choices are spread over the batch."""
         draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
         places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
         size = ops.shape(z)[0]
         places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
         places = ops.minimum(places, ops.maximum(size - 1, 0))
-        # The last batch of an epoch may leave a replica without a single vector to take.
+        # In the last batch of an epoch, a replica may have no vectors. An embedding is appended, so
+        # that there is always a vector to choose.
         return ops.take(ops.concatenate([z, self.placed_embeddings[:1]], axis=0), places, axis=0)
 
     def _place_embeddings(self, z, candidates):
@@ -324,18 +354,19 @@ class VectorQuantizer(Quantizer):
         self.started.assign(ops.ones(()))
 
     def _update_averages(self, z, codes):
-        """Update the moving averages by the vectors of a batch and their codes.
+        """Update the moving averages with the vectors of a batch and their codes.
 
-        Both are divided by the number of vectors, so that averages over replicas are right.
+        The sums and the counts are divided by the number of vectors, so that `tf.distribute` can
+        average the results of its replicas.
         """
         rate, size = decay_rate(self.decay, z), ops.maximum(num_examples(z), 1.0)
         shares = count(codes, self.num_codes) / size
-        left = ops.where(self.ema_cluster_size > self._LEAST, 1.0 - rate, 1.0)
+        kept = ops.where(self.ema_cluster_size > self._LEAST, 1.0 - rate, 1.0)
         if self.learning == "ema":
             sums = ops.segment_sum(z, codes, self.num_codes) / size
             sums = sums - shares[:, None] * self.placed_embeddings
-            self.ema_embedding_sums.assign(left[:, None] * self.ema_embedding_sums + rate * sums)
-        self.ema_cluster_size.assign(left * self.ema_cluster_size + rate * shares)
+            self.ema_embedding_sums.assign(kept[:, None] * self.ema_embedding_sums + rate * sums)
+        self.ema_cluster_size.assign(kept * self.ema_cluster_size + rate * shares)
 
     def _restart_dead_codes(self, candidates):
         if not self.restart_below:
