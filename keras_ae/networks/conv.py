@@ -1,4 +1,4 @@
-"""`"conv"`: strided convolutions, then dense layers."""
+"""Networks of the kind "conv", with strided convolutions and dense layers."""
 
 import math
 
@@ -12,7 +12,7 @@ _STRIDED = {"kernel_size": 4, "strides": 2, "padding": "same", **IMAGE}
 
 
 def map_shape(shape, options):
-    """Compute the height and width of the smallest map of features."""
+    """Compute the height and width of the smallest feature map."""
     scale = 2 ** len(options.filters)
     return tuple(math.ceil(side / scale) for side in shape[:2])
 
@@ -30,13 +30,20 @@ def decoder(make, z, shape):
 
 
 def grow(make, z, shape):
-    """Turn a code, or a map of codes, into a map of features of the data's height and width."""
+    """Turn a code, or a map of codes, into a feature map with the data's height and width."""
     filters = make.options.filters
     return crop(make, _enlarge(make, z, shape, [*filters[-2::-1], filters[0]]), shape)
 
 
 def _enlarge(make, z, shape, sizes):
-    """Make the smallest map of features, and double its height and width once for each size."""
+    """Make the smallest feature map, and double its height and width once for each of `sizes`.
+
+    Args:
+        make: `LayerMaker`.
+        z: A code or a map of codes.
+        shape: Shape of an example.
+        sizes: Numbers of filters, one for each transposed convolution.
+    """
     filters = make.options.filters
     rows, columns = map_shape(shape, make.options)
 
@@ -52,9 +59,12 @@ def _enlarge(make, z, shape, sizes):
 
 
 def crop(make, h, shape, role="crop"):
-    """Crop the surplus that an odd height or width got by doubling."""
-    # The encoder's "same" padding puts the extra zero of an odd side at its end, so that the
-    # surplus is at the end, too.
+    """Crop the last rows and columns of a feature map to the height and width of a shape.
+
+    If a height or width is odd, halving and doubling it makes it too large.
+    """
+    # The surplus is at the end, because the "same" padding of the encoder adds an extra zero at the
+    # end.
     surplus = tuple((0, side - wanted) for side, wanted in zip(h.shape[1:3], shape, strict=False))
     if surplus == ((0, 0), (0, 0)):
         return h

@@ -1,4 +1,4 @@
-"""The density of codes from which models without a prior sample: arXiv:1903.12436, section 5."""
+"""A Gaussian over codes, for models without a prior: arXiv:1903.12436, section 5."""
 
 import math
 
@@ -17,12 +17,12 @@ from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
 
 class CodeDensity(Sampler, keras.layers.Layer):
-    """A Gaussian with running estimates of the codes' mean and covariance during training.
+    """A Gaussian whose mean and covariance are estimated from the codes of training batches.
 
-    The first 100 batches are averaged. From then on, the weight of old codes falls by 1 % with each
-    batch. A batch that is smaller than the largest one has a proportionally smaller weight. For
-    codes of more than 2,048 numbers only the variances are kept, because the covariances would be
-    more numbers than all other weights.
+    The first 100 batches have equal weights. Each later batch has a weight of 1 %, and the weights
+    of all batches before it fall by 1 %. A batch that is smaller than the largest one has
+    a proportionally smaller weight. If a code has more than 2,048 numbers, only their variances are
+    estimated, because a covariance matrix would be larger than all other weights of the model.
 
     Args:
         shape: Shape of a code, or the number of its dimensions.
@@ -43,7 +43,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", **options)
         self.covariance = self.add_weight(name="covariance", **spread, **options)
         self.factor = self.add_weight(name="factor", **spread, **options)
-        # The number of updates counts batches of the largest size.
+        # A batch that is smaller than the largest one counts as a fraction of an update.
         self.num_updates, self.batch_size = (
             self.add_weight(shape=(), initializer="zeros", name=name, **options)
             for name in ("num_updates", "batch_size")
@@ -53,7 +53,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
     def load_own_variables(self, store):
         store = find_old_weights(store, "code_density")
         values = {key: store[key] for key in store.keys()}
-        values.setdefault("4", np.zeros(()))  # Old files do not hold the batch size.
+        values.setdefault("4", np.zeros(()))  # Old files do not contain `batch_size`.
         super().load_own_variables(values)
 
     def ready(self):
@@ -61,19 +61,19 @@ class CodeDensity(Sampler, keras.layers.Layer):
 
     def update(self, z):
         z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
-        # If a file of before does not tell the size of its batches, `batch_size` is 0.
+        # `batch_size` is 0 if an old file was loaded. Earlier updates then keep their full weight.
         rate, updates, largest = rate_by_size(self.num_updates, self.batch_size, z)
         mean = batch_mean(z)
         centered = z - mean
         if self.whole:
-            # The last batch of an epoch may leave a replica without a single example.
+            # In the last batch of an epoch, a replica may have no examples.
             size = ops.maximum(num_examples(z), 1.0)
             covariance = ops.matmul(ops.transpose(centered), centered) / size
         else:
             covariance = batch_mean(ops.square(centered))
         shift = mean - self.mean
-        # The earlier codes and this batch form a mixture, whose covariance has a part between their
-        # means.
+        # The earlier codes and this batch form a mixture. Its covariance also depends on the
+        # difference of their means.
         product = ops.outer(shift, shift) if self.whole else ops.square(shift)
         self.covariance.assign(mix_variances(self.covariance, covariance, product, rate))
         self.mean.assign(move(self.mean, mean, rate))
@@ -81,22 +81,23 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.batch_size.assign(largest)
 
     def prepare(self):
-        """Update the factor, whose product with its transpose is the covariance.
+        """Compute the factor F, for which F F' is the covariance.
 
-        `sample` does not compute the factor itself, because a function exported from JAX cannot
-        call the library that factorizes matrices.
+        `sample` multiplies noise by it. It cannot compute the factor itself, because a function
+        that JAX exports cannot call LAPACK, the library that factorizes matrices.
         """
         covariance = read_value(self.covariance).astype("float64")
         if not self.whole:
             self.factor.assign(np.sqrt(covariance))
             return
-        # The covariance of codes that lie in a plane is singular. A small variance in every
-        # direction makes its Cholesky factor exist.
-        width = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
+        # If all codes lie in a plane, their covariance is singular and has no Cholesky factor. A
+        # small variance is therefore added in every direction.
+        variance = 1e-6 * np.trace(covariance) / len(covariance) + 1e-12
         try:
-            factor = np.linalg.cholesky(covariance + width * np.eye(len(covariance)))
+            factor = np.linalg.cholesky(covariance + variance * np.eye(len(covariance)))
         except np.linalg.LinAlgError:
-            # Rounding in float32 made the covariance negative in some direction by more than that.
+            # Rounding to float32 gave the covariance an eigenvalue below -variance. All negative
+            # eigenvalues are replaced by 0.
             values, vectors = np.linalg.eigh(covariance)
             factor = vectors * np.sqrt(np.maximum(values, 0.0))
         self.factor.assign(factor)
