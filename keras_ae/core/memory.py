@@ -1,8 +1,8 @@
-"""How much memory is left, and an error before a call takes more than that.
+"""Errors for calls that need more memory than is left.
 
-The system may kill a process that asks for too much memory without a message, or the process
-crashes inside a backend. The functions here compare what a call is going to take with what is left,
-before it takes any.
+If a process needs too much memory, the system may kill it without a message, or it may crash inside
+a backend. The functions here estimate how much memory a call needs, and raise an error before the
+call allocates more than is left.
 """
 
 import contextlib
@@ -23,23 +23,24 @@ from keras_ae.core import backend
 
 try:
     import resource
-except ImportError:  # Windows has no limits of this kind.
+except ImportError:  # Windows does not have this module.
     resource = None
 
 _PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
-# Fewer bytes than this are never compared, because the comparison would take longer than the call.
+# A size of at most this many bytes is not checked, because the check would take longer than the
+# call.
 _SMALL = 2**27
-# While an initializer makes a weight, the weight exists at least twice.
+# While an initializer makes a weight, memory holds at least two copies of it.
 _COPIES_WHILE_MADE = 2
-# More layers than this, or more turns of an unrolled loop, take hours to compile.
+# More layers, or more iterations of an unrolled loop, would take hours to compile.
 _MOST_LAYERS = 1000
 
 
 def available():
-    """Return the bytes that this process can still take; infinity if the system does not say.
+    """Return how many bytes this process can still allocate, or infinity if that is unknown.
 
-    That is the least of three: the machine's available memory, what the process' control group
-    leaves, and what the limit of its address space leaves.
+    Three limits apply: the machine's available memory, the limit of the process' control group, and
+    the limit of its address space. The function returns what the strictest of them leaves.
 
     Example:
         >>> from keras_ae.core import memory
@@ -50,21 +51,23 @@ def available():
 
 
 def refuse_beyond(size, what, remedy, left=None):
-    """Raise if something takes more memory than is left.
+    """Raise an error if an allocation is larger than the memory that is left.
 
     Args:
-        size: Bytes that it takes, or a product of sizes as a float. what: What takes them, with the
-        sizes that matter. It is the subject of the error's sentence. remedy: A sentence that says
-        what to do instead. left: Bytes that are left. Defaults to None, which asks `available`.
+        size: Number of bytes to allocate, an integer or a float.
+        what: What needs the memory, with the sizes that matter. This is the subject of the
+            message's first sentence.
+        remedy: A sentence that says what to do instead.
+        left: Number of bytes that are left. Defaults to None, for the result of `available`.
 
     Raises:
-        ValueError: If fewer bytes are left.
+        ValueError: If `size` is larger than what is left.
 
     Example:
         >>> from keras_ae.core import memory
         >>> memory.refuse_beyond(10**6, "A megabyte", "Take less.")
     """
-    # While a program is exported for any number of examples, a size is symbolic and not a number.
+    # If a function is exported for batches of any size, `size` is symbolic and not a number.
     if not isinstance(size, numbers.Real) or size <= _SMALL:
         return
     left = available() if left is None else left
@@ -76,18 +79,18 @@ def refuse_beyond(size, what, remedy, left=None):
 
 
 def refuse_layers(owner, name, number):
-    """Raise if an argument asks for more layers than can be made and compiled.
+    """Raise an error if an argument asks for more than 1,000 layers.
 
-    A compiled program lists every layer by itself. With so many of them, it takes hours to make and
-    gigabytes to hold.
+    A compiled function contains every layer separately. With so many layers, it would take hours
+    and gigabytes to compile.
 
     Args:
         owner: Name of the model, layer or function that was called.
-        name: Name of the argument that asks for them.
-        number: How many layers it asks for.
+        name: Name of the argument.
+        number: Number of layers that the argument asks for.
 
     Raises:
-        ValueError: If it asks for more than 1,000.
+        ValueError: If `number` is larger than 1,000.
 
     Example:
         >>> from keras_ae.core import memory
@@ -95,19 +98,19 @@ def refuse_layers(owner, name, number):
     """
     if number > _MOST_LAYERS:
         raise ValueError(
-            f"{owner}: {name}={number} asks for {number:,} layers or turns one after the other, "
-            f"and more than {_MOST_LAYERS:,} would take hours and gigabytes to compile. Take fewer."
+            f"{owner}: {name}={number} asks for {number:,} layers or iterations in sequence, but "
+            f"more than {_MOST_LAYERS:,} would take hours and gigabytes to compile. Take fewer."
         )
 
 
-# ------------------------------------------------------------------ what was not foreseen
+# ------------------------------------------------------------------ errors of failed allocations
 
 
 class _Explained(MemoryError):
-    """The error of a backend, with the call that it came from and what to do."""
+    """An error that adds to a backend's message which call failed and what to do."""
 
 
-# Backends without an error type of their own for missing memory say it in these words.
+# Some backends have no error type for failed allocations. Their messages contain these words.
 _SAYS_SO = re.compile(
     r"RESOURCE_EXHAUSTED|\bOOM\b|out of memory|can't allocate|bad_alloc|storage size", re.I
 )
@@ -115,16 +118,17 @@ _SAYS_SO = re.compile(
 
 @contextlib.contextmanager
 def explained(name, arguments, remedy):
-    """A context in which a failed allocation raises the same error on every backend.
+    """Raise the same error on every backend if an allocation in the `with` block fails.
 
     Args:
-        name: The call, such as "VAE.fit".
-        arguments: Function that returns a dictionary of the call's arguments. The error names the
-            numbers and shapes in it.
+        name: Name of the call, such as "VAE.fit".
+        arguments: Function that returns a dictionary of the call's arguments. The message contains
+            their numbers and shapes.
         remedy: A sentence that says what to do instead.
 
     Raises:
-        MemoryError: If there was not enough memory. Of nested contexts, the innermost one raises.
+        MemoryError: If there was not enough memory. If blocks are nested, the message describes the
+            call of the innermost one.
     """
     _avoid_pool()
     try:
@@ -133,7 +137,7 @@ def explained(name, arguments, remedy):
         raise
     except backend.MEMORY_ERRORS as error:
         if not (isinstance(error, MemoryError) or _SAYS_SO.search(str(error))):
-            raise  # Backends use the same type for errors that are not about memory.
+            raise  # Backends use the same types for errors that have nothing to do with memory.
         sizes = "".join(f", {key}{size}" for key, size in _sizes(arguments()))
         lines = str(error).splitlines() or [type(error).__name__]
         reason = next(filter(_SAYS_SO.search, lines), lines[0])
@@ -144,12 +148,14 @@ def explained(name, arguments, remedy):
 
 
 def _avoid_pool():
-    """Have TensorFlow allocate each tensor by itself if the address space has a limit.
+    """Make TensorFlow allocate each tensor separately if the address space is limited.
 
-    TensorFlow allocates almost all that a limit leaves at once. If the table of it then finds no
-    room, the process crashes, because C++'s error reaches Python without Python's lock. TensorFlow
-    looks at the variable when it makes its first tensor, on every backend that reads a
-    `tf.data.Dataset`. Without a limit its own way stays, because it is faster.
+    By default, TensorFlow at once allocates a pool of almost all the memory that the limit leaves.
+    If there is then no memory for the table of this pool, the process crashes, because the C++
+    exception reaches Python while the thread does not hold Python's lock (the GIL). TensorFlow
+    reads the environment variable when it makes its first tensor. This also concerns JAX and torch,
+    because TensorFlow reads their `tf.data.Dataset`s. If there is no limit, the pool is used,
+    because it is faster.
     """
     if _limit_of_address_space() < math.inf:
         os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
@@ -162,22 +168,23 @@ def _sizes(arguments):
         shape = getattr(value, "shape", None)
         if shape is not None:
             yield key, f" of shape {tuple(shape)}"
-        elif isinstance(value, int) and value > 1:  # 0 and 1 may be switches; they are not sizes.
+        elif isinstance(value, int) and value > 1:  # 0 and 1 are often flags and not sizes.
             yield key, f"={value}"
 
 
 def _refuse_copies(name, values, remedy):
-    """Raise if the tensors of NumPy arrays among the values do not fit into memory.
+    """Raise an error if the NumPy arrays among the values cannot be converted to tensors.
 
-    TensorFlow copies an array without a look at whether the copy was allocated, and crashes.
+    TensorFlow does not check whether it could allocate the copy of an array, and crashes if it
+    could not.
     """
     arrays = list(_arrays_of(values))
     size = sum(array.nbytes for array in arrays)
     if size > _SMALL:
         shapes = ", ".join(str(array.shape) for array in arrays)
-        # Threads that start meanwhile take memory, too.
-        taken = 1.1 * backend.COPIES_OF_ARRAYS * size
-        refuse_beyond(taken, f"{name}: tensors of the arrays of shape {shapes}", remedy)
+        # The factor 1.1 leaves memory for threads that start in the meantime.
+        needed = 1.1 * backend.COPIES_OF_ARRAYS * size
+        refuse_beyond(needed, f"{name}: the conversion of arrays of shape {shapes}", remedy)
 
 
 def _arrays_of(values):
@@ -189,12 +196,12 @@ def _arrays_of(values):
 
 
 def explains(remedy, converts=True):
-    """A decorator that runs a function in the contexts of `explained` and `checked_weights`.
+    """Return a decorator that runs a function within `explained` and `checked_weights`.
 
     Args:
         remedy: A sentence that says what to do instead.
-        converts: Whether the function makes tensors of the NumPy arrays that it is given, for which
-            there must be room. Defaults to True.
+        converts: Whether the function converts NumPy arrays among its arguments to tensors. Each
+            call then checks first that there is memory for these tensors. Defaults to True.
 
     Example:
         >>> import numpy as np
@@ -218,21 +225,22 @@ def explains(remedy, converts=True):
             def given():
                 return signature.bind(*args, **kwargs).arguments
 
-            # A method is called of the class of its object, which may be a subclass.
+            # The message names the class of the object, which may be a subclass of the class that
+            # defines the method.
             name = type(args[0]).__name__ + of_method if is_method else of_function
             if converts:
                 _refuse_copies(name, (*args, *kwargs.values()), remedy)
             with checked_weights(name, remedy), explained(name, given, remedy):
                 return function(*args, **kwargs)
 
-        call.__signature__ = signature  # Keras reads this without looking at `__wrapped__`.
+        call.__signature__ = signature  # Keras reads this attribute, and ignores `__wrapped__`.
         return call
 
     return decorate
 
 
 def explains_methods(remedy):
-    """A class decorator: `explains` for every public method and property that the class defines.
+    """Return a class decorator that applies `explains` to public methods and to properties.
 
     Args:
         remedy: A sentence that says what to do instead.
@@ -264,7 +272,7 @@ _SMALLER_LAYER = "Pass fewer examples, or take a smaller layer."
 
 
 class GuardedLayer(keras.layers.Layer):
-    """A layer that names itself and its inputs' sizes if a call finds too little memory."""
+    """A layer whose errors about missing memory contain its name and the sizes of its inputs."""
 
     def __call__(self, *args, **kwargs):
         name = type(self).__name__
@@ -281,13 +289,16 @@ class GuardedLayer(keras.layers.Layer):
 
 
 def guard_network(network):
-    """Have a functional network explain itself if a call finds too little memory.
+    """Add the network's name and its input's size to errors about missing memory.
 
-    The network stays a plain Keras model, because its file shall need no class of this package. A
-    network that is loaded from a file has no guard.
+    The network remains a plain Keras model, so that a file of it can be loaded without this
+    package. A network that was loaded from a file raises the backend's own errors.
 
     Args:
-        network: A functional `keras.Model` of one input, which is returned.
+        network: A functional `keras.Model` with one input.
+
+    Returns:
+        The same network.
     """
     call, name = network.call, f"The network {network.name!r}"
 
@@ -308,21 +319,22 @@ _building = contextvars.ContextVar("building", default=None)
 
 @contextlib.contextmanager
 def checked_weights(owner, remedy, others=0):
-    """A context in which weights are compared with the memory that is left before they are made.
+    """Raise an error before the weights made in the `with` block take more memory than is left.
 
-    All weights of the context are added up and compared with what was left when it began. What is
-    left later does not count them all, because the system takes pages that nobody has written to,
-    such as an optimizer's zeros, only when they are written.
+    The total size of the weights is compared with the memory that was left at the first check. A
+    later measurement would be misleading, because the system provides a page of memory only when a
+    program first writes to it. Weights of zeros, such as those of an optimizer, may therefore take
+    no memory until they change.
 
     Args:
         owner: Name of the model, layer or function that makes the weights.
         remedy: A sentence that says what to do instead.
-        others: Bytes that will be taken besides the weights. Defaults to 0.
+        others: Number of bytes that are needed in addition to the weights. Defaults to 0.
 
     Raises:
-        ValueError: If the weights that are made in the context take more than is left.
+        ValueError: If there is not enough memory for the weights.
     """
-    if _building.get() is not None:  # A layer's context is within its model's, which counts.
+    if _building.get() is not None:  # The outer block counts these weights.
         yield
         return
     token = _building.set({"owner": owner, "remedy": remedy, "bytes": others, "left": None})
@@ -346,17 +358,18 @@ def _check_weight(variable):
         state["left"] = available()
     what = (
         f"{state['owner']}: making the weight {variable.path!r} of shape {tuple(variable.shape)}, "
-        f"with the {before / 1e9:,.1f} GB of others,"
+        f"in addition to {before / 1e9:,.1f} GB of others,"
     )
     refuse_beyond(before + while_made, what, state["remedy"], state["left"])
-    # Other processes may have taken memory since the context began.
+    # Other processes may have allocated memory since `state["left"]` was found.
     refuse_beyond(while_made, what, state["remedy"])
 
 
 def _watch_variables():
-    """Have Keras' variables checked when they are made in the context of `checked_weights`.
+    """Patch Keras so that it checks every new variable within `checked_weights`.
 
-    Layers, also those of users, make their weights themselves, and Keras has no hook for that.
+    Layers, including those that users write, make their own weights, and Keras has no hook for
+    this.
     """
     name = "_initialize_with_initializer"
     original = keras.Variable._initialize_with_initializer
@@ -373,7 +386,7 @@ _watch_variables()
 
 
 def size_of(variables):
-    """Return the bytes that variables take."""
+    """Return the total size of variables in bytes."""
     return sum(math.prod(v.shape) * _bytes_of(v.dtype) for v in variables)
 
 
@@ -385,21 +398,25 @@ def _bytes_of(dtype):
 # ------------------------------------------------------------------ batches and results
 
 SMALLER_MODEL = (
-    "Take a smaller latent_dim, smaller network_options, or less of what else the model's "
-    "arguments count (codes, components, features), or smaller examples."
+    "Take a smaller latent_dim, smaller network_options, smaller values of the model's other "
+    "arguments (such as numbers of codes, components or features), or smaller examples."
 )
 SMALLER_BATCH = "Pass a smaller batch_size."
 FEWER_DRAWS = "Draw fewer at a time, each time with another seed."
 
 
 def numbers_in(shape):
-    """Return how many numbers an example of a shape has; a dictionary holds several shapes."""
+    """Return how many numbers an example has.
+
+    Args:
+        shape: Shape of the example, or a dictionary of the shapes of its parts.
+    """
     shapes = shape.values() if isinstance(shape, dict) else [shape]
     return sum(map(math.prod, shapes))
 
 
 def refuse_samples(model, num_samples):
-    """Raise if so many samples of a built model, with their codes, do not fit into memory."""
+    """Raise an error if samples of a built model and their codes do not fit into memory."""
     numbers = numbers_in(model.target_shape) + math.prod(model.code_shape)
     refuse_beyond(
         4.0 * num_samples * numbers,
@@ -409,31 +426,34 @@ def refuse_samples(model, num_samples):
 
 
 def refuse_results(model, length, parts):
-    """Raise if the results of an array call do not fit into memory.
+    """Raise an error if the results of a method for all examples do not fit into memory.
 
     Args:
         model: The model.
-        length: Number of examples in all batches.
+        length: Number of examples in all batches together.
         parts: The results for one batch, a list of tensors.
     """
     shapes = [tuple(part.shape[1:]) for part in parts]
     sizes = [math.prod(part.shape[1:]) * _bytes_of(part.dtype) for part in parts]
     refuse_beyond(
         float(length) * sum(sizes),
-        f"{type(model).__name__}: the results for {length} examples, "
-        f"{' and '.join(map(str, shapes))} each,",
-        "Call it with fewer examples at a time.",
+        f"{type(model).__name__}: the results for {length} examples, of shape "
+        f"{' and '.join(map(str, shapes))} for each example,",
+        "Pass fewer examples at a time.",
     )
 
 
 def refuse_batch(model, size, arrays, at_once=1):
-    """Raise if a batch of an array call does not fit into memory with its largest layer's output.
+    """Raise an error if batches do not fit into memory together with the largest layer output.
+
+    Methods such as `encode` compute without gradients, so that the output of one layer can be freed
+    when the next layer is done.
 
     Args:
         model: The model.
         size: Number of examples in a batch.
-        arrays: The arrays that batches are cut from.
-        at_once: How many batches are computed at the same time. Defaults to 1.
+        arrays: The arrays that contain the batches.
+        at_once: Number of batches that are computed at the same time. Defaults to 1.
     """
     numbers = sum(math.prod(array.shape[1:]) for array in arrays)
     largest, _ = numbers_of_layers(model)
@@ -441,32 +461,37 @@ def refuse_batch(model, size, arrays, at_once=1):
 
 
 def refuse_step(model, size):
-    """Raise if a step of training or evaluation does not fit into memory."""
+    """Raise an error if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
     numbers = numbers_in(model.data_shape) + outputs
     _refuse_examples(model, size, numbers, model._step_numbers(size), margin=_MARGIN_OF_A_STEP)
 
 
-# The peaks of steps that were measured are up to 1.44 times what their layers and losses hold.
+# In measurements, the peak memory of a step was up to 1.44 times the size of its layer outputs and
+# losses.
 _MARGIN_OF_A_STEP = 1.5
 
 
 def _refuse_examples(model, size, numbers, others=0, at_once=1, margin=1.0):
     refuse_beyond(
         4.0 * margin * at_once * (size * numbers + others),
-        f"{type(model).__name__}: a batch of {size} examples, {numbers:,} numbers of layers each"
-        + (f" and {others:,.0f} in what compares them with others," if others else ",")
-        + (f" {at_once} such batches at a time," if at_once > 1 else ""),
+        f"{type(model).__name__}: a batch of {size} examples, with {numbers:,} numbers for each"
+        + (f" and {others:,.0f} numbers for all of them together," if others else ",")
+        + (f" and {at_once} such batches at a time," if at_once > 1 else ""),
         SMALLER_BATCH,
     )
 
 
 def numbers_of_layers(model):
-    """Return how many numbers the layers of a model put out for one example: the largest, the sum.
+    """Count the numbers that each layer of a model computes for one example.
 
-    Attention also has a number for each pair of positions, and a recurrent layer has some for each
-    step. A layer that does not tell the shape of its output, such as one with several outputs,
-    counts as 0. A built model keeps its layers, so they are counted once.
+    The weights of attention, one for each pair of positions, and the states of recurrent layers
+    count as outputs of their own. A layer whose output has no known shape, such as a layer with
+    several outputs, counts as one number. The layers of a built model do not change, so its result
+    is stored.
+
+    Returns:
+        The largest of these counts, and their sum.
     """
     known = vars(model).get("_numbers_of_layers")
     if known:
@@ -486,10 +511,14 @@ def numbers_of_layers(model):
 
 
 def _numbers_of_steps(layer, model):
-    """Return how many numbers a recurrent layer keeps: states, gates and their inputs, twice."""
+    """Estimate how many numbers a recurrent layer computes for one example.
+
+    At each step, an LSTM keeps its states, its gates and the inputs of its gates, all of them
+    twice. These are ten times as many numbers as it has states.
+    """
     try:
         steps = layer.input.shape[1]
-    # A layer that was not called by itself has no input; such a layer makes the target's steps.
+    # A layer that is only called inside other layers has no `input`. It makes the target's steps.
     except (AttributeError, ValueError):
         steps = getattr(model, "target_shape", (1,))[0]
     return 10 * (steps or 1) * sum(keras.tree.flatten(layer.state_size))
@@ -498,12 +527,12 @@ def _numbers_of_steps(layer, model):
 def _output_shape(layer):
     try:
         output = layer.output
-    except (AttributeError, ValueError):  # Keras raises these for a layer not called by itself.
+    except (AttributeError, ValueError):  # The layer is only called inside other layers.
         return ()
     return tuple(output.shape) if hasattr(output, "shape") else ()
 
 
-# ------------------------------------------------------------------ what there is
+# ------------------------------------------------------------------ how much memory is left
 
 
 def _of_machine():
@@ -518,7 +547,10 @@ def _of_machine():
 
 
 def _of_group():
-    """Return the bytes that the limits of the process' control groups (version 1 or 2) leave."""
+    """Return how many bytes the limits of the process' control groups leave.
+
+    The system may have control groups of version 1 or 2.
+    """
     left = math.inf
     for line in _read(_PROC / "self" / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -530,7 +562,8 @@ def _of_group():
             "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         }[controllers]
         group = root / path.lstrip("/")
-        # A container often sees its own group as the root, and not under the path that it reads.
+        # In a container, the files of the container's own group are often in the root folder, and
+        # not at the path that /proc contains.
         for folder in {root, group, *(p for p in group.parents if root in p.parents)}:
             left = min(left, _of_folder(folder, *names))
     return left
@@ -539,7 +572,7 @@ def _of_group():
 def _of_folder(folder, limit, used, reclaimed):
     limit, used = _read(folder / limit).strip(), _read(folder / used).strip()
     if not (limit.isdigit() and used.isdigit()):
-        return math.inf  # The word "max" stands for no limit.
+        return math.inf  # The limit may be the word "max", which means no limit.
     cache = 0
     for line in _read(folder / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
@@ -549,7 +582,7 @@ def _of_folder(folder, limit, used, reclaimed):
 
 
 def address_space():
-    """Return the bytes that the limit of the process' address space leaves, as for mapping a file.
+    """Return how many bytes the limit of the address space leaves, for example to map a file.
 
     Example:
         >>> from keras_ae.core import memory
