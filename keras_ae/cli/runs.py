@@ -1,4 +1,4 @@
-"""Training runs. Each has one folder with the model, its metrics and pictures, and a backup."""
+"""Training runs. Each run has a folder for its model, its metrics, its plots and a backup."""
 
 import contextlib
 import csv
@@ -30,27 +30,29 @@ CONTENTS = {
     "loss_curves.png": "the losses over the epochs",
 }
 
-IN_MEMORY = 2**30  # A dataset of up to this many bytes of float32 is held as an array.
-SHUFFLED = 2**28  # Examples of a larger dataset are drawn from a buffer of this many bytes.
-PRIOR_EXAMPLES = 100_000  # A prior over codes is trained on the codes of this many examples.
+IN_MEMORY = 2**30  # A dataset of up to this many bytes, as float32, is loaded as an array.
+SHUFFLED = 2**28  # A larger dataset is shuffled with a buffer of this many bytes.
+PRIOR_EXAMPLES = 100_000  # A prior over codes is trained on at most this many examples.
 TEST_EXAMPLES = 2000  # More examples would make plots crowded and estimates slow.
 IMPORTANCE_SAMPLES = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that determines the weights of a run.
+    """The settings of a run, which determine the weights of the trained model.
 
     Args:
         model: Name of a model's class, such as "VAE".
-        data: Name or path, see `keras_ae.datasets.load`. Defaults to "digits".
-        epochs: Passes over the training split. Defaults to 60.
-        batch_size: Examples in a step. Defaults to 32.
+        data: Name or path of the data: see `keras_ae.datasets.load`. Defaults to "digits".
+        epochs: Number of passes over the training split. Defaults to 60.
+        batch_size: Number of examples in a training step. Defaults to 32.
         learning_rate: Learning rate of Adam. Defaults to 0.001.
-        seed: Integer that determines initial weights, noise and order. Defaults to 0.
-        arguments: Dictionary of the constructor's arguments as JSON values. A Keras object is a
-            dictionary with its "class_name" and "config". Defaults to an empty dictionary.
-        workers: Processes that share every step. Defaults to 1.
+        seed: Integer that determines the initial weights, the noise and the order of the examples.
+            Defaults to 0.
+        arguments: Dictionary of the arguments of the model's constructor as JSON values. A Keras
+            object is a dictionary with its "class_name" and "config". Defaults to an empty
+            dictionary.
+        workers: Number of processes. Each of them computes a part of every batch. Defaults to 1.
 
     Raises:
         ValueError: If a number is out of range.
@@ -72,7 +74,11 @@ class Settings:
         arguments.integer(None, "seed", self.seed, least=0, most=2**31 - 1)
 
     def command(self, folder=None):
-        """Write the command line that starts this run, in its default folder or in another."""
+        """Return the command line that starts this run.
+
+        Args:
+            folder: Folder of the run. Defaults to `folder()`.
+        """
         words = ["keras-ae", "train", self.model, "--data", self.data]
         for name in ("epochs", "batch_size", "learning_rate", "seed"):
             words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
@@ -95,12 +101,12 @@ class Settings:
 
 
 def _is_plain(value):
-    """Tell whether a string after `--set name=` is read as it is, and not as JSON."""
+    """Tell whether a value is a string that `parse` returns unchanged."""
     return isinstance(value, str) and parse(value) == value
 
 
 def parse(text):
-    """Parse a text as JSON. A text that is not JSON is returned as it is."""
+    """Parse a text as JSON. If it is not JSON, return it unchanged."""
     try:
         return json.loads(text)
     except ValueError:
@@ -115,12 +121,12 @@ def _to_snake_case(name):
 
 
 def model_classes():
-    """Return a dictionary of name -> class of all models."""
+    """Return a dictionary from the name of each model to its class."""
     return {name: getattr(models, name) for name in models.FILES}
 
 
 def make_model(settings):
-    """Make the compiled model of a run, which is not yet built.
+    """Make and compile the model of a run, without building it.
 
     Raises:
         ValueError: If the model or an argument is unknown, or an argument is out of range.
@@ -130,7 +136,8 @@ def make_model(settings):
     if settings.model not in classes:
         raise ValueError(
             f"the model {settings.model!r} is unknown."
-            f"{arguments.did_you_mean(settings.model, classes)} There are {', '.join(classes)}."
+            f"{arguments.did_you_mean(settings.model, classes)} The models are "
+            f"{', '.join(classes)}."
         )
     cls = classes[settings.model]
     known = [*configuration.constructor_parameters(cls), "name", "dtype"]
@@ -138,10 +145,10 @@ def make_model(settings):
         if name not in known:
             raise ValueError(
                 f"{settings.model} has no argument {name!r}."
-                f"{arguments.did_you_mean(name, known)} It takes {', '.join(known)}."
+                f"{arguments.did_you_mean(name, known)} Its arguments are {', '.join(known)}."
             )
-    # 1 is added, because with a global seed of 0 TensorFlow does not accept a tensor as the seed of
-    # a shuffle.
+    # If the global seed is 0, TensorFlow does not accept a tensor as the seed of a shuffle. The
+    # global seed is therefore larger by 1.
     keras.utils.set_random_seed(settings.seed + 1)
     given = {
         name: keras.saving.deserialize_keras_object(value)
@@ -160,7 +167,7 @@ def make_model(settings):
 def splits(data):
     """Return the names of the training and test splits.
 
-    Without a split "test", the last tenth of "train" is the test split.
+    If the data have no split "test", the last tenth of "train" is the test split.
     """
     try:
         datasets.load(data, "test")
@@ -174,30 +181,39 @@ def splits(data):
 
 
 def examples(data, split):
-    """Load the examples of a split: an array if it fits in memory, or a dataset of examples."""
+    """Load the examples of a split.
+
+    Returns:
+        An array if the examples take at most 1 GiB, and otherwise a `tf.data.Dataset` of examples.
+    """
     dataset = datasets.load(data, split)
     numbers = dataset.element_spec.shape.num_elements()
-    # The number is None if pictures differ in size. The error of `as_array` then says what to do.
+    # If pictures differ in size, `numbers` is None. The error of `as_array` then says what to do.
     if numbers is not None and 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
         return dataset
     return datasets.as_array(data, split)
 
 
 def take_first(x, count):
-    """Return the first examples, as an array, of what `examples` returns."""
+    """Return the first examples as an array.
+
+    Args:
+        x: What `examples` returned.
+        count: Number of examples.
+    """
     if isinstance(x, np.ndarray):
         return x[:count]
     return next(x.batch(count).as_numpy_iterator())
 
 
 def write_over_all(function, data, path, verbose=0):
-    """Write a function's values for all examples to an .npy file, with one batch in memory.
+    """Write the results of a function for all examples to an .npy file, batch by batch.
 
     Args:
-        function: Function from an array of a batch of examples to an array.
+        function: Function that takes a batch of examples, an array, and returns an array.
         data: Name or path of the data.
         path: The file.
-        verbose: 1 for a progress bar. Defaults to 0.
+        verbose: 1 shows a progress bar, and 0 shows nothing. Defaults to 0.
 
     Returns:
         The shape of the array in the file.
@@ -219,7 +235,7 @@ def write_over_all(function, data, path, verbose=0):
 
 
 def write_npy(path, parts, count):
-    """Write an .npy file that concatenates the arrays of an iterable.
+    """Concatenate the arrays of an iterable in an .npy file.
 
     Args:
         path: The file.
@@ -230,7 +246,7 @@ def write_npy(path, parts, count):
         The shape of the array in the file.
     """
     shape = None
-    # The file is not a memory map, because that would end the process if the disk were full.
+    # A memory map is not used, because writing to one kills the process if the disk is full.
     with open(path, "wb") as file:
         for values in map(np.ascontiguousarray, parts):
             if shape is None:
@@ -242,9 +258,9 @@ def write_npy(path, parts, count):
 
 
 def take_first_labels(data, split, count):
-    """Return the labels of a split's first examples, or None if it has no labels.
+    """Return the labels of a split's first examples, or None if the data have no labels.
 
-    If a label is a vector, its first number is returned.
+    If the labels are vectors, the function returns the first number of each.
     """
     try:
         dataset = datasets.load(data, split, labels=True)
@@ -255,7 +271,11 @@ def take_first_labels(data, split, count):
 
 
 def _order_epochs(dataset, settings, first_epoch):
-    """Make one dataset of all remaining epochs. Seed and epoch determine the order of each."""
+    """Make one dataset of the batches of all remaining epochs.
+
+    The seed and the number of the epoch determine the order of its examples, so that a resumed run
+    sees the same batches.
+    """
     example_bytes = 4 * dataset.element_spec.shape.num_elements()
     buffer = max(1, min(SHUFFLED // example_bytes, int(dataset.cardinality())))
     first_seed = settings.seed * 2**31
@@ -268,14 +288,14 @@ def _order_epochs(dataset, settings, first_epoch):
 
 
 def needs_launch(settings):
-    """Tell whether the run's workers must still be started, because no cluster started them."""
+    """Tell whether the run has several workers, and neither `launch` nor a cluster started them."""
     return settings.workers > 1 and workers.count() == 1
 
 
 def launch(settings, folder=None, resume=False):
-    """Train in as many processes on this machine as the settings have workers.
+    """Start the workers of a run as processes on this machine, and wait for them.
 
-    Each process runs `train`. The output of the first one is shown.
+    Each process runs `train`. Only the output of the first one is shown.
 
     Args:
         settings, folder, resume: See `train`.
@@ -287,7 +307,7 @@ def launch(settings, folder=None, resume=False):
     folder = pathlib.Path(folder or settings.folder())
     make_model(settings)
     with _lock_folder(folder, settings, resume):
-        pass  # This reports a wrong folder once, before the processes start.
+        pass  # If the folder is wrong, one error is raised here, and not one in each process.
     words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
     try:
         workers.launch([sys.executable, "-m", "keras_ae.cli", *words], settings.workers)
@@ -302,22 +322,21 @@ def train(settings, folder=None, resume=False, verbose=1):
 
     Args:
         settings: `Settings`.
-        folder: Folder of the run. Unless the run is resumed, it must not exist, or be empty.
+        folder: Folder of the run. A new run needs a folder that is empty or does not exist.
             Defaults to `settings.folder()`.
-        resume: Whether to go on with a run that was started in the folder with the same settings.
-            It ends with the same weights, bit for bit, as if it had not been stopped. Defaults to
-            False.
-        verbose: 0 for no output, 1 for a progress bar, 2 for a line for every epoch. Defaults to 1.
+        resume: Whether to resume a run that was started in the folder with the same settings. The
+            final weights are bit for bit those of a run that was never stopped. Defaults to False.
+        verbose: 0 shows nothing, 1 a progress bar, and 2 one line for each epoch. Defaults to 1.
 
     Returns:
-        `pathlib.Path` of the folder. Only the first worker writes to it, and all others return
-        None.
+        `pathlib.Path` of the folder. If there are several workers, only the first one writes to the
+        folder, and the others return None.
 
     Raises:
-        BlockingIOError: If another process trains into the folder. The message says which.
-        FileExistsError: If the folder is not empty and resume is False.
-        FileNotFoundError: If there is no run to resume.
-        ValueError: If the settings differ from those of the run to resume, or are out of range.
+        BlockingIOError: If another process trains in the folder. The message identifies it.
+        FileExistsError: If the folder is not empty and `resume` is False.
+        FileNotFoundError: If `resume` is True and there is no run in the folder.
+        ValueError: If a setting is out of range, or differs from that of the run to resume.
 
     Example:
 
@@ -332,7 +351,7 @@ def train(settings, folder=None, resume=False, verbose=1):
     if workers.count() != settings.workers:
         raise ValueError(
             f"workers={settings.workers}, but this process was started as one of "
-            f"{workers.count()}. Pass --workers {workers.count()}."
+            f"{workers.count()} workers. Pass --workers {workers.count()}."
         )
     worker, scope = workers.join()
     with contextlib.ExitStack() as stack:
@@ -350,7 +369,9 @@ def train(settings, folder=None, resume=False, verbose=1):
         if worker:
             return None
         if data:
-            if settings.workers > 1:  # The first worker goes on with a model of its own.
+            if settings.workers > 1:
+                # The model belongs to all workers. The first worker finishes the run alone, and
+                # therefore needs a model of its own.
                 model = make_model(settings)
                 data.check(model)
                 _restore(model, folder)
@@ -362,12 +383,12 @@ def train(settings, folder=None, resume=False, verbose=1):
 
 
 def is_complete(folder):
-    """Tell whether a run is complete. If it is not, it can be resumed."""
+    """Tell whether the run in a folder is complete. If it is not, it can be resumed."""
     return (folder / "metrics.json").exists()
 
 
 class _Data:
-    """The two splits of a run."""
+    """The training split and the test split of a run."""
 
     def __init__(self, settings, model):
         train_split, self.test_split = splits(settings.data)
@@ -376,14 +397,14 @@ class _Data:
         self.check(model)
 
     def check(self, model):
-        """Build the model for the data. Raise an error if the model cannot take the data."""
+        """Build the model for the data, or raise an error if it cannot take them."""
         x = self.x if isinstance(self.x, np.ndarray) else take_first(self.x, 1)
         inputs.check_batch(model, x, None, None)
 
 
 @contextlib.contextmanager
 def _lock_folder(folder, settings, resume):
-    """Check and lock the folder of a run, so that no other process trains into it."""
+    """Check the folder of a run, and lock it in the `with` block against other processes."""
     if resume:
         _check_folder(folder, settings, resume)
     with storage.exclusive(folder):
@@ -398,13 +419,13 @@ def _check_folder(folder, settings, resume):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise FileExistsError(
                 f"{folder} exists and is not an empty folder. Pass another --output, or --resume "
-                "to go on with the run in it."
+                "to resume the run in this folder."
             )
         return
     if not (folder / "run.json").is_file():
         raise FileNotFoundError(
-            f"--resume: there is no run in {folder}. Leave --resume out to start one, or pass the "
-            "--output that it was started with."
+            f"--resume: there is no run in {folder}. Leave --resume out to start a run, or pass "
+            "the --output of the run that you want to resume."
         )
     before = {"workers": 1, **json.loads((folder / "run.json").read_text())}
     now = _to_json(settings)
@@ -416,21 +437,22 @@ def _check_folder(folder, settings, resume):
     if different:
         raise ValueError(
             f"--resume: the run in {folder} was started with {' and '.join(different)}. Pass "
-            f"another --output, or go on with it: {make_resume_command(folder)}"
+            f"another --output, or resume that run with: {make_resume_command(folder)}"
         )
 
 
 def make_resume_command(folder):
-    """Write the command line that goes on with the run in a folder."""
+    """Return the command line that resumes the run in a folder."""
     stored = json.loads((folder / "run.json").read_text())
     del stored["backend"]
     return f"{Settings(**stored).command(folder)} --resume"
 
 
 def _to_json(settings):
-    """Turn settings into the values of run.json.
+    """Return the settings and the backend as the values of run.json.
 
-    The backend is among them, because the same settings lead to other weights on another backend.
+    The backend belongs to them, because the same settings lead to different weights on different
+    backends.
     """
     stored = {**dataclasses.asdict(settings), "backend": keras.config.backend()}
     return json.loads(json.dumps(stored))
@@ -454,8 +476,8 @@ def _fit(model, data, settings, folder, worker, verbose):
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=x_test,
-            # A row of history.csv is written before the backup of its epoch. If a row has no
-            # backup, its epoch is trained again, and the row is dropped.
+            # Each epoch writes its row of history.csv before its backup. If the run stops between
+            # the two, the resumed run drops the row and trains the epoch again.
             callbacks=[_History(folder, first_epoch, worker == 0), backup],
             verbose=verbose,
         )
@@ -468,11 +490,15 @@ def _make_backup(folder):
 
 
 def _restore(model, folder):
-    """Restore a built model from the last backup of a run, and return the number of epochs."""
+    """Restore a built model from the last backup of a run.
+
+    Returns:
+        Number of epochs that the restored model was trained for, or 0 if there is no backup.
+    """
     found = _make_backup(folder).restore(model)
     if found:
         return found["epoch"]
-    # In runs of earlier versions, checkpoints are .keras files.
+    # Earlier versions wrote checkpoints as .keras files.
     saved = sorted((folder / "checkpoint").glob("epoch_*.keras"))
     if not saved:
         return 0
@@ -495,8 +521,8 @@ class _History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise ValueError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1}. Start again with a lower "
-                "--learning-rate, in another --output."
+                f"the loss became {logs['loss']} in epoch {epoch + 1}. Start a new run with a "
+                "lower --learning-rate and another --output."
             )
         self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
         if self.writes:
@@ -507,7 +533,7 @@ class _History(keras.callbacks.Callback):
 
 
 def read_history(folder):
-    """Read the losses of every epoch: name -> list of numbers, for `plots.loss_curves`."""
+    """Read the losses of a run, and return the dictionary that `plots.loss_curves` takes."""
     with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
@@ -531,9 +557,10 @@ def measure(model, data, split, x=None):
         x: What `examples(data, split)` returned. Defaults to None, which loads the examples.
 
     Returns:
-        Dictionary: the data, the split, its number of examples and every mean loss. For variational
-        models, it also has the log-likelihood in nats per example, estimated on the split's first
-        examples, and the number of these examples and of importance samples.
+        Dictionary with the data, the split, the number of examples and the mean of every loss. If
+        the model has the method `log_likelihood`, the dictionary also has the log-likelihood in
+        nats per example, estimated from the first examples of the split, the number of these
+        examples, and the number of importance samples.
     """
     x = examples(data, split) if x is None else x
     count = len(x) if isinstance(x, np.ndarray) else int(x.cardinality())
@@ -556,7 +583,7 @@ def _finish(model, data, settings, folder):
     for name, picture in pictures.items():
         with whole_file(folder / name) as partial:
             picture.savefig(partial)
-    if keras.config.backend() == "torch":  # torch cannot write a SavedModel.
+    if keras.config.backend() == "torch":  # Keras cannot write a SavedModel with torch.
         with whole_file(folder / "model.keras") as partial:
             model.save(partial)
     else:
@@ -572,7 +599,11 @@ def _finish(model, data, settings, folder):
 
 
 def _draw_pictures(model, x, labels, seed):
-    """Draw codes and examples, if they can be drawn: a dictionary of file name -> figure."""
+    """Draw the plots that the model and the data allow.
+
+    Returns:
+        Dictionary from the name of each file to its figure.
+    """
     pictures = {}
     if model._code_dtype == "float32" and len(model.code_shape) == 1:
         pictures["latent_plane.png"] = plots.latent_plane(model.encode(x), labels)
