@@ -1,12 +1,13 @@
-"""Spaces in which codes move under Hamiltonian dynamics: flat, or with a metric that examples span.
+"""Metrics for Hamiltonian dynamics of codes: a flat one, and one that is learned from examples.
 
-A space tells how momenta are drawn and how one step of the leapfrog is computed. A step starts with
-the density and the metric that the last step computed where it ended, so that nothing is computed
+A metric defines how momenta are drawn and how one leapfrog step is computed. A step returns the
+density and the metric at its end, and the next step starts with them, so that they are not computed
 twice.
 
-A step is not taken if it would be inaccurate. The momentum is reversed instead, so that the next
-step goes back. The decision is the same from either end of a step. Each step, taken or not, is
-therefore reversible and preserves volume, which is what bounds that use it require.
+A step that would be inaccurate is not taken. Its momentum is reversed instead, so that the next
+step moves back. The decision is the same for the step and for its reversal. Every step, taken or
+not, is therefore reversible and preserves volume. The bounds of the models that use these steps are
+valid only under this condition.
 """
 
 import dataclasses
@@ -24,17 +25,19 @@ _WALK_LEAPS = 5
 # These two lengths are multiples of the temperature.
 _WALK_STEP = 1.0 / 15.0
 _WALK_REACH = 3.0
-# A step is not taken if its error in energy, in nats, or the distance to which it leads is larger
-# than these.
+# A step is taken only if its error in energy is less than this many nats, and if all numbers of its
+# codes and momenta are smaller than the second value.
 _LARGEST_ERROR, _FURTHEST = 10.0, 1e4
+# Implicit equations are solved by at most this many iterations without gradients, and then by this
+# many iterations with gradients. The tolerance is the largest change of a solution.
 _MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 4, 1e-5
 
 
 @memory.explains_methods(_FEWER)
 class FlatMetric:
-    """A space whose metric is the identity, with the leapfrog of Hamiltonian Monte Carlo.
+    """The identity as metric, with the leapfrog steps of Hamiltonian Monte Carlo.
 
-    Momenta are standard normal.
+    Momenta have a standard normal distribution.
 
     Source: Neal, MCMC using Hamiltonian dynamics, eq. 2.28 to 2.30, arXiv:1206.1901.
 
@@ -53,27 +56,28 @@ class FlatMetric:
         return noise
 
     def momentum_log_prob(self, z, momentum):
-        """Compute the log-density of momenta at z, shape (batch,)."""
+        """Compute the log-densities of momenta at z, a tensor of shape (batch,)."""
         return -0.5 * ops.sum(ops.square(momentum) + math.log(2.0 * math.pi), axis=-1)
 
     def surroundings(self, z, density):
-        """Compute what a step needs to know at its start z: the log-density and its gradient."""
+        """Compute what a step that starts at z needs: the log-density and its gradient."""
         return density(z)
 
     def leapfrog(self, z, momentum, here, density, step):
-        """Take one step of the dynamics whose energy is kinetic energy minus log-density.
+        """Compute one step of the dynamics whose energy is the kinetic energy minus log-density.
 
         Args:
-            z: Tensor of shape (batch, dimensions).
-            momentum: Tensor of z's shape.
-            here: What `surroundings` returns at z.
-            density: Function of codes that returns the log-density, shape (batch,), and its
-                gradient, of z's shape.
+            z: Codes where the step starts, a tensor of shape (batch, dimensions).
+            momentum: Momenta at the start, a tensor of z's shape.
+            here: The result of `surroundings` at the start.
+            density: Function that takes codes, and returns their log-densities, of shape (batch,),
+                and the gradient, of z's shape.
             step: The step size, a number or a tensor of shape (dimensions,).
 
         Returns:
-            z and the momentum at the end, and the surroundings there. If the step's error in energy
-            exceeds 10 nats, these are z, the reversed momentum and `here`.
+            The codes and momenta at the end of the step, and the surroundings there. If the error
+            in energy exceeds 10 nats, the step is not taken. The result is then z, the reversed
+            momentum and `here`.
         """
         half = momentum + 0.5 * step * here[1]
         end = z + step * half
@@ -88,7 +92,7 @@ class FlatMetric:
 @memory.explains_methods(_FEWER)
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedMetric:
-    """A space whose inverse metric is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularization * I.
+    """A metric whose inverse is sum_i M_i exp(-|z - c_i|^2 / T^2) + regularization * I.
 
     Source: Chadebec, Thibeau-Sutre, Burgos and Allassonnière, eq. 7, arXiv:2105.00026.
 
@@ -96,7 +100,7 @@ class LearnedMetric:
         codes: The points c_i, a tensor of shape (points, dimensions).
         matrices: The positive semi-definite M_i, of shape (points, dimensions, dimensions).
         temperature: The paper's T, a positive number.
-        regularization: The multiple of the identity, a positive number.
+        regularization: Factor of the identity matrix I, a positive number.
 
     Example:
         >>> import numpy as np
@@ -122,7 +126,7 @@ class LearnedMetric:
             z: Tensor of shape (batch, dimensions).
 
         Returns:
-            Float32 tensor of shape (batch, dimensions, dimensions), positive definite.
+            Positive definite matrices, a float32 tensor of shape (batch, dimensions, dimensions).
         """
         return self._compute_inverse(self._compute_nearness(z))
 
@@ -133,12 +137,12 @@ class LearnedMetric:
         return ops.reshape(flat, (-1, size, size)) + identity
 
     def slope(self, z, squares, nearness):
-        """Compute the gradient, in z, of tr(S G^-1(z)) for matrices S that do not depend on z.
+        """Compute the gradient of tr(S G^-1(z)) with respect to z, with constant matrices S.
 
         Args:
             z: Tensor of shape (batch, dimensions).
-            squares: The symmetric S, of shape (batch, dimensions, dimensions).
-            nearness: What `_compute_nearness` returns at z.
+            squares: The symmetric matrices S, of shape (batch, dimensions, dimensions).
+            nearness: The result of `_compute_nearness` at z.
 
         Returns:
             Float32 tensor of z's shape.
@@ -149,36 +153,36 @@ class LearnedMetric:
         return -2.0 / self.temperature**2 * away
 
     def momentum(self, z, noise):
-        """Turn standard normal noise into a momentum at every code, with covariance G(z)."""
+        """Turn standard normal noise into momenta whose covariance at each code is G(z)."""
         root = inverse_root(self.inverse(z))
         return ops.sum(root * noise[:, :, None], axis=1)
 
     def momentum_log_prob(self, z, momentum):
-        """Compute the log-density of momenta at z, shape (batch,)."""
+        """Compute the log-densities of momenta at z, a tensor of shape (batch,)."""
         inverse = self.inverse(z)
         square = ops.sum(momentum * times(inverse, momentum), axis=-1)
         constant = 0.5 * self.codes.shape[1] * math.log(2.0 * math.pi)
         return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
     def surroundings(self, z, density):
-        """Compute what a step needs to know at its start z.
+        """Compute what a step that starts at z needs.
 
         Returns:
-            The log-density, its gradient, the inverse metric, the metric, the log-volume and the
-            nearness of the points.
+            Tuple of the log-density, its gradient, the inverse metric, the metric, the log-volume,
+            and the result of `_compute_nearness`.
         """
-        # The nearness takes the most time. It is computed once for all iterations.
+        # The nearness takes most of the time, so it is not computed again in each iteration.
         nearness = self._compute_nearness(z)
         inverse = self._compute_inverse(nearness)
         root = inverse_root(inverse)
         return *density(z), inverse, squared(root), -log_root_determinant(root), nearness
 
     def leapfrog(self, z, momentum, here, density, step):
-        """Take one step of the generalized leapfrog, eq. 5. See `FlatMetric.leapfrog`.
+        """Compute one step of the generalized leapfrog, eq. 5. See `FlatMetric.leapfrog`.
 
-        Its two implicit equations are solved by iteration, until only the last digits change. A
-        step is also not taken if 30 iterations do not solve the equations, or if the reversed step
-        does not lead back to the start.
+        A step has two implicit equations. They are solved by iteration, until only the last digits
+        of the solution change. The step is also not taken if 30 iterations do not solve the
+        equations, or if the reversed step does not lead back to the start.
         """
         frozen = self._freeze()
         start, first, known, size = keras.tree.map_structure(
@@ -186,11 +190,11 @@ class LearnedMetric:
         )
         half, end, taken = frozen._solve(start, first, known, size)
         taken = ops.logical_and(taken, ops.logical_and(_is_within(z, half), _is_within(end, half)))
-        # A step that is not taken gets the length 0, so that all its numbers are finite.
+        # A step that is not taken gets the step size 0. All its numbers are then finite.
         half, end = _choose_rows(taken, (half, end), (first, start))
         step = step * ops.cast(taken, "float32")[:, None]
-        # Gradients pass only through these last iterations. Each reduces the gradients' error by
-        # the same factor as the solution's.
+        # Gradients pass only through the following iterations, which start at the solution. The
+        # gradient converges as fast as the solution did, so a few iterations are enough.
         for _ in range(_LAST_TURNS):
             half = momentum - 0.5 * step * self._compute_force(z, half, here)
         speed = times(here[2], half)
@@ -211,9 +215,11 @@ class LearnedMetric:
         return dataclasses.replace(self, codes=codes, matrices=matrices)
 
     def _solve(self, z, momentum, here, step):
-        """Solve for the momentum after half a step and the code after the whole step.
+        """Solve the two implicit equations of a step.
 
-        Also return whether both were found, shape (batch,).
+        Returns:
+            The momenta after half a step, the codes after the whole step, and whether both were
+            found, a tensor of shape (batch,).
         """
 
         def half_step(half):
@@ -232,19 +238,25 @@ class LearnedMetric:
         return half, end, ops.logical_and(found, arrived)
 
     def _is_reversible(self, start, end, last, half, there, step):
-        """Tell whether a step from the end, with the momentum reversed, leads to the start."""
+        """Tell whether a step from the end, with reversed momentum, leads back to the start."""
         turned, back, found = self._solve(end, -last, there, step)
         change = half + turned
         size = ops.sqrt(ops.maximum(ops.sum(change * times(there[2], change), axis=-1), 0.0))
         near = ops.logical_and(size < 1e-2, self._measure_length(back - start) < 1e-2)
         return ops.logical_and(found, near)
 
-    def _measure_length(self, way):
-        """Compute the length of a way in units of the distance over which the metric changes."""
-        return ops.sqrt(ops.sum(ops.square(way), axis=-1)) / ops.minimum(self.temperature, 1.0)
+    def _measure_length(self, change):
+        """Compute the length of a change of codes as a multiple of min(temperature, 1).
+
+        Over shorter distances, the metric changes little.
+        """
+        return ops.sqrt(ops.sum(ops.square(change), axis=-1)) / ops.minimum(self.temperature, 1.0)
 
     def _compute_force(self, z, momentum, here):
-        """Compute the gradient, in z, of the energy r' G^-1 r / 2 + log det G / 2 - log p."""
+        """Compute the gradient of the energy r' G^-1 r / 2 + log det G / 2 - log p(z).
+
+        r is the momentum, and the gradient is taken with respect to z.
+        """
         squares = momentum[:, :, None] * momentum[:, None, :] - here[3]
         return 0.5 * self.slope(z, squares, here[5]) - here[1]
 
@@ -255,17 +267,16 @@ class LearnedMetric:
     def walk(self, start, num_steps, seed):
         """Draw codes from a density proportional to the manifold's volume, section 4.
 
-        The walks are Hamiltonian Monte Carlo. Far from the points the volume tends to a constant,
-        so that its integral over all codes is infinite. The paper restricts the density to a
-        compact set. Here this set is the codes within three temperatures of a point, because a
-        point that is farther away adds less than e^-9 of its matrix. A path that ends outside the
-        set is rejected.
+        The codes are drawn by Hamiltonian Monte Carlo. Far from the points c_i, the volume tends to
+        a constant, and its integral over all codes is infinite. The paper therefore restricts the
+        density to a compact set. Here this set contains the codes whose distance to the nearest
+        point is less than three temperatures. A point at a larger distance adds less than e^-9 of
+        its matrix to the inverse metric. A path that ends outside the set is rejected.
 
         Args:
-            start: The codes where the walks begin, inside that set: a tensor of shape
-                (batch, dimensions).
-            num_steps: Number of steps of each walk. A step is a path of five leaps, which is then
-                accepted or rejected.
+            start: Codes in this set where the walks begin, a tensor of shape (batch, dimensions).
+            num_steps: Number of steps of each walk. A step is a path of five leapfrog steps, which
+                is then accepted or rejected.
             seed: A `keras_ae.core.seeds.RunSeed`.
 
         Returns:
@@ -289,20 +300,20 @@ class LearnedMetric:
         return ops.fori_loop(0, num_steps, turn, start)
 
     def log_volume_and_slope(self, z):
-        """Compute log sqrt(det G^-1(z)) and its gradient in z.
+        """Compute the log-volume log sqrt(det G^-1(z)) and its gradient with respect to z.
 
         Args:
             z: Tensor of shape (batch, dimensions).
 
         Returns:
-            Float32 tensors of shape (batch,) and of z's shape.
+            The log-volumes, of shape (batch,), and the gradient, of z's shape, in float32.
         """
         nearness = self._compute_nearness(z)
         root = inverse_root(self._compute_inverse(nearness))
         return -log_root_determinant(root), 0.5 * self.slope(z, squared(root), nearness)
 
     def _compute_nearness(self, z):
-        """Compute exp(-|z - c_i|^2 / T^2) of every code and point, shape (batch, points)."""
+        """Compute exp(-|z - c_i|^2 / T^2) for all codes and points, of shape (batch, points)."""
         z = ops.cast(z, "float32")
         distances = ops.sum(ops.square(z[:, None] - self.codes[None]), axis=-1)
         return ops.exp(-distances / self.temperature**2)
@@ -311,22 +322,24 @@ class LearnedMetric:
         return ops.reshape(self.matrices, (-1, self.codes.shape[1] ** 2))
 
 
-# Until 27 November 2026 the argument was spelled the British way.
+# Before 27 November 2026, the argument was called `regularisation`.
 LearnedMetric.__init__ = accept_old_argument("regularisation", "regularization")(
     LearnedMetric.__init__
 )
 
 
 def _is_within(z, momentum):
-    """Tell whether all numbers are small enough for float32 to square them, shape (batch,)."""
+    """Tell for each row whether float32 can represent the squares of all its numbers."""
     largest = ops.maximum(ops.max(ops.abs(z), axis=-1), ops.max(ops.abs(momentum), axis=-1))
     return largest < _FURTHEST
 
 
 def _choose_rows(taken, first, second):
-    """Choose the rows of `first` where `taken` is true, and those of `second` elsewhere.
+    """Choose the rows of `first` where `taken` is true, and the rows of `second` elsewhere.
 
-    `first` and `second` are tensors (batch, ...), or the same structure of tensors.
+    Args:
+        taken: Boolean tensor of shape (batch,).
+        first, second: Tensors of shape (batch, ...), or nested structures of such tensors.
     """
 
     def choose(a, b):
@@ -336,10 +349,19 @@ def _choose_rows(taken, first, second):
 
 
 def _find_fixed_point(function, start, length):
-    """Iterate a function of rows to its fixed point. Also return whether it was found, (batch,)."""
+    """Find the fixed point of a function by iteration, separately for each row.
+
+    Args:
+        function: Function that takes and returns a tensor of shape (batch, dimensions).
+        start: Tensor of this shape, where the iteration starts.
+        length: Function that measures the change of each row in an iteration.
+
+    Returns:
+        The fixed points, and whether they were found, a tensor of shape (batch,).
+    """
 
     def unsolved(change):
-        # A row that is NaN or diverges is given up.
+        # The iteration ends for rows that diverge or become NaN.
         return ops.logical_and(change >= _TOLERANCE, change < 1e6)
 
     def turn(number, value, change):
@@ -355,17 +377,24 @@ def _find_fixed_point(function, start, length):
     return value, change < _TOLERANCE
 
 
-# This factorization replaces LAPACK's, because a function that JAX exports cannot contain LAPACK.
-# It is fast enough, because codes have few dimensions.
+# This factorization replaces that of LAPACK, which a function that JAX exports cannot call. It is
+# fast enough, because codes have few dimensions.
 
 
 @memory.explains("Pass fewer matrices.")
 def inverse_root(matrices):
-    """Compute lower triangular R with R M R' = I for positive definite M, (batch, size, size)."""
+    """Compute the inverses R of the Cholesky factors of matrices M, so that R M R' = I.
+
+    Args:
+        matrices: Positive definite matrices, a tensor of shape (batch, size, size).
+
+    Returns:
+        Lower triangular matrices, a tensor of the same shape.
+    """
     size = matrices.shape[-1]
     rows = []
     for k in range(size):
-        # Row k of the inverse of the Cholesky factor is orthogonal, under M, to the rows before it.
+        # Row k of R is orthogonal to the rows before it, if M defines the inner product.
         unit = ops.convert_to_tensor((np.arange(size) == k).astype("float32"))
         row = ops.zeros_like(matrices[:, 0]) + unit
         if rows:
@@ -379,20 +408,20 @@ def inverse_root(matrices):
 
 @memory.explains("Pass fewer matrices.")
 def log_root_determinant(root):
-    """Compute log sqrt(det R R').
+    """Compute log sqrt(det R R') of triangular matrices R.
 
-    If R is the inverse root of the inverse metric, this is log sqrt(det G).
+    If R is the `inverse_root` of the inverse metric, the result is log sqrt(det G).
     """
     return ops.sum(ops.log(ops.diagonal(root, axis1=1, axis2=2)), axis=-1)
 
 
 @memory.explains("Pass fewer matrices.")
 def squared(root):
-    """Compute R' R, which is the inverse of M."""
+    """Compute R' R. If R is the `inverse_root` of M, the result is the inverse of M."""
     return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
 
 
 @memory.explains("Pass fewer matrices.")
 def times(matrices, vectors):
-    """Multiply every matrix by its vector."""
+    """Multiply each matrix of a batch by the vector of the same row."""
     return ops.sum(matrices * vectors[:, None, :], axis=-1)
