@@ -25,17 +25,17 @@ _WALK_LEAPS = 5
 # These two lengths are multiples of the temperature.
 _WALK_STEP = 1.0 / 15.0
 _WALK_REACH = 3.0
-# A step is taken only if its error in energy is less than this many nats, and if all numbers of its
-# codes and momenta are smaller than the second value.
+# A step is taken only if its error in energy is below 10 nats, and if all numbers of its codes and
+# momenta are below 1e4.
 _LARGEST_ERROR, _FURTHEST = 10.0, 1e4
-# Implicit equations are solved by at most this many iterations without gradients, and then by this
-# many iterations with gradients. The tolerance is the largest change of a solution.
+# Implicit equations are solved in at most 30 iterations without gradients, until an iteration
+# changes the solution by less than 1e-5. Four iterations with gradients follow.
 _MOST_TURNS, _LAST_TURNS, _TOLERANCE = 30, 4, 1e-5
 
 
 @memory.explains_methods(_FEWER)
 class FlatMetric:
-    """The identity as metric, with the leapfrog steps of Hamiltonian Monte Carlo.
+    """The identity metric, with the leapfrog steps of Hamiltonian Monte Carlo.
 
     Momenta have a standard normal distribution.
 
@@ -64,7 +64,7 @@ class FlatMetric:
         return density(z)
 
     def leapfrog(self, z, momentum, here, density, step):
-        """Compute one step of the dynamics whose energy is the kinetic energy minus log-density.
+        """Compute one step of the dynamics. The energy is the kinetic energy minus the log-density.
 
         Args:
             z: Codes where the step starts, a tensor of shape (batch, dimensions).
@@ -137,7 +137,7 @@ class LearnedMetric:
         return ops.reshape(flat, (-1, size, size)) + identity
 
     def slope(self, z, squares, nearness):
-        """Compute the gradient of tr(S G^-1(z)) with respect to z, with constant matrices S.
+        """Compute the gradient of tr(S G^-1(z)) with respect to z, where S does not depend on z.
 
         Args:
             z: Tensor of shape (batch, dimensions).

@@ -293,7 +293,7 @@ def needs_launch(settings):
 
 
 def launch(settings, folder=None, resume=False):
-    """Start the workers of a run as processes on this machine, and wait for them.
+    """Start the workers of a run as processes on this machine, and wait until they end.
 
     Each process runs `train`. Only the output of the first one is shown.
 
@@ -333,7 +333,7 @@ def train(settings, folder=None, resume=False, verbose=1):
         folder, and the others return None.
 
     Raises:
-        BlockingIOError: If another process trains in the folder. The message identifies it.
+        BlockingIOError: If another process trains in the folder. The message says which.
         FileExistsError: If the folder is not empty and `resume` is False.
         FileNotFoundError: If `resume` is True and there is no run in the folder.
         ValueError: If a setting is out of range, or differs from that of the run to resume.
@@ -370,8 +370,8 @@ def train(settings, folder=None, resume=False, verbose=1):
             return None
         if data:
             if settings.workers > 1:
-                # The model belongs to all workers. The first worker finishes the run alone, and
-                # therefore needs a model of its own.
+                # The model is shared by all workers. The first worker finishes the run alone, so it
+                # needs a model of its own.
                 model = make_model(settings)
                 data.check(model)
                 _restore(model, folder)
@@ -397,7 +397,7 @@ class _Data:
         self.check(model)
 
     def check(self, model):
-        """Build the model for the data, or raise an error if it cannot take them."""
+        """Build the model for the data, or raise an error if it cannot take the data."""
         x = self.x if isinstance(self.x, np.ndarray) else take_first(self.x, 1)
         inputs.check_batch(model, x, None, None)
 
@@ -451,7 +451,7 @@ def make_resume_command(folder):
 def _to_json(settings):
     """Return the settings and the backend as the values of run.json.
 
-    The backend belongs to them, because the same settings lead to different weights on different
+    The backend is included, because the same settings lead to different weights on different
     backends.
     """
     stored = {**dataclasses.asdict(settings), "backend": keras.config.backend()}

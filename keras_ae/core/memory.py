@@ -1,8 +1,8 @@
 """Errors for calls that need more memory than is left.
 
-If a process needs too much memory, the system may kill it without a message, or it may crash inside
-a backend. The functions here estimate how much memory a call needs, and raise an error before the
-call allocates more than is left.
+A process that needs too much memory may be killed without a message, or crash inside a backend. The
+functions here estimate how much memory a call needs, and raise an error before the call allocates
+more than is left.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
 _SMALL = 2**27
 # While an initializer makes a weight, memory holds at least two copies of it.
 _COPIES_WHILE_MADE = 2
-# More layers, or more iterations of an unrolled loop, would take hours to compile.
+# More layers than this, or more iterations of an unrolled loop, would take hours to compile.
 _MOST_LAYERS = 1000
 
 
@@ -150,7 +150,7 @@ def explained(name, arguments, remedy):
 def _avoid_pool():
     """Make TensorFlow allocate each tensor separately if the address space is limited.
 
-    By default, TensorFlow at once allocates a pool of almost all the memory that the limit leaves.
+    By default, TensorFlow allocates a pool of almost all the memory that the limit leaves.
     If there is then no memory for the table of this pool, the process crashes, because the C++
     exception reaches Python while the thread does not hold Python's lock (the GIL). TensorFlow
     reads the environment variable when it makes its first tensor. This also concerns JAX and torch,
@@ -173,7 +173,7 @@ def _sizes(arguments):
 
 
 def _refuse_copies(name, values, remedy):
-    """Raise an error if the NumPy arrays among the values cannot be converted to tensors.
+    """Raise an error if the NumPy arrays among the values do not fit into memory as tensors.
 
     TensorFlow does not check whether it could allocate the copy of an array, and crashes if it
     could not.
@@ -217,8 +217,9 @@ def explains(remedy, converts=True):
         signature = inspect.signature(function)
         is_method = next(iter(signature.parameters), None) == "self"
         special = r".*<locals>\.|\.__(call|init|post_init)__$"
-        of_function = re.sub(special, "", function.__qualname__)
-        of_method = of_function.removeprefix(of_function.split(".")[0])
+        # The message calls `__init__` and `__call__` by the name of their class.
+        function_name = re.sub(special, "", function.__qualname__)
+        method_suffix = function_name.removeprefix(function_name.split(".")[0])
 
         @functools.wraps(function)
         def call(*args, **kwargs):
@@ -227,7 +228,7 @@ def explains(remedy, converts=True):
 
             # The message names the class of the object, which may be a subclass of the class that
             # defines the method.
-            name = type(args[0]).__name__ + of_method if is_method else of_function
+            name = type(args[0]).__name__ + method_suffix if is_method else function_name
             if converts:
                 _refuse_copies(name, (*args, *kwargs.values()), remedy)
             with checked_weights(name, remedy), explained(name, given, remedy):
@@ -475,7 +476,8 @@ _MARGIN_OF_A_STEP = 1.5
 def _refuse_examples(model, size, numbers, others=0, at_once=1, margin=1.0):
     refuse_beyond(
         4.0 * margin * at_once * (size * numbers + others),
-        f"{type(model).__name__}: a batch of {size} examples, with {numbers:,} numbers for each"
+        f"{type(model).__name__}: a batch of {size} examples, with {numbers:,} numbers in memory "
+        "for each"
         + (f" and {others:,.0f} numbers for all of them together," if others else ",")
         + (f" and {at_once} such batches at a time," if at_once > 1 else ""),
         SMALLER_BATCH,
@@ -487,8 +489,8 @@ def numbers_of_layers(model):
 
     The weights of attention, one for each pair of positions, and the states of recurrent layers
     count as outputs of their own. A layer whose output has no known shape, such as a layer with
-    several outputs, counts as one number. The layers of a built model do not change, so its result
-    is stored.
+    several outputs, counts as one number. The layers of a built model do not change, so the counts
+    are stored.
 
     Returns:
         The largest of these counts, and their sum.

@@ -1,4 +1,4 @@
-"""Vector quantization: a learned codebook, whose nearest embedding replaces each vector."""
+"""Vector quantization, which replaces each vector with the nearest embedding of a codebook."""
 
 import collections
 
@@ -134,8 +134,8 @@ class Quantizer(memory.GuardedLayer):
     """Base class of quantizers, which turn vectors into codes and codes into vectors.
 
     Quantizers compute in float32. A subclass defines `quantized(z, training)`, `look_up(codes)` and
-    `num_codes`. If its codes consist of digits, `levels` is a tuple of the number of values that
-    each digit can have.
+    `num_codes`. If its codes consist of digits, `levels` is a tuple with the number of values of
+    each digit.
     """
 
     codebooks = 1  # The number of codes that each vector has.
@@ -145,10 +145,10 @@ class Quantizer(memory.GuardedLayer):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
     def call(self, inputs, training=False, look_up=False):
-        """Quantize vectors.
+        """Quantize vectors, or look up the vectors of codes.
 
         Args:
-            inputs: Tensor of shape (batch, ..., dim).
+            inputs: Vectors, a tensor of shape (batch, ..., dim), or codes.
             training: Whether the codebook learns from the vectors. Defaults to False.
             look_up: Whether the inputs are codes instead of vectors. Defaults to False.
 
@@ -179,7 +179,7 @@ class Quantizer(memory.GuardedLayer):
 class VectorQuantizer(Quantizer):
     """Replaces every vector with the nearest embedding of a learned codebook.
 
-    A vector z and its embedding e have the `"commitment_loss"` ||z - sg(e)||^2, where sg stops the
+    The `"commitment_loss"` of a vector z with embedding e is ||z - sg(e)||^2, where sg stops the
     gradient. This loss pulls vectors to their embeddings. The codebook learns in one of two ways.
 
     With `learning="gradient"`, the `"codebook_loss"` ||sg(z) - e||^2 pulls embeddings to their
@@ -202,8 +202,8 @@ class VectorQuantizer(Quantizer):
     - `ema_embedding_sums` contains the EMA m_i of the differences z_j - p_i, divided in the same
       way. The embedding e_i = p_i + m_i / N_i is the same average as above. A restart sets m_i
       to 0.
-    - `embedding_offsets` replaces `ema_embedding_sums` with `learning="gradient"`. It contains the
-      offsets o_i, which gradients change, and the embedding is e_i = p_i + o_i.
+    - `embedding_offsets` exists instead of `ema_embedding_sums` if `learning="gradient"`. It
+      contains offsets o_i, which the gradient changes, and the embedding is e_i = p_i + o_i.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
     arXiv:1711.00937. SoundStream, arXiv:2107.03312, introduced the initialization by k-means and
@@ -222,8 +222,8 @@ class VectorQuantizer(Quantizer):
         restart_below: A code is dead if the EMA of its share of the vectors is below this multiple
             of 1 / num_codes. A dead code restarts at a vector of the batch. 0 turns restarts off.
             Defaults to 0.05.
-        seed: Integer that determines which vectors of a batch k-means starts from and dead codes
-            restart at. Defaults to None, for a random seed.
+        seed: Integer that determines which vectors of a batch become the initial centers of k-means
+            and the new embeddings of dead codes. Defaults to None, for a random seed.
         **kwargs: `name`.
 
     Raises:
@@ -242,8 +242,7 @@ class VectorQuantizer(Quantizer):
 
     # `ResidualQuantizer` also takes these options, and passes them to each of its codebooks.
     OPTIONS = ("learning", "decay", "k_means_start", "restart_below")
-    # If the EMA of a code's share is below this, it does not decay any more. Otherwise its quotient
-    # could become 0 / 0.
+    # If N_i is below this, it does not decay any more. Otherwise m_i / N_i could become 0 / 0.
     _LEAST = 1e-6
 
     def __init__(
