@@ -288,7 +288,7 @@ def _order_epochs(dataset, settings, first_epoch):
 
 
 def needs_launch(settings):
-    """Tell whether the run has several workers, and neither `launch` nor a cluster started them."""
+    """Tell whether the run has several workers that neither `launch` nor a cluster has started."""
     return settings.workers > 1 and workers.count() == 1
 
 

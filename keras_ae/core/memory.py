@@ -447,8 +447,8 @@ def refuse_results(model, length, parts):
 def refuse_batch(model, size, arrays, at_once=1):
     """Raise an error if batches do not fit into memory together with the largest layer output.
 
-    Methods such as `encode` compute without gradients, so that the output of one layer can be freed
-    when the next layer is done.
+    Methods such as `encode` compute without gradients, so the output of one layer can be freed when
+    the next layer is done.
 
     Args:
         model: The model.

@@ -379,7 +379,8 @@ class DiscreteAE(DeterministicAE):
     def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):
         """Compute the log-probability, in nats, of every example's codes under the fitted prior.
 
-        Divide it by -log(2) to get the number of bits to which the prior can compress the codes.
+        Divide the result by -log(2) to get the number of bits to which the prior can compress the
+        codes.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
