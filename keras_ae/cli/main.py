@@ -164,6 +164,15 @@ def sample(
     path: ModelPath,
     num_samples: Annotated[int, typer.Option(help="Number of samples.")] = 64,
     seed: Seed = 0,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="NAME=VALUE",
+            help="A named input of the model, such as label=3. The value is JSON: one for all "
+            "samples, or a list of one for each. May be repeated.",
+        ),
+    ] = None,
     output: Annotated[pathlib.Path, typer.Option(help="New file: a .png picture, or an .npy.")] = (
         pathlib.Path("samples.png")
     ),
@@ -171,7 +180,13 @@ def sample(
     """Draw new data from a model."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
-    samples = _load_model(path).sample(num_samples, seed=seed)
+    given = {}
+    for each in inputs or []:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise ValueError(f"--input {each}: write the input as name=value.")
+        given[name] = runs.parse(value)
+    samples = _load_model(path).sample(num_samples, seed=seed, **given)
     _write(output, samples, runs.plots.image_grid)
 
 
@@ -186,7 +201,8 @@ def encode(
     """Write the codes of all examples: an array (examples, latent_dim)."""
     _import_runs()
     _check_output(output, ".npy")
-    _write_over_all(_load_model(path).encode, _find_data(path, data), output)
+    model = _load_model(path)
+    _write_over_all(model, model.encode, _find_data(path, data), output)
 
 
 @app.command(epilog="Example: keras-ae reconstruct vae_mnist --data mnist --output pairs.png")
@@ -206,10 +222,11 @@ def reconstruct(
     _check_output(output, ".png", ".npy")
     model, data = _load_model(path), _find_data(path, data)
     if output.suffix == ".npy":
-        _write_over_all(model.reconstruct, data, output)
+        _write_over_all(model, model.reconstruct, data, output)
     else:
-        x = runs.take_first(runs.examples(data, "all"), 20)
-        _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(x, y))
+        x = runs.take_first(runs.examples(data, "all", model), 20)
+        shown = x["x"] if isinstance(x, dict) else x
+        _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(shown, y))
 
 
 @app.command(epilog="Example: keras-ae info runs/vae_digits")
@@ -217,6 +234,7 @@ def info(path: ModelPath):
     """Print what is in a folder: model, data, metrics, versions."""
     _import_runs()
     from keras_ae import saving
+    from keras_ae.saving.card import describe_shapes
     from keras_ae.saving.collection import find
 
     place = _find_artifact(path)
@@ -225,7 +243,7 @@ def info(path: ModelPath):
         model = _load_model(path)
         card = {
             "model": type(model).__name__,
-            "data_shape": list(model.data_shape),
+            **describe_shapes(model),
             "latent_dim": model.latent_dim,
             "parameters": model.count_params(),
         }
@@ -333,7 +351,7 @@ def _write(output, array, draw=None):
     typer.echo(f"{output}: array of shape {array.shape}")
 
 
-def _write_over_all(method, data, output):
+def _write_over_all(model, method, data, output):
     """Write what a model's method returns for all examples as .npy, in one atomic step."""
     from keras_ae.cli import runs
     from keras_ae.core import storage
@@ -342,7 +360,7 @@ def _write_over_all(method, data, output):
         return method(batch, verbose=0)
 
     with storage.whole_file(output, storage.refuse_existing) as partial:
-        shape = runs.write_over_all(function, data, partial, verbose=int(sys.stdout.isatty()))
+        shape = runs.write_over_all(function, data, partial, int(sys.stdout.isatty()), model)
     typer.echo(f"{output}: array of shape {shape}")
 
 

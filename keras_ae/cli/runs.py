@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
 from keras_ae.core import arguments, configuration, inputs, storage, workers
+from keras_ae.core import examples as batch
 from keras_ae.core.storage import whole_file
 
 CONTENTS = {
@@ -180,33 +181,74 @@ def splits(data):
     return "train", "test"
 
 
-def examples(data, split):
+def examples(data, split, model=None):
     """Load the examples of a split.
 
+    Args:
+        data: Name or path of the data.
+        split: Name of the split.
+        model: Model that reads the examples. If it takes the input "label", the examples are
+            dictionaries of "x" and "label". Defaults to None: the examples have no labels.
+
     Returns:
-        An array if the examples take at most 1 GiB, and otherwise a `tf.data.Dataset` of examples.
+        Arrays if the examples take at most 1 GiB, and otherwise a `tf.data.Dataset` of examples.
+
+    Raises:
+        ValueError: If the model needs other inputs, or labels that the data does not have.
     """
-    dataset = datasets.load(data, split)
-    numbers = dataset.element_spec.shape.num_elements()
+    labels = _takes_labels(model)
+    dataset = datasets.load(data, split, labels=labels)
+    numbers = _example_shape(dataset).num_elements()
     # If pictures differ in size, `numbers` is None. The error of `as_array` then says what to do.
     if numbers is not None and 4 * numbers * int(dataset.cardinality()) > IN_MEMORY:
-        return dataset
-    return datasets.as_array(data, split)
+        return dataset.map(_name_parts) if labels else dataset
+    arrays = datasets.as_array(data, split, labels=labels)
+    return _name_parts(*arrays) if labels else arrays
+
+
+def _takes_labels(model):
+    """Tell whether a model is trained with the labels of the data."""
+    if model is None:
+        return False
+    taken = batch.taken_by(model, model.loss_terms)
+    for name, required in taken.items():
+        if required and name != "label":
+            raise ValueError(
+                f"{type(model).__name__} needs the input {name!r}, and the command line can only "
+                "pass the labels of the data. Train the model in Python."
+            )
+    return "label" in taken
+
+
+def _name_parts(x, label):
+    return {"x": x, "label": label}
+
+
+def _example_shape(dataset):
+    """Return the shape of one example of a dataset, without its label."""
+    spec = dataset.element_spec
+    spec = spec["x"] if isinstance(spec, dict) else spec
+    return (spec[0] if isinstance(spec, tuple) else spec).shape
+
+
+def are_arrays(x):
+    """Tell whether `examples` returned arrays, and not a dataset."""
+    return isinstance(x, (np.ndarray, dict))
 
 
 def take_first(x, count):
-    """Return the first examples as an array.
+    """Return the first examples as arrays.
 
     Args:
         x: What `examples` returned.
         count: Number of examples.
     """
-    if isinstance(x, np.ndarray):
-        return x[:count]
+    if are_arrays(x):
+        return batch.map_leaves(lambda array: array[:count], x)
     return next(x.batch(count).as_numpy_iterator())
 
 
-def write_over_all(function, data, path, verbose=0):
+def write_over_all(function, data, path, verbose=0, model=None):
     """Write the results of a function for all examples to an .npy file, batch by batch.
 
     Args:
@@ -214,12 +256,15 @@ def write_over_all(function, data, path, verbose=0):
         data: Name or path of the data.
         path: The file.
         verbose: 1 shows a progress bar, and 0 shows nothing. Defaults to 0.
+        model: See `examples`. Defaults to None.
 
     Returns:
         The shape of the array in the file.
     """
-    dataset = datasets.load(data, "all")
-    if dataset.element_spec.shape.num_elements() is None:
+    labels = _takes_labels(model)
+    dataset = datasets.load(data, "all", labels=labels)
+    dataset = dataset.map(_name_parts) if labels else dataset
+    if _example_shape(dataset).num_elements() is None:
         # If pictures differ in size, this raises an error that says what to do.
         datasets.as_array(data, "all")
     count, size = int(dataset.cardinality()), 1024
@@ -227,8 +272,8 @@ def write_over_all(function, data, path, verbose=0):
     batches = dataset.batch(size).prefetch(1).as_numpy_iterator()
 
     def parts():
-        for number, batch in enumerate(batches, 1):
-            yield function(batch)
+        for number, part in enumerate(batches, 1):
+            yield function(part)
             bar.update(number)
 
     return write_npy(path, parts(), count)
@@ -276,7 +321,7 @@ def _order_epochs(dataset, settings, first_epoch):
     The seed and the number of the epoch determine the order of its examples, so that a resumed run
     sees the same batches.
     """
-    example_bytes = 4 * dataset.element_spec.shape.num_elements()
+    example_bytes = 4 * _example_shape(dataset).num_elements()
     buffer = max(1, min(SHUFFLED // example_bytes, int(dataset.cardinality())))
     first_seed = settings.seed * 2**31
     return dataset.range(first_seed + first_epoch, first_seed + settings.epochs).flat_map(
@@ -392,13 +437,13 @@ class _Data:
 
     def __init__(self, settings, model):
         train_split, self.test_split = splits(settings.data)
-        self.x = examples(settings.data, train_split)
-        self.x_test = examples(settings.data, self.test_split)
+        self.x = examples(settings.data, train_split, model)
+        self.x_test = examples(settings.data, self.test_split, model)
         self.check(model)
 
     def check(self, model):
         """Build the model for the data, or raise an error if it cannot take the data."""
-        x = self.x if isinstance(self.x, np.ndarray) else take_first(self.x, 1)
+        x = self.x if are_arrays(self.x) else take_first(self.x, 1)
         inputs.check_batch(model, x, None, None)
 
 
@@ -463,12 +508,12 @@ def _fit(model, data, settings, folder, worker, verbose):
     backup, first_epoch = _make_backup(folder), _restore(model, folder)
     if first_epoch == settings.epochs:
         return
-    if isinstance(x, np.ndarray):
+    if are_arrays(x):
         options = {"x": x, "batch_size": settings.batch_size}
     else:
         steps = math.ceil(int(x.cardinality()) / settings.batch_size)
         options = {"x": _order_epochs(x, settings, first_epoch), "steps_per_epoch": steps}
-    if not isinstance(x_test, np.ndarray):
+    if not are_arrays(x_test):
         x_test = x_test.batch(settings.batch_size)
     try:
         model.fit(
@@ -562,8 +607,8 @@ def measure(model, data, split, x=None):
         nats per example, estimated from the first examples of the split, the number of these
         examples, and the number of importance samples.
     """
-    x = examples(data, split) if x is None else x
-    count = len(x) if isinstance(x, np.ndarray) else int(x.cardinality())
+    x = examples(data, split, model) if x is None else x
+    count = batch.length(x) if are_arrays(x) else int(x.cardinality())
     figures = {"data": data, "split": split, "examples": count}
     figures |= model.evaluate(x, batch_size=100, return_dict=True, verbose=0)
     if hasattr(model, "log_likelihood"):
@@ -571,7 +616,7 @@ def measure(model, data, split, x=None):
         values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0, verbose=0)
         figures["log_likelihood"] = float(values.mean())
         figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
-        figures["log_likelihood_examples"] = len(first)
+        figures["log_likelihood_examples"] = batch.length(first)
     return figures
 
 
@@ -607,8 +652,11 @@ def _draw_pictures(model, x, labels, seed):
     pictures = {}
     if model._code_dtype == "float32" and len(model.code_shape) == 1:
         pictures["latent_plane.png"] = plots.latent_plane(model.encode(x), labels)
-    if plots.can_draw(x):
-        shown = x[:20]
-        pictures["reconstructions.png"] = plots.reconstructions(shown, model.reconstruct(shown))
-        pictures["samples.png"] = plots.image_grid(model.sample(64, seed=seed))
+    images, given = batch.split(model, x)
+    if not isinstance(images, dict) and plots.can_draw(images):
+        copies = model.reconstruct(take_first(x, 20))
+        pictures["reconstructions.png"] = plots.reconstructions(images[:20], copies)
+        taken = batch.taken_by_sample(model)
+        given = {name: np.resize(given[name], 64) for name in taken if name in given}
+        pictures["samples.png"] = plots.image_grid(model.sample(64, seed=seed, **given))
     return pictures

@@ -30,9 +30,7 @@ def facts(model, trainable, endpoints):
     return {
         "model": type(model).__name__,
         "configuration": _make_readable(keras.saving.serialize_keras_object(model)["config"]),
-        "data_shape": examples.map_leaves(list, model.data_shape),
-        "target_shape": examples.map_leaves(list, model.target_shape),
-        **describe_inputs(model),
+        **describe_shapes(model),
         "latent_dim": model.latent_dim,
         "parameters": model.count_params(),
         "endpoints": endpoints,
@@ -43,10 +41,12 @@ def facts(model, trainable, endpoints):
     }
 
 
-def describe_inputs(model):
-    """Return the entry "inputs" of a model's card, name -> shape, if there are named inputs."""
-    shapes = {name: list(shape) for name, shape in model._extra_shapes.items()}
-    return {"inputs": shapes} if shapes else {}
+def describe_shapes(model):
+    """Describe the shapes of the data, the targets and the named inputs of a model."""
+    shapes = {"data_shape": model.data_shape, "target_shape": model.target_shape}
+    if model._extra_shapes:
+        shapes["inputs"] = model._extra_shapes
+    return {name: examples.map_leaves(list, shape) for name, shape in shapes.items()}
 
 
 def _find_version(package):
