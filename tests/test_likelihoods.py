@@ -99,7 +99,9 @@ def test_classes_may_be_soft_or_absent():
 def test_masked_patches_are_not_checked_as_classes():
     given = {"encoder": None, "decoder": None, "network_options": {"width": 8, "blocks": 1}}
     x = one_hot(4, 4, 4)
-    with pytest.raises(ValueError, match="12 numbers of a patch .* Set patch_size=1"):
+    with pytest.raises(
+        ValueError, match="a patch of data of shape .* has 12 numbers. Set patch_size=1"
+    ):
         ae("categorical_crossentropy", keras_ae.MaskedAE, patch_size=2, **given).fit(x, verbose=0)
     ae("categorical_crossentropy", keras_ae.MaskedAE, patch_size=1, **given).fit(x, verbose=0)
 
@@ -143,7 +145,7 @@ def test_every_trainable_weight_is_trained(name):
     assert left_alone(zoo.make(name)) == []
 
 
-@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_a_learned_scale_is_trained_or_refused(name):
     random.seed(0)
     for likelihood in ("gaussian_learned_scale", likelihoods.Laplace("learned")):

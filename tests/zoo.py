@@ -99,6 +99,8 @@ def asked(question):
 
 WITH_NETWORKS = [name for name in MODELS if "encoder" in parameters_of(name)]
 VARIATIONAL = asked(lambda cls: hasattr(cls, "log_likelihood"))
+# The likelihood of these models is an argument, and Bernoulli by default.
+WITH_LIKELIHOOD = [name for name in VARIATIONAL if "likelihood" in parameters_of(name)]
 DISCRETE = asked(lambda cls: cls._code_dtype == "int32")
 
 

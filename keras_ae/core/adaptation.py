@@ -79,19 +79,21 @@ def make_weights(model):
     """Make the weights that hold what a model learns, if it learns anything."""
     if model.standardize:
         _refuse_units(model)
-        shape = model.data_shape[-1:]
-        for name, start in (("data_mean", "zeros"), ("data_deviation", "ones")):
-            weight = model.add_weight(
-                shape=shape,
-                initializer=start,
-                dtype="float32",
-                trainable=False,
-                aggregation="only_first_replica",
-                name=name,
-            )
-            setattr(model, f"_{name}", weight)
+        model._data_mean = _make_weight(model, "data_mean", "zeros")
+        model._data_deviation = _make_weight(model, "data_deviation", "ones")
     if model.standardize or model._needs_data:
         model._adapted = building.make_counter(model, "adapted")
+
+
+def _make_weight(model, name, initializer):
+    return model.add_weight(
+        shape=model.data_shape[-1:],
+        initializer=initializer,
+        dtype="float32",
+        trainable=False,
+        aggregation="only_first_replica",
+        name=name,
+    )
 
 
 # ---------------------------------------------------------------------- units

@@ -225,7 +225,7 @@ def unharmed(model, before):
 def test_every_misuse_of_a_model(name):
     model = zoo.trained(name)
     before, optimizer = state(model), model.optimizer
-    cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.VARIATIONAL else {})
+    cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.WITH_LIKELIHOOD else {})
 
     options = {"batch_size": 16, "verbose": 0, "return_dict": True}
     figures = model.evaluate(X, **options)

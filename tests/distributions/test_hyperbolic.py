@@ -584,7 +584,7 @@ def test_any_code_is_decoded():
         ({"curvature": -1.0}, "curvature=-1.0 must be a number of at least 0"),
         ({"posterior": "flat"}, "posterior='flat' must be"),
         ({"prior_scale": 0.0}, "prior_scale=0.0 must be a positive number"),
-        ({"prior_scale": 20.0}, "Take a prior_scale of at most 8.63, or a curvature"),
+        ({"prior_scale": 20.0}, "Pass a prior_scale of at most 8.63, or a curvature"),
     ],
 )
 def test_wrong_arguments_are_named(given, message):

@@ -138,7 +138,7 @@ def test_decoders_of_logits_are_accepted(end):
     assert model.reconstruct(zoo.data(4)).shape == (4, 6)
 
 
-@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_every_variational_model_checks_its_decoder(name):
     networks = zoo.own_networks(name)
     with pytest.raises(ValueError, match=f"{name}: likelihood='bernoulli' takes logits"):

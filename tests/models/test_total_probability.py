@@ -68,7 +68,7 @@ def made(name, latent_dim=2, **given):
     return model
 
 
-@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_all_patterns_together(name):
     model = made(name)
     assert_one(weights(model, PATTERNS).sum(axis=0))
@@ -77,7 +77,7 @@ def test_all_patterns_together(name):
     assert_one(weights(model, PATTERNS).sum(axis=0))
 
 
-@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_all_patterns_together_after_leaps(name):
     """The rate is too high on purpose. The divergence's weight keeps the posteriors wide."""
     model = made(name, kl_weight=20.0)
@@ -155,7 +155,7 @@ def assert_one_number(name, likelihood, low, high):
     assert_one(width @ weights(model, x))
 
 
-@pytest.mark.parametrize("name", zoo.VARIATIONAL)
+@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_all_numbers_together(name):
     assert_one_number(name, "gaussian", -20.0, 20.0)
 

@@ -214,6 +214,7 @@ def test_the_card_describes_the_model(tmp_path, exports):
         "likelihood": "bernoulli",
         "kl_weight": 1.0,
         "free_bits": 0.0,
+        "standardize": False,
         "seed": 1,
         "name": model.name,
         "trainable": True,
