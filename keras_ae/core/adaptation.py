@@ -183,10 +183,18 @@ def own_units(model):
         notes.inside = not outside
 
 
-def log_volume(model):
-    """Return the logarithm of the volume of an example's unit cube in the model's own units.
+def log_scale(model):
+    """Return the logarithm of the length of each feature's unit in the model's own units.
 
-    A density in the user's units is smaller by this, in nats.
+    A density of the feature in the user's units is smaller by this, in nats. It is 0 where data is
+    not standardized.
     """
+    if not model.standardize:
+        return 0.0
+    return ops.log(ops.convert_to_tensor(model._data_deviation))
+
+
+def log_volume(model):
+    """Return the sum of `log_scale` over the elements of an example."""
     places = int(np.prod(model.data_shape[:-1]))
-    return places * ops.sum(ops.log(ops.convert_to_tensor(model._data_deviation)))
+    return places * ops.sum(log_scale(model))

@@ -17,6 +17,7 @@ from keras_ae.distributions.elementary import event_sum as event_sum
 from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
 from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNormal
 from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
+from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted
 from keras_ae.distributions.padded import without_padding as without_padding
