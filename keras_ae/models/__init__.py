@@ -27,6 +27,7 @@ FILES = {
     "MIWAE": "importance_weighted.miwae",
     "PIWAE": "importance_weighted.piwae",
     "CIWAE": "importance_weighted.ciwae",
+    "MissingDataIWAE": "importance_weighted.missing_data_iwae",
     "VampVAE": "variational.vamp_vae",
     "FlowVAE": "variational.flow_vae",
     "IAFVAE": "variational.iaf_vae",

@@ -10,7 +10,8 @@ class MIWAE(ImportanceWeightedVAE):
     """Minimizes eq. 15: the mean of num_bounds importance-weighted bounds of num_samples each.
 
     One bound of many samples is tight, but gives the encoder little signal. Many bounds of few
-    samples lie between this bound and the evidence lower bound.
+    samples lie between this bound and the evidence lower bound. Another model of this name, for
+    data with missing entries, is `keras_ae.MissingDataIWAE`.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
