@@ -54,6 +54,12 @@ def take_apart(model, shape, target_shape):
     Returns:
         The shape of x, that of the targets, and a dictionary of those of the named inputs.
     """
+    missing = [n for n in model.modalities if not isinstance(shape, dict) or n not in shape]
+    if missing:
+        raise ValueError(
+            f"{type(model).__name__} cannot be built for {shape!r}, which has no shape of "
+            f"{', '.join(missing)}. Pass a dictionary with the shapes of all of its modalities."
+        )
     shape, inputs = examples.split(model, shape)
     inputs = {name: tuple(each[1:]) for name, each in inputs.items()}
     if isinstance(shape, dict):
