@@ -206,7 +206,7 @@ def check_shape(array, shape, name, model):
         )
 
 
-def as_target(x, y, name="y"):
+def as_target(x, y, name="y", allow_nan=False):
     """Return a checked array of targets, and its smallest and largest value.
 
     Raise if the targets are labels, because an autoencoder does not reconstruct labels.
@@ -215,7 +215,7 @@ def as_target(x, y, name="y"):
     if len(given.shape) <= 1:
         reason = f"{name} of shape {tuple(given.shape)} contains labels"
     else:
-        y, bounds = array_and_extent(y, name)
+        y, bounds = array_and_extent(y, name, allow_nan)
         reason = _label_like(x, y, name)
     if reason:
         raise ValueError(
@@ -540,7 +540,7 @@ def check_target(model, x, y, name="y"):
             f"{name} was passed, but {type(model).__name__} reconstructs its modalities and takes "
             f"no targets. Leave {name} out."
         )
-    y, bounds = as_target(x, y, name)
+    y, bounds = as_target(x, y, name, model._allow_nan)
     if model.built:
         check_shape(y, model.target_shape, name, model)
     check_support(model, y, name, bounds)
