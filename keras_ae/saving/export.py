@@ -344,8 +344,7 @@ def _named_function(function, arguments, dtypes):
 
 def endpoints_of(model):
     """Return what an exported model serves: name -> (function, {argument: shape})."""
-    x = examples.with_batch_axis(model.data_shape)
-    x = x if model._modalities else {"x": x}
+    x = shapes_of_x(model)
     z = {"z": (None, *model.code_shape)}
     calls = {
         "serve": (model.reconstruct, x),
@@ -353,9 +352,15 @@ def endpoints_of(model):
         "decode": (model.decode, z),
     }
     return {
-        name: (_gather_x(model, call), {**first, **shapes_of_inputs(model, call)})
+        name: (gather_x(model, call), {**first, **shapes_of_inputs(model, call)})
         for name, (call, first) in calls.items()
     }
+
+
+def shapes_of_x(model):
+    """Return the shapes of batches of x, or of the modalities: name -> shape."""
+    x = examples.with_batch_axis(model.data_shape)
+    return x if model._modalities else {"x": x}
 
 
 def shapes_of_inputs(model, method):
@@ -367,7 +372,7 @@ def shapes_of_inputs(model, method):
     return {name: (None, *model._extra_shapes[name]) for name in required}
 
 
-def _gather_x(model, method):
+def gather_x(model, method):
     """Return a function that calls a method but takes each modality of x as its own argument."""
 
     def function(**given):

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ae import likelihoods, networks, samplers
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.core import adaptation, arguments
+from keras_ae.core import adaptation, arguments, examples
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.seeds import RunSeed
@@ -51,22 +51,14 @@ class VariationalAE(Autoencoder):
     def _check_given(self):
         super()._check_given()
         name = self._likelihood_name()
-        if self._takes_classes and self.target_shape[-1] == 1:
-            raise ValueError(
-                f"{type(self).__name__}: {name} needs two or more classes, but data of shape "
-                f"{self.target_shape} has one class. Make labels one-hot with "
-                'keras.utils.to_categorical, or choose "bernoulli" for a binary value.'
-            )
+        decoder, shape = self.arguments["decoder"], self._decoder_input_shape()
+        check_likelihood(self, self.likelihood, name, self.target_shape, decoder, shape)
         if self.likelihood.trainable_variables and not self._trains_likelihood:
             weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
             raise ValueError(
                 f"{type(self).__name__}: {name} has weights ({weights}) that nothing trains, "
                 "because this model does not minimize the likelihood of the data. Pass a fixed "
                 "scale, such as keras_ae.likelihoods.Gaussian(0.1)."
-            )
-        if isinstance(self.arguments["decoder"], keras.layers.Layer):
-            networks.check_output(
-                self, self.decoder, self._decoder_input_shape(), self.likelihood.wanted_output, name
             )
 
     def _likelihood_name(self):
@@ -172,8 +164,11 @@ class VariationalAE(Autoencoder):
             minus the second is the logarithm of the importance weight.
         """
         z, log_posterior = q.repeat(num_samples).sample_with_log_prob(seed)
-        targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
-        inputs = {k: ops.repeat(v, num_samples, axis=0) for k, v in inputs.items()}
+
+        def repeat(values):  # (batch * num_samples, ...)
+            return examples.map_leaves(lambda v: ops.repeat(v, num_samples, axis=0), values)
+
+        targets, inputs = repeat(y), repeat(inputs)
         p = call(self, self.conditional, z, training, inputs=inputs)
         prior = call(self, self.prior, z, inputs=inputs)
         log_likelihood, divergence = p.log_prob(targets), log_posterior - prior.log_prob(z)
@@ -245,6 +240,7 @@ class VariationalAE(Autoencoder):
             )
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
+        x = examples.leaves(x)[0]
         first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
         start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
@@ -259,9 +255,31 @@ class VariationalAE(Autoencoder):
         def log_likelihood(x, seed, **inputs):
             return self.log_likelihood(x, num_samples=self._SERVED_SAMPLES, seed=seed, **inputs)
 
-        shapes = {"x": (None, *self.data_shape), "seed": ()}
+        shapes = {**export.shapes_of_x(self), "seed": ()}
         shapes |= export.shapes_of_inputs(self, self.log_likelihood)
-        return {**super()._endpoints(), "log_likelihood": (log_likelihood, shapes)}
+        endpoint = (export.gather_x(self, log_likelihood), shapes)
+        return {**super()._endpoints(), "log_likelihood": endpoint}
+
+
+def check_likelihood(model, likelihood, name, shape, decoder, decoder_shape):
+    """Raise if a likelihood does not fit the data, or what a decoder that was given returns.
+
+    Args:
+        model: The model.
+        likelihood: The likelihood.
+        name: What errors call it.
+        shape: Shape of its data.
+        decoder: The constructor's argument, which may be a network.
+        decoder_shape: Shape of what the decoder takes.
+    """
+    if likelihood.takes_classes and shape[-1] == 1:
+        raise ValueError(
+            f"{type(model).__name__}: {name} needs two or more classes, but data of shape {shape} "
+            "has one class. Make labels one-hot with keras.utils.to_categorical, or choose "
+            '"bernoulli" for a binary value.'
+        )
+    if isinstance(decoder, keras.layers.Layer):
+        networks.check_output(model, decoder, decoder_shape, likelihood.wanted_output, name)
 
 
 def _choose_samples_at_once(x, num_samples, batch_size):
