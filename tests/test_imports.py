@@ -43,7 +43,15 @@ FLOORS = [
 # The same for the families of models.
 FAMILIES = [
     {"deterministic", "variational"},
-    {"adversarial", "discrete", "geometric", "hierarchical", "importance_weighted", "sparse"},
+    {
+        "adversarial",
+        "discrete",
+        "geometric",
+        "hierarchical",
+        "importance_weighted",
+        "multimodal",
+        "sparse",
+    },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.
 SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}

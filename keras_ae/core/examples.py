@@ -27,10 +27,15 @@ _RESERVED = frozenset(
 
 def check_declared(cls):
     """Raise if a model class declares an input whose name is reserved or is not an identifier."""
-    for name in cls.extra_inputs:
+    check_free(cls, "extra_inputs", cls.extra_inputs)
+
+
+def check_free(cls, argument, names):
+    """Raise if one of the names is reserved or is not an identifier."""
+    for name in names:
         if name in _RESERVED or not name.isidentifier():
             raise TypeError(
-                f"{cls.__name__}: extra_inputs={cls.extra_inputs!r} contains {name!r}, which is no "
+                f"{cls.__name__}: {argument}={names!r} contains {name!r}, which is no "
                 "identifier, or is an argument of a method of every model. Choose another name."
             )
 
@@ -173,9 +178,10 @@ def check_keys(model, keys, name, others=False):
     if model.extra_inputs:
         wanted += f" and its inputs {', '.join(model.extra_inputs)}"
     hint = did_you_mean(unknown[0], [*data, *model.extra_inputs]) if unknown else ""
+    or_array = "" if model._modalities else ", or pass the array alone"
     raise TypeError(
         f"{name} is a dictionary with the keys {', '.join(map(repr, keys))}, but "
-        f"{type(model).__name__} takes {wanted}.{hint} Use these keys, or pass the array alone."
+        f"{type(model).__name__} takes {wanted}.{hint} Use these keys{or_array}."
     )
 
 

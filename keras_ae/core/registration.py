@@ -16,7 +16,8 @@ CLASSES = {
     "layers": "Conv2DTranspose FiniteScalarQuantizer GridPrior InverseAutoregressiveFlow "
     "LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior SpectralNormalization "
     "StochasticLayer VectorQuantizer",
-    "likelihoods": "Bernoulli Categorical ContinuousBernoulli Gaussian Laplace OptimalGaussian",
+    "likelihoods": "Bernoulli ByModality Categorical ContinuousBernoulli Gaussian Laplace "
+    "OptimalGaussian",
     "losses": "MSSSIM",
     "networks.transformer": "LearnedPositions",
     "schedules": "Cyclical LinearWarmUp",

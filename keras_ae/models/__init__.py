@@ -39,6 +39,7 @@ FILES = {
     "TopDownVAE": "hierarchical.top_down_vae",
     "HypersphericalVAE": "geometric.hyperspherical_vae",
     "PoincareVAE": "geometric.poincare_vae",
+    "MultimodalVAE": "multimodal.multimodal_vae",
     "VQVAE": "discrete.vqvae",
     "VQVAE2": "discrete.vqvae2",
     "ResidualVQVAE": "discrete.residual_vqvae",

@@ -1,0 +1,1 @@
+"""Models of several kinds of data, such as pictures with labels."""
