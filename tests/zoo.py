@@ -10,6 +10,7 @@ import numpy as np
 
 import keras_ae
 from keras_ae import models, testing
+from keras_ae.core import examples
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
 
@@ -28,6 +29,7 @@ TINY = {
     "hidden_units": 8,
     "k": 1,
     "mask_value": -1.0,
+    "modalities": {"bits": "bernoulli", "numbers": "gaussian", "kind": "categorical"},
     "num_anchors": 10,
     "num_bounds": 2,
     "num_codes": 8,
@@ -98,6 +100,12 @@ def asked(question):
 
 
 WITH_NETWORKS = [name for name in MODELS if "encoder" in parameters_of(name)]
+# These take one array of data.
+OF_ARRAYS = [
+    name
+    for name in asked(lambda cls: not cls.extra_inputs)
+    if "modalities" not in parameters_of(name)
+]
 VARIATIONAL = asked(lambda cls: hasattr(cls, "log_likelihood"))
 # The likelihood of these models is an argument, and Bernoulli by default.
 WITH_LIKELIHOOD = [name for name in VARIATIONAL if "likelihood" in parameters_of(name)]
@@ -114,7 +122,7 @@ def in_third(*parts):
 def shapes(name):
     """Return a tiny model's shapes of one code and of the decoder's input."""
     model = make(name)
-    model.build((None, 6))
+    build(model)
     return model.code_shape, model._decoder_input_shape()
 
 
@@ -137,6 +145,32 @@ def data(num_examples=48, width=6, seed=0):
     return np.repeat(half, 2, axis=1).astype("float32")
 
 
+def data_for(name, num_examples=48, seed=0):
+    """Return data of the form that a model takes: `data`, or a dictionary that is made of it.
+
+    Some of it is missing if the model says that it takes NaN.
+    """
+    model, bits = make(name), data(num_examples, seed=seed)
+    label = (bits[:, ::2] @ [1, 2, 4]).astype("int32")  # The number that three bits make up.
+    inputs = {}
+    for key in model.extra_inputs:
+        inputs[key] = label if examples.dtype_of(model, key) == "int32" else bits[:, :2]
+    x = {}
+    for number, key in enumerate(model.modalities):
+        x[key] = np.eye(8, dtype="float32")[label] if model._takes_classes[key] else bits.copy()
+        x[key][number :: len(model.modalities) + 2] = np.nan
+    if not model.modalities:
+        x = bits.copy()
+        if model.allow_nan:
+            x[::3, 0] = x[1::5, 3] = np.nan
+    return examples.join(model, x, inputs)
+
+
+def build(model):
+    """Build a tiny model for its data."""
+    model.build(testing.parts.with_rows(examples.shapes(data_for(type(model).__name__)), None))
+
+
 def compiled(name, optimizer=None, compile_options=None, **given):
     model = MODELS[name](**given)
     model.compile(optimizer or keras.optimizers.Adam(0.01), **compile_options or {})
@@ -157,14 +191,14 @@ def weights(model):
 
 def fitted(name, epochs=1, **given):
     model = eager(name, **given)
-    model.fit(data(), epochs=epochs, batch_size=16, verbose=0)
+    model.fit(data_for(name), epochs=epochs, batch_size=16, verbose=0)
     return model
 
 
 def own_networks(name):
     """Return networks such as a user may bring, if the model takes any."""
     model = make(name)
-    model.build((None, 6))
+    build(model)
     given = testing.parts.networks_for(model)
     return {part: network for part, network in given.items() if network is not None}
 
@@ -172,7 +206,7 @@ def own_networks(name):
 @functools.lru_cache(maxsize=8)
 def subject(name):
     """Return the model as the contract checks it, with the trained one that all checks share."""
-    return testing.Subject(MODELS[name], data(64))
+    return testing.Subject(MODELS[name], data_for(name, 64))
 
 
 def trained(name):
@@ -226,7 +260,7 @@ def compute(function, *arguments):
     Op by op JAX would compile each operation for each shape. Large arrays must be arguments: what
     jaxlib 0.10.2 computed on a CPU from a constant of (5000, 10) was wrong from row 3,276 on.
     """
-    arguments = [keras.ops.convert_to_tensor(value) for value in arguments]
+    arguments = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
     if keras.config.backend() == "jax":
         import jax
 

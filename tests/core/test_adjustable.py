@@ -34,7 +34,7 @@ def other_values(model):
 def test_an_assigned_number_takes_effect_at_once(name):
     """The model computes as if it had been made with the number, and compiles nothing again."""
     given = {"kl_weight": 0.8} if name in zoo.VARIATIONAL else {}
-    model, x = zoo.compiled(name, **given), zoo.data()
+    model, x = zoo.compiled(name, **given), zoo.data_for(name)
     for _ in range(2):  # JAX builds the optimizer in the first evaluation.
         before = model.evaluate(x, return_dict=True, **BATCH)
     programs = model._notes.step_programs.kept
@@ -49,7 +49,7 @@ def test_an_assigned_number_takes_effect_at_once(name):
     if name in zoo.WITH_NETWORKS:
         assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
     other = zoo.eager(name, **given | values)
-    other.build((None, 6))
+    zoo.build(other)
     other.set_weights(model.get_weights())
     expected = other.evaluate(x, return_dict=True, **BATCH)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -70,7 +70,7 @@ def test_what_shapes_a_model_is_refused(name):
                 with pytest.raises(ValueError, match=f"{argument}=.*Make a new model"):
                     setattr(model, argument, value + 1)
         if not built:
-            model.build((None, 6))
+            zoo.build(model)
 
 
 def test_annealing_by_callbacks():

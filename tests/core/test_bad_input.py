@@ -221,11 +221,13 @@ def unharmed(model, before):
     return all(np.array_equal(a, b) for a, b in zip(before, state(model), strict=True))
 
 
-@pytest.mark.parametrize("name", zoo.MODELS)
+@pytest.mark.parametrize("name", zoo.OF_ARRAYS)
 def test_every_misuse_of_a_model(name):
     model = zoo.trained(name)
     before, optimizer = state(model), model.optimizer
     cases = TO_A_MODEL | (TO_A_BOUNDED_MODEL if name in zoo.WITH_LIKELIHOOD else {})
+    if model._allow_nan:
+        cases = {k: v for k, v in cases.items() if "NaN" not in k or k.startswith("decode")}
 
     options = {"batch_size": 16, "verbose": 0, "return_dict": True}
     figures = model.evaluate(X, **options)

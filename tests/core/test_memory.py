@@ -28,7 +28,7 @@ from keras_ae import (
     samplers,
     sparsity,
 )
-from keras_ae.core import memory
+from keras_ae.core import examples, memory
 from keras_ae.core.seeds import RunSeed
 
 X = np.zeros((64, 6), "float32")
@@ -451,9 +451,9 @@ def test_small_models_do_not_ask_how_much_memory_is_left(name, monkeypatch):
     """Small sizes are not compared, because it takes time to ask the system."""
     monkeypatch.setattr(memory, "available", lambda: pytest.fail("was asked"))
     model = zoo.compiled(name)
-    model.build((None, 6))
+    zoo.build(model)
     memory.refuse_step(model, 32)
-    memory.refuse_batch(model, 32, [zoo.data()])
+    memory.refuse_batch(model, 32, examples.leaves(zoo.data_for(name)))
     memory.refuse_samples(model, 32)
 
 

@@ -9,6 +9,7 @@ from keras import ops
 import keras_ae
 from keras_ae.core import backend, seeds
 from keras_ae.core.seeds import RunSeed, SeedGenerator
+from keras_ae.testing.parts import cut, to_tensors
 
 BACKEND = keras.config.backend()
 BATCH = {"batch_size": 16, "verbose": 0}
@@ -86,16 +87,15 @@ def test_small_sample_weights_do_not_repeat_the_noise():
 # ------------------------------------------------------------------ use between two fits
 
 
-def look(model, tmp_path):
+def look(model, x, tmp_path):
     """Do everything that people do with a model between two fits."""
-    x = zoo.data()
-    code = model.encode(x)
-    model.encode(ops.convert_to_tensor(x))
+    code, tensors = model.encode(x), to_tensors(x)
+    model.encode(tensors)
     model.decode(code), model.reconstruct(x), model.predict(x, **BATCH)
-    model.evaluate(x, **BATCH), model.test_on_batch(x[:16])
+    model.evaluate(x, **BATCH), model.test_on_batch(cut(x, 16))
     if isinstance(model, keras_ae.VAE):
         model.encode(x, sample=True), model.encode(x, sample=True, seed=3)
-        model.encode(ops.convert_to_tensor(x), sample=True)
+        model.encode(tensors, sample=True)
         model.decode(code, sample=True), model.log_likelihood(x, num_samples=4)
     if type(model)._code_dtype != "int32":  # Models of integer codes need `fit_prior` first.
         model.sample(3), model.sample(3, seed=5)
@@ -106,13 +106,13 @@ def look(model, tmp_path):
 
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_use_between_fits_does_not_change_training(name, tmp_path):
-    found = []
+    found, x = [], zoo.data_for(name)
     for looks in (True, False):
         model = zoo.eager(name)
-        model.fit(zoo.data(), **BATCH)
+        model.fit(x, **BATCH)
         if looks:
-            look(model, tmp_path)
-        model.fit(zoo.data(), **BATCH)
+            look(model, x, tmp_path)
+        model.fit(x, **BATCH)
         found.append({v.path: v.numpy() for v in model.weights if v.name != "factor"})
         found[-1] |= {f"{i}": v.numpy() for i, v in enumerate(seeds.states(model))}
     for first, second in zip(found[0].values(), found[1].values(), strict=True):
