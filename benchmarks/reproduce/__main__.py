@@ -3,6 +3,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce vae_mnist
     TFDS_DATA_DIR=... python -m benchmarks.reproduce likelihood --models VAE IWAE
     TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
+    python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -23,7 +24,10 @@ from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.denoising import denoising
 from benchmarks.reproduce.disentanglement import disentanglement
 from benchmarks.reproduce.likelihood import likelihood
+from benchmarks.reproduce.missing_data import missing_data
+from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.samples import samples
+from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
 from benchmarks.reproduce.vae_mnist import vae_mnist
@@ -40,6 +44,9 @@ ROWS = {
         denoising,
         sparse_features,
         sparse_activations,
+        missing_data,
+        multimodal,
+        sigma,
     )
 }
 
@@ -52,7 +59,8 @@ def main():
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
-    parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of `samples`")
+    parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of samples")
+    parser.add_argument("--data", help="archive of tables, for `missing_data`")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     settings = {

@@ -36,7 +36,7 @@ def classifier_features(x, labels, seed, layers):
             keras.layers.Conv2D(32, 5, **conv, name="second"),
             keras.layers.Flatten(),
             keras.layers.Dense(64, activation="relu", name="last"),
-            keras.layers.Dense(10),
+            keras.layers.Dense(10, name="logits"),
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
