@@ -31,6 +31,9 @@ class Likelihood(keras.layers.Layer):
     def build(self, input_shape=None):
         """Make the weights, if the likelihood has any."""
 
+    def build_from_config(self, config):
+        """Leave it to the model that is made with the likelihood to build it."""
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("keras_ae."):

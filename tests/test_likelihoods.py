@@ -209,3 +209,12 @@ def test_options_of_networks_that_were_given_are_refused(name):
     match = f"{name}: network_options={{.*no effect in 'units'"
     with pytest.raises(ValueError, match=match):
         model.build((None, 6))
+
+
+def test_a_model_with_a_likelihood_object_loads(tmp_path):
+    """The object in its configuration was built, and the model builds it again."""
+    model = vae(likelihoods.Gaussian("learned"))
+    model.fit(zoo.data(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras_ae.load(tmp_path / "model.keras")
+    assert float(loaded.likelihood.log_scale) == float(model.likelihood.log_scale) != 0.0
