@@ -16,7 +16,7 @@ from keras_ae.core.seeds import RunSeed
 
 pytestmark = pytest.mark.formula
 
-SCALE = 0.6
+SCALE = 1.0
 BATCH = {"batch_size": 16, "verbose": 0}
 
 
@@ -37,7 +37,7 @@ def linear(latent_dim=2, width=5, **given):
     """Return a model x = W z + b + noise, with its W and b; only its encoder is not exact."""
     decoder = keras.Sequential([keras.Input((latent_dim,)), keras.layers.Dense(width)])
     rng = np.random.default_rng(3)
-    weights, bias = rng.normal(size=(latent_dim, width)), rng.normal(size=width)
+    weights, bias = 0.7 * rng.normal(size=(latent_dim, width)), rng.normal(size=width)
     decoder.set_weights([weights, bias])
     likelihood = likelihoods.Gaussian(SCALE)
     model = MissingDataIWAE(latent_dim, decoder=decoder, likelihood=likelihood, seed=0, **given)
@@ -64,7 +64,7 @@ def test_the_likelihood_is_that_of_the_observed_entries():
     """That of probabilistic principal components, in closed form."""
     model, weights, bias = linear()
     x = holes_of_linear(weights, bias)
-    found = model.log_likelihood(x, num_samples=8000, seed=0)
+    found = model.log_likelihood(x, num_samples=40_000, seed=0)
     covariance = weights.T @ weights + SCALE**2 * np.eye(len(bias))
     for row, value in zip(x, found, strict=True):
         o = ~np.isnan(row)
@@ -81,7 +81,8 @@ def test_the_bound_rises_to_the_likelihood():
     bound = -model.evaluate(x, verbose=0, return_dict=True)["iwae_loss"]
     exact = np.mean(model.log_likelihood(x, num_samples=8000, seed=0))
     assert bound == pytest.approx(exact, rel=0.02)
-    assert linear(num_samples=1)[0].evaluate(x, verbose=0) > -exact + 0.1
+    single = linear(num_samples=1)[0].evaluate(x, verbose=0, return_dict=True)
+    assert single["iwae_loss"] > -exact + 0.1
 
 
 def test_imputation_is_the_conditional_mean():
@@ -106,8 +107,8 @@ def test_multiple_imputation_draws_from_the_conditional():
         if not len(mean):
             continue
         draws = found[:, number, np.isnan(row)].astype("float64")
-        np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.25)
-        np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.4)
+        np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.2 * covariance.max() ** 0.5)
+        np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.2 * covariance.max())
 
 
 def test_probabilities_of_observed_bits_sum_to_one():
@@ -190,7 +191,7 @@ def test_every_form_of_data_may_have_holes():
     assert model.evaluate(dataset, verbose=0) == pytest.approx(wanted, rel=1e-4)
     assert model.impute(dataset, num_samples=8).shape == x.shape
     model.fit(dataset, validation_data=dataset, verbose=0)
-    model.fit((x[i : i + 16] for i in (0, 16, 32)), verbose=0)
+    model.fit((x[i : i + 16] for i in (0, 16, 32)), steps_per_epoch=3, verbose=0)
     for found in (model.reconstruct(x), model.predict(x, verbose=0), model.encode(x)):
         assert np.all(np.isfinite(found))
     assert all(np.all(np.isfinite(w)) for w in zoo.weights(model))

