@@ -156,12 +156,12 @@ def data_for(name, num_examples=48, seed=0):
     for key in model.extra_inputs:
         inputs[key] = label if examples.dtype_of(model, key) == "int32" else bits[:, :2]
     x = {}
-    for number, key in enumerate(model.modalities):
+    for number, key in enumerate(model._modalities):
         x[key] = np.eye(8, dtype="float32")[label] if model._takes_classes[key] else bits.copy()
-        x[key][number :: len(model.modalities) + 2] = np.nan
-    if not model.modalities:
+        x[key][number :: len(model._modalities) + 2] = np.nan
+    if not model._modalities:
         x = bits.copy()
-        if model.allow_nan:
+        if model._allow_nan:
             x[::3, 0] = x[1::5, 3] = np.nan
     return examples.join(model, x, inputs)
 

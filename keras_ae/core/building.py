@@ -54,7 +54,7 @@ def take_apart(model, shape, target_shape):
     Returns:
         The shape of x, that of the targets, and a dictionary of those of the named inputs.
     """
-    missing = [n for n in model.modalities if not isinstance(shape, dict) or n not in shape]
+    missing = [n for n in model._modalities if not isinstance(shape, dict) or n not in shape]
     if missing:
         raise ValueError(
             f"{type(model).__name__} cannot be built for {shape!r}, which has no shape of "

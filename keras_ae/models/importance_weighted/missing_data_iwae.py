@@ -51,12 +51,12 @@ class MissingDataIWAE(IWAE):
     (3, 64, 8)
     """
 
-    allow_nan = True
+    _allow_nan = True
 
     def _encoder_input_shape(self, shape):
         return (*shape[:-1], 2 * shape[-1])
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         name, who = self._likelihood_name(), type(self).__name__
         sees_targets = type(self.likelihood).log_prob is not Likelihood.log_prob
         each_entry = self.likelihood.parameter_shape(target_shape) == tuple(target_shape)
@@ -70,7 +70,7 @@ class MissingDataIWAE(IWAE):
                 f"{who} takes no mask_value={self._mask_value!r}, because NaN is what is missing. "
                 "Make the padded steps NaN."
             )
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
 
     def posterior(self, x, training=False):
         missing = ops.isnan(x)

@@ -25,7 +25,7 @@ class VAEOfModalities(VAE):
         **kwargs: See `keras_ae.VAE`.
     """
 
-    allow_nan = True
+    _allow_nan = True
     _without = ("encoder", "decoder", "likelihood", "free_bits", "standardize")
 
     def __init__(self, latent_dim=16, modalities=None, encoders=None, decoders=None, **kwargs):
@@ -33,7 +33,7 @@ class VAEOfModalities(VAE):
         modalities = modalities or _DEFAULT
         examples.check_free(type(self), "modalities", tuple(modalities))
         super().__init__(latent_dim, likelihood=likelihoods.ByModality(modalities), **kwargs)
-        self.modalities = tuple(modalities)
+        self._modalities = tuple(modalities)
         for name, each in self.likelihood.parts.items():
             if isinstance(each, likelihoods.OptimalGaussian):
                 raise ValueError(
@@ -49,18 +49,18 @@ class VAEOfModalities(VAE):
         """Return a dictionary whose keys are modalities, or an empty one instead of None."""
         value = arguments.dictionary(self, argument, value, example)
         for name in value:
-            if name not in self.modalities:
-                hint = arguments.did_you_mean(name, self.modalities)
+            if name not in self._modalities:
+                hint = arguments.did_you_mean(name, self._modalities)
                 raise ValueError(
                     f"{type(self).__name__}: {argument}={value!r} has the key {name!r}, and the "
-                    f"modalities are {', '.join(self.modalities)}.{hint}"
+                    f"modalities are {', '.join(self._modalities)}.{hint}"
                 )
         return value
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         self.likelihood.build()
-        encoders = {name: self._make_encoder(name, shape[name]) for name in self.modalities}
-        decoders = {name: self._make_decoder(name, shape[name]) for name in self.modalities}
+        encoders = {name: self._make_encoder(name, shape[name]) for name in self._modalities}
+        decoders = {name: self._make_decoder(name, shape[name]) for name in self._modalities}
         self.encoders, self.decoders = encoders, decoders
 
     def _given_network(self, part, name):
@@ -114,7 +114,7 @@ class VAEOfModalities(VAE):
 
     def conditional(self, z, training=False, names=None):
         """Make p(x | z), a `keras_ae.distributions.Joint` of all modalities or of those named."""
-        names = names or self.modalities
+        names = names or self._modalities
         parameters = {name: self.decoders[name](z, training=training) for name in names}
         return self.likelihood.condition(parameters, training)
 
@@ -132,7 +132,7 @@ class VAEOfModalities(VAE):
             Array or tensor of the modality's shape, float32, or a dictionary of them.
         """
         if to is not None:
-            arguments.choice(f"{type(self).__name__}.reconstruct", "to", to, self.modalities)
+            arguments.choice(f"{type(self).__name__}.reconstruct", "to", to, self._modalities)
         z = self.posterior(x, training).mean
         mean = self.conditional(z, training, to and (to,)).mean
         return mean if to is None else mean[to]

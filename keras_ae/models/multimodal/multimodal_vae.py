@@ -67,9 +67,9 @@ class MultimodalVAE(VAEOfModalities):
         given = self._check_by_modality("modality_weights", modality_weights, "{'label': 10.0}")
         self.modality_weights = {
             name: arguments.number(self, f"modality_weights[{name!r}]", given.get(name, 1.0))
-            for name in self.modalities
+            for name in self._modalities
         }
-        names = [f"reconstruction_loss_{name}" for name in self.modalities]
+        names = [f"reconstruction_loss_{name}" for name in self._modalities]
         if num_subsets is not None:
             num_subsets = arguments.integer(self, "num_subsets", num_subsets, least=0)
             names.append("subset_loss")
@@ -111,11 +111,11 @@ class MultimodalVAE(VAEOfModalities):
         seed, experts = self.step_seed(training), self._find_experts(x, training)
         losses, divergence = self._compute_bound(experts, y, seed, training)
         absent = ops.zeros_like(divergence)
-        terms = {f"reconstruction_loss_{k}": losses.get(k, absent) for k in self.modalities}
+        terms = {f"reconstruction_loss_{k}": losses.get(k, absent) for k in self._modalities}
         terms |= {"reconstruction_loss": sum(losses.values()), "kl_loss": divergence}
         if self.num_subsets is not None:
             subsets = [{name: expert} for name, expert in experts.items()]
-            if len(self.modalities) > 2:
+            if len(self._modalities) > 2:
                 subsets += [self._draw_subset(experts, seed) for _ in range(self.num_subsets)]
             bounds = [self._compute_bound(subset, y, seed, training) for subset in subsets]
             terms["subset_loss"] = sum(self._weigh_bound(*bound) for bound in bounds)
@@ -137,7 +137,7 @@ class MultimodalVAE(VAEOfModalities):
 
     def _draw_subset(self, experts, seed):
         """Keep a random subset of each example, uniform among those of 2 to all but one."""
-        number = len(self.modalities)
+        number = len(self._modalities)
         counts = np.cumsum([math.comb(number, size) for size in range(2, number)])
         count = ops.shape(next(iter(experts.values()))[0])[0]
         uniform = keras.random.uniform((count, number + 1), dtype="float32", seed=seed)
@@ -145,7 +145,7 @@ class MultimodalVAE(VAEOfModalities):
         size = 2 + ops.sum(ops.cast(larger, "int32"), axis=1, keepdims=True)
         ranks = ops.argsort(ops.argsort(uniform[:, 1:], axis=1), axis=1)
         chosen = ops.cast(ranks, "int32") < size
-        kept = {name: chosen[:, place] for place, name in enumerate(self.modalities)}
+        kept = {name: chosen[:, place] for place, name in enumerate(self._modalities)}
         return {name: _keep(expert, kept[name]) for name, expert in experts.items()}
 
 
