@@ -134,6 +134,18 @@ def check_options(where, kind, options, without=()):
     return checked
 
 
+def options_for(kind, shape, options):
+    """Return those of a model's options that a network beside its encoder has, too.
+
+    Args:
+        kind: Kind of the network, or None for one that fits the shape.
+        shape: Shape of what the network takes, without the batch axis.
+        options: Dictionary of options. That for the encoder's features is left out.
+    """
+    known = _OPTIONS[check_kind("network_options", kind, shape)].keys() - {"activity_regularizer"}
+    return {name: value for name, value in options.items() if name in known}
+
+
 def _check_common_options(where, options):
     for name, module in _KERAS_OPTIONS.items():
         if module is keras.regularizers:
