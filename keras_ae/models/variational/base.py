@@ -226,22 +226,36 @@ class VariationalAE(Autoencoder):
     @batched("data", "log_likelihood")
     @takes_inputs_of("posterior", "conditional", "prior")
     def _importance_estimate(self, x, y, num_samples, draws_at_once, seed, **inputs):
+        q = call(self, self.posterior, x, inputs=inputs)
+        return self._average_weights(
+            q, x if y is None else y, num_samples, draws_at_once, seed, **inputs
+        )
+
+    @takes_inputs_of("conditional", "prior")
+    def _average_weights(self, q, y, num_samples, draws_at_once, seed, **inputs):
+        """Compute the logarithm of the mean importance weight of every target, shape (batch,).
+
+        Args:
+            q, y: See `_importance_terms`.
+            num_samples: Number of samples for each example.
+            draws_at_once: Number of samples in each turn of a loop, a divisor of num_samples.
+            seed: `keras.random.SeedGenerator`.
+            **inputs: Tensors of the named inputs, one row for each target.
+        """
         if not isinstance(seed, RunSeed):
             # Only a RunSeed can give each turn of the loop a seed of its own.
             seed = RunSeed(seed.next())
-        target = x if y is None else y
-        q = call(self, self.posterior, x, inputs=inputs)
 
         # The loop takes a few samples at a time, because a thousand copies of a batch would not fit
         # in memory.
         def turn(number, total):
             log_likelihood, divergence = self._importance_terms(
-                q, target, draws_at_once, seed.at(number), **inputs
+                q, y, draws_at_once, seed.at(number), **inputs
             )
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
-        x = examples.leaves(x)[0]
-        first_values = ops.reshape(x, (ops.shape(x)[0], -1))[:, 0]
+        y = examples.leaves(y)[0]
+        first_values = ops.reshape(y, (ops.shape(y)[0], -1))[:, 0]
         start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
