@@ -1,0 +1,73 @@
+"""Mixtures of Gaussians whose components have labels."""
+
+import dataclasses
+import numbers
+
+import keras
+from keras import ops
+
+from keras_ae.core.seeds import SeedGenerator
+from keras_ae.distributions.elementary import DiagonalGaussian, Distribution
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabeledGaussians(Distribution):
+    """For each label its probability and a Gaussian, such as q(y | x) q(z | x, y).
+
+    Source: Kingma et al., Semi-supervised Learning with Deep Generative Models, eq. 4,
+    arXiv:1406.5298.
+
+    Args:
+        log_probabilities: Tensor of shape (batch, labels), the logarithms of probabilities that add
+            up to 1.
+        means: Tensor of shape (batch, labels, dimensions).
+        log_variances: Tensor of the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> q = LabeledGaussians(np.log([[0.25, 0.75]]), np.array([[[0.0], [4.0]]]),
+        ...                      np.zeros((1, 2, 1)))
+        >>> float(q.mean[0, 0])
+        3.0
+        >>> label, z, log_density = q.sample_with_label(seed=0)
+        >>> label.shape == (1,), z.shape == (1, 1), log_density.shape == (1,)
+        (True, True, True)
+    """
+
+    log_probabilities: object
+    means: object
+    log_variances: object
+
+    @property
+    def mean(self):
+        """The expectation of z, shape (batch, dimensions)."""
+        return ops.sum(ops.exp(self.log_probabilities)[..., None] * self.means, axis=1)
+
+    def sample(self, seed):
+        """Draw z, shape (batch, dimensions): a label, then from its Gaussian.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+        """
+        return self.sample_with_label(seed)[1]
+
+    def sample_with_label(self, seed):
+        """Draw a label and z.
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            The labels, int32 of shape (batch,); z, float32 of shape (batch, dimensions); and the
+            logarithm of the density of both, float32 of shape (batch,).
+        """
+        # The same integer for both draws would make the noise depend on the label.
+        if isinstance(seed, numbers.Integral):
+            seed = SeedGenerator(int(seed))
+        label = keras.random.categorical(self.log_probabilities, 1, "int32", seed)[:, 0]
+        chosen = ops.one_hot(label, self.log_probabilities.shape[-1], dtype="float32")
+        mean, log_variance = (
+            ops.sum(chosen[..., None] * each, axis=1) for each in (self.means, self.log_variances)
+        )
+        z, log_density = DiagonalGaussian(mean, log_variance).sample_with_log_prob(seed)
+        return label, z, log_density + ops.sum(chosen * self.log_probabilities, axis=-1)
