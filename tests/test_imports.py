@@ -45,6 +45,7 @@ FAMILIES = [
     {"deterministic", "variational"},
     {
         "adversarial",
+        "conditional",
         "discrete",
         "geometric",
         "hierarchical",

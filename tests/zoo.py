@@ -32,6 +32,7 @@ TINY = {
     "modalities": {"bits": "bernoulli", "numbers": "gaussian", "kind": "categorical"},
     "num_anchors": 10,
     "num_bounds": 2,
+    "num_classes": 3,
     "num_codes": 8,
     "num_components": 4,
     "num_flows": 2,
@@ -145,6 +146,21 @@ def data(num_examples=48, width=6, seed=0):
     return np.repeat(half, 2, axis=1).astype("float32")
 
 
+def inputs_for(name, x):
+    """Return the named inputs that a model has, such as labels, which depend on the data x."""
+    inputs = {}
+    for each in getattr(keras_ae, name).extra_inputs:
+        values = np.asarray(x)
+        values = values.reshape(len(values), -1)[:, [0, -1]] > 0.5
+        inputs[each] = values.sum(axis=1) if each == "label" else values.astype("float32")
+    return inputs
+
+
+def joined(name, x):
+    """Return one array of data with the named inputs that a model has."""
+    return examples.join(getattr(keras_ae, name), x, inputs_for(name, x))
+
+
 def data_for(name, num_examples=48, seed=0):
     """Return data of the form that a model takes: `data`, or a dictionary that is made of it.
 
@@ -152,9 +168,6 @@ def data_for(name, num_examples=48, seed=0):
     """
     model, bits = make(name), data(num_examples, seed=seed)
     label = (bits[:, ::2] @ [1, 2, 4]).astype("int32")  # The number that three bits make up.
-    inputs = {}
-    for key in model.extra_inputs:
-        inputs[key] = label if examples.dtype_of(model, key) == "int32" else bits[:, :2]
     x = {}
     for number, key in enumerate(model._modalities):
         x[key] = np.eye(8, dtype="float32")[label] if model._takes_classes[key] else bits.copy()
@@ -163,7 +176,7 @@ def data_for(name, num_examples=48, seed=0):
         x = bits.copy()
         if model._allow_nan:
             x[::3, 0] = x[1::5, 3] = np.nan
-    return examples.join(model, x, inputs)
+    return examples.join(model, x, inputs_for(name, bits))
 
 
 def build(model):
@@ -210,7 +223,7 @@ def subject(name):
 
 
 def trained(name):
-    """Return a model that was trained on `data()`, for tests that leave it as it is."""
+    """Return a model that was trained on `batch(name)`, for tests that leave it as it is."""
     return subject(name).trained
 
 

@@ -33,6 +33,7 @@ FILES = {
     "IAFVAE": "variational.iaf_vae",
     "HamiltonianVAE": "geometric.hamiltonian_vae",
     "RiemannianHamiltonianVAE": "geometric.riemannian_hamiltonian_vae",
+    "ConditionalVAE": "conditional.conditional_vae",
     "VAEGAN": "adversarial.vaegan",
     "PerceptualVAE": "variational.perceptual_vae",
     "LadderVAE": "hierarchical.ladder_vae",
