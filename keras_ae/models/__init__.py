@@ -34,6 +34,7 @@ FILES = {
     "HamiltonianVAE": "geometric.hamiltonian_vae",
     "RiemannianHamiltonianVAE": "geometric.riemannian_hamiltonian_vae",
     "ConditionalVAE": "conditional.conditional_vae",
+    "SemiSupervisedVAE": "conditional.semi_supervised_vae",
     "VAEGAN": "adversarial.vaegan",
     "PerceptualVAE": "variational.perceptual_vae",
     "LadderVAE": "hierarchical.ladder_vae",
