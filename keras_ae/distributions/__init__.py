@@ -19,8 +19,8 @@ from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNorm
 from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.joint import Joint as Joint
 from keras_ae.distributions.joint import is_absent as is_absent
-from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
+from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted
 from keras_ae.distributions.padded import without_padding as without_padding

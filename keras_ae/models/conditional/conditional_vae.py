@@ -92,7 +92,7 @@ class ConditionalVAE(VAE):
             )
         return values
 
-    def build_networks(self, shape, target_shape):
+    def _build_networks(self, shape, target_shape):
         given = self._condition_shape = self._find_condition_shape()
         kind = self.condition_encoder
         if isinstance(kind, str) or (kind is None and len(given) > 1):
@@ -108,7 +108,7 @@ class ConditionalVAE(VAE):
             )
             self.prior_network = keras.Sequential([hidden, last], name="prior_network")
             self.prior_network.build((None, self._num_features))
-        super().build_networks(shape, target_shape)
+        super()._build_networks(shape, target_shape)
 
     def _find_condition_shape(self):
         if self.num_classes is not None:
@@ -142,7 +142,7 @@ class ConditionalVAE(VAE):
             shape[-1] + (self._condition_shape[-1] if joined else self._num_features),
         )
 
-    def decoder_input_shape(self):
+    def _decoder_input_shape(self):
         return (self.latent_dim + self._num_features,)
 
     # ------------------------------------------------------------------ distributions

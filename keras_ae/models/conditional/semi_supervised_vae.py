@@ -77,8 +77,8 @@ class SemiSupervisedVAE(ConditionalVAE):
         self.classifier = networks.given_or_none(self, "classifier", classifier)
         self.features_to_logits = None
 
-    def build_networks(self, shape, target_shape):
-        super().build_networks(shape, target_shape)
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
         if self.classifier is None or isinstance(self.classifier, str):
             self.classifier = self._make_network("classifier", shape, self.classifier)
         features = symbolic_call(self, "classifier", self.classifier, (None, *shape))
