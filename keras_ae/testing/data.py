@@ -102,7 +102,7 @@ def padding(subject):
     """The number that stands for padding in sequences changes nothing else, or is refused."""
     x, real = _sequences(subject)
     found, start = [], None
-    for value in (np.min(x) - 1, np.max(x) + 1):
+    for value in (np.nanmin(x) - 1, np.nanmax(x) + 1):
         padded = np.where(real[..., None], x, value)
         model = _model_with_mask(subject, float(value), padded.shape)
         start = start or weights(model)

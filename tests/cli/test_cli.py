@@ -155,6 +155,44 @@ def test_a_run_of_integer_codes_has_a_prior_to_sample_from(place):
     assert made == {"loss_curves.png", "reconstructions.png", "samples.png"}  # no latent plane
 
 
+def test_labels_of_the_data_are_a_named_input(place, tmp_path, capsys):
+    words = ("--data", place / "pairs.npz", "--output", tmp_path / "run", *SMALL, *NETWORK)
+    assert command("train", "ConditionalVAE", "--set", "num_classes=3", *words) == 0
+    model = keras_ae.load(tmp_path / "run" / MODEL)
+    stored = np.load(place / "pairs.npz")
+    x, label = stored["x"], stored["y"]
+    assert command("encode", tmp_path / "run", "--output", tmp_path / "z.npy") == 0
+    codes = model.encode(x, label=label)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), codes, atol=1e-6)
+    for value, wanted in (("2", [2, 2, 2]), ("[0,1,2]", [0, 1, 2])):
+        output = tmp_path / f"x{len(value)}.npy"
+        options = ("--num-samples", 3, "--input", f"label={value}", "--output", output)
+        assert command("sample", tmp_path / "run", *options) == 0
+        samples = model.sample(3, seed=0, label=wanted)
+        np.testing.assert_allclose(np.load(output), samples, atol=1e-6)
+    capsys.readouterr()
+    assert command("info", tmp_path / "run") == 0
+    assert "label: []" in capsys.readouterr().out
+    for mistake, message in (
+        (("sample", tmp_path / "run"), "the input 'label' is missing"),
+        (("sample", tmp_path / "run", "--input", "lable=2"), "Did you mean 'label'"),
+        (("sample", tmp_path / "run", "--input", "label"), "name=value"),
+        (("sample", tmp_path / "run", "--input", "label=7"), "integers from 0 to 2"),
+        (
+            ("train", "ConditionalVAE", "--data", place / "reals.npy", "--output", tmp_path / "r"),
+            "label",
+        ),
+        (
+            ("train", "ConditionalVAE", "--set", "num_classes=null", *words[:2], "--output",
+             tmp_path / "s"),
+            "Train the model in Python",
+        ),
+    ):  # fmt: skip
+        output = () if mistake[0] == "train" else ("--output", tmp_path / "none.npy")
+        assert command(*mistake, *output) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
     data = ("--data", place / "reals.npy", "--output", place / "nan")
     assert command("train", "AE", *data, "--learning-rate", "1e30") == 2

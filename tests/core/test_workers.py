@@ -26,6 +26,7 @@ PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 OPTIONS = {"batch_size": 16, "verbose": 0}
 MODELS = {
     "AE": {},
+    "ConditionalVAE": {},
     "FactorVAE": {},
     # k-means and restarts draw other vectors on two replicas, so they are switched off.
     "VQVAE": {"k_means_start": False, "restart_below": 0.0, "decay": 0.8},
@@ -41,8 +42,9 @@ def measured(name):
     """Train a model, alone or with another process, and return what this process sees of it."""
     keras.utils.set_random_seed(0)
     model = zoo.compiled(name, keras.optimizers.SGD(0.1), **MODELS[name])
-    history = model.fit(zoo.data(50), epochs=2, validation_data=zoo.data(), **OPTIONS).history
-    evaluation = model.evaluate(zoo.data(), return_dict=True, **OPTIONS)
+    x, held_out = zoo.data_for(name, 50), zoo.data_for(name)
+    history = model.fit(x, epochs=2, validation_data=held_out, **OPTIONS).history
+    evaluation = model.evaluate(held_out, return_dict=True, **OPTIONS)
     return {
         "history": history,
         "evaluation": evaluation,
