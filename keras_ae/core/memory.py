@@ -465,12 +465,9 @@ def refuse_step(model, size):
     """Raise an error if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
     numbers = numbers_in(model.data_shape) + outputs
-    _refuse_examples(model, size, numbers, model._step_numbers(size), margin=_MARGIN_OF_A_STEP)
-
-
-# In measurements, the peak memory of a step was up to 1.44 times the size of its layer outputs and
-# losses.
-_MARGIN_OF_A_STEP = 1.5
+    _refuse_examples(
+        model, size, numbers, model._step_numbers(size), margin=backend.MARGIN_OF_A_STEP
+    )
 
 
 def _refuse_examples(model, size, numbers, others=0, at_once=1, margin=1.0):

@@ -24,6 +24,7 @@ Each module has the same names:
 - `RUNS_IN_ANY_THREAD`: whether a program may be called in another thread than made it.
 - `SEED_DTYPE`: the dtype of the two numbers of a seed.
 - `MEMORY_ERRORS`: the types of errors, among others, of an allocation that fails.
+- `MARGIN_OF_A_STEP`: the measured peak memory of a step is at most this times its layer outputs.
 - `COPIES_OF_ARRAYS`: how many copies of a NumPy array exist while it becomes a tensor.
 - `NO_NUMBER_ERRORS`: the types of errors, among others, if Python asks a symbol for its number.
 """
@@ -54,6 +55,7 @@ steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope
 MEMORY_ERRORS = _backend.MEMORY_ERRORS
 COPIES_OF_ARRAYS = _backend.COPIES_OF_ARRAYS
+MARGIN_OF_A_STEP = _backend.MARGIN_OF_A_STEP
 NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS

@@ -14,6 +14,7 @@ SEED_DTYPE = "uint32"
 # Programs that are compiled for an allocation alone raise a ValueError.
 MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
 COPIES_OF_ARRAYS = 1
+MARGIN_OF_A_STEP = 1.75
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 
 

@@ -17,6 +17,7 @@ RUNS_IN_ANY_THREAD = True
 SEED_DTYPE = "int64"
 MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 COPIES_OF_ARRAYS = 2
+MARGIN_OF_A_STEP = 1.5
 NO_NUMBER_ERRORS = (TypeError, AttributeError, NotImplementedError)
 
 

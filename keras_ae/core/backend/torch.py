@@ -14,6 +14,7 @@ RUNS_IN_ANY_THREAD = False
 SEED_DTYPE = "int32"
 MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for it.
 COPIES_OF_ARRAYS = 1
+MARGIN_OF_A_STEP = 2.25
 NO_NUMBER_ERRORS = ()  # Nothing is a symbol.
 
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ae import losses, networks
-from keras_ae.core import arguments
+from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
@@ -59,6 +59,10 @@ class UNetAE(DenoisingAE):
             )
         both = (*given[:2], given[2] + wanted[2])
         self.unet = networks.unet(both, wanted[2], dtype=self.dtype_policy, **self.unet_options)
+
+    def _step_numbers(self, batch_size):
+        # The U-Net's outputs are large, and as many gradients exist at the same time.
+        return super()._step_numbers(batch_size) + batch_size * memory.numbers_of_layers(self)[1]
 
     def _check_given(self):
         super()._check_given()

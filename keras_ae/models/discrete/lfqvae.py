@@ -1,5 +1,7 @@
 """Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantization."""
 
+import math
+
 from keras_ae.core import arguments
 from keras_ae.layers import LookupFreeQuantizer
 from keras_ae.layers.scalar_quantizers import check_num_codes
@@ -51,6 +53,13 @@ class LFQVAE(DiscreteAE):
 
     def _make_quantizer(self):
         return LookupFreeQuantizer(self.latent_dim, self.temperature, name="quantizer")
+
+    def _step_numbers(self, batch_size):
+        # The entropy of the average has a number for each code of each group of signs.
+        group = min(self.quantizer.group, self.latent_dim)
+        codes = math.ceil(self.latent_dim / group) * 2**group
+        places = batch_size * math.prod(self._places)
+        return super()._step_numbers(batch_size) + 1.5 * places * codes
 
     def loss_weights(self):
         return {"commitment_loss": self.commitment_weight, "entropy_loss": self.entropy_weight}
