@@ -74,8 +74,8 @@ class MissingDataIWAE(IWAE):
 
     def posterior(self, x, training=False):
         missing = ops.isnan(x)
-        observed = 1.0 - ops.cast(missing, "float32")
         filled = ops.where(missing, 0.0, x)
+        observed = ops.where(missing, 0.0, ops.ones_like(x))
         return super().posterior(ops.concatenate([filled, observed], axis=-1), training)
 
     def conditional(self, z, training=False):
@@ -125,8 +125,8 @@ class MissingDataIWAE(IWAE):
         """Compute what `impute` fills in, for every entry, with the batch as the first axis."""
         z, log_posterior = self.posterior(x).repeat(draws_at_once).sample_with_log_prob(seed)
         p = self.conditional(z)
-        log_weights = p.log_prob(ops.repeat(x, draws_at_once, axis=0))
-        log_weights += self.prior(z).log_prob(z) - log_posterior
+        log_likelihood = p.log_prob(ops.repeat(x, draws_at_once, axis=0))
+        log_weights = log_likelihood + self.prior(z).log_prob(z) - log_posterior
         log_weights = ops.reshape(log_weights, (-1, draws_at_once))
         if multiple is None:
             means = ops.reshape(p.mean, (-1, draws_at_once, *self.target_shape))

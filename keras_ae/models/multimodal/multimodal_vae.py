@@ -141,7 +141,7 @@ class MultimodalVAE(VAEOfModalities):
         counts = np.cumsum([math.comb(number, size) for size in range(2, number)])
         count = ops.shape(next(iter(experts.values()))[0])[0]
         uniform = keras.random.uniform((count, number + 1), dtype="float32", seed=seed)
-        larger = uniform[:, :1] > (counts[:-1] / counts[-1]).astype("float32")
+        larger = ops.greater(uniform[:, :1], (counts[:-1] / counts[-1]).astype("float32"))
         size = 2 + ops.sum(ops.cast(larger, "int32"), axis=1, keepdims=True)
         ranks = ops.argsort(ops.argsort(uniform[:, 1:], axis=1), axis=1)
         chosen = ops.cast(ranks, "int32") < size
