@@ -340,14 +340,14 @@ def test_a_file_that_appears_in_the_meantime_stays(tmp_path):
 def test_the_command_line_replaces_nothing_that_appears_in_the_meantime(tmp_path, monkeypatch):
     output = tmp_path / "codes.npy"
 
-    def write(function, data, partial, verbose):
+    def write(function, data, partial, verbose, model):
         for path in (partial, output):
             path.write_text("new" if path == partial else "mine")
         return (1, 2)
 
     monkeypatch.setattr(runs, "write_over_all", write)
     with pytest.raises(FileExistsError, match="codes.npy exists"):
-        cli._write_over_all(None, None, output)
+        cli._write_over_all(None, None, None, output)
     with pytest.raises(FileExistsError, match="codes.npy exists"):
         cli._write(output, np.zeros(3))
     assert names(tmp_path) == ["codes.npy"] and output.read_text() == "mine"
