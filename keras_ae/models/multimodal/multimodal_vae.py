@@ -108,26 +108,34 @@ class MultimodalVAE(VAEOfModalities):
         return {**weights, **super().loss_weights()}
 
     def loss_terms(self, x, y, training):
+        x = self._fill(x)
         seed, experts = self.step_seed(training), self._find_experts(x, training)
-        losses, divergence = self._compute_bound(experts, y, seed, training)
-        absent = ops.zeros_like(divergence)
-        terms = {f"reconstruction_loss_{k}": losses.get(k, absent) for k in self._modalities}
+        losses, divergence = self._compute_bound(experts, x, seed, training)
+        terms = {f"reconstruction_loss_{name}": loss for name, loss in losses.items()}
         terms |= {"reconstruction_loss": sum(losses.values()), "kl_loss": divergence}
         if self.num_subsets is not None:
             subsets = [{name: expert} for name, expert in experts.items()]
             if len(self._modalities) > 2:
                 subsets += [self._draw_subset(experts, seed) for _ in range(self.num_subsets)]
-            bounds = [self._compute_bound(subset, y, seed, training) for subset in subsets]
+            bounds = [self._compute_bound(subset, x, seed, training) for subset in subsets]
             terms["subset_loss"] = sum(self._weigh_bound(*bound) for bound in bounds)
         return terms
 
-    def _compute_bound(self, experts, y, seed, training):
-        """Compute -log p(y | z) of each of the experts' modalities, and the divergence."""
+    def _fill(self, x):
+        """Add rows of NaN if a batch lacks a modality, so that every weight has a gradient."""
+        count = ops.shape(next(iter(x.values())))[0]
+        return {
+            name: x[name] if name in x else ops.full((count, *self.data_shape[name]), math.nan)
+            for name in self._modalities
+        }
+
+    def _compute_bound(self, experts, x, seed, training):
+        """Compute -log p(x | z) of each of the experts' modalities, and the divergence."""
         q = self._multiply(experts)
         p = self.conditional(q.sample(seed), training, tuple(experts))
         losses = {
             name: ops.where(experts[name][1][:, 0] > -math.inf, -value, 0.0)
-            for name, value in p.log_probs({name: y[name] for name in experts}).items()
+            for name, value in p.log_probs({name: x[name] for name in experts}).items()
         }
         return losses, q.kl()
 
