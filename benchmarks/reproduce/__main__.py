@@ -21,12 +21,14 @@ import keras
 
 from benchmarks.reproduce.codes import codes
 from benchmarks.reproduce.compression import compression
+from benchmarks.reproduce.conditional import conditional
 from benchmarks.reproduce.denoising import denoising
 from benchmarks.reproduce.disentanglement import disentanglement
 from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.samples import samples
+from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
@@ -47,6 +49,8 @@ ROWS = {
         missing_data,
         multimodal,
         sigma,
+        conditional,
+        semi_supervised,
     )
 }
 
