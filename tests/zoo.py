@@ -184,6 +184,16 @@ def build(model):
     model.build(testing.parts.with_rows(examples.shapes(data_for(type(model).__name__)), None))
 
 
+def inputs(model, method, number):
+    """Return the named inputs that a method of a model takes, with so many rows."""
+    found = inputs_for(type(model).__name__, data(number))
+    if method == "sample":
+        taken = examples.taken_by_sample(model)
+    else:
+        taken = examples.taken_by(model, getattr(model, method))
+    return {name: value for name, value in found.items() if name in taken}
+
+
 def compiled(name, optimizer=None, compile_options=None, **given):
     model = MODELS[name](**given)
     model.compile(optimizer or keras.optimizers.Adam(0.01), **compile_options or {})
@@ -223,7 +233,7 @@ def subject(name):
 
 
 def trained(name):
-    """Return a model that was trained on `batch(name)`, for tests that leave it as it is."""
+    """Return a model that was trained on `data_for(name)`, for tests that leave it as it is."""
     return subject(name).trained
 
 
@@ -241,7 +251,8 @@ def assert_trains_on_blank_pictures(model):
         else:
             model.build((None, 6))
             first = weights(model)
-        history = model.fit(np.tile(x, (200, 1)), batch_size=16, verbose=0).history
+        x = joined(type(model).__name__, np.tile(x, (200, 1)))
+        history = model.fit(x, batch_size=16, verbose=0).history
         assert all(np.all(np.isfinite(values)) for values in history.values()), history
         assert all(np.all(np.isfinite(w)) for w in weights(model))
 

@@ -72,9 +72,9 @@ def write_answers(folder):
 
 
 def answers_of(model):
-    x = zoo.data_for(type(model).__name__, 6, seed=1)
-    z = zoo.code_of(type(model).__name__, 5, seed=2)
-    decoded = model.decode(z)
+    name = type(model).__name__
+    x, z = zoo.data_for(name, 6, seed=1), zoo.code_of(name, 5, seed=2)
+    decoded = model.decode(z, **zoo.inputs(model, "decode", 5))
     answers = {"encode": model.encode(x)}
     parts = decoded if isinstance(decoded, dict) else {"x": decoded}
     answers |= {f"decode.{name}": value for name, value in parts.items()}

@@ -89,16 +89,18 @@ def test_small_sample_weights_do_not_repeat_the_noise():
 
 def look(model, x, tmp_path):
     """Do everything that people do with a model between two fits."""
+    given = zoo.inputs(model, "decode", 48)
     code, tensors = model.encode(x), to_tensors(x)
     model.encode(tensors)
-    model.decode(code), model.reconstruct(x), model.predict(x, **BATCH)
+    model.decode(code, **given), model.reconstruct(x), model.predict(x, **BATCH)
     model.evaluate(x, **BATCH), model.test_on_batch(cut(x, 16))
     if isinstance(model, keras_ae.VAE):
         model.encode(x, sample=True), model.encode(x, sample=True, seed=3)
         model.encode(tensors, sample=True)
-        model.decode(code, sample=True), model.log_likelihood(x, num_samples=4)
+        model.decode(code, sample=True, **given), model.log_likelihood(x, num_samples=4)
     if type(model)._code_dtype != "int32":  # Models of integer codes need `fit_prior` first.
-        model.sample(3), model.sample(3, seed=5)
+        given = zoo.inputs(model, "sample", 3)
+        model.sample(3, **given), model.sample(3, seed=5, **given)
     model.summary(print_fn=lambda *_, **__: None), model.get_config()
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")

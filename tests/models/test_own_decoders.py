@@ -140,9 +140,9 @@ def test_decoders_of_logits_are_accepted(end):
 
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_every_variational_model_checks_its_decoder(name):
-    networks = zoo.own_networks(name)
+    networks, (code,) = zoo.own_networks(name), zoo.shapes(name)[1]
     with pytest.raises(ValueError, match=f"{name}: likelihood='bernoulli' takes logits"):
-        build(zoo.make(name, **networks | {"decoder": ending_in("sigmoid")}))
+        build(zoo.make(name, **networks | {"decoder": ending_in("sigmoid", code=code)}))
     build(zoo.make(name, **zoo.own_networks(name)))
 
 

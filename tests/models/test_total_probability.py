@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 import zoo
+from keras import ops
 
-from keras_ae.core import backend
+import keras_ae
+from keras_ae.core import backend, examples
 from keras_ae.core.seeds import RunSeed
-from keras_ae.distributions import VonMisesFisher
 
 PATTERNS = np.array(list(itertools.product([0, 1], repeat=6)), "float32")
 PARTS = 4
@@ -26,9 +27,13 @@ def weights(model, x):
     # With a learned metric, weights take much longer and vary less, so fewer are enough.
     draws = 600 if hasattr(model, "anchors") else 2000
 
+    # A condition is the same for all data.
+    names = examples.taken_by(model, model.log_likelihood)
+
     def logarithms(x, pair):
-        q = model.posterior(x)
-        parts = model._importance_terms(q, x, draws // PARTS, RunSeed(pair))
+        inputs = {name: ops.ones_like(x[:, 0], dtype="int32") for name in names}
+        q = model.posterior(x, **inputs)
+        parts = model._importance_terms(q, x, draws // PARTS, RunSeed(pair), **inputs)
         return parts[0] - parts[1]
 
     seeds = [np.array([7919 * part, 0]).astype(backend.SEED_DTYPE) for part in range(PARTS)]
@@ -49,8 +54,7 @@ def overlap(model):
     for variable in (*model.encoder.trainable_variables, *blocks):
         variable.assign(0.1 * variable.numpy())
     head = model.features_to_code.layers[-1]
-    q = model.posterior(np.zeros((1, *model.data_shape), "float32"))
-    if isinstance(q, VonMisesFisher):  # The smallest concentration is 1.
+    if isinstance(model, keras_ae.HypersphericalVAE):  # The smallest concentration is 1.
         head.bias.assign(np.append(np.zeros(model.latent_dim), -5.0))
     if hasattr(model, "upper_statistics"):  # Below the top, the data's evidence is made weak.
         for layer in (head, *model.upper_statistics)[:-1]:
@@ -84,7 +88,7 @@ def test_all_patterns_together_after_leaps(name):
     # Several layers of codes would move so far apart that the weights' variance is infinite.
     if hasattr(model, "upper_statistics"):
         model.optimizer.learning_rate = 0.02
-    model.fit(zoo.data(), epochs=4, batch_size=16, verbose=0)
+    model.fit(zoo.data_for(name), epochs=4, batch_size=16, verbose=0)
     assert_one(weights(model, PATTERNS).sum(axis=0))
 
 
