@@ -112,7 +112,7 @@ def test_prior_and_posterior_are_trained():
     model = zoo.eager("ConditionalVAE", keras.optimizers.SGD(0.1))
     model.build((None, 6))
     before = [numpy(v) for v in model.trainable_variables]
-    model.fit(zoo.batch("ConditionalVAE"), **BATCH)
+    model.fit(zoo.data_for("ConditionalVAE"), **BATCH)
     for variable, old in zip(model.trainable_variables, before, strict=True):
         assert np.any(numpy(variable) != old), variable.path
 
@@ -204,7 +204,7 @@ def test_vectors_pictures_and_sequences_are_conditions(shape, condition, encoder
 def test_a_network_of_your_own_reads_the_condition(tmp_path):
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5, "tanh")])
     model = zoo.eager("ConditionalVAE", condition_encoder=network)
-    data = zoo.batch("ConditionalVAE")
+    data = zoo.data_for("ConditionalVAE")
     before = numpy(network.trainable_variables[0])
     model.fit(data, **BATCH)
     assert model.condition_encoder is network
@@ -418,7 +418,7 @@ def test_unknown_labels_make_no_data():
 
 def test_the_contract_with_unknown_labels():
     """Every third label of the held-out data is unknown."""
-    data = zoo.batch("SemiSupervisedVAE", 64)
+    data = zoo.data_for("SemiSupervisedVAE", 64)
     data["label"][48::3] = -1
     subject = testing.Subject(zoo.MODELS["SemiSupervisedVAE"], data)
     subject.trained  # noqa: B018
@@ -431,7 +431,7 @@ def test_the_contract_with_unknown_labels():
 
 @pytest.mark.parametrize("name", BOTH)
 def test_a_loaded_model_goes_on(name, tmp_path):
-    model, data = zoo.fitted(name), zoo.batch(name)
+    model, data = zoo.fitted(name), zoo.data_for(name)
     if name == "SemiSupervisedVAE":
         model = zoo.eager(name)
         data["label"][::2] = -1
