@@ -27,7 +27,7 @@ class LabeledGaussians(Distribution):
         >>> import numpy as np
         >>> q = LabeledGaussians(np.log([[0.25, 0.75]]), np.array([[[0.0], [4.0]]]),
         ...                      np.zeros((1, 2, 1)))
-        >>> float(q.mean[0, 0])
+        >>> round(float(q.mean[0, 0]), 4)
         3.0
         >>> label, z, log_density = q.sample_with_label(seed=0)
         >>> label.shape == (1,), z.shape == (1, 1), log_density.shape == (1,)

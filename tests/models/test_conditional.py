@@ -150,13 +150,13 @@ def test_samples_are_drawn_from_the_learned_prior():
 
 @pytest.mark.parametrize("label", [0, 2])
 def test_the_probabilities_of_all_data_given_a_label_add_up_to_one(label):
-    model = built(scale=1.5)
+    model = built(scale=0.5)
     inputs = {"label": np.full(64, label)}
     totals = [
         np.exp(model.log_likelihood(PATTERNS, num_samples=400, seed=seed, **inputs)).sum()
-        for seed in range(8)
+        for seed in range(16)
     ]
-    error = np.std(totals) / np.sqrt(8)
+    error = np.std(totals, ddof=1) / 4
     assert error < 0.05
     assert np.mean(totals) == pytest.approx(1.0, abs=4 * error + 2e-3)
 
@@ -261,7 +261,7 @@ def test_what_is_no_label_is_refused(name):
         "sample": lambda label: model.sample(48, label=label),
     }
     for call in calls.values():
-        for wrong in (label + 1, label + least - 1):
+        for wrong in (label + 1, np.where(label == 0, least - 1, label)):
             with pytest.raises(ValueError, match=f"num_classes=3 are integers from {least} to 2"):
                 call(wrong)
         with pytest.raises(TypeError, match="'label' has dtype .*, but must contain numbers"):
@@ -343,7 +343,7 @@ def test_codes_and_reconstructions_are_expectations(known):
 
 
 def test_draws_without_a_label_are_of_the_mixture():
-    model = built("SemiSupervisedVAE", scale=4.0)
+    model = built("SemiSupervisedVAE", scale=1.0)
     x = np.tile(zoo.data(1), (4000, 1))
     codes, weights = model.encode(x, sample=True, seed=0), model.class_probabilities(x[:1])[0]
     q = [model.posterior(x[:1], label=np.array([y])) for y in range(3)]
@@ -372,19 +372,19 @@ def test_the_density_of_labeled_gaussians():
 
 
 def test_the_marginal_probabilities_of_all_data_add_up_to_one():
-    model = built("SemiSupervisedVAE", scale=1.5)
+    model = built("SemiSupervisedVAE", scale=0.5)
     totals = [
         np.exp(model.log_likelihood(PATTERNS, num_samples=400, seed=seed)).sum()
-        for seed in range(8)
+        for seed in range(16)
     ]
-    error = np.std(totals) / np.sqrt(8)
+    error = np.std(totals, ddof=1) / 4
     assert error < 0.05
     assert np.mean(totals) == pytest.approx(1.0, abs=4 * error + 2e-3)
 
 
 def test_the_marginal_likelihood_is_the_sum_over_labels():
     """The code has one dimension, over which NumPy integrates."""
-    model, x = built("SemiSupervisedVAE", latent_dim=1), zoo.data(6)
+    model, x = built("SemiSupervisedVAE", latent_dim=1, scale=0.5), zoo.data(6)
     z = np.linspace(-8.0, 8.0, 401, dtype="float32")
     density = np.zeros(6)
     for y in range(3):

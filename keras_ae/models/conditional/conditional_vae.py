@@ -67,9 +67,8 @@ class ConditionalVAE(VAE):
         self, latent_dim=16, num_classes=10, prior="learned", condition_encoder=None, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
-        self.num_classes = num_classes
         if num_classes is None:
-            self.extra_inputs = ("condition",)
+            self.num_classes, self.extra_inputs = None, ("condition",)
         else:
             self.num_classes = arguments.integer(self, "num_classes", num_classes)
         arguments.choice(self, "prior", prior, ("learned", "standard"))

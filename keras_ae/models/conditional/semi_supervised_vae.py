@@ -230,11 +230,11 @@ class SemiSupervisedVAE(ConditionalVAE):
     @functools.wraps(ConditionalVAE.decode)
     def decode(self, z, *args, label=None, **options):
         is_array = label is not None and not ops.is_tensor(label)
-        if is_array and not isinstance(label, keras.KerasTensor) and np.min(label) < 0:
+        if is_array and not isinstance(label, keras.KerasTensor) and -1 in np.asarray(label):
             raise ValueError(
-                f"{type(self).__name__}.decode: label holds {np.min(label)}, and data can only be "
-                "made of known labels. Pass those of model.classify(x), or leave label out of "
-                "sample, which then draws labels."
+                f"{type(self).__name__}.decode: label holds -1, and data can only be made of known "
+                "labels. Pass those of model.classify(x), or leave label out of sample, which then "
+                "draws labels."
             )
         return super().decode(z, *args, label=label, **options)
 
