@@ -101,12 +101,9 @@ def asked(question):
 
 
 WITH_NETWORKS = [name for name in MODELS if "encoder" in parameters_of(name)]
+OF_MODALITIES = [name for name in MODELS if "modalities" in parameters_of(name)]
 # These take one array of data.
-OF_ARRAYS = [
-    name
-    for name in asked(lambda cls: not cls.extra_inputs)
-    if "modalities" not in parameters_of(name)
-]
+OF_ARRAYS = [n for n in asked(lambda cls: not cls.extra_inputs) if n not in OF_MODALITIES]
 VARIATIONAL = asked(lambda cls: hasattr(cls, "log_likelihood"))
 # The likelihood of these models is an argument, and Bernoulli by default.
 WITH_LIKELIHOOD = [name for name in VARIATIONAL if "likelihood" in parameters_of(name)]

@@ -44,7 +44,15 @@ def numpy_s_noise():
         draws = np.random.default_rng(next(count)).uniform(minval, maxval, shape)
         return ops.convert_to_tensor(draws.astype("float32"))
 
-    with mock.patch.multiple(keras.random, normal=normal, uniform=uniform):
+    def categorical(logits, num_samples, dtype="int32", seed=None):
+        """Draw by Gumbel's rule: the largest of logits with noise."""
+        shape = (logits.shape[0], num_samples, logits.shape[1])
+        noise = np.random.default_rng(next(count)).gumbel(size=shape).astype("float32")
+        noisy = logits[:, None] + ops.convert_to_tensor(noise)
+        return ops.cast(ops.argmax(noisy, axis=-1), dtype)
+
+    random = {"normal": normal, "uniform": uniform, "categorical": categorical}
+    with mock.patch.multiple(keras.random, **random):
         yield
 
 
