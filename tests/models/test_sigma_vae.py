@@ -67,7 +67,7 @@ def test_a_perfect_reconstruction_has_a_finite_density():
 
 def test_evaluation_uses_the_stored_scale_and_leaves_it():
     """The scale of data that is scored would be no density of it."""
-    model, x = made(0.01), data()
+    model, x = made(0.001), data()
     model.fit(x, epochs=5, **BATCH)
     before, logs = model.scale, model.evaluate(x, return_dict=True, **BATCH)
     model.evaluate(100.0 * x, **BATCH), model.log_likelihood(100.0 * x, num_samples=4)
@@ -88,7 +88,7 @@ def test_evaluation_uses_the_stored_scale_and_leaves_it():
 
 
 def test_the_density_of_all_numbers_integrates_to_one():
-    model = made(0.01)
+    model = made(0.001)
     model.fit(data(1), epochs=3, **BATCH)
     head = model.features_to_code.layers[-1]
     head.kernel.assign(0.1 * head.kernel)
@@ -114,7 +114,7 @@ def test_a_scale_needs_a_built_model():
 
 
 def test_files_and_served_functions_hold_the_scale(tmp_path):
-    model, x = made(0.01), data()
+    model, x = made(0.001), data()
     model.fit(x, epochs=2, **BATCH)
     model.save(tmp_path / "model.keras")
     loaded = keras_ae.load(tmp_path / "model.keras")
