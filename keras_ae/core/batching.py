@@ -211,6 +211,8 @@ class _Batches:
     def run(self, program, verbose):
         """Call the function on all batches, and return an array, or a dictionary of arrays."""
         first = self._compute(program, 0)
+        if isinstance(first, dict):  # JAX sorts the keys.
+            first = {name: first[name] for name in self.model._modalities if name in first}
         if self.count == 1:
             return examples.map_leaves(lambda v: ops.convert_to_numpy(v)[: self.length], first)
         memory.refuse_results(self.model, self.length, examples.leaves(first))
@@ -256,7 +258,8 @@ class _Batches:
         return pool.submit(lambda: self._write(results, number, self._compute(program, number)))
 
     def _write(self, results, number, part):
-        for whole, values in zip(examples.leaves(results), examples.leaves(part), strict=True):
+        for name in results if isinstance(results, dict) else [None]:
+            whole, values = (results, part) if name is None else (results[name], part[name])
             rows = whole[number * self.size : (number + 1) * self.size]
             rows[...] = backend.view(values)[: len(rows)]
 
