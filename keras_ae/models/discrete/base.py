@@ -14,7 +14,8 @@ from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
-# By default, `prior_log_likelihood` computes at most this many float32 numbers, 1 GiB, at a time.
+# Unless batch_size is given, `prior_log_likelihood` computes at most this many float32 numbers,
+# 1 GiB, at a time.
 _NUMBERS_OF_A_BATCH = 2**28
 
 

@@ -10,7 +10,7 @@ from keras_ae.distributions import Observed
 from keras_ae.likelihoods import Likelihood
 from keras_ae.models.importance_weighted.iwae import IWAE
 
-_DRAWS_AT_ONCE = 4096  # By default, so many draws of a batch are decoded together.
+_DRAWS_AT_ONCE = 4096  # A batch has at most this many draws unless batch_size is given.
 
 
 class MissingDataIWAE(IWAE):
