@@ -598,6 +598,7 @@ PUBLIC = [
     for name, value in vars(distributions).items()
     if isinstance(value, type) and issubclass(value, Distribution) and value is not Distribution
 ]
+PUBLIC.remove("LabeledGaussians")  # It draws labels, too: see test_conditional.py.
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
