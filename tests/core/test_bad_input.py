@@ -211,7 +211,7 @@ def to_build(name):
     fitting = zoo.own_networks(name)
     data, code = fitting["encoder"].input_shape[1:], zoo.shapes(name)[1]
     if data[0] is None:  # It takes any number of tokens, as wide as it says.
-        data = (*code[:-1], 9)
+        data = (*code[:-1], 11)
     output = fitting["decoder"].compute_output_shape((None, *code))[1:]
     wide = keras.Sequential([keras.Input(code), keras.layers.Dense(9)])
     return {
