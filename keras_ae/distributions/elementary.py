@@ -148,7 +148,18 @@ class DiagonalGaussian(Distribution):
         Returns:
             Float32 tensor of the mean's shape.
         """
-        noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        return self._place(self._draw_noise(seed))
+
+    def sample_with_log_prob(self, seed):
+        # The log-density of a draw is that of its noise, which needs no division by the deviation.
+        noise = self._draw_noise(seed)
+        squares = ops.square(noise)
+        return self._place(noise), -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
+
+    def _draw_noise(self, seed):
+        return keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+
+    def _place(self, noise):
         return self.mean + ops.exp(0.5 * self.log_variance) * noise
 
     def log_prob(self, x):
