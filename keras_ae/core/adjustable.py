@@ -62,6 +62,10 @@ class Adjustable:
     def __setattr__(self, name, value):
         if self._notes is None:
             super().__setattr__(name, value)
+        elif name in backend.STATE_OF_LOOPS:
+            # A loop assigns it in every step. Keras would search it for weights, which takes longer
+            # than some steps.
+            object.__setattr__(self, name, value)
         elif not assign_number(self, name, value):
             with note_change(self, name, value):
                 super().__setattr__(name, value)

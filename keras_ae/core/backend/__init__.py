@@ -27,6 +27,7 @@ Each module has the same names:
 - `MARGIN_OF_A_STEP`: the measured peak memory of a step is at most this times its layer outputs.
 - `COPIES_OF_ARRAYS`: how many copies of a NumPy array exist while it becomes a tensor.
 - `NO_NUMBER_ERRORS`: the types of errors, among others, if Python asks a symbol for its number.
+- `STATE_OF_LOOPS`: the attributes of a model that Keras' loops assign in every step.
 """
 
 import importlib
@@ -57,6 +58,7 @@ MEMORY_ERRORS = _backend.MEMORY_ERRORS
 COPIES_OF_ARRAYS = _backend.COPIES_OF_ARRAYS
 MARGIN_OF_A_STEP = _backend.MARGIN_OF_A_STEP
 NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
+STATE_OF_LOOPS = _backend.STATE_OF_LOOPS
 replica_index = _backend.replica_index
 KEEPS_PROGRAMS = _backend.KEEPS_PROGRAMS
 is_tracing = _backend.is_tracing

@@ -16,6 +16,7 @@ MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 1.75
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
+STATE_OF_LOOPS = ("_jax_state",)
 
 
 _WEIGHTS = ("trainable_variables", "non_trainable_variables")

@@ -19,6 +19,7 @@ MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 COPIES_OF_ARRAYS = 2
 MARGIN_OF_A_STEP = 1.5
 NO_NUMBER_ERRORS = (TypeError, AttributeError, NotImplementedError)
+STATE_OF_LOOPS = ()
 
 
 class TrainStep:

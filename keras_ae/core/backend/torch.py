@@ -16,6 +16,7 @@ MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for 
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 2.25
 NO_NUMBER_ERRORS = ()  # Nothing is a symbol.
+STATE_OF_LOOPS = ()
 
 
 class TrainStep:
