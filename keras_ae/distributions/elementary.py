@@ -137,7 +137,7 @@ class DiagonalGaussian(Distribution):
             0.0
         """
         zeros = ops.zeros_like(ops.cast(like, "float32"))
-        return cls(zeros, zeros)
+        return StandardGaussian(zeros, zeros)
 
     def sample(self, seed):
         """Draw samples that are differentiable with respect to both parameters.
@@ -195,6 +195,13 @@ class DiagonalGaussian(Distribution):
             Float32 tensor of shape (batch,).
         """
         return event_sum(self.kl_per_dimension())
+
+
+class StandardGaussian(DiagonalGaussian):
+    """`DiagonalGaussian` of mean 0 and variance 1, whose log-density needs no parameters."""
+
+    def log_prob(self, x):
+        return -0.5 * event_sum(ops.square(self._event(x, self.mean)) + LOG_TWO_PI)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
