@@ -63,9 +63,7 @@ class Adjustable:
         if self._notes is None:
             super().__setattr__(name, value)
         elif name in backend.STATE_OF_LOOPS:
-            # A loop assigns it in every step. Keras would search it for weights, which takes longer
-            # than some steps.
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, value)  # Keras would search it for weights in each step.
         elif not assign_number(self, name, value):
             with note_change(self, name, value):
                 super().__setattr__(name, value)

@@ -1,10 +1,11 @@
 """Check the data that `fit`, `evaluate` and other methods accept, and convert it to one form.
 
 Arrays become `ArrayBatches`, whose order depends only on the seed and the epoch. Datasets, Keras
-`PyDataset`s, data loaders and generators keep their own order, and only their first batch is
-checked.
+`PyDataset`s, data loaders and generators keep their own order. Their first batch is checked before
+a loop begins, and the others when the loop reads them.
 """
 
+import copy
 import inspect
 import itertools
 import math
@@ -288,17 +289,40 @@ def unpack(data):
 def check_stream(model, data, batch_size, name, function):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
-    The model is built for that batch. The returned data yields all batches, including the first.
+    The model is built for that batch. The returned data yields all batches, including the first,
+    and checks each of them.
 
     Raises:
         TypeError: If the data is of an unknown kind.
         ValueError: If it yields no batches, or the model does not accept the first one.
     """
-    if is_tf_dataset(data):
-        from keras_ae.core.tf_data import canonical
 
-        data = canonical(model, data, batch_size, function or model.loss_terms)
-        _check_first(model, next(iter(data.as_numpy_iterator()), None), name, function)
+    if getattr(data, "is_checked", False):  # Keras' `fit` passes it to `evaluate` in every epoch.
+        return data
+
+    def check(batch):
+        """Raise if the model does not accept a batch; return it as a tuple."""
+        parts = _as_tuple(batch)
+        try:
+            checked = check_batch(model, *unpack(parts), name, function)
+            memory.refuse_step(model, examples.length(checked[0]))
+        except (TypeError, ValueError) as error:
+            model._notes.stream_errors.found.append(error)
+            raise
+        return parts
+
+    def check_first(batch):
+        if batch is None:
+            raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
+        return check(batch)
+
+    if is_tf_dataset(data):
+        from keras_ae.core import tf_data
+
+        data = tf_data.canonical(model, data, batch_size, function or model.loss_terms)
+        check_first(next(iter(data.as_numpy_iterator()), None))
+        data = tf_data.check_batches(data, check)
+        data.is_checked = True
         return data
     if batch_size is not None:
         raise ValueError(
@@ -306,37 +330,66 @@ def check_stream(model, data, batch_size, name, function):
             "batches. Leave batch_size out."
         )
     if isinstance(data, keras.utils.PyDataset):
-        _check_first(model, data[0] if data.num_batches != 0 else None, name, function)
-        return data
+        check_first(data[0] if data.num_batches != 0 else None)
+        return _CheckedPyDataset(data, check)
     if isinstance(data, types.GeneratorType):
-        first = next(data, None)
-        _check_first(model, first, name, function)
-        return _prepend(first, data)
+        return _prepend(check_first(next(data, None)), data, check)
     if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # This is a torch DataLoader.
-        _check_first(model, next(iter(data), None), name, function)
-        return data
+        check_first(next(iter(data), None))
+        return _checked_loader(data, check)
     raise TypeError(
         f"{name} is {data!r}, a {type(data).__name__}. Pass an array, a tf.data.Dataset, a "
         "keras.utils.PyDataset, a torch DataLoader or a generator of batches."
     )
 
 
-def _prepend(first, rest):
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """A `PyDataset` that checks the batches of another one.
+
+    Args:
+        given: The other `PyDataset`.
+        check: Function that raises if a batch is wrong, and returns it.
+    """
+
+    is_checked = True
+
+    def __init__(self, given, check):
+        super().__init__(given.workers, given.use_multiprocessing, given.max_queue_size)
+        self._given, self._check = given, check
+
+    @property
+    def num_batches(self):
+        return self._given.num_batches
+
+    def __getitem__(self, number):
+        return self._check(self._given[number])
+
+    def on_epoch_begin(self):
+        self._given.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._given.on_epoch_end()
+
+
+def _checked_loader(loader, check):
+    """Return a copy of a torch DataLoader that checks its batches. Keras asks for its type."""
+    kind, checked = type(loader), copy.copy(loader)
+
+    def read(self):
+        return map(check, kind.__iter__(self))
+
+    checked.__class__ = type(kind.__name__, (kind,), {"__iter__": read, "is_checked": True})
+    return checked
+
+
+def _prepend(first, rest, check):
     # Keras recognizes generators by their exact type, which `itertools.chain` does not have.
-    yield _as_tuple(first)
-    for batch in rest:
-        yield _as_tuple(batch)
+    yield first
+    yield from map(check, rest)
 
 
 def _as_tuple(batch):
     return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-
-
-def _check_first(model, batch, name, function):
-    if batch is None:
-        raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
-    parts = check_batch(model, *unpack(batch), name, function)
-    memory.refuse_step(model, examples.length(parts[0]))
 
 
 def _read_dataset(model, dataset, function):

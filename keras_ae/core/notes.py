@@ -3,7 +3,7 @@
 import threading
 
 from keras_ae.core.programs import Programs
-from keras_ae.core.turns import Turns
+from keras_ae.core.turns import StreamErrors, Turns
 
 
 class Notes:
@@ -33,5 +33,7 @@ class Notes:
         self.making = threading.RLock()  # A thread holds it while it makes weights or programs.
         self.programs = Programs(model)
         self.step_programs = Programs(model, training=True)
+        # The errors of batches that a stream yields while a loop runs.
+        self.stream_errors = StreamErrors()
         # On JAX, this holds one pair: what the latest step returned, and the state after it.
         self.latest = []

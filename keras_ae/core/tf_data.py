@@ -130,7 +130,28 @@ def canonical(model, dataset, batch_size, function):
     def cast(x, *parts):
         return (_cast(model, x), *(tf.cast(part, tf.float32) for part in parts))
 
-    return dataset.map(cast, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    return dataset.map(cast, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def check_batches(dataset, check):
+    """Return the dataset, which then raises an error when it reaches a batch that is wrong.
+
+    Args:
+        dataset: `tf.data.Dataset` of tuples, as `canonical` returns it.
+        check: Function of a batch of arrays, a tuple, that raises if the batch is wrong.
+    """
+    spec = dataset.element_spec
+
+    def check_arrays(*arrays):
+        check(tf.nest.pack_sequence_as(spec, arrays))
+        return True
+
+    def check_parts(*parts):
+        checked = tf.numpy_function(check_arrays, tf.nest.flatten(parts), tf.bool)
+        with tf.control_dependencies([checked]):
+            return tf.nest.map_structure(tf.identity, parts)
+
+    return dataset.map(check_parts).prefetch(tf.data.AUTOTUNE)
 
 
 def _check_features(model, spec, function):

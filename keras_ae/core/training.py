@@ -26,8 +26,7 @@ class Loops(backend.TrainStep, keras.Model):
         Raises:
             ValueError: If loss or loss_weights is not None. The model then stays unchanged.
         """
-        given = {"loss": loss, "loss_weights": loss_weights}
-        for name, value in given.items():
+        for name, value in {"loss": loss, "loss_weights": loss_weights}.items():
             if value is not None:
                 raise ValueError(
                     f"compile({name}={value!r}): {type(self).__name__} defines its own losses, "
@@ -44,9 +43,8 @@ class Loops(backend.TrainStep, keras.Model):
         trained = config.pop("trained", None)  # Older files lack it.
         self.compile(**config)
         if self.built:
-            known = self.trainable_variables
-            if trained is not None:
-                known = [self.weights[number] for number in trained]
+            numbered = trained is not None
+            known = [self.weights[n] for n in trained] if numbered else self.trainable_variables
             self.optimizer.build(known)
 
     @one_at_a_time(training=True)
@@ -95,8 +93,8 @@ class Loops(backend.TrainStep, keras.Model):
             `keras.callbacks.History` with the mean of every loss in each epoch.
 
         Raises:
-            TypeError, ValueError: If the model cannot be trained on the data. The error is raised
-                before the first training step.
+            TypeError, ValueError: If the model cannot be trained on the data. The later batches of
+                a stream are checked when they are read, and all other data before the first step.
         """
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")

@@ -1,4 +1,4 @@
-"""Only one loop at a time over a model, even if several threads start one."""
+"""Only one loop at a time over a model, even if several threads start one, and its errors."""
 
 import contextlib
 import functools
@@ -58,6 +58,27 @@ class Turns:
             self.lock.release()
 
 
+class StreamErrors:
+    """A context in which a wrong batch raises its own error instead of one that TensorFlow makes.
+
+    Loops may begin within others. `found` holds the errors that were found in the streams that the
+    outermost one reads.
+    """
+
+    def __init__(self):
+        self.found, self.depth = [], 0
+
+    def __enter__(self):
+        self.depth += 1
+
+    def __exit__(self, kind, error, traceback):
+        found, self.depth = self.found, self.depth - 1
+        if self.depth == 0:
+            self.found = []
+        if error is not None and found and error not in found:
+            raise found[0] from None
+
+
 def one_at_a_time(training=False):
     """A decorator for methods of a model that run a loop."""
 
@@ -79,6 +100,7 @@ def one_at_a_time(training=False):
                     lambda: signature.bind(self, *args, **kwargs).arguments,
                     memory.SMALLER_BATCH,
                 ),
+                self._notes.stream_errors,
                 backend.loop(self),
             ):
                 return method(self, *args, **kwargs)
