@@ -39,9 +39,9 @@ class Autoencoder(Adjustable, Saved, Loops):
         seed: Integer that determines everything random in the model: the initial weights, all
             noise, and the order of the data. Defaults to None: the model draws a seed from Python's
             `random`, which `keras.utils.set_random_seed` seeds.
-        standardize: Whether the model learns the mean and standard deviation of each feature in its
-            first `fit`, and scales the data to mean 0 and standard deviation 1. The data and the
-            likelihoods that it returns are in the original units. Defaults to False.
+        standardize: Whether the model learns the mean and deviation of each feature in its first
+            `fit`, and scales x and named inputs that are no labels to mean 0 and deviation 1. Data
+            and likelihoods that it returns are in the original units. Defaults to False.
         **kwargs: `name` and `dtype`, as in every Keras model.
 
     Raises:

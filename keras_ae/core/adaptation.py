@@ -79,15 +79,24 @@ def make_weights(model):
     """Make the weights that hold what a model learns, if it learns anything."""
     if model.standardize:
         _refuse_units(model)
-        model._data_mean = _make_weight(model, "data_mean", "zeros")
-        model._data_deviation = _make_weight(model, "data_deviation", "ones")
+        shapes = {"x": model.data_shape}
+        for name, shape in model._extra_shapes.items():
+            if examples.dtype_of(model, name) == "float32":
+                shapes[name] = shape
+        model._units = {
+            name: (
+                _make_weight(model, f"mean_of_{name}", shape[-1:], "zeros"),
+                _make_weight(model, f"deviation_of_{name}", shape[-1:], "ones"),
+            )
+            for name, shape in shapes.items()
+        }
     if model.standardize or model._needs_data:
         model._adapted = building.make_counter(model, "adapted")
 
 
-def _make_weight(model, name, initializer):
+def _make_weight(model, name, shape, initializer):
     return model.add_weight(
-        shape=model.data_shape[-1:],
+        shape=shape,
         initializer=initializer,
         dtype="float32",
         trainable=False,
@@ -127,43 +136,64 @@ def _refuse_units(model):
 
 
 def _learn_units(model, passes):
-    """Assign the mean and the deviation of every feature, without missing values.
+    """Assign the mean and the deviation of every feature of x and of named inputs that are floats.
 
-    The features are the last axis. A feature that never varies gets the deviation 1.
+    The features are the last axis. Missing values do not count, and a feature that never varies
+    gets the deviation 1.
     """
-    width = model.data_shape[-1]
-    count, mean, squares = np.zeros(width), np.zeros(width), np.zeros(width)
-    for x, _ in passes:
-        rows = x.reshape(-1, width).astype("float64")
+    moments = {name: _Moments() for name in model._units}
+    for x, named in passes:
+        for name, values in {"x": x, **named}.items():
+            if name in moments:
+                moments[name].update(values)
+    for name, (mean, deviation) in model._units.items():
+        mean.assign(np.broadcast_to(moments[name].mean, mean.shape))
+        deviation.assign(np.broadcast_to(moments[name].find_deviation(), mean.shape))
+
+
+class _Moments:
+    """The mean and the deviation of every feature, from one batch after another."""
+
+    def __init__(self):
+        self.count = self.mean = self.squares = 0.0
+
+    def update(self, values):
+        rows = values.reshape(-1, *values.shape[1:][-1:]).astype("float64")
         given = ~np.isnan(rows)
         new = given.sum(axis=0)
         center = np.where(given, rows, 0.0).sum(axis=0) / np.maximum(new, 1)
-        total = np.maximum(count + new, 1)
-        shift = center - mean
-        squares += np.square(np.where(given, rows - center, 0.0)).sum(axis=0)
-        squares += shift**2 * count * new / total
-        mean = mean + np.where(new > 0, shift, 0.0) * new / total
-        count = count + new
-    deviation = np.sqrt(squares / np.maximum(count, 1))
-    # A feature that does not vary has a deviation of rounding errors.
-    varies = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-30)
-    model._data_mean.assign(mean)
-    model._data_deviation.assign(np.where(varies, deviation, 1.0))
+        total = np.maximum(self.count + new, 1)
+        shift = center - self.mean
+        self.squares = self.squares + np.square(np.where(given, rows - center, 0.0)).sum(axis=0)
+        self.squares = self.squares + shift**2 * self.count * new / total
+        self.mean = self.mean + np.where(new > 0, shift, 0.0) * new / total
+        self.count = self.count + new
+
+    def find_deviation(self):
+        deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
+        # A feature that does not vary has a deviation of rounding errors.
+        varies = deviation > 1e-6 * np.maximum(np.abs(self.mean), 1e-30)
+        return np.where(varies, deviation, 1.0)
 
 
-def standardize(model, x):
-    """Return data in the units in which the model works; anything else as it is."""
-    if not model.standardize:
-        return x
-    mean, deviation = map(ops.convert_to_tensor, (model._data_mean, model._data_deviation))
-    return (ops.cast(x, "float32") - mean) / deviation
+def standardize(model, values, name="x"):
+    """Return x, or the named input `name`, in the units in which the model works."""
+    if not model.standardize or name not in model._units:
+        return values
+    mean, deviation = map(ops.convert_to_tensor, model._units[name])
+    return (ops.cast(values, "float32") - mean) / deviation
+
+
+def standardize_inputs(model, inputs):
+    """Return a dictionary of named inputs in the units in which the model works."""
+    return {name: standardize(model, values, name) for name, values in inputs.items()}
 
 
 def restore(model, y):
     """Return data in the user's units."""
     if not model.standardize:
         return y
-    mean, deviation = map(ops.convert_to_tensor, (model._data_mean, model._data_deviation))
+    mean, deviation = map(ops.convert_to_tensor, model._units["x"])
     return y * deviation + mean
 
 
@@ -191,7 +221,7 @@ def log_scale(model):
     """
     if not model.standardize:
         return 0.0
-    return ops.log(ops.convert_to_tensor(model._data_deviation))
+    return ops.log(ops.convert_to_tensor(model._units["x"][1]))
 
 
 def log_volume(model):

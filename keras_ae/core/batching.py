@@ -267,11 +267,13 @@ class _Batches:
 def _compute(model, method, kind, returns_data, given):
     """Call a method with tensors in the user's units, but compute in the model's own units."""
     with guard_programs(model), adaptation.own_units(model) as outside:
-        if outside and kind == "data" and model.standardize:
-            names = [next(iter(given)), "y"]
+        if outside and model.standardize:
+            names = {name: name for name in model.extra_inputs}
+            if kind == "data":
+                names |= {next(iter(given)): "x", "y": "x"}
             changed = {
-                name: adaptation.standardize(model, given[name])
-                for name in names
+                name: adaptation.standardize(model, given[name], of)
+                for name, of in names.items()
                 if given.get(name) is not None
             }
             given = {**given, **changed}

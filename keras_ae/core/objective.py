@@ -67,8 +67,9 @@ def _losses_and_logs(model, data, training):
     inputs = examples.select(model, model.loss_terms, inputs)
     length = ops.shape(examples.leaves(x)[0])[0]
     own = [adaptation.standardize(model, v) for v in ((x,) if y is x else (x, y))]
+    own_inputs = adaptation.standardize_inputs(model, inputs)
     with adaptation.own_units(model):
-        terms = model.loss_terms(own[0], own[-1], training, **inputs)
+        terms = model.loss_terms(own[0], own[-1], training, **own_inputs)
     terms = {name: _per_example(value, length) for name, value in terms.items()}
     weights = model.loss_weights()
     totals = [

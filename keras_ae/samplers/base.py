@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_ae.core import arguments, examples, memory
+from keras_ae.core import adaptation, arguments, examples, memory
 from keras_ae.core.inputs import check_rows, require_built
 
 
@@ -100,6 +100,7 @@ def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
     given = examples.check_names(model, "sample", examples.taken_by_sample(model), inputs or {})
     given = check_rows(model, examples.rows(model, given, num_samples), num_samples)
     own = {name: given[name] for name in model.sampler.inputs_taken(model) if name in given}
+    own = adaptation.standardize_inputs(model, own)
     model.sampler.prepare()
     draws = model.sampler.draw(num_samples, seed, verbose=verbose, **own, **options)
     return draws, examples.select(model, model.decode, given)

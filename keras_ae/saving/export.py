@@ -18,7 +18,7 @@ import warnings
 import keras
 from keras import ops
 
-from keras_ae.core import backend, examples, storage
+from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
 
@@ -281,6 +281,7 @@ def _make_sample(model, in_tensorflow, dtypes):
     # only size that a function exported from JAX leaves open.
     def sample_like(rows, seed, **inputs):
         given = {name: value for name, value in inputs.items() if name in own}
+        given = adaptation.standardize_inputs(model, given)
         draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
         return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
 

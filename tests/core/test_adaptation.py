@@ -27,8 +27,8 @@ def make(cls=keras_ae.VAE, **given):
     return model
 
 
-def learned(model):
-    return [ops.convert_to_numpy(v) for v in (model._data_mean, model._data_deviation)]
+def learned(model, name="x"):
+    return [ops.convert_to_numpy(v) for v in model._units[name]]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,44 @@ def test_served_in_the_units_of_the_data(pair, tmp_path, exports):
     np.testing.assert_allclose(served.serve(x), model.reconstruct(x), rtol=1e-4)
     wanted = model.log_likelihood(x, num_samples=100, seed=0)
     np.testing.assert_allclose(served.log_likelihood(x, 0), wanted, atol=0.1)
+
+
+def test_a_condition_has_units_of_its_own(tmp_path, exports):
+    import tensorflow as tf
+
+    x, c = table(), 1e4 + 50.0 * table(seed=1)[:, [0, 2]]
+    given = {"likelihood": likelihoods.Gaussian(0.5), "num_classes": None}
+    model, by_hand = (
+        make(keras_ae.ConditionalVAE, standardize=own, **given) for own in (True, False)
+    )
+    options = {"batch_size": 40, "epochs": 2, "verbose": 0}
+    model.fit(x, condition=c, **options)
+    (mean, deviation), (shift, scale) = learned(model), learned(model, "condition")
+    np.testing.assert_allclose(shift, c.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(scale, c.std(axis=0), rtol=1e-3)
+    u, d = (x - mean) / deviation, (c - shift) / scale
+    by_hand.fit(u, condition=d, **options)
+    z = model.encode(x, condition=c)
+    np.testing.assert_allclose(z, by_hand.encode(u, condition=d), atol=1e-3)
+    np.testing.assert_allclose(
+        model.decode(z, condition=c),
+        by_hand.decode(z, condition=d) * deviation + mean,
+        rtol=1e-3,
+        atol=1e-2,
+    )
+    drawn = model.sample(len(c), seed=0, condition=c)
+    wanted = by_hand.sample(len(c), seed=0, condition=d) * deviation + mean
+    np.testing.assert_allclose(drawn, wanted, rtol=1e-3, atol=1e-2)
+    one = model.sample(3, seed=0, condition=c[0])
+    np.testing.assert_array_equal(one, model.sample(3, seed=0, condition=np.repeat(c[:1], 3, 0)))
+    found = model.log_likelihood(x, num_samples=20, seed=0, condition=c)
+    wanted = by_hand.log_likelihood(u, num_samples=20, seed=0, condition=d)
+    np.testing.assert_allclose(found, wanted - np.sum(np.log(deviation)), atol=1e-2)
+    model.export(tmp_path / "model")
+    served = tf.saved_model.load(str(tmp_path / "model"))
+    np.testing.assert_allclose(served.encode(x, c), z, atol=1e-3)
+    away = np.abs(np.asarray(served.sample(0, c)) - drawn.mean(axis=0)) / deviation
+    assert np.median(away) < 5
 
 
 def test_a_resumed_run_does_not_learn_again(tmp_path, monkeypatch):
