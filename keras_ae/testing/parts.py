@@ -95,8 +95,12 @@ def assign(variables, values):
 
 
 def weights(model):
-    """The values of all of a model's variables, its seeds among them."""
-    return [numpy_of(variable) for variable in model.variables]
+    """Return the values of a model's variables, among them its seeds.
+
+    The seed of calls without one is left out. It is new in every model and in no file.
+    """
+    skipped = model._program_seeds.state
+    return [numpy_of(variable) for variable in model.variables if variable is not skipped]
 
 
 def same(first, second):
