@@ -468,3 +468,34 @@ def test_served_endpoints_take_labels_by_name(name, tmp_path):
     if name == "SemiSupervisedVAE":
         found = served.class_probabilities(x)
         np.testing.assert_allclose(found, model.class_probabilities(x), atol=1e-5)
+
+
+class ShiftedVAE(keras_ae.VAE):
+    """A VAE whose label moves the prior: the class overrides `prior` alone."""
+
+    extra_inputs = ("label",)
+    _input_dtypes = {"label": "int32"}
+    kind = staticmethod(keras_ae.distributions.DiagonalGaussian)
+
+    def prior(self, like, *, label):
+        shift = 1.5 * ops.cast(label, "float32")[:, None] - 1.0
+        return self.kind(0.0 * like + shift, 0.0 * like - 0.7)
+
+
+class HeavyVAE(ShiftedVAE):
+    kind = staticmethod(
+        lambda mean, log_scale: keras_ae.distributions.Laplace(mean, ops.exp(log_scale))
+    )
+
+
+@pytest.mark.parametrize("cls", [ShiftedVAE, HeavyVAE])
+def test_a_prior_of_a_subclass_is_that_of_training(cls):
+    x = np.random.default_rng(0).integers(0, 2, (400, 6)).astype("float32")
+    label = x[:, 0].astype("int32")
+    model = cls(2, network_options={"units": (8,)}, seed=0)
+    model.compile("adam")
+    loss = model.evaluate(x, label=label, verbose=0, return_dict=True)
+    draws = [model.log_likelihood(x, num_samples=1, seed=s, label=label) for s in range(20)]
+    # One draw estimates the bound without bias.
+    error = np.std(np.mean(draws, axis=1)) + 0.02
+    np.testing.assert_allclose(-np.mean(draws), loss["loss"], atol=5 * error)

@@ -4,6 +4,8 @@ from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.distributions import DiagonalGaussian
+from keras_ae.layers import gaussian_kl
 from keras_ae.models.variational.base import VariationalAE
 
 
@@ -94,8 +96,15 @@ class VAE(VariationalAE):
     @takes_inputs_of("posterior", "conditional", "prior")
     def loss_terms(self, x, y, training, **inputs):
         q = call(self, self.posterior, x, training, inputs=inputs)
+        if type(self).prior is VariationalAE.prior:
+            divergence = q.kl_per_dimension()
+        else:
+            prior = call(self, self.prior, q.mean, inputs=inputs)
+            if not isinstance(prior, DiagonalGaussian):
+                return self._estimate_bound_terms(y, q, training, **inputs)
+            divergence = gaussian_kl(q, prior)
         z = q.sample(self.step_seed(training))
-        return self.elbo_terms(y, z, q.kl_per_dimension(), training, **inputs)
+        return self.elbo_terms(y, z, divergence, training, **inputs)
 
     def elbo_terms(self, y, z, divergence, training, **inputs):
         """Compute the terms of the negative evidence lower bound.
