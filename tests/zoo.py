@@ -149,7 +149,8 @@ def inputs_for(name, x):
     for each in getattr(keras_ae, name).extra_inputs:
         values = np.asarray(x)
         values = values.reshape(len(values), -1)[:, [0, -1]] > 0.5
-        inputs[each] = values.sum(axis=1) if each == "label" else values.astype("float32")
+        number = values.sum(axis=1)
+        inputs[each] = number if each == "label" else number[:, None].astype("float32")
     return inputs
 
 
