@@ -222,7 +222,10 @@ def dtype_of(model, name):
 def cast(model, x, inputs):
     """Cast the tensors of a batch to the dtypes with which the model computes."""
     x = map_leaves(lambda value: keras.ops.cast(value, "float32"), x)
-    return x, {name: keras.ops.cast(v, dtype_of(model, name)) for name, v in inputs.items()}
+    return x, {
+        name: _as_rows(model, name, keras.ops.cast(value, dtype_of(model, name)))
+        for name, value in inputs.items()
+    }
 
 
 def as_tensors(model, inputs):
@@ -230,9 +233,16 @@ def as_tensors(model, inputs):
     return {
         name: value
         if isinstance(value, keras.KerasTensor)
-        else keras.ops.convert_to_tensor(value, dtype_of(model, name))
+        else _as_rows(model, name, keras.ops.convert_to_tensor(value, dtype_of(model, name)))
         for name, value in inputs.items()
     }
+
+
+def _as_rows(model, name, tensor):
+    """Return labels of shape (batch, 1) as (batch,), and any other tensor as it is."""
+    # Checked arrays have this shape already. Tensors and the batches of a stream may not.
+    is_column = dtype_of(model, name) == "int32" and len(tensor.shape) == 2
+    return tensor[:, 0] if is_column and tensor.shape[1] == 1 else tensor
 
 
 def rows(model, inputs, number):

@@ -275,6 +275,32 @@ def test_what_is_no_label_is_refused(name):
             calls[call](None)
 
 
+class Columns(keras.utils.PyDataset):
+    """Batches of 16 examples, whose labels have the shape (16, 1)."""
+
+    def __init__(self, x, label):
+        super().__init__()
+        self.x, self.label = x, label[:, None]
+
+    def __len__(self):
+        return len(self.x) // 16
+
+    def __getitem__(self, number):
+        rows = slice(16 * number, 16 * number + 16)
+        return {"x": self.x[rows], "label": self.label[rows]}
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_labels_in_a_column_are_those_of_a_vector(name):
+    model, x, label = built(name), zoo.data(), np.arange(48) % 3
+    expected = model.evaluate(x, label=label, **BATCH)
+    assert model.evaluate(Columns(x, label), verbose=0) == pytest.approx(expected)
+    model.fit(Columns(x, label), verbose=0)
+    tensor, expected = ops.convert_to_tensor(x), model.encode(x, label=label)
+    for column in (label[:, None], ops.convert_to_tensor(label[:, None])):
+        np.testing.assert_allclose(numpy(model.encode(tensor, label=column)), expected, atol=1e-6)
+
+
 # ------------------------------------------------------------------ SemiSupervisedVAE
 
 
