@@ -274,7 +274,12 @@ def split_tail(arrays, fraction):
             f"validation_split={fraction!r} of {length} examples leaves one part empty. Pass "
             "validation_data, or more examples."
         )
-    return tuple(a[:cut] for a in arrays), tuple(a[cut:] for a in arrays)
+    # A single number has no rows to split. The checks of each part refuse it by its name.
+    first, last = (
+        tuple(a[rows] if np.ndim(a) else a for a in arrays)
+        for rows in (slice(cut), slice(cut, None))
+    )
+    return first, last
 
 
 def unpack(data):

@@ -301,6 +301,13 @@ def test_labels_in_a_column_are_those_of_a_vector(name):
         np.testing.assert_allclose(numpy(model.encode(tensor, label=column)), expected, atol=1e-6)
 
 
+def test_one_label_for_all_examples_is_refused():
+    model, x = zoo.trained("ConditionalVAE"), zoo.data()
+    for split in (0.0, 0.25):
+        with pytest.raises(ValueError, match=r"'label' has shape \(\).*one row for each example"):
+            model.fit(x, label=1, validation_split=split, verbose=0)
+
+
 # ------------------------------------------------------------------ SemiSupervisedVAE
 
 
