@@ -518,6 +518,18 @@ def check_rows(model, given, count):
     return {name: _check_input(model, name, value, count) for name, value in given.items()}
 
 
+def check_beside(model, tensors, given):
+    """Check those named inputs that are arrays, although the data consists of tensors."""
+    count = examples.leaves(tensors)[0].shape[0]
+    arrays = {
+        name: value
+        for name, value in given.items()
+        if not keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)
+    }
+    # A symbolic batch has no length yet.
+    return given if count is None else {**given, **check_rows(model, arrays, count)}
+
+
 def _check_input(model, name, value, count):
     if keras.ops.is_tensor(value):
         value = keras.ops.convert_to_numpy(value)

@@ -301,6 +301,18 @@ def test_labels_in_a_column_are_those_of_a_vector(name):
         np.testing.assert_allclose(numpy(model.encode(tensor, label=column)), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_labels_beside_tensors_are_checked(name):
+    model, x, label = zoo.trained(name), ops.convert_to_tensor(zoo.data()), np.arange(48) % 3
+    z = ops.convert_to_tensor(zoo.code_of(name, 48))
+    for call, first in ((model.encode, x), (model.reconstruct, x), (model.decode, z)):
+        with pytest.raises(ValueError, match="label holds values from 1 to 3"):
+            call(first, label=label + 1)
+        with pytest.raises(ValueError, match="there are 48 examples"):
+            call(first, label=label[:-1])
+        assert call(first, label=label.tolist()).shape[0] == 48
+
+
 def test_one_label_for_all_examples_is_refused():
     model, x = zoo.trained("ConditionalVAE"), zoo.data()
     for split in (0.0, 0.25):
