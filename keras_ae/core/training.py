@@ -82,7 +82,7 @@ class Loops(backend.TrainStep, keras.Model):
                 therefore leaves out the last few examples.
             shuffle: Whether arrays are read in a new order in every epoch. The order depends only
                 on the model's seed and the epoch, so that a resumed run reads the same batches.
-            class_weight: Must be None, because there are no classes. Use sample_weight instead.
+            class_weight: Must be None, because targets are no classes. Use sample_weight instead.
             sample_weight: Array of shape (examples,), the weight of each example in all losses.
             validation_data: Anything that x may be, an (x, y) pair, or (x, y, sample_weight).
             epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
@@ -268,8 +268,8 @@ class Loops(backend.TrainStep, keras.Model):
 def _refuse_class_weight(class_weight):
     if class_weight is not None:
         raise ValueError(
-            "class_weight needs labels, but this model has none. Pass sample_weight, which has one "
-            "number for each example."
+            "class_weight needs targets that are classes, but the targets of an autoencoder are "
+            "data. Pass sample_weight, which has one number for each example."
         )
 
 

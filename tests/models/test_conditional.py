@@ -320,6 +320,12 @@ def test_one_label_for_all_examples_is_refused():
             model.fit(x, label=1, validation_split=split, verbose=0)
 
 
+def test_class_weight_is_of_no_use_with_labels_either():
+    model, x = zoo.trained("ConditionalVAE"), zoo.data()
+    with pytest.raises(ValueError, match="targets of an autoencoder are data. Pass sample_weight"):
+        model.fit(x, label=np.arange(48) % 3, class_weight={0: 2.0}, verbose=0)
+
+
 # ------------------------------------------------------------------ SemiSupervisedVAE
 
 
