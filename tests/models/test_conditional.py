@@ -329,6 +329,11 @@ def test_class_weight_is_of_no_use_with_labels_either():
 # ------------------------------------------------------------------ SemiSupervisedVAE
 
 
+def test_a_scale_that_is_fitted_to_all_labels_is_refused():
+    with pytest.raises(ValueError, match="every label, wrong ones included. Choose .*learned"):
+        zoo.make("SemiSupervisedVAE", likelihood="gaussian_optimal_scale").build((None, 6))
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_the_bound_sums_over_labels(known):
     """Eq. 6 and 7 by NumPy, label by label."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import likelihoods, networks
 from keras_ae.core import arguments, memory, seeds
 from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, LabeledGaussians
@@ -44,7 +44,8 @@ class SemiSupervisedVAE(ConditionalVAE):
             to None.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed, standardize: See
             `keras_ae.VAE`. An encoder of your own reads x with num_classes more channels, a decoder
-            the code followed by the label as one-hot.
+            the code followed by the label as one-hot. The likelihood "gaussian_optimal_scale" is
+            refused, because it would fit its scale to wrong labels, too.
 
     Example:
 
@@ -95,6 +96,15 @@ class SemiSupervisedVAE(ConditionalVAE):
             aggregation="only_first_replica",
             name="examples_per_label",
         )
+
+    def _check_given(self):
+        super()._check_given()
+        if isinstance(self.likelihood, likelihoods.OptimalGaussian):
+            raise ValueError(
+                f"{type(self).__name__}: {self._likelihood_name()} would fit its scale to what the "
+                "decoder makes of every label, wrong ones included. Choose "
+                '"gaussian_learned_scale".'
+            )
 
     def _adapt(self, passes):
         count = labeled = 0
