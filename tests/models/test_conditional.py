@@ -334,6 +334,19 @@ def test_a_scale_that_is_fitted_to_all_labels_is_refused():
         zoo.make("SemiSupervisedVAE", likelihood="gaussian_optimal_scale").build((None, 6))
 
 
+def test_the_classifier_skips_the_padding_of_an_encoder_of_your_own():
+    x = np.random.default_rng(0).integers(0, 2, (6, 5, 2)).astype("float32")
+    real = np.arange(5) < np.array([5, 3, 1, 4, 2, 5])[:, None]
+    found = []
+    for value in (-1.0, 7.0):
+        layers = [keras.Input((5, 2 + 3)), keras.layers.Masking(value), keras.layers.GRU(4)]
+        options = {"encoder": keras.Sequential(layers), "network_options": {"units": (8,)}}
+        model = zoo.eager("SemiSupervisedVAE", **options)
+        model.build((None, 5, 2))
+        found.append(model.class_probabilities(np.where(real[..., None], x, value)))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_the_bound_sums_over_labels(known):
     """Eq. 6 and 7 by NumPy, label by label."""

@@ -123,7 +123,9 @@ class ConditionalVAE(VAE):
 
     def _make_network(self, name, shape, kind):
         """Make a network from an array of this shape to features, with the model's options."""
-        options = networks.options_for(kind, shape, self.network_options)
+        # The encoder's mask value may also be that of a Masking layer in a network of the user's.
+        given = {**self.network_options, "mask_value": self._mask_value}
+        options = networks.options_for(kind, shape, given)
         return networks.encoder(shape, kind, name, self.dtype_policy, **options)
 
     def _options_in_use(self):
