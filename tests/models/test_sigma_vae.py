@@ -113,6 +113,18 @@ def test_a_scale_needs_a_built_model():
         made(likelihood="laplace")
 
 
+def test_padding_is_refused():
+    """The variance would count it, or never be fitted at all."""
+    kind = {"encoder": "recurrent", "decoder": "recurrent", "network_options": {"mask_value": 0.0}}
+    masking = keras.Sequential([keras.Input((4, 2)), keras.layers.Masking(), keras.layers.LSTM(3)])
+    for given in (kind, {"encoder": masking}):
+        with pytest.raises(ValueError, match=r"mask_value=0\.0 .*gaussian_learned_scale"):
+            made(**given).build((None, 4, 2))
+    model = keras_ae.VAE(2, likelihood="gaussian_optimal_scale", **kind)
+    with pytest.raises(ValueError, match="likelihood='gaussian_optimal_scale' fits itself"):
+        model.build((None, 4, 2))
+
+
 def test_files_and_served_functions_hold_the_scale(tmp_path):
     model, x = made(0.001), data()
     model.fit(x, epochs=2, **BATCH)

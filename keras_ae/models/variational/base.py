@@ -53,6 +53,13 @@ class VariationalAE(Autoencoder):
         name = self._likelihood_name()
         decoder, shape = self.arguments["decoder"], self._decoder_input_shape()
         check_likelihood(self, self.likelihood, name, self.target_shape, decoder, shape)
+        sees_targets = type(self.likelihood).log_prob is not likelihoods.Likelihood.log_prob
+        if sees_targets and self._mask_value is not None and len(self.target_shape) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: {name} fits itself to all steps of a batch, padding "
+                f"included, and mask_value={self._mask_value!r} was set. Use keras_ae.VAE with "
+                "likelihood='gaussian_learned_scale'."
+            )
         if self.likelihood.trainable_variables and not self._trains_likelihood:
             weights = ", ".join(v.name for v in self.likelihood.trainable_variables)
             raise ValueError(

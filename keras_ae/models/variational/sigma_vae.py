@@ -15,7 +15,7 @@ class SigmaVAE(VAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         encoder, decoder, kl_weight, free_bits, network_options, seed, standardize: See
-            `keras_ae.VAE`. A decoder of your own returns the mean.
+            `keras_ae.VAE`. A decoder of your own returns the mean. Sequences may not be padded.
 
     Example:
 
