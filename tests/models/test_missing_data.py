@@ -237,6 +237,32 @@ def test_errors_name_what_is_wrong():
         fitted(2 * x, likelihood="bernoulli")
 
 
+def test_a_single_sample_imputes():
+    x = with_holes(np.random.default_rng(0).normal(size=(48, 6)))
+    model = fitted(x)
+    assert np.all(np.isfinite(model.impute(x, num_samples=1)))
+    assert np.all(np.isfinite(model.impute(x, num_samples=1, multiple=2)))
+
+
+def test_imputed_tensors_are_float32():
+    x = with_holes(np.random.default_rng(0).normal(size=(48, 6)))
+    model = fitted(x)
+    wide = ops.convert_to_tensor(x.astype("float64"), dtype="float64")
+    whole = ops.ones((2, 6), dtype="int32")
+    for given in (wide, whole):
+        assert keras.backend.standardize_dtype(model.impute(given, 4).dtype) == "float32"
+
+
+def test_targets_of_another_shape_impute_nothing():
+    x = with_holes(np.random.default_rng(0).normal(size=(48, 6)))
+    model = MissingDataIWAE(2, likelihood="gaussian", network_options={"units": (8,)})
+    model.compile("adam", **zoo.OP_BY_OP)
+    model.fit(x, np.nan_to_num(x[:, :4]), **BATCH)
+    for given in (x, ops.convert_to_tensor(x)):
+        with pytest.raises(ValueError, match=r"impute needs targets .*\(6,\).*\(4,\)"):
+            model.impute(given, 4)
+
+
 def test_files_and_served_functions_take_holes(tmp_path):
     x = with_holes(np.random.default_rng(0).normal(size=(48, 6)))
     model = fitted(x, standardize=True)

@@ -113,8 +113,15 @@ class MissingDataIWAE(IWAE):
             batch_size = max(1, _DRAWS_AT_ONCE // num_samples)
         options = {"batch_size": batch_size, "verbose": verbose}
         library = ops
-        if not ops.is_tensor(x):
+        if ops.is_tensor(x):
+            x = ops.cast(x, "float32")
+        else:
             library, x = np, np.asarray(inputs.check_data(self, x), "float32")
+        if self.built and self.target_shape != self.data_shape:
+            raise ValueError(
+                f"impute needs targets of the data's shape {self.data_shape}, and this "
+                f"{type(self).__name__} has targets of shape {self.target_shape}. Call reconstruct."
+            )
         found = self._impute(x, num_samples, multiple, seed, **options)
         if multiple is not None:
             found = library.moveaxis(found, 1, 0)
@@ -130,7 +137,8 @@ class MissingDataIWAE(IWAE):
         log_weights = ops.reshape(log_weights, (-1, draws_at_once))
         if multiple is None:
             means = ops.reshape(p.mean, (-1, draws_at_once, *self.target_shape))
-            shares = ops.softmax(log_weights, axis=1)
+            # Keras warns of a softmax over a single sample.
+            shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
             shares = ops.reshape(shares, (-1, draws_at_once, *[1] * len(self.target_shape)))
             return ops.sum(shares * means, axis=1)
         chosen = keras.random.categorical(log_weights, multiple, seed=seed)  # (batch, multiple)
