@@ -34,6 +34,14 @@ class Likelihood(keras.layers.Layer):
     def build_from_config(self, config):
         """Leave it to the model that is made with the likelihood to build it."""
 
+    def _refuse_second_owner(self):
+        """Raise if the weights belong to a model or modality already."""
+        if self.weights:
+            raise ValueError(
+                f"This {type(self).__name__} has weights, and is already the likelihood of a model "
+                "or modality. Make one object for each."
+            )
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("keras_ae."):
@@ -177,6 +185,7 @@ class Gaussian(Likelihood):
         self._scale = scale
 
     def build(self, input_shape=None):
+        self._refuse_second_owner()
         if self.scale == "learned":
             self.log_scale = self.add_weight(
                 shape=(), initializer="zeros", dtype="float32", name="log_scale"
@@ -237,6 +246,7 @@ class OptimalGaussian(Likelihood):
         self.decay = arguments.number(self, "decay", decay, most=1)
 
     def build(self, input_shape=None):
+        self._refuse_second_owner()
         options = {"trainable": False, "dtype": "float32", "aggregation": "mean"}
         self.variance = self.add_weight(shape=(), initializer="ones", name="variance", **options)
         self.seen = self.add_weight(shape=(), initializer="zeros", name="seen", **options)

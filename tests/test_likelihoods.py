@@ -215,6 +215,15 @@ def test_options_of_networks_that_were_given_are_refused(name):
         model.build((None, 6))
 
 
+@pytest.mark.parametrize(
+    "likelihood", [likelihoods.Gaussian("learned"), likelihoods.OptimalGaussian()]
+)
+def test_models_share_no_weights_of_a_likelihood(likelihood):
+    vae(likelihood).build((None, 6))
+    with pytest.raises(ValueError, match="already the likelihood of a model.*one object for each"):
+        vae(likelihood).build((None, 6))
+
+
 def test_a_model_with_a_likelihood_object_loads(tmp_path):
     """The object in its configuration was built, and the model builds it again."""
     model = vae(likelihoods.Gaussian("learned"))
