@@ -519,7 +519,9 @@ def _numbers_of_steps(layer, model):
         steps = layer.input.shape[1]
     # A layer that is only called inside other layers has no `input`. It makes the target's steps.
     except (AttributeError, ValueError):
-        steps = getattr(model, "target_shape", (1,))[0]
+        shape = getattr(model, "target_shape", (1,))
+        shapes = shape.values() if isinstance(shape, dict) else [shape]
+        steps = max(each[0] for each in shapes)
     return 10 * (steps or 1) * sum(keras.tree.flatten(layer.state_size))
 
 
