@@ -262,6 +262,29 @@ def test_networks_of_the_user_s_own():
         fitted(x, decoders={"kind": decoder})
 
 
+def test_sequences_have_recurrent_networks_but_no_padding():
+    x = {"series": np.ones((16, 4, 2), "float32"), "kind": whole(16)["kind"]}
+    modalities = {"series": "gaussian", "kind": "categorical"}
+    layers = [keras.Input((4, 2)), keras.layers.Masking(), keras.layers.LSTM(3)]
+    own = keras.Sequential([layers[0], layers[2]])
+    model = made(modalities, encoders={"series": own})
+    model.fit(x, **BATCH)
+    assert model.encode({"series": x["series"]}).shape == (16, 2)
+    masked = made(modalities, encoders={"series": keras.Sequential(layers)})
+    kind = {name: {"series": "recurrent"} for name in ("encoders", "decoders")}
+    other = made({"series": "gaussian"}, network_options={"mask_value": -1.0}, **kind)
+    for each, shapes in ((masked, x), (other, {"series": x["series"]})):
+        with pytest.raises(ValueError, match=r"mask_value=.*padding of 'series' would count"):
+            each.build({name: (None, *v.shape[1:]) for name, v in shapes.items()})
+
+
+def test_modalities_share_no_weights_of_a_likelihood():
+    model = made(dict.fromkeys("ab", likelihoods.Gaussian("learned")))
+    with pytest.raises(ValueError, match="one object for each"):
+        model.build({"a": (None, 3), "b": (None, 3)})
+    made(dict.fromkeys("ab", likelihoods.Gaussian(0.5))).build({"a": (None, 3), "b": (None, 3)})
+
+
 @pytest.mark.parametrize(
     ("given", "error", "words"),
     [

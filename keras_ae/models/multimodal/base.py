@@ -96,6 +96,13 @@ class VAEOfModalities(VAE):
         return network
 
     def _check_given(self):
+        for name in self._modalities:
+            value = networks.mask_value(self._given_network("encoders", name), self.network_options)
+            if value is not None:
+                raise ValueError(
+                    f"{type(self).__name__}: mask_value={value!r} is not possible, because padding "
+                    f"of {name!r} would count in its likelihood. Make the sequences one length."
+                )
         for name, likelihood in self.likelihood.parts.items():
             decoder, shape = self._given_network("decoders", name), (self.latent_dim,)
             label = f"the likelihood of {name!r}"

@@ -39,7 +39,7 @@ class MultimodalVAE(VAEOfModalities):
             Defaults to 1.
         encoders, decoders: Dictionaries of name -> network. It is a kind of network, or any Keras
             model as of `encoder` and `decoder` of `keras_ae.VAE`. A modality that a dictionary
-            lacks has a network that fits its shape. Default to None.
+            lacks has a network that fits its shape. Sequences may not be padded. Default to None.
         kl_weight, network_options, seed: See `keras_ae.VAE`.
 
     Example:
