@@ -283,3 +283,18 @@ def test_files_and_served_functions_take_holes(tmp_path):
     found = served.log_likelihood(x, 3).numpy()
     wanted = model.log_likelihood(x, num_samples=model._SERVED_SAMPLES, seed=3)
     np.testing.assert_allclose(found, wanted, atol=0.3)
+
+
+@keras.saving.register_keras_serializable("test_missing_data")
+class GaussianOfColumns(likelihoods.Likelihood):
+    """A likelihood of three columns with scales of their own, of which Observed knows nothing."""
+
+    def distribution(self, parameters):
+        scales = ops.log(ops.convert_to_tensor([1.0, 4.0, 9.0]))
+        return keras_ae.distributions.DiagonalGaussian(parameters, 0.0 * parameters + scales)
+
+
+def test_a_likelihood_with_a_parameter_of_each_column_is_refused():
+    model = keras_ae.MissingDataIWAE(2, likelihood=GaussianOfColumns())
+    with pytest.raises(ValueError, match="the sum over its entries alone"):
+        model.build((None, 3))

@@ -1,5 +1,7 @@
 """Deep generative modelling of incomplete data sets: Mattei and Frellsen 2019, arXiv:1812.02633."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -71,6 +73,24 @@ class MissingDataIWAE(IWAE):
                 "Make the padded steps NaN."
             )
         super()._build_networks(shape, target_shape)
+        self._check_entries(target_shape)
+
+    def _check_entries(self, shape):
+        """Raise unless the likelihood gives every entry a density alone, by equal functions."""
+        draws = np.random.default_rng(0).random((2, 1, *shape)).astype("float32")
+        values, parameters = map(ops.convert_to_tensor, draws)
+        make = self.likelihood.distribution
+        whole, product = (
+            float(ops.convert_to_numpy(p.log_prob(values))[0])
+            for p in (make(parameters), Observed(make, parameters))
+        )
+        if not math.isclose(whole, product, rel_tol=1e-3, abs_tol=1e-3):
+            raise ValueError(
+                f"{type(self).__name__}: by {self._likelihood_name()}, the log-density of an "
+                f"example is {whole:g}, and the sum over its entries alone {product:g}. Where "
+                "entries are missing, all need the same likelihood of one parameter each. With "
+                "standardize=True, every feature has a scale of its own."
+            )
 
     def posterior(self, x, training=False):
         missing = ops.isnan(x)
