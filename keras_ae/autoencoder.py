@@ -185,7 +185,7 @@ class Autoencoder(Adjustable, Saved, Loops):
             passes: `keras_ae.core.adaptation.Passes`. Each loop over it is one pass over the data.
         """
 
-    def _check_values(self, name, values):
+    def _check_values(self, name, values, call):
         """Check the array of a named input or modality, and return it. Subclasses add checks."""
         return values
 

@@ -74,7 +74,7 @@ def batched(kind, call=None, returns_data=None):
                 given[first], found = inputs.take_apart(self, given[first], first)
                 named = {**examples.select(self, method, found), **_drop_missing(named)}
                 named = examples.check_names(self, label, taken, named, signature)
-                named = inputs.check_beside(self, given[first], named)
+                named = inputs.check_arrays_with_tensors(self, label, given[first], named)
                 named = examples.as_tensors(self, named)
                 return _compute(self, method, kind, returns_data, {**given, **named})
             targets = [name for name in ("y",) if given.get(name) is not None]

@@ -500,7 +500,7 @@ def _check_x(model, x, name):
                 f"{name} has modalities of different lengths: {lengths}. Pass one row for each "
                 "example, and NaN if an example lacks a modality."
             )
-    arrays = {key: model._check_values(key, arrays[key]) for key in model._modalities}
+    arrays = {key: model._check_values(key, arrays[key], "fit") for key in model._modalities}
     return arrays, {key: found[key][1] for key in found}
 
 
@@ -510,15 +510,15 @@ def check_named(model, call, function, given, count):
         return given
     taken = examples.taken_by(model, function)
     given = examples.check_names(model, call, taken, given, inspect.signature(function))
-    return check_rows(model, given, count)
+    return check_rows(model, call, given, count)
 
 
-def check_rows(model, given, count):
+def check_rows(model, call, given, count):
     """Return checked arrays of named inputs with `count` rows each."""
-    return {name: _check_input(model, name, value, count) for name, value in given.items()}
+    return {name: _check_input(model, call, name, value, count) for name, value in given.items()}
 
 
-def check_beside(model, tensors, given):
+def check_arrays_with_tensors(model, call, tensors, given):
     """Check those named inputs that are arrays, although the data consists of tensors."""
     count = examples.leaves(tensors)[0].shape[0]
     arrays = {
@@ -527,10 +527,10 @@ def check_beside(model, tensors, given):
         if not keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor)
     }
     # A symbolic batch has no length yet.
-    return given if count is None else {**given, **check_rows(model, arrays, count)}
+    return given if count is None else {**given, **check_rows(model, call, arrays, count)}
 
 
-def _check_input(model, name, value, count):
+def _check_input(model, call, name, value, count):
     if keras.ops.is_tensor(value):
         value = keras.ops.convert_to_numpy(value)
     array = np.asarray(value)
@@ -558,7 +558,7 @@ def _check_input(model, name, value, count):
                 f"{who}: the input {name!r} of shape {array.shape} must be a vector of integer "
                 "labels, one for each example. np.argmax(vectors, axis=1) converts one-hot vectors."
             )
-    array = model._check_values(name, array)
+    array = model._check_values(name, array, call)
     known = array.shape[1:]
     if model.built:
         known = model._extra_shapes.setdefault(name, known)

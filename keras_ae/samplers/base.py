@@ -98,7 +98,7 @@ def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
     require_built(model, "sample")
     memory.refuse_samples(model, num_samples)
     given = examples.check_names(model, "sample", examples.taken_by_sample(model), inputs or {})
-    given = check_rows(model, examples.rows(model, given, num_samples), num_samples)
+    given = check_rows(model, "sample", examples.rows(model, given, num_samples), num_samples)
     own = {name: given[name] for name in model.sampler.inputs_taken(model) if name in given}
     own = adaptation.standardize_inputs(model, own)
     model.sampler.prepare()

@@ -61,7 +61,6 @@ class ConditionalVAE(VAE):
 
     extra_inputs = ("label",)
     _input_dtypes = {"label": "int32"}
-    _least_label = 0
 
     def __init__(
         self, latent_dim=16, num_classes=10, prior="learned", condition_encoder=None, **kwargs
@@ -78,18 +77,23 @@ class ConditionalVAE(VAE):
         )
         self.prior_network = None
 
-    def _check_values(self, name, values):
+    def _check_values(self, name, values, call):
         if name != "label":
             return values
+        least = self._find_least_label(call)
         low, high = values.min(), values.max()
-        if low < self._least_label or high >= self.num_classes:
+        if low < least or high >= self.num_classes:
             raise ValueError(
-                f"{type(self).__name__}: label holds values from {low:g} to {high:g}, and labels "
-                f"of num_classes={self.num_classes} are integers from {self._least_label} to "
-                f"{self.num_classes - 1}. np.unique(label, return_inverse=True)[1] numbers "
+                f"{type(self).__name__}: label holds values from {low:g} to {high:g}, and {call} "
+                f"takes integers from {least} to {self.num_classes - 1}, because num_classes="
+                f"{self.num_classes}. np.unique(label, return_inverse=True)[1] numbers known "
                 "classes from 0."
             )
         return values
+
+    def _find_least_label(self, call):
+        """Return the least label that a method takes."""
+        return 0
 
     def _build_networks(self, shape, target_shape):
         given = self._condition_shape = self._find_condition_shape()

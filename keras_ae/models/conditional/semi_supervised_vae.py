@@ -1,6 +1,5 @@
 """Semi-supervised Learning with Deep Generative Models: Kingma et al. 2014, arXiv:1406.5298."""
 
-import functools
 import math
 
 import keras
@@ -65,7 +64,6 @@ class SemiSupervisedVAE(ConditionalVAE):
     objective = (*ConditionalVAE.objective, "label_loss", "classification_loss")
     _without = ("prior", "condition_encoder")
     _needs_data = True
-    _least_label = -1
 
     def __init__(
         self, latent_dim=16, num_classes=10, classification_weight=0.1, classifier=None, **kwargs
@@ -106,10 +104,14 @@ class SemiSupervisedVAE(ConditionalVAE):
                 '"gaussian_learned_scale".'
             )
 
+    def _find_least_label(self, call):
+        # Data can only be made of known labels.
+        return 0 if call in ("decode", "sample") else -1
+
     def _adapt(self, passes):
         count = labeled = 0
         for _, inputs in passes:
-            label = self._check_values("label", inputs["label"])
+            label = self._check_values("label", inputs["label"], "fit")
             count, labeled = count + len(label), labeled + int(np.sum(label >= 0))
         if not labeled:
             raise ValueError(
@@ -236,17 +238,6 @@ class SemiSupervisedVAE(ConditionalVAE):
         """
         q = self._weigh_labels(x, self._log_class_probabilities(x, training), training, label)
         return q.sample(seed) if sample else q.mean
-
-    @functools.wraps(ConditionalVAE.decode)
-    def decode(self, z, *args, label=None, **options):
-        is_array = label is not None and not ops.is_tensor(label)
-        if is_array and not isinstance(label, keras.KerasTensor) and -1 in np.asarray(label):
-            raise ValueError(
-                f"{type(self).__name__}.decode: label holds -1, and data can only be made of known "
-                "labels. Pass those of model.classify(x), or leave label out of sample, which then "
-                "draws labels."
-            )
-        return super().decode(z, *args, label=label, **options)
 
     @batched("data", returns_data=True)
     def reconstruct(self, x, training=False, label=None):

@@ -108,7 +108,7 @@ class VAEOfModalities(VAE):
             label = f"the likelihood of {name!r}"
             check_likelihood(self, likelihood, label, self.target_shape[name], decoder, shape)
 
-    def _check_values(self, name, values):
+    def _check_values(self, name, values, call):
         missing = np.isnan(values.reshape(len(values), -1))
         partly = missing.any(axis=1) & ~missing.all(axis=1)
         if partly.any():
