@@ -262,7 +262,7 @@ def test_what_is_no_label_is_refused(name):
     }
     for call in calls.values():
         for wrong in (label + 1, np.where(label == 0, least - 1, label)):
-            with pytest.raises(ValueError, match=f"takes integers from {least} to 2"):
+            with pytest.raises(ValueError, match="takes integers from .* to 2"):
                 call(wrong)
         with pytest.raises(TypeError, match="'label' has dtype .*, but must contain numbers"):
             call(label.astype(str))
