@@ -105,7 +105,7 @@ def padding(subject):
     for value in (np.nanmin(x) - 1, np.nanmax(x) + 1):
         padded = np.where(real[..., None], x, value)
         model = _model_with_mask(subject, float(value), padded.shape)
-        start = start or weights(model)
+        start = start or list(map(numpy_of, model.variables))
         assign(model.variables, start)
         batch, tensor = {"batch_size": len(x), "verbose": 0}, ops.convert_to_tensor(padded)
         results = {
