@@ -151,6 +151,8 @@ class DiagonalGaussian(Distribution):
         return self._place(self._draw_noise(seed))
 
     def sample_with_log_prob(self, seed):
+        if type(self).log_prob is not DiagonalGaussian.log_prob:
+            return super().sample_with_log_prob(seed)
         # The log-density of a draw is that of its noise, which needs no division by the deviation.
         noise = self._draw_noise(seed)
         squares = ops.square(noise)
