@@ -81,10 +81,12 @@ class Programs:
         for attributes, names, values in self.parts:
             if names is None:
                 now = attributes.values() if isinstance(attributes, dict) else attributes
-                added = itertools.islice(now, len(values), None)
-                # Keras' `load_weights` adds attributes with the value False, which change nothing.
-                if len(now) < len(values) or any(value is not False for value in added):
-                    return False
+                if len(now) != len(values):
+                    added = itertools.islice(now, len(values), None)
+                    # Keras' `load_weights` adds attributes with the value False, which change
+                    # nothing.
+                    if len(now) < len(values) or any(value is not False for value in added):
+                        return False
             else:
                 if len(attributes.keys() - _NOTED) != len(names):
                     return False
