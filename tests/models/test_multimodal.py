@@ -58,9 +58,13 @@ def fitted(x=None, epochs=1, **given):
 
 
 def experts_of(model, x):
-    """Return the mean and the variance of each expert: name -> two arrays."""
+    """Return the mean and the variance of each expert: name -> two arrays.
+
+    The networks compute the mean of the expert's product with the prior.
+    """
     found = {name: numpy(model.encoders[name](values)) for name, values in x.items()}
-    return {name: (v[:, :2], np.exp(v[:, 2:].astype("float64"))) for name, v in found.items()}
+    pairs = {name: (v[:, :2], np.exp(v[:, 2:].astype("float64"))) for name, v in found.items()}
+    return {name: (mean * (1.0 + variance), variance) for name, (mean, variance) in pairs.items()}
 
 
 @pytest.mark.parametrize("names", [["bits"], ["numbers", "kind"], list(THREE)])

@@ -81,7 +81,13 @@ class MultimodalVAE(VAEOfModalities):
         return batch_size * (1 + (self.num_subsets or 0)) * outputs
 
     def _find_experts(self, x, training):
-        """Compute each expert's mean and log-precision, which is minus infinity if it is absent."""
+        """Compute the mean and the log-precision of every expert.
+
+        The mean is that of the expert's product with the prior, which is the posterior of its
+        modality alone. The mean of the expert itself would hardly move a code as long as its
+        precision is small, and such dimensions would never be learned. Of an absent modality, the
+        log-precision is minus infinity.
+        """
         experts = {}
         for name, values in x.items():
             present = ops.logical_not(is_absent(values))
@@ -94,11 +100,12 @@ class MultimodalVAE(VAEOfModalities):
     def _multiply(self, experts):
         """Make the product of Gaussian experts and of the prior, a Gaussian in closed form."""
         prior = ops.zeros_like(next(iter(experts.values()))[0])  # Its mean is 0, its precision 1.
-        means, log_precisions = zip((prior, prior), *experts.values(), strict=True)
-        log_precisions = ops.stack(log_precisions, axis=1)
-        total = ops.logsumexp(log_precisions, axis=1)
-        shares = ops.exp(log_precisions - total[:, None])
-        return DiagonalGaussian(ops.sum(shares * ops.stack(means, axis=1), axis=1), -total)
+        means, log_precisions = zip(*experts.values(), strict=True)
+        total = ops.logsumexp(ops.stack([prior, *log_precisions], axis=1), axis=1)
+        # The precision of an expert and the prior together is 1 more than that of the expert.
+        shares = [ops.exp(ops.softplus(precision) - total) for precision in log_precisions]
+        mean = sum(share * mean for share, mean in zip(shares, means, strict=True))
+        return DiagonalGaussian(mean, -total)
 
     def posterior(self, x, training=False):
         return self._multiply(self._find_experts(x, training))
@@ -160,4 +167,5 @@ class MultimodalVAE(VAEOfModalities):
 def _keep(expert, kept):
     """Leave an expert, a mean and a log-precision, out of the examples in which kept is False."""
     mean, log_precision = expert
-    return mean, ops.where(kept[:, None], log_precision, -math.inf)
+    kept = kept[:, None]
+    return ops.where(kept, mean, 0.0), ops.where(kept, log_precision, -math.inf)
