@@ -25,7 +25,7 @@ PARTS = 4
 def weights(model, x):
     """Return the importance weights of every row of x, of shape (rows, draws)."""
     # With a learned metric, weights take much longer and vary less, so fewer are enough.
-    draws = 600 if hasattr(model, "anchors") else 2000
+    draws = 1000 if hasattr(model, "anchors") else 2000
 
     # A condition is the same for all data.
     names = examples.taken_by(model, model.log_likelihood)
