@@ -266,3 +266,9 @@ def test_checks_that_do_not_concern_a_model_say_so():
     functions = dict(testing.checks(maker(keras_ae.AE), zoo.data(64)))
     with pytest.raises(unittest.SkipTest, match="it has no log_likelihood"):
         functions["likelihood"]()
+
+
+def test_a_model_without_a_seed_is_saved_and_goes_on():
+    x = np.random.default_rng(0).integers(0, 2, (64, 6)).astype("float32")
+    make = functools.partial(keras_ae.VAE, latent_dim=2, network_options={"units": (8,)})
+    dict(testing.checks(make, x))["saving"]()
