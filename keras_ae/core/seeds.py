@@ -94,24 +94,30 @@ class RunSeed(keras.random.SeedGenerator):
     Args:
         pair: Tensor or array of shape (2,): the seed, and a number that is different in each batch.
             The numbers of successive batches differ by `TURNS`, because a loop within a batch adds
-            1 to the number in each turn.
+            1 to the number in each turn. An array remains one until a draw needs it, because each
+            operation of a backend takes longer than one of NumPy.
     """
 
     TURNS = 65_536
 
     def __init__(self, pair):
         # There is no state variable. Python counts the draws while the function is traced.
-        self.pair = ops.cast(pair, backend.SEED_DTYPE)
+        is_array = isinstance(pair, np.ndarray)
+        dtype = backend.SEED_DTYPE
+        self.pair = pair.astype(dtype) if is_array else ops.cast(pair, dtype)
         self.draws = 0
 
     def next(self, ordered=True):
-        offset = np.array([self.draws * _STRIDE % 2**31, 0])
+        offset = np.array([self.draws * _STRIDE % 2**31, 0]).astype(backend.SEED_DTYPE)
         self.draws += 1
-        return backend.mix_seed(self.pair + ops.cast(offset, self.pair.dtype))
+        if isinstance(self.pair, np.ndarray):
+            return backend.mix_seed(ops.convert_to_tensor(self.pair + offset))
+        return backend.mix_seed(self.pair + ops.convert_to_tensor(offset))
 
     def at(self, index):
         """Return the seed of one turn of a loop. The draws of two turns never coincide."""
-        return RunSeed(self.pair + ops.cast(ops.stack([0, index]), self.pair.dtype))
+        pair = ops.convert_to_tensor(self.pair)
+        return RunSeed(pair + ops.cast(ops.stack([0, index]), pair.dtype))
 
 
 def make_generators(model, seed):
