@@ -59,11 +59,8 @@ def impute_with_model(x, epochs, seed):
     return model.impute(x, num_samples=1000, seed=seed, verbose=0)
 
 
-def missing_data(epochs=None, seed=0, data=None):
-    """Errors of imputed entries, in units of the deviation of each column's observed entries.
-
-    Defaults to as many epochs as make 20,000 steps.
-    """
+def missing_data(epochs=200, seed=0, data=None):
+    """Errors of imputed entries, in units of the deviation of each column's observed entries."""
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401
     from sklearn.impute import IterativeImputer
 
@@ -77,7 +74,7 @@ def missing_data(epochs=None, seed=0, data=None):
             return float(np.sqrt(np.mean(np.square((filled - x) / deviation)[hidden])))
 
         start = time.perf_counter()
-        filled = impute_with_model(given, epochs or -(-20_000 * 64 // len(x)), seed)
+        filled = impute_with_model(given, epochs, seed)
         seconds = round(time.perf_counter() - start, 1)
         imputer = IterativeImputer(max_iter=50, random_state=seed)
         standardized = (given - mean) / deviation
@@ -92,7 +89,7 @@ def missing_data(epochs=None, seed=0, data=None):
             "limit": 1.05,
             "training_seconds": seconds,
         }
-    yield linear(epochs or 200, seed)
+    yield linear(epochs, seed)
 
 
 def linear(epochs, seed, examples=2000, width=6, latent_dim=2, scale=0.5):
