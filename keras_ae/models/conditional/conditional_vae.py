@@ -10,8 +10,8 @@ from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
-from keras_ae.distributions import DiagonalGaussian, counted
-from keras_ae.layers import gaussian_kl
+from keras_ae.distributions import counted
+from keras_ae.layers import gaussian, gaussian_kl
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.fitting import symbolic_call
 
@@ -193,7 +193,7 @@ class ConditionalVAE(VAE):
         if not self._has_learned_prior:
             return super().prior(like)
         parameters = self.prior_network(self._features(inputs, training), training=training)
-        return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
+        return gaussian(parameters)
 
     def conditional(self, z, training=False, **inputs):
         """Make p(x | z, c), the likelihood's distribution over (batch, ...).

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.distributions import DiagonalGaussian, is_absent
+from keras_ae.layers import gaussian
 from keras_ae.models.multimodal.base import VAEOfModalities
 
 
@@ -92,9 +93,8 @@ class MultimodalVAE(VAEOfModalities):
         for name, values in x.items():
             present = ops.logical_not(is_absent(values))
             values = ops.where(ops.isnan(values), 0.0, values)
-            parameters = ops.cast(self.encoders[name](values, training=training), "float32")
-            mean, log_variance = ops.split(parameters, 2, axis=-1)
-            experts[name] = _keep((mean, -log_variance), present)
+            expert = gaussian(self.encoders[name](values, training=training))
+            experts[name] = _keep((expert.mean, -expert.log_variance), present)
         return experts
 
     def _multiply(self, experts):

@@ -12,6 +12,7 @@ from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.seeds import RunSeed
 from keras_ae.distributions import DiagonalGaussian, Rescaled, WithoutPadding
+from keras_ae.layers import gaussian
 from keras_ae.saving import export
 
 
@@ -84,7 +85,7 @@ class VariationalAE(Autoencoder):
         """
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
-        return DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
+        return gaussian(parameters)
 
     def prior(self, like):
         """Make p(z), a standard normal distribution with the shape of a tensor of codes."""

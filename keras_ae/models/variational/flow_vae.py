@@ -8,7 +8,8 @@ from keras import ops
 from keras_ae import flows
 from keras_ae.core import arguments
 from keras_ae.core.configuration import refuse_unused
-from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
+from keras_ae.distributions import TransformedGaussian
+from keras_ae.layers import gaussian
 from keras_ae.models.variational.vae import VAE
 
 # Each function returns the shapes of a flow's parameters for one example with `size` dimensions.
@@ -101,7 +102,7 @@ class FlowVAE(VAE):
     def posterior(self, x, training=False):
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
-        base = DiagonalGaussian(*ops.split(parameters, 2, axis=-1))
+        base = gaussian(parameters)
         given = ()
         if self.num_flows:
             given = (ops.cast(self.features_to_flows(features, training=training), "float32"),)

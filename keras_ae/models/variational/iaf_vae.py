@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.distributions import DiagonalGaussian, TransformedGaussian
-from keras_ae.layers import InverseAutoregressiveFlow
+from keras_ae.distributions import TransformedGaussian
+from keras_ae.layers import InverseAutoregressiveFlow, gaussian
 from keras_ae.models.variational.vae import VAE
 
 
@@ -56,10 +56,9 @@ class IAFVAE(VAE):
     def posterior(self, x, training=False):
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
-        mean, log_variance, context = ops.split(ops.cast(parameters, "float32"), 3, axis=-1)
-        return TransformedGaussian(
-            DiagonalGaussian(mean, log_variance), self._transform, (context,)
-        )
+        parameters = ops.cast(parameters, "float32")
+        base = gaussian(parameters[..., : 2 * self.latent_dim])
+        return TransformedGaussian(base, self._transform, (parameters[..., 2 * self.latent_dim :],))
 
     def _transform(self, z, context):
         """Apply the flows one after the other, and sum their log-determinants."""
