@@ -5,7 +5,7 @@ import functools
 
 import keras
 
-from keras_ae.core import adaptation, backend, examples, memory, objective, seeds, storage
+from keras_ae.core import adaptation, backend, examples, finite, memory, objective, seeds, storage
 from keras_ae.core import inputs as data
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.turns import one_at_a_time
@@ -230,7 +230,9 @@ class Loops(backend.TrainStep, keras.Model):
         memory.refuse_step(self, examples.length(arrays[0]))
         build_optimizer(self)
         self._notes.step_programs.current()
-        return super().train_on_batch(*data.unpack(arrays), return_dict=return_dict)
+        logs = super().train_on_batch(*data.unpack(arrays), return_dict=True)
+        finite.check(self, {"loss": self._loss_tracker.result()})
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     @one_at_a_time()
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):
@@ -250,6 +252,12 @@ class Loops(backend.TrainStep, keras.Model):
         memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
         self._notes.step_programs.current()
         return super().predict_on_batch(batch)
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = finite.watch(self, self.train_function)
+        return self.train_function
 
     def _losses_and_logs(self, data, training):
         """Compute a list of losses, one for each player, and the logs of a batch."""
@@ -297,7 +305,8 @@ def _add_callbacks(model, callbacks, batches, steps):
     if isinstance(batches, ArrayBatches):
         order = EpochOrder(batches, functools.partial(seeds.order_seed, model))
         callbacks = _with_callback(callbacks, order)
-    return callbacks
+    # This check comes first, so that no callback writes or compares a loss that is not finite.
+    return _with_callback(callbacks, finite.EpochCheck())
 
 
 def build_optimizer(model):

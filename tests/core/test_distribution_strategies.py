@@ -41,6 +41,7 @@ def measure(folder):
         "adversary": adversary(strategy),
         "noise": noise(strategy),
         "quantized": quantized(strategy),
+        "not_finite": loss_that_is_not_finite(strategy),
     }
     print(json.dumps(facts))
 
@@ -117,6 +118,34 @@ def variational_model(strategy, folder):
         "log_likelihood": whole.log_likelihood(x, num_samples=8, seed=0).tolist(),
         "loaded_log_likelihood": loaded.log_likelihood(x, num_samples=8, seed=0).tolist(),
     }
+
+
+def loss_that_is_not_finite(strategy):
+    """Train until one replica's loss is NaN, and compare with the steps before that one."""
+    import tensorflow as tf
+
+    class Fails(keras_ae.VAE):
+        def loss_terms(self, x, y, training):
+            terms = super().loss_terms(x, y, training)
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            fails = ops.logical_and(ops.convert_to_tensor(self._step) == 2, replica == 1)
+            terms["kl_loss"] = terms["kl_loss"] + ops.where(fails, float("nan"), 0.0)
+            return terms
+
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            models.append(Fails(**zoo.settings("VAE")))
+            models[-1].compile("adam")
+    models[0].fit(zoo.data(32), shuffle=False, **OPTIONS)
+    try:
+        models[1].fit(zoo.data(64), shuffle=False, **OPTIONS)
+        message = "no error"
+    except FloatingPointError as error:
+        message = str(error)
+    pairs = zip(*(model.trainable_variables for model in models), strict=True)
+    return {"message": message, "moved": max(float(abs(a - b).numpy().max()) for a, b in pairs)}
 
 
 def adversary(strategy):
@@ -249,6 +278,11 @@ def test_an_adversary_trains_on_two_replicas(facts):
     found = facts["adversary"]
     assert all(np.all(np.isfinite(values)) for values in found["history"].values())
     assert found["moved"] == [True, True]
+
+
+def test_a_loss_of_one_replica_that_is_not_finite_moves_no_weight(facts):
+    assert "kl_loss became NaN or infinite in training step 3" in facts["not_finite"]["message"]
+    assert facts["not_finite"]["moved"] < 1e-6
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -7,6 +7,8 @@ import jax
 import keras
 import numpy as np
 
+from keras_ae.core.backend.gradients import find_whether_finite
+
 COMPILES_EACH_SHAPE = True
 KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = False
@@ -15,6 +17,7 @@ SEED_DTYPE = "uint32"
 MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 1.75
+STEP_ERRORS = ()
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 STATE_OF_LOOPS = ("_jax_state",)
 
@@ -82,6 +85,7 @@ def _note_states(model, step_function):
 
 def _train(model, state, data):
     trainable, non_trainable, optimizer_state, metrics = state
+    before = non_trainable
 
     def compute_losses(trainable):
         return _stateless_losses(model, trainable, non_trainable, metrics, data, training=True)
@@ -100,9 +104,25 @@ def _train(model, state, data):
         (pulled,) = pullback(cotangents)  # XLA drops the entries that nobody reads.
         for variable in group:
             gradients[places[id(variable)]] = pulled[places[id(variable)]]
-    trainable, optimizer_state = model.optimizer.stateless_apply(
-        optimizer_state, gradients, trainable
+    place = [id(v) for v in model.metrics_variables].index(id(model._loss_tracker.total))
+    is_finite = find_whether_finite(model, metrics[place], losses, gradients)
+
+    def update(gradients, trainable, optimizer_state):
+        return model.optimizer.stateless_apply(optimizer_state, gradients, trainable)
+
+    trainable, optimizer_state = jax.lax.cond(
+        is_finite,
+        update,
+        lambda _, *before: before,
+        gradients,
+        trainable,
+        optimizer_state,
     )
+    non_trainable = [
+        jax.numpy.where(is_finite, new, old) for new, old in zip(non_trainable, before, strict=True)
+    ]
+    # The later steps of the epoch are then left out, too.
+    metrics[place] = jax.numpy.where(is_finite, metrics[place], jax.numpy.nan)
     return logs, (trainable, non_trainable, optimizer_state, metrics)
 
 

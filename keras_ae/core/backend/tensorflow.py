@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ae.core.backend.gradients import NOT_FINITE, find_whether_finite
+
 COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = True
 RUNS_IN_ANY_THREAD = True
@@ -18,6 +20,7 @@ SEED_DTYPE = "int64"
 MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 COPIES_OF_ARRAYS = 2
 MARGIN_OF_A_STEP = 1.5
+STEP_ERRORS = (tf.errors.InvalidArgumentError,)
 NO_NUMBER_ERRORS = (TypeError, AttributeError, NotImplementedError)
 STATE_OF_LOOPS = ()
 
@@ -27,13 +30,13 @@ class TrainStep:
 
     def train_step(self, data):
         groups = self._variable_groups()
+        before = [(v, tf.convert_to_tensor(v.value)) for v in self.non_trainable_variables]
         # A persistent tape keeps every intermediate tensor alive: only several players need one.
         with tf.GradientTape(persistent=len(groups) > 1) as tape:
             losses, logs = self._losses_and_logs(data, training=True)
-            losses = [self.optimizer.scale_loss(loss) for loss in losses]
-        gradients = [tape.gradient(loss, group) for loss, group in zip(losses, groups, strict=True)]
-        with _fused_updates(self.optimizer):
-            self.optimizer.apply(sum(gradients, []), sum(groups, []))
+            scaled = [self.optimizer.scale_loss(loss) for loss in losses]
+        gradients = [tape.gradient(loss, group) for loss, group in zip(scaled, groups, strict=True)]
+        _update_if_finite(self, losses, sum(gradients, []), sum(groups, []), before)
         return _make_reducible(logs)
 
     def test_step(self, data):
@@ -46,6 +49,40 @@ class TrainStep:
             local = self.distribute_strategy.experimental_local_results
             iterator, data_batch = None, keras.tree.map_structure(lambda p: local(p)[0], batch)
         super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def _update_if_finite(model, losses, gradients, variables, before):
+    """Apply the gradients if they and the losses are finite. Otherwise restore the other state.
+
+    Args:
+        model: The model that is trained.
+        losses: List of the step's losses.
+        gradients, variables: Lists of the gradients and the variables that they update.
+        before: List of (variable, value before the step) for the variables without gradients.
+    """
+    optimizer, total = model.optimizer, model._loss_tracker.total
+
+    def update():
+        with _fused_updates(optimizer):
+            optimizer.apply(gradients, variables)
+
+    def restore():
+        for variable, value in before:
+            variable.assign(value)
+        total.assign(float("nan"))  # The later steps of the epoch are then left out, too.
+
+    is_finite = find_whether_finite(model, tf.convert_to_tensor(total.value), losses, gradients)
+    replicas = tf.distribute.get_replica_context()
+    if replicas is None or replicas.num_replicas_in_sync == 1:
+        tf.cond(is_finite, update, restore)
+        return
+    # Replicas may not update weights within `tf.cond`, so an error ends the step before it does.
+    every = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(is_finite, tf.float32))
+    step = tf.convert_to_tensor(model._step.value)  # This reads it after the step has counted.
+    check = tf.debugging.Assert(every > replicas.num_replicas_in_sync - 0.5, [NOT_FINITE, step])
+    with tf.control_dependencies([check]):
+        gradients = [None if g is None else tf.identity(g) for g in gradients]
+    update()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import keras
 import torch
 from torch.optim.adam import adam
 
+from keras_ae.core.backend.gradients import find_whether_finite
+
 COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = False
 RUNS_IN_ANY_THREAD = False
@@ -15,6 +17,7 @@ SEED_DTYPE = "int32"
 MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for it.
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 2.25
+STEP_ERRORS = ()
 NO_NUMBER_ERRORS = ()  # Nothing is a symbol.
 STATE_OF_LOOPS = ()
 
@@ -23,6 +26,7 @@ class TrainStep:
     """One step under torch: every player descends its own loss, in one apply."""
 
     def train_step(self, data):
+        before = [(v, v.value.detach().clone()) for v in self.non_trainable_variables]
         losses, logs = self._losses_and_logs(data, training=True)
         groups = self._variable_groups()
         gradients = []
@@ -34,9 +38,16 @@ class TrainStep:
                     retain_graph=player + 1 < len(groups),
                     allow_unused=True,
                 )
-        with torch.no_grad(), _fused_updates(self.optimizer):
-            self.optimizer.apply(gradients, sum(groups, []))
-        return logs
+        total = self._loss_tracker.total
+        with torch.no_grad():
+            if find_whether_finite(self, total.value, losses, gradients):
+                with _fused_updates(self.optimizer):
+                    self.optimizer.apply(gradients, sum(groups, []))
+                return logs
+            for variable, value in before:
+                variable.assign(value)
+            total.assign(float("nan"))  # The later steps of the epoch are then left out, too.
+            return self.get_metrics_result()
 
     def test_step(self, data):
         return self._losses_and_logs(data, training=False)[1]
