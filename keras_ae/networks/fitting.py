@@ -8,6 +8,10 @@ from keras_ae.networks.by_name import decoder, encoder
 def make_networks(model, shape, target_shape):
     """Make the encoder and the decoder that were not given, and the layer from features to code."""
     dtype, options = model.dtype_policy, model.network_options
+    if model.encoder is None:
+        refuse_misread_pictures(model, shape)
+        if model.decoder is None:
+            refuse_misread_pictures(model, target_shape, "y", "decoder")
     if model.encoder is None or isinstance(model.encoder, str):
         wanted = model._encoder_input_shape(shape)
         model.encoder = encoder(wanted, model.encoder, dtype=dtype, **options)
@@ -21,6 +25,47 @@ def make_networks(model, shape, target_shape):
         ],
         name="features_to_code",
     )
+
+
+# Pictures have sides of at least this many pixels, if they are square, or else of twice as many.
+_LEAST_SIDE = 8
+_MOST_CHANNELS = 4
+
+
+def refuse_misread_pictures(model, shape, name="x", argument="encoder", are_classes=None):
+    """Raise if the shape of an example is that of a picture whose axes its network would misread.
+
+    Without a channel axis, a picture would be read as a series of rows. With channels first, it
+    would be convolved over its channels and rows.
+
+    Args:
+        model: The model. If it comes from a file, nothing is checked.
+        shape: Shape of one example, whose rank decides the kind of the network.
+        name: Name of the data in the error. Defaults to "x".
+        argument: The argument that chooses a kind of network. Defaults to "encoder".
+        are_classes: Whether the last axis holds the probabilities of classes. Defaults to None, for
+            what the model's likelihood says.
+    """
+    are_classes = model._takes_classes if are_classes is None else are_classes
+    is_series = are_classes or {"cell", "mask_value"} & model.network_options.keys()
+    if model._restored or len(shape) not in (2, 3) or (len(shape) == 2 and is_series):
+        return
+    short, long = sorted(shape[-2:])
+    if short < _LEAST_SIDE * (1 if short == long else 2) or long > 2 * short:
+        return
+    who = f"{type(model).__name__}: examples of shape {shape} look like pictures"
+    if len(shape) == 2:
+        raise ValueError(
+            f"{who} without a channel axis. Pass {name}[..., None], with examples of shape "
+            f'{(*shape, 1)}, or choose {argument}="recurrent" if each example is a series of '
+            f"{shape[0]} time steps."
+        )
+    if shape[0] <= _MOST_CHANNELS < shape[2]:
+        raise ValueError(
+            f"{who} with channels first. Pass keras.ops.transpose({name}, (0, 2, 3, 1)), with "
+            f'examples of shape {(*shape[1:], shape[0])}, or choose {argument}="conv" if the last '
+            f"axis holds {shape[2]} channels."
+        )
 
 
 def symbolic_call(model, name, network, shape):

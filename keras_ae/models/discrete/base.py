@@ -118,6 +118,8 @@ class DiscreteAE(DeterministicAE):
 
     def _build_networks(self, shape, target_shape):
         dtype, options = self.dtype_policy, self.network_options
+        if self.encoder is None:
+            fitting.refuse_misread_pictures(self, shape)
         if self.encoder is None or isinstance(self.encoder, str):
             grid = networks.has_places(shape, self.encoder)
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)

@@ -8,7 +8,7 @@ from keras_ae.core import arguments, examples
 from keras_ae.core.batching import batched
 from keras_ae.models.variational.base import check_likelihood
 from keras_ae.models.variational.vae import VAE
-from keras_ae.networks.fitting import symbolic_call
+from keras_ae.networks.fitting import refuse_misread_pictures, symbolic_call
 
 _DEFAULT = {"image": "bernoulli", "label": "categorical"}
 
@@ -70,6 +70,10 @@ class VAEOfModalities(VAE):
     def _make_encoder(self, name, shape):
         """Make the network from a modality to the parameters of a posterior."""
         dtype, network = self.dtype_policy, self._given_network("encoders", name)
+        if network is None:
+            data, argument = f"x[{name!r}]", f"encoders[{name!r}]"
+            are_classes = self.likelihood.parts[name].takes_classes
+            refuse_misread_pictures(self, shape, data, argument, are_classes)
         if not isinstance(network, keras.layers.Layer):
             options = {"name": f"encoder_{name}", "dtype": dtype, **self.network_options}
             network = networks.encoder(shape, network, **options)

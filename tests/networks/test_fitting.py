@@ -1,0 +1,110 @@
+"""Pictures whose axes a network would misread are refused, unless its kind was chosen."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ae
+from keras_ae.networks import fitting
+
+
+def compiled(name, **given):
+    model = getattr(keras_ae, name)(latent_dim=4, seed=0, **given)
+    model.compile("adam")
+    return model
+
+
+def random(*shape):
+    return np.random.default_rng(0).random((8, *shape), "float32")
+
+
+SMALL = {"units": (4,)}
+MODELS = ("AE", "VAE", "VQVAE", "LadderVAE", "VAEGAN")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (28, 20), (62, 47), (96, 160)])
+def test_pictures_without_channels_are_refused(name, shape):
+    for call in (
+        lambda model: model.fit(random(*shape)),
+        lambda model: model.encode(random(*shape)),
+        lambda model: model.build((None, *shape)),
+    ):
+        with pytest.raises(ValueError, match=r'x\[\.\.\., None\].*, 1\).*encoder="recurrent"'):
+            call(compiled(name))
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (4, 16, 24)])
+def test_pictures_with_channels_first_are_refused(name, shape):
+    for _ in range(2):
+        wanted = (*shape[1:], shape[0])
+        with pytest.raises(ValueError, match=r'transpose\(x, \(0, 2, 3, 1\)\).*"conv"') as caught:
+            compiled(name).fit(random(*shape))
+        assert str(wanted) in str(caught.value)
+
+
+def test_a_refused_model_can_still_be_trained():
+    model = compiled("VAE", network_options=SMALL)
+    x = random(8, 8)
+    with pytest.raises(ValueError, match="pictures"):
+        model.fit(x)
+    model.fit(x[..., None], verbose=0)
+    x = random(3, 8, 8)
+    model = compiled("VAE", network_options=SMALL)
+    with pytest.raises(ValueError, match="pictures"):
+        model.fit(x)
+    model.fit(keras.ops.transpose(x, (0, 2, 3, 1)), verbose=0)
+    assert model.data_shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [
+        ((28, 28), {"encoder": "recurrent"}),
+        ((28, 28), {"encoder": "mlp", "decoder": "mlp"}),
+        ((28, 28), {"network_options": {"cell": "lstm", **SMALL}}),
+        ((3, 16, 16), {"encoder": "conv"}),
+        ((24, 7), {}),
+        ((100, 12), {}),
+        ((12, 9), {}),
+        ((16, 16, 3), {}),
+        ((4, 4, 64), {}),
+        ((16, 3, 2), {}),
+    ],
+)
+def test_series_and_chosen_networks_are_taken(shape, given):
+    model = compiled("AE", **{"network_options": SMALL, **given})
+    model.build((None, *shape))
+    assert model.data_shape == shape
+
+
+def test_classes_over_time_are_no_picture():
+    model = compiled("VAE", likelihood="categorical", network_options=SMALL)
+    model.build((None, 16, 16))
+    assert model.built
+
+
+def test_a_target_is_no_misread_picture_either():
+    with pytest.raises(ValueError, match=r'y\[\.\.\., None\].*decoder="recurrent"'):
+        compiled("AE").build((None, 64), (None, 8, 8))
+    model = compiled("AE", network_options=SMALL, decoder="mlp")
+    model.build((None, 64), (None, 8, 8))
+    assert model.target_shape == (8, 8)
+
+
+def test_each_modality_is_told_by_its_name():
+    model = keras_ae.MultimodalVAE(2, modalities={"image": "bernoulli", "label": "categorical"})
+    model.compile("adam")
+    with pytest.raises(ValueError, match=r"x\['image'\]\[\.\.\., None\].*encoders\['image'\]"):
+        model.fit({"image": random(28, 28), "label": np.eye(8, dtype="float32")})
+
+
+def test_a_model_of_before_loads(tmp_path, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(fitting, "refuse_misread_pictures", lambda *given: None)
+        model, x = compiled("AE", network_options=SMALL), random(8, 8)
+        model.fit(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
