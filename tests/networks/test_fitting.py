@@ -93,6 +93,12 @@ def test_a_target_is_no_misread_picture_either():
     assert model.target_shape == (8, 8)
 
 
+def test_a_condition_is_no_misread_picture_either():
+    model = compiled("ConditionalVAE", num_classes=None, network_options=SMALL)
+    with pytest.raises(ValueError, match=r"condition\[\.\.\., None\].*condition_encoder="):
+        model.fit(random(6), condition=random(8, 8))
+
+
 def test_each_modality_is_told_by_its_name():
     model = keras_ae.MultimodalVAE(2, modalities={"image": "bernoulli", "label": "categorical"})
     model.compile("adam")

@@ -13,7 +13,7 @@ from keras_ae.core import arguments
 from keras_ae.distributions import counted
 from keras_ae.layers import gaussian, gaussian_kl
 from keras_ae.models.variational.vae import VAE
-from keras_ae.networks.fitting import symbolic_call
+from keras_ae.networks.fitting import refuse_misread_pictures, symbolic_call
 
 
 class ConditionalVAE(VAE):
@@ -98,6 +98,9 @@ class ConditionalVAE(VAE):
     def _build_networks(self, shape, target_shape):
         given = self._condition_shape = self._find_condition_shape()
         kind = self.condition_encoder
+        if kind is None:
+            names = {"name": "condition", "argument": "condition_encoder", "are_classes": False}
+            refuse_misread_pictures(self, given, **names)
         if isinstance(kind, str) or (kind is None and len(given) > 1):
             self.condition_encoder = self._make_network("condition_encoder", given, kind)
         if self.condition_encoder is not None:
