@@ -444,7 +444,7 @@ class _Data:
     def check(self, model):
         """Build the model for the data, or raise an error if it cannot take the data."""
         x = self.x if are_arrays(self.x) else take_first(self.x, 1)
-        inputs.check_batch(model, x, None, None)
+        inputs.check_batch(model, x, None, None, fits=True)
 
 
 @contextlib.contextmanager

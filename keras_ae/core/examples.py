@@ -238,6 +238,23 @@ def as_tensors(model, inputs):
     }
 
 
+def clip_to_support(model, y):
+    """Return targets as the nearest values that the model's likelihood can have.
+
+    Examples that the model was not fitted to may lie beyond that range.
+    """
+    if isinstance(y, dict):
+        return {name: _clip(value, model._support[name]) for name, value in y.items()}
+    clipped = _clip(y, model._support)
+    if clipped is y or model._mask_value is None:
+        return clipped
+    return keras.ops.where(keras.ops.equal(y, model._mask_value), y, clipped)
+
+
+def _clip(values, support):
+    return values if support is None else keras.ops.clip(values, *support)
+
+
 def _as_rows(model, name, tensor):
     """Return labels of shape (batch, 1) as (batch,), and any other tensor as it is."""
     # Checked arrays have this shape already. Tensors and the batches of a stream may not.

@@ -122,6 +122,8 @@ def array_and_extent(data, name, allow_nan=False):
             f"{name} is not an array, because its rows have different lengths ({error}). Pad them "
             "to one length, or train a model on each length."
         ) from None
+    if array.dtype.name == "bfloat16":  # NumPy does not know that this dtype holds numbers.
+        array = array.astype("float32")
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{name} has dtype {array.dtype}, but must contain numbers. Convert it, for example "
@@ -134,15 +136,29 @@ def array_and_extent(data, name, allow_nan=False):
             f"{name} of shape {array.shape} needs a batch axis and at least one feature axis. Pass "
             f"{name}[None] if this is one example, or {name}[:, None] if it is one feature."
         )
+    # The models compute in float32, so what counts is what the values are there.
+    given, array = array, as_float32(array)
     low, high = extent(array, allow_nan)
     if np.isinf([low, high]).any() or (np.isnan([low, high]).any() and not allow_nan):
+        found = extent(given, allow_nan)
+        if np.isfinite(found).all():
+            raise ValueError(
+                f"{name} has values between {found[0]:g} and {found[1]:g}, which float32 cannot "
+                f"hold: its largest number is {arguments.LARGEST:.3g}. Rescale {name}."
+            )
         raise ValueError(
             f"{name} contains NaN or infinite values (its smallest value is {low}, its largest "
             f"{high}). Remove or replace them first, for example with np.nan_to_num."
         )
-    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
-        array = array.astype("float32")
     return array, (low, high)
+
+
+def as_float32(array):
+    """Convert an array of wider floats to float32. A number that is too large becomes infinite."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype("float32")
 
 
 def extent(array, skip_nan=False):
@@ -249,7 +265,8 @@ def _one_hot(y):
 
 def check_sample_weight(sample_weight, num_examples):
     """Return checked sample weights as a float32 vector with one weight for each example."""
-    weights = np.asarray(sample_weight, "float32").squeeze()
+    with np.errstate(over="ignore"):
+        weights = np.asarray(sample_weight, "float32").squeeze()
     if weights.shape != (num_examples,):
         raise ValueError(
             f"sample_weight has shape {np.shape(sample_weight)}, but must have one weight for each "
@@ -291,7 +308,7 @@ def unpack(data):
     return (*data, None, None)[:3]
 
 
-def check_stream(model, data, batch_size, name, function):
+def check_stream(model, data, batch_size, name, function, fits):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
     The model is built for that batch. The returned data yields all batches, including the first,
@@ -309,7 +326,7 @@ def check_stream(model, data, batch_size, name, function):
         """Raise if the model does not accept a batch; return it as a tuple."""
         parts = _as_tuple(batch)
         try:
-            checked = check_batch(model, *unpack(parts), name, function)
+            checked = check_batch(model, *unpack(parts), name, function, fits)
             memory.refuse_step(model, examples.length(checked[0]))
         except (TypeError, ValueError) as error:
             model._notes.stream_errors.found.append(error)
@@ -458,7 +475,7 @@ def check_call(model, call, function, x, given, name="x"):
     building.build_once(model, examples.shapes(examples.join(model, x, given)))
     check_shape(x, model.data_shape, name, model)
     if model.target_shape == model.data_shape and model._inputs_are_targets:
-        check_support(model, x, name, bounds)
+        check_support(model, x, name, bounds, fits=False)
     return x, given
 
 
@@ -545,15 +562,17 @@ def _check_input(model, call, name, value, count):
             f"{who}: the input {name!r} has shape {array.shape}, but there are {count} examples. "
             "Pass one row for each example."
         )
+    array = as_float32(array)
     if not np.all(np.isfinite(array)):
         raise ValueError(
-            f"{who}: the input {name!r} contains NaN or infinite values. Remove or replace them "
-            "first."
+            f"{who}: the input {name!r} contains NaN or infinite values, or values that float32 "
+            "cannot hold. Remove or replace them first."
         )
     if examples.dtype_of(model, name) == "int32":
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
-        if array.ndim != 1 or np.any(array != np.floor(array)):
+        too_large = np.any(np.abs(array.astype("float64")) >= 2**31)
+        if array.ndim != 1 or too_large or np.any(array != np.floor(array)):
             raise ValueError(
                 f"{who}: the input {name!r} of shape {array.shape} must be a vector of integer "
                 "labels, one for each example. np.argmax(vectors, axis=1) converts one-hot vectors."
@@ -603,8 +622,8 @@ def _check_integer_codes(model, z, given, name):
     return np.asarray(z, "int32")
 
 
-def check_target(model, x, y, name="y"):
-    """Return a checked array of targets for the inputs x."""
+def check_target(model, x, y, name="y", fits=False):
+    """Return a checked array of targets for the inputs x: see `check_support` for `fits`."""
     if model._modalities:
         raise ValueError(
             f"{name} was passed, but {type(model).__name__} reconstructs its modalities and takes "
@@ -613,11 +632,11 @@ def check_target(model, x, y, name="y"):
     y, bounds = as_target(x, y, name, model._allow_nan)
     if model.built:
         check_shape(y, model.target_shape, name, model)
-    check_support(model, y, name, bounds)
+    check_support(model, y, name, bounds, fits)
     return y
 
 
-def check_support(model, array, name, bounds):
+def check_support(model, array, name, bounds, fits=True):
     """Raise if data is outside the range on which the model's likelihood is defined.
 
     Args:
@@ -625,12 +644,16 @@ def check_support(model, array, name, bounds):
         array: The data, or a dictionary of the modalities.
         name: Name of the argument in errors.
         bounds: The smallest and the largest value of the data, or a dictionary of such pairs.
+        fits: Whether the model is fitted to the data. If not, examples may leave the range of what
+            it was fitted to, and only bytes are refused. `examples.clip_to_support` then makes them
+            comparable. Defaults to True.
     """
     if isinstance(array, dict):
         for key, each in bounds.items():
             support = model._support[key]
-            _check_range(model, f"{name}[{key!r}]", each, support)
-            if model._takes_classes[key]:
+            are_classes = model._takes_classes[key]
+            _check_range(model, f"{name}[{key!r}]", array[key], each, support, are_classes, fits)
+            if are_classes:
                 check_classes(array[key], f"{name}[{key!r}]", model)
         return
     if model._support is None:
@@ -641,34 +664,68 @@ def check_support(model, array, name, bounds):
         if not array.size:
             return
         bounds = extent(array, model._allow_nan)
-    _check_range(model, name, bounds, model._support)
+    _check_range(model, name, array, bounds, model._support, model._takes_classes, fits)
     if model._takes_classes:
         check_classes(array, name, model)
 
 
-def _check_range(model, name, bounds, support):
+def _check_range(model, name, array, bounds, support, are_classes, fits):
     if support is None:
         return
-    low, high = support
+    (low, high), (smallest, largest) = support, bounds
+    # Scalers exceed the range by rounding errors.
+    margin = 1e-6 * (high - low)
+    if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
+        return
+    is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
+    if not (fits or are_classes or is_bytes):
+        return
+    if are_classes:
+        remedy = "Make labels one-hot with keras.utils.to_categorical."
+    elif is_bytes and (low, high) == (0.0, 1.0):
+        remedy = f"Divide by 255: {name}.astype('float32') / 255."
+    else:
+        remedy = _explain_rescaling(model, name, bounds, support)
+    raise ValueError(
+        f"{name} has values between {smallest:.7g} and {largest:.7g}, but this "
+        f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}"
+    )
+
+
+def _look_like_bytes(array, bounds):
+    """Tell whether values are probably pixels from 0 to 255, and not a few that are too large."""
     smallest, largest = bounds
-    if smallest < low or largest > high:
-        remedy = (
-            f"Divide by 255: {name}.astype('float32') / 255"
-            if 1 < largest <= 255 and smallest >= 0
-            else f"Rescale {name} to that range, or choose likelihood='gaussian'"
-        )
-        raise ValueError(
-            f"{name} has values between {smallest:g} and {largest:g}, but this "
-            f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}."
-        )
+    if smallest < 0 or largest > 255:
+        return False
+    if array.dtype == "uint8":
+        return largest > 16  # The digits of scikit-learn have up to 16 levels of gray.
+    return largest > 127 and (array.ndim > 3 or bool(np.all(array == np.floor(array))))
 
 
-def check_batch(model, x, y, sample_weight, name="x", function=None):
+def _explain_rescaling(model, name, bounds, support):
+    """Return how to bring data into the range that a model takes, or how to take other data."""
+    (low, high), (smallest, largest) = support, bounds
+    width = high - low
+    remedies = [f"rescale {name} to that range"]
+    if smallest >= low - 0.1 * width and largest <= high + 0.1 * width:
+        remedies.insert(0, f"clip it with np.clip({name}, {low:g}, {high:g})")
+    other = {"likelihood": "gaussian", "reconstruction_loss": "mean_squared_error"}
+    for argument in other.keys() & model.arguments.keys():
+        remedies.append(f"choose {argument}={other[argument]!r}")
+        if max(-smallest, largest) > 10 and "standardize" in model.arguments:
+            remedies[-1] += " with standardize=True"
+    if model._modalities:
+        remedies.append("choose 'gaussian' as its likelihood in modalities")
+    sentence = ", or ".join(remedies)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False):
     """Return the checked x, target and sample weights as a tuple.
 
     The tuple ends after the last part that was passed. Its first part is a dictionary if there are
     named inputs or several modalities. The signature of `function`, by default `model.loss_terms`,
-    determines which named inputs are required.
+    determines which named inputs are required. `check_support` explains `fits`.
     """
     if y is x:
         y = None
@@ -678,7 +735,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None):
     given = examples.select(model, wanted, given)
     given = check_named(model, "fit", wanted, given, examples.length(x))
     if y is not None:
-        y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]")
+        y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]", fits)
     batch = examples.join(model, x, given)
     building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
     check_shape(x, model.data_shape, name, model)
@@ -689,8 +746,10 @@ def check_batch(model, x, y, sample_weight, name="x", function=None):
                 f"targets of shape {model.target_shape}, but no target was passed. Call "
                 "fit(x, target)."
             )
-        if model.target_shape == model.data_shape:
-            check_support(model, x, name, bounds)
+        if model.target_shape == model.data_shape and (
+            function is None or model._inputs_are_targets
+        ):
+            check_support(model, x, name, bounds, fits)
     if sample_weight is None:
         return (batch,) if y is None else (batch, y)
     weights = check_sample_weight(sample_weight, examples.length(x))
@@ -725,18 +784,20 @@ def with_inputs(model, call, x, inputs, function=None):
     return examples.join(model, x, given)
 
 
-def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=True, function=None):
+def make_batches(
+    model, parts, batch_size, shuffle, steps, name="x", divided=True, function=None, fits=False
+):
     """Return checked data that Keras' loops can iterate over, and build the model for it.
 
     If several devices share a batch of arrays, each of them gets the same number of examples.
     Unless `divided` is False, a pass therefore leaves out the last few examples. `check_batch`
-    explains `function`.
+    explains `function` and `fits`.
     """
     x, y, sample_weight = parts
     if isinstance(x, ArrayBatches):
         return x
     if holds_arrays(x):
-        parts = check_batch(model, x, y, sample_weight, name, function)
+        parts = check_batch(model, x, y, sample_weight, name, function, fits)
         count = examples.length(parts[0])
         size = arguments.integer(None, "batch_size", 32 if batch_size is None else batch_size)
         devices = devices_of_a_batch() if divided else 1
@@ -755,7 +816,7 @@ def make_batches(model, parts, batch_size, shuffle, steps, name="x", divided=Tru
             f"{name} is a {type(x).__name__}, which must yield its own targets and weights. Make "
             f"it yield (x, target, sample_weight), and pass only {name}."
         )
-    return check_stream(model, x, batch_size, name, function)
+    return check_stream(model, x, batch_size, name, function, fits)
 
 
 def split(parts, fraction):

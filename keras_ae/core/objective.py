@@ -64,6 +64,8 @@ def _losses_and_logs(model, data, training):
     batch, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     x, inputs = examples.cast(model, *examples.split(model, batch))
     y = x if y is None else examples.map_leaves(lambda value: ops.cast(value, "float32"), y)
+    if not training:
+        y = examples.clip_to_support(model, y)
     inputs = examples.select(model, model.loss_terms, inputs)
     length = ops.shape(examples.leaves(x)[0])[0]
     own = [adaptation.standardize(model, v) for v in ((x,) if y is x else (x, y))]

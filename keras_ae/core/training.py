@@ -101,7 +101,7 @@ class Loops(backend.TrainStep, keras.Model):
         _check_checkpoints(callbacks)
         x = data.with_inputs(self, "fit", x, inputs)
         parts, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
-        batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch)
+        batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch, fits=True)
         if validation_data is not None:
             parts, size = data.unpack(validation_data), validation_batch_size or batch_size
             validation_data = (
@@ -139,6 +139,9 @@ class Loops(backend.TrainStep, keras.Model):
         **inputs,
     ):
         """Compute the mean losses over data, with the same random draws in every call.
+
+        Values beyond the range in which the model's loss is defined count as the nearest ones in
+        this range, so that examples unlike those of `fit` can be scored.
 
         Args:
             x, y, batch_size, sample_weight: See `fit`, also for several devices.
@@ -179,7 +182,7 @@ class Loops(backend.TrainStep, keras.Model):
             ValueError: If a model of this kind learns nothing before its first training step.
         """
         x = data.with_inputs(self, "adapt", x, inputs)
-        batches = data.make_batches(self, (x, None, None), None, False, None)
+        batches = data.make_batches(self, (x, None, None), None, False, None, fits=True)
         if not adaptation.is_needed(self):
             raise ValueError(
                 f"{type(self).__name__}.adapt: this model learns nothing from the data before its "
@@ -226,7 +229,7 @@ class Loops(backend.TrainStep, keras.Model):
         _refuse_class_weight(class_weight)
         self._assert_compile_called("train_on_batch")
         x = data.with_inputs(self, "train_on_batch", x, inputs)
-        arrays = data.check_batch(self, x, y, sample_weight)
+        arrays = data.check_batch(self, x, y, sample_weight, fits=True)
         memory.refuse_step(self, examples.length(arrays[0]))
         build_optimizer(self)
         self._notes.step_programs.current()

@@ -154,8 +154,9 @@ def test_values_are_checked_where_there_is_no_padding():
     with pytest.raises(ValueError, match="models values between 0 and 1"):
         model.fit(x, verbose=0)
     plain = keras_ae.VAE(2, network_options={"units": (4,)})
+    plain.compile("adam")
     with pytest.raises(ValueError, match="models values between 0 and 1"):
-        plain.encode(sequences())
+        plain.train_on_batch(sequences())
 
 
 @pytest.mark.parametrize("value", [PADDING, 9.0])

@@ -197,7 +197,8 @@ class VariationalAE(Autoencoder):
         """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
 
         The expected estimate is a lower bound of log p(x). It approaches log p(x) as num_samples
-        grows (arXiv:1509.00519, theorem 1).
+        grows (arXiv:1509.00519, theorem 1). An example beyond the range in which the likelihood is
+        defined is encoded as it is, and scored as the nearest one in this range.
 
         Args:
             x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
@@ -253,6 +254,8 @@ class VariationalAE(Autoencoder):
         if not isinstance(seed, RunSeed):
             # Only a RunSeed can give each turn of the loop a seed of its own.
             seed = RunSeed(seed.next())
+
+        y = examples.clip_to_support(self, y)
 
         # The loop takes a few samples at a time, because a thousand copies of a batch would not fit
         # in memory.

@@ -68,6 +68,7 @@ class VampVAE(VAE):
             ValueError: If the number of examples is not num_components.
         """
         x = inputs.check_data(self, x)
+        inputs.check_support(self, x, "x", inputs.extent(x))
         if len(x) != self.num_components:
             raise ValueError(
                 f"set_pseudo_inputs: x has {len(x)} examples, but num_components is "
