@@ -88,11 +88,30 @@ def symbolic_call(model, name, network, shape):
         found = keras.tree.map_structure(lambda each: each.shape[1:], output)
         raise ValueError(
             f"{type(model).__name__}: the {name} {network.name!r} has to return one tensor, and it "
-            f"returns a {type(output).__name__} of outputs of shapes {found}. Choose one, such as "
-            "keras.Model(network.inputs, network.outputs[0]), or join them by "
-            "keras.layers.Concatenate."
+            f"returns a {type(output).__name__} of outputs of shapes {found}. "
+            + _explain_outputs(model, name, network)
         )
     return output
+
+
+def _explain_outputs(model, name, network):
+    """Return how to make a network of one output, if it has several."""
+    outputs = getattr(network, "outputs", None) or []
+    inner = [getattr(output, "_keras_history", (None,))[0] for output in outputs[:2]]
+    features = [
+        layer.input for layer in inner if layer is not None and len(layer.output.shape) == 2
+    ]
+    if name != "encoder" or len(features) < 2 or features[0] is not features[1]:
+        return (
+            "Choose one, such as keras.Model(network.inputs, network.outputs[0]), or join them by "
+            "keras.layers.Concatenate."
+        )
+    # In the example of keras.io, two layers compute a mean and a variance of the same features.
+    return (
+        f"A {type(model).__name__} computes its code from features by a layer of its own. End the "
+        f"network before {inner[0].name!r}: keras.Model(network.inputs, "
+        f"network.get_layer({inner[0].name!r}).input)."
+    )
 
 
 def _compatible(given, shape):

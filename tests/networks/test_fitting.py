@@ -1,4 +1,4 @@
-"""Pictures whose axes a network would misread are refused, unless its kind was chosen."""
+"""Pictures that a default network would misread, and networks that do not fit, are refused."""
 
 import keras
 import numpy as np
@@ -114,3 +114,22 @@ def test_a_model_of_before_loads(tmp_path, monkeypatch):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(again.encode(x), model.encode(x), atol=1e-6)
+
+
+def test_an_encoder_of_a_mean_and_a_variance_is_explained():
+    layers = keras.layers
+    inputs = keras.Input((6,))
+    features = layers.Dense(5, activation="relu")(inputs)
+    outputs = [
+        layers.Dense(2, name="z_mean")(features),
+        layers.Dense(2, name="z_log_var")(features),
+    ]
+    encoder = keras.Model(inputs, outputs)
+    with pytest.raises(ValueError, match="get_layer.'z_mean'..input") as caught:
+        compiled("VAE", encoder=encoder).fit(random(6))
+    assert "by a layer of its own" in str(caught.value)
+    network = keras.Model(encoder.inputs, encoder.get_layer("z_mean").input)
+    compiled("VAE", encoder=network).fit(random(6), verbose=0)
+    other = keras.Model(inputs, [features, inputs])
+    with pytest.raises(ValueError, match="network.outputs.0.|Concatenate"):
+        compiled("VAE", encoder=other).fit(random(6))
