@@ -64,6 +64,19 @@ def name_of(owner):
     return owner if isinstance(owner, str) else type(owner).__name__
 
 
+def show(value):
+    """What an error prints of a value: no array, and no long text.
+
+    Example:
+        >>> show(0), show(np.zeros((2, 3)))
+        ('0', 'ndarray of shape (2, 3)')
+    """
+    if getattr(value, "shape", ()):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
 def refusal(owner, name, value, wanted, remedy="", error=ValueError):
     """The error of a wrong argument.
 
@@ -80,7 +93,7 @@ def refusal(owner, name, value, wanted, remedy="", error=ValueError):
         'plots.samples: columns=0 must be a positive integer.'
     """
     prefix = "" if owner is None else f"{name_of(owner)}: "
-    return error(f"{prefix}{name}={value!r} must be {wanted}. {remedy}".rstrip())
+    return error(f"{prefix}{name}={show(value)} must be {wanted}. {remedy}".rstrip())
 
 
 def integer(owner, name, value, least=1, most=None, remedy=""):

@@ -11,7 +11,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import adaptation, arguments, backend, examples, inputs, memory, seeds
+from keras_ae.core import (
+    adaptation,
+    arguments,
+    backend,
+    conversion,
+    examples,
+    inputs,
+    memory,
+    seeds,
+)
 from keras_ae.core.programs import guard_programs
 
 _EXTRA = [
@@ -81,6 +90,7 @@ def batched(kind, call=None, returns_data=None):
             data = {name: given.pop(name) for name in (first, *targets)}
             seed = given.pop("seed", None)
             data, named = _check(self, kind, method, label, data, named)
+            given = {name: value for name, value in given.items() if name not in data}
             arrays = _Arrays(data, named, "float32" if kind == "data" else None)
             if batch_size is None:
                 shapes = [array.shape[1:] for array in arrays.values]
@@ -120,14 +130,22 @@ def _drop_missing(named):
 
 def _holds_tensors(values):
     first = next(iter(values.values()), None) if isinstance(values, dict) else values
+    if ops.is_tensor(first):
+        conversion.refuse_no_array(first, "x")  # A sparse or ragged tensor is one for Keras.
     return ops.is_tensor(first) or isinstance(first, keras.KerasTensor)
 
 
 def _check(model, kind, method, label, data, named):
     """Check the arrays of a call. Return its data, name -> array, and its named inputs."""
     (first, values), *others = data.items()
+    takes_targets = "y" in inspect.signature(method).parameters
     if kind == "data":
-        values, named = inputs.check_call(model, label, method, values, named, first)
+        if not conversion.holds_arrays(values):
+            values, found = inputs.read_stream(model, values, first, method)
+            if takes_targets and found is not None and not others:
+                others = [("y", found)]
+        is_target = takes_targets and not others
+        values, named = inputs.check_call(model, label, method, values, named, first, is_target)
     elif kind == "code":
         values = inputs.check_codes(model, values, first)
     if kind != "data":

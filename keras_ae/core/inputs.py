@@ -14,7 +14,7 @@ import types
 import keras
 import numpy as np
 
-from keras_ae.core import arguments, building, examples, memory, seeds
+from keras_ae.core import arguments, building, conversion, examples, memory, seeds
 from keras_ae.core.array_batches import ArrayBatches
 
 
@@ -79,16 +79,6 @@ def is_tf_dataset(data):
     )
 
 
-def is_array(data):
-    """Tell whether NumPy can read the data at once: an array, a list, a data frame or a tensor."""
-    return hasattr(data, "__array__") or isinstance(data, list)
-
-
-def holds_arrays(data):
-    """Tell whether the data is an array, as `is_array` defines it, or a dictionary of arrays."""
-    return is_array(data) or isinstance(data, dict)
-
-
 def as_array(data, name):
     """Return data as an array of numbers with a batch axis and at least one feature axis.
 
@@ -106,35 +96,24 @@ def as_array(data, name):
     return array_and_extent(data, name)[0]
 
 
-def array_and_extent(data, name, allow_nan=False):
+def array_and_extent(data, name, allow_nan=False, shape=None):
     """Return the array of `as_array`, and its smallest and largest value.
 
-    With allow_nan=True the array may contain NaN, which the two values ignore.
+    With allow_nan=True the array may contain NaN, which the two values ignore. `shape` is that of
+    one example, if it is known.
     """
-    if not is_array(data) and not isinstance(data, tuple):
-        raise TypeError(f"{name} is {data!r}, a {type(data).__name__}. Pass an array instead.")
-    if keras.ops.is_tensor(data):
-        data = keras.ops.convert_to_numpy(data)
-    try:
-        array = data if isinstance(data, np.memmap) else np.asarray(data)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is not an array, because its rows have different lengths ({error}). Pad them "
-            "to one length, or train a model on each length."
-        ) from None
-    if array.dtype.name == "bfloat16":  # NumPy does not know that this dtype holds numbers.
-        array = array.astype("float32")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"{name} has dtype {array.dtype}, but must contain numbers. Convert it, for example "
-            f"with np.stack(list({name})).astype('float32')."
-        )
+    array = conversion.to_numpy(data, name, allow_nan, shape)
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
     if array.ndim < 2:
+        one, column = f"{name}[None]", f"{name}[:, None]"
+        if hasattr(data, "to_frame"):  # This is a column of a data frame.
+            one, column = f"{name}.to_frame().T", f"{name}.to_frame()"
+        elif isinstance(data, list):
+            one, column = f"[{name}]", f"np.reshape({name}, (-1, 1))"
         raise ValueError(
             f"{name} of shape {array.shape} needs a batch axis and at least one feature axis. Pass "
-            f"{name}[None] if this is one example, or {name}[:, None] if it is one feature."
+            f"{one} if this is one example, or {column} if it is one feature."
         )
     # The models compute in float32, so what counts is what the values are there.
     given, array = array, as_float32(array)
@@ -216,11 +195,20 @@ def check_shape(array, shape, name, model):
     for key, each in array.items() if isinstance(array, dict) else ():
         check_shape(each, shape[key], f"{name}[{key!r}]", model)
     if not isinstance(array, dict) and tuple(array.shape[1:]) != tuple(shape):
+        given = tuple(array.shape[1:])
+        remedy = f"Reshape {name} to {('batch', *shape)}, or make a new model."
+        if len(shape) == 2 and given[1:] == tuple(shape[1:]):
+            remedy = _PAD_ALIKE
         raise ValueError(
-            f"{name} has examples of shape {tuple(array.shape[1:])}, but this "
-            f"{type(model).__name__} was built for {tuple(shape)}. Reshape {name} to "
-            f"{('batch', *shape)}, or make a new model."
+            f"{name} has examples of shape {given}, but this {type(model).__name__} was built for "
+            f"{tuple(shape)}. {remedy}"
         )
+
+
+_PAD_ALIKE = (
+    "If they are sequences, pad all batches to one length, for example with padded_shapes= of "
+    "tf.data.Dataset.padded_batch."
+)
 
 
 def as_target(x, y, name="y", allow_nan=False):
@@ -228,7 +216,8 @@ def as_target(x, y, name="y", allow_nan=False):
 
     Raise if the targets are labels, because an autoencoder does not reconstruct labels.
     """
-    given = y if hasattr(y, "shape") else np.asarray(y)
+    conversion.refuse_no_array(y, name, "an array with a row for each x")
+    given = y if hasattr(y, "shape") else conversion.to_numpy(y, name, allow_nan)
     if len(given.shape) <= 1:
         reason = f"{name} of shape {tuple(given.shape)} contains labels"
     else:
@@ -253,8 +242,6 @@ def _label_like(x, y, name):
         return f"{name} contains {y.dtype} labels of shape {y.shape}"
     if y.shape != x.shape and y.ndim == 2 and _one_hot(y):
         return f"{name} of shape {y.shape} contains one-hot labels"
-    if y.ndim != x.ndim:
-        return f"{name} of shape {y.shape} has another rank than x of shape {x.shape}"
     return None
 
 
@@ -282,8 +269,8 @@ def check_sample_weight(sample_weight, num_examples):
 
 def split_tail(arrays, fraction):
     """Split off the last `fraction` of every array, as Keras does, and return both parts."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"validation_split={fraction!r} must lie between 0 and 1.")
+    if not arguments.is_number(fraction) or not 0 < fraction < 1:
+        raise arguments.refusal(None, "validation_split", fraction, "a number between 0 and 1")
     length = len(arrays[0])
     cut = int(math.floor(length * (1 - fraction)))
     if cut in (0, length):
@@ -308,6 +295,122 @@ def unpack(data):
     return (*data, None, None)[:3]
 
 
+def unpack_pair(data):
+    """Return x, target and sample weight of validation data, in which a list may hold rows."""
+    is_rows = isinstance(data, list) and (
+        len(data) > 3 or not all(hasattr(part, "shape") for part in data)
+    )
+    return (data, None, None) if is_rows else unpack(data)
+
+
+def check_steps(data, name, argument, steps):
+    """Raise unless a number of steps is a positive integer, or None and the data has an end.
+
+    Args:
+        data: The data that the steps read.
+        name: Name of the data in errors.
+        argument: Name of the number of steps in errors.
+        steps: The number of steps, or None.
+    """
+    if steps is not None:
+        arguments.integer(None, argument, steps)
+    elif _is_endless(data):
+        raise ValueError(
+            f"{name} is a {type(data).__name__} without an end, and {argument} was not passed. "
+            f"Pass {argument}, the number of batches to read, or data that ends."
+        )
+
+
+def _is_endless(data):
+    if is_tf_dataset(data):
+        return int(data.cardinality()) == -1  # The value of tf.data.INFINITE_CARDINALITY.
+    return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
+
+
+def refuse_no_stream(data, name):
+    """Raise unless data is a dataset, `PyDataset`, data loader or generator."""
+    is_loader = hasattr(data, "dataset") and hasattr(data, "__iter__")  # It is one of torch.
+    known = (keras.utils.PyDataset, types.GeneratorType)
+    if is_loader or is_tf_dataset(data) or isinstance(data, known):
+        return
+    wanted = (
+        "an array, a tf.data.Dataset, a keras.utils.PyDataset, a torch DataLoader or a generator "
+        "of batches"
+    )
+    if inspect.isgeneratorfunction(data):
+        wanted = f"the generator that it returns, {data.__name__}(),"
+    elif hasattr(data, "__next__"):
+        wanted = f"a generator, (batch for batch in {name}),"
+    conversion.refuse_no_array(data, name, wanted)
+
+
+def read_stream(model, data, name, function):
+    """Read all batches of a dataset, `PyDataset`, data loader or generator into arrays.
+
+    Args:
+        model: The model.
+        data: The stream.
+        name: Name of the argument in errors.
+        function: The method. Its signature determines which named inputs it takes.
+
+    Returns:
+        x, which is a dictionary if the batches are, and the targets. The targets are None if the
+        stream yields none, or others than the model learned to compute.
+    """
+    refuse_no_stream(data, name)
+    if _is_endless(data):
+        raise ValueError(
+            f"{name} is a {type(data).__name__} without an end. Pass one that ends, such as "
+            f"{name}.take(100) of a tf.data.Dataset."
+        )
+    if is_tf_dataset(data):
+        from keras_ae.core import tf_data
+
+        data = tf_data.canonical(model, data, None, function)
+    batches = iterate_batches(data)
+    found, size = [], 0
+    for batch in map(_as_tuple, data) if batches is None else batches:
+        x, y, _ = unpack(batch)
+        x = _to_arrays(model, x, name)
+        if found and examples.shapes(x) != examples.shapes(found[0][0]):
+            raise ValueError(
+                f"{name} yields examples of shape {examples.shapes(x)} after examples of shape "
+                f"{examples.shapes(found[0][0])}. {_PAD_ALIKE}"
+            )
+        if y is not None:
+            y = np.asarray(y) if hasattr(y, "__array__") else None
+        found.append((x, y))
+        size += sum(array.nbytes for array in examples.leaves(x))
+        remedy = f"Pass fewer batches, if {name} ends at all."
+        memory.refuse_beyond(
+            2.0 * size, f"{name}, of which {len(found)} batches were read,", remedy
+        )
+    if not found:
+        raise ValueError(_NO_BATCHES.format(name))
+    targets = [y for _, y in found]
+    first = found[0][0]
+    if isinstance(first, dict):
+        x = {key: np.concatenate([each[key] for each, _ in found]) for key in first}
+    else:
+        x = np.concatenate([each for each, _ in found])
+    is_target = model.built and all(
+        y is not None and y.shape[1:] == model.target_shape for y in targets
+    )
+    return x, np.concatenate(targets) if is_target else None
+
+
+def _to_arrays(model, x, name):
+    """Convert a batch of a stream to an array, or a dictionary of arrays."""
+    if isinstance(x, dict):
+        return {
+            key: conversion.to_numpy(value, f"{name}[{key!r}]", True) for key, value in x.items()
+        }
+    return conversion.to_numpy(x, name, model._allow_nan)
+
+
+_NO_BATCHES = "{} yields no batches. Pass data with at least one example."
+
+
 def check_stream(model, data, batch_size, name, function, fits):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
@@ -321,6 +424,7 @@ def check_stream(model, data, batch_size, name, function, fits):
 
     if getattr(data, "is_checked", False):  # Keras' `fit` passes it to `evaluate` in every epoch.
         return data
+    refuse_no_stream(data, name)
 
     def check(batch):
         """Raise if the model does not accept a batch; return it as a tuple."""
@@ -335,7 +439,7 @@ def check_stream(model, data, batch_size, name, function, fits):
 
     def check_first(batch):
         if batch is None:
-            raise ValueError(f"{name} yields no batches. Pass data with at least one example.")
+            raise ValueError(_NO_BATCHES.format(name))
         return check(batch)
 
     if is_tf_dataset(data):
@@ -347,22 +451,18 @@ def check_stream(model, data, batch_size, name, function, fits):
         data.is_checked = True
         return data
     if batch_size is not None:
+        argument = "validation_batch_size" if name == "validation_data" else "batch_size"
         raise ValueError(
-            f"batch_size={batch_size} was passed with a {type(data).__name__}, which makes its own "
-            "batches. Leave batch_size out."
+            f"{argument}={batch_size} was passed with a {type(data).__name__}, which makes its own "
+            f"batches. Leave {argument} out."
         )
     if isinstance(data, keras.utils.PyDataset):
         check_first(data[0] if data.num_batches != 0 else None)
         return _CheckedPyDataset(data, check)
     if isinstance(data, types.GeneratorType):
         return _prepend(check_first(next(data, None)), data, check)
-    if hasattr(data, "dataset") and hasattr(data, "__iter__"):  # This is a torch DataLoader.
-        check_first(next(iter(data), None))
-        return _checked_loader(data, check)
-    raise TypeError(
-        f"{name} is {data!r}, a {type(data).__name__}. Pass an array, a tf.data.Dataset, a "
-        "keras.utils.PyDataset, a torch DataLoader or a generator of batches."
-    )
+    check_first(next(iter(data), None))
+    return _checked_loader(data, check)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -414,19 +514,6 @@ def _as_tuple(batch):
     return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
 
 
-def _read_dataset(model, dataset, function):
-    """Read x and the named inputs that a method takes from a `tf.data.Dataset` into arrays."""
-    from keras_ae.core.tf_data import canonical
-
-    batches = canonical(model, dataset, None, function)
-    parts = [batch[0] for batch in batches.as_numpy_iterator()]
-    if not parts:
-        raise ValueError("The dataset yields no batches. Pass one with at least one example.")
-    if not isinstance(parts[0], dict):
-        return np.concatenate(parts)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 # ------------------------------------------------------------------ the data of a model
 
 
@@ -449,7 +536,7 @@ def check_data(model, x, name="x"):
     return check_call(model, "encode", lambda x: x, x, {}, name)[0]
 
 
-def check_call(model, call, function, x, given, name="x"):
+def check_call(model, call, function, x, given, name="x", is_target=False):
     """Return checked arrays of x and of the named inputs of a call.
 
     If the model is not built, build it for their shapes.
@@ -458,15 +545,16 @@ def check_call(model, call, function, x, given, name="x"):
         model: The model.
         call: Name of the called method in errors.
         function: The method. Its signature determines which named inputs it takes.
-        x: An array, a dictionary, or a `tf.data.Dataset`.
+        x: Arrays or a stream, as `fit` takes them.
         given: Dictionary of the named inputs that were passed as keyword arguments.
         name: Name of the argument x in errors.
+        is_target: Whether the call compares its result with x. Defaults to False.
 
     Returns:
         x, and a dictionary of the named inputs.
     """
-    if is_tf_dataset(x):
-        x = _read_dataset(model, x, function)
+    if not conversion.holds_arrays(x):
+        x, _ = read_stream(model, x, name, function)
     x, found = take_apart(model, x, name)
     passed = {key: value for key, value in given.items() if value is not None}
     given = {**examples.select(model, function, found), **passed}
@@ -474,9 +562,35 @@ def check_call(model, call, function, x, given, name="x"):
     given = check_named(model, call, function, given, examples.length(x))
     building.build_once(model, examples.shapes(examples.join(model, x, given)))
     check_shape(x, model.data_shape, name, model)
-    if model.target_shape == model.data_shape and model._inputs_are_targets:
+    if is_target:
+        _require_target(model, call)
+    if is_target or _reads_data(model):
         check_support(model, x, name, bounds, fits=False)
     return x, given
+
+
+def _require_target(model, call):
+    """Raise if the model compares what it computes with targets that x cannot be."""
+    if model.target_shape != model.data_shape:
+        raise ValueError(
+            f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
+            f"targets of shape {model.target_shape}, but no target was passed. Call "
+            f"{call}(x, target)."
+        )
+
+
+def _reads_data(model):
+    """Tell whether what the encoder reads is data like that which the model computes.
+
+    An encoder of the user's own may rescale bytes.
+    """
+    has_limits = model._inputs_are_targets and not _has_own_encoder(model)
+    return has_limits and model.target_shape == model.data_shape
+
+
+def _has_own_encoder(model):
+    """Tell whether the user passed a network as the encoder."""
+    return isinstance(model.arguments.get("encoder"), keras.layers.Layer)
 
 
 def take_apart(model, x, name):
@@ -489,7 +603,8 @@ def take_apart(model, x, name):
 def _check_x(model, x, name):
     """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
-        return array_and_extent(x, name, model._allow_nan)
+        shape = model.data_shape if model.built else None
+        return array_and_extent(x, name, model._allow_nan, shape)
     if not isinstance(x, dict):
         raise TypeError(
             f"{name} is a {type(x).__name__}, but {type(model).__name__} takes a dictionary of its "
@@ -683,7 +798,10 @@ def _check_range(model, name, array, bounds, support, are_classes, fits):
     if are_classes:
         remedy = "Make labels one-hot with keras.utils.to_categorical."
     elif is_bytes and (low, high) == (0.0, 1.0):
-        remedy = f"Divide by 255: {name}.astype('float32') / 255."
+        scaled = f"{name}.astype('float32') / 255"
+        remedy = f"Divide by 255: {scaled}."
+        if _has_own_encoder(model):
+            remedy += f" If the encoder does so, pass targets: fit({name}, {scaled})."
     else:
         remedy = _explain_rescaling(model, name, bounds, support)
     raise ValueError(
@@ -740,15 +858,10 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
     building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
     check_shape(x, model.data_shape, name, model)
     if y is None:
-        if model.target_shape != model.data_shape and function is None:
-            raise ValueError(
-                f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
-                f"targets of shape {model.target_shape}, but no target was passed. Call "
-                "fit(x, target)."
-            )
-        if model.target_shape == model.data_shape and (
-            function is None or model._inputs_are_targets
-        ):
+        is_target = function is None
+        if is_target:
+            _require_target(model, "fit")
+        if is_target or _reads_data(model):
             check_support(model, x, name, bounds, fits)
     if sample_weight is None:
         return (batch,) if y is None else (batch, y)
@@ -772,7 +885,8 @@ def with_inputs(model, call, x, inputs, function=None):
     """
     if not inputs:
         return x
-    if not holds_arrays(x):
+    if not conversion.holds_arrays(x):
+        refuse_no_stream(x, "x")
         raise TypeError(
             f"{type(model).__name__}.{call}: {next(iter(inputs))}= was passed with a "
             f"{type(x).__name__}, which must yield its own inputs: dictionaries with the "
@@ -796,7 +910,7 @@ def make_batches(
     x, y, sample_weight = parts
     if isinstance(x, ArrayBatches):
         return x
-    if holds_arrays(x):
+    if conversion.holds_arrays(x):
         parts = check_batch(model, x, y, sample_weight, name, function, fits)
         count = examples.length(parts[0])
         size = arguments.integer(None, "batch_size", 32 if batch_size is None else batch_size)
@@ -821,8 +935,15 @@ def make_batches(
 
 def split(parts, fraction):
     """Split arrays for training and validation. The last `fraction` is for validation."""
-    arrays = sum((examples.leaves(part) for part in parts if part is not None), [])
-    halves = split_tail([np.asarray(array) for array in arrays], fraction)
+    named = zip(parts, ("x", "y", "sample_weight"), strict=True)
+    arrays = [
+        # The checks of each part refuse a number, and what is no array, by its name.
+        conversion.to_numpy(leaf, name, True) if conversion.is_array(leaf) else leaf
+        for part, name in named
+        if part is not None
+        for leaf in examples.leaves(part)
+    ]
+    halves = split_tail(arrays, fraction)
     return tuple(_pack_like(parts, half) for half in halves)
 
 

@@ -106,13 +106,7 @@ def canonical(model, dataset, batch_size, function):
     else:
         main, rank = {"x": spec[0]}, None
     for part in tf.nest.flatten(spec):
-        if not isinstance(part, tf.TensorSpec) or not (
-            part.dtype.is_floating or part.dtype.is_integer or part.dtype.is_bool
-        ):
-            raise TypeError(
-                f"The dataset yields {part}, and tensors of numbers are needed: x, (x, target) or "
-                "(x, target, sample_weight)."
-            )
+        _refuse_no_numbers(part)
     name, shape = next((name, part.shape) for name, part in main.items())
     if model.built:
         known = model.data_shape
@@ -131,6 +125,24 @@ def canonical(model, dataset, batch_size, function):
         return (_cast(model, x), *(tf.cast(part, tf.float32) for part in parts))
 
     return dataset.map(cast, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _refuse_no_numbers(spec):
+    """Raise unless a part of a dataset's elements is a tensor of numbers."""
+    remedy = "It must yield tensors of numbers: x, (x, target) or (x, target, sample_weight)"
+    if isinstance(spec, tf.RaggedTensorSpec):
+        remedy = (
+            "Its rows have different lengths. Pad them to one length, for example "
+            "dataset.map(lambda x: x.to_tensor(shape=(None, 100)))"
+        )
+    elif isinstance(spec, tf.SparseTensorSpec):
+        remedy = "Make them dense: dataset.map(tf.sparse.to_dense)"
+    elif isinstance(spec, tf.TensorSpec):
+        if spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool:
+            return
+    shape, dtype = getattr(spec, "shape", None), getattr(spec, "dtype", None)
+    found = f"{getattr(dtype, 'name', dtype)} of shape {shape}"
+    raise TypeError(f"The dataset yields {type(spec).__name__}, {found}. {remedy}.")
 
 
 def check_batches(dataset, check):

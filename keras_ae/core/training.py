@@ -5,7 +5,18 @@ import functools
 
 import keras
 
-from keras_ae.core import adaptation, backend, examples, finite, memory, objective, seeds, storage
+from keras_ae.core import (
+    adaptation,
+    arguments,
+    backend,
+    conversion,
+    examples,
+    finite,
+    memory,
+    objective,
+    seeds,
+    storage,
+)
 from keras_ae.core import inputs as data
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.turns import one_at_a_time
@@ -84,7 +95,8 @@ class Loops(backend.TrainStep, keras.Model):
                 on the model's seed and the epoch, so that a resumed run reads the same batches.
             class_weight: Must be None, because targets are no classes. Use sample_weight instead.
             sample_weight: Array of shape (examples,), the weight of each example in all losses.
-            validation_data: Anything that x may be, an (x, y) pair, or (x, y, sample_weight).
+            validation_data: Anything that x may be, an (x, y) pair, or (x, y, sample_weight). In
+                arrays, a batch has validation_batch_size examples, by default batch_size.
             epochs, verbose, callbacks, validation_split, initial_epoch, steps_per_epoch,
                 validation_steps, validation_batch_size, validation_freq: See `keras.Model.fit`.
             **inputs: The model's named inputs, such as `label=`, with one row for each example.
@@ -99,18 +111,36 @@ class Loops(backend.TrainStep, keras.Model):
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
         _check_checkpoints(callbacks)
+        counts = {
+            "batch_size": batch_size,
+            "validation_batch_size": validation_batch_size,
+            "epochs": epochs,
+            "initial_epoch": initial_epoch,
+        }
+        for name, count in counts.items():
+            if count is not None:
+                arguments.integer(None, name, count, least=int(name.endswith("size")))
+        if not isinstance(validation_freq, (tuple, list, set, range)):
+            arguments.integer(None, "validation_freq", validation_freq)
+        data.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
         x = data.with_inputs(self, "fit", x, inputs)
         parts, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
         batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch, fits=True)
         if validation_data is not None:
-            parts, size = data.unpack(validation_data), validation_batch_size or batch_size
+            parts, size = data.unpack_pair(validation_data), validation_batch_size
+            data.check_steps(parts[0], "validation_data", "validation_steps", validation_steps)
+            if size is None and conversion.holds_arrays(parts[0]):
+                size = batch_size
             validation_data = (
                 data.make_batches(self, parts, size, False, validation_steps, "validation_data"),
             )
         build_optimizer(self)
         self._prepare_training(batches, steps_per_epoch)
         callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
-        with backend.steps_at_once(self, data.batch_shape(batches), callbacks) as callbacks:
+        shape, total = data.batch_shape(batches), None
+        if validation_data is not None and not isinstance(validation_data[0], ArrayBatches):
+            total = validation_steps
+        with backend.steps_at_once(self, shape, callbacks, total) as callbacks:
             return super().fit(
                 batches,
                 epochs=epochs,
@@ -154,8 +184,12 @@ class Loops(backend.TrainStep, keras.Model):
         # Keras' `fit` passes this argument to evaluate with the same iterator in all epochs.
         cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
-        x = data.with_inputs(self, "evaluate", x, inputs)
-        batches = data.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
+        if cached:
+            batches = x  # `fit` has checked it. A generator must not be begun again.
+        else:
+            data.check_steps(x, "x", "steps", steps)
+            x = data.with_inputs(self, "evaluate", x, inputs)
+            batches = data.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks)
         with self._evaluation_scope(batches, steps), at_once as callbacks:
@@ -214,6 +248,7 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the reconstructions, which has the shape of the targets.
         """
+        data.check_steps(x, "x", "steps", steps)
         x = data.with_inputs(self, "predict", x, inputs, self.reconstruct)
         options = {"divided": False, "function": self.reconstruct}
         batches = data.make_batches(self, (x, None, None), batch_size, False, steps, **options)
@@ -287,7 +322,8 @@ def _refuse_class_weight(class_weight):
 def _split(x, y, sample_weight, fraction, validation_data):
     """Return the data for training and for validation, which may be the last part of arrays."""
     parts = (x, y, sample_weight)
-    if fraction and not data.holds_arrays(x):
+    if fraction and not conversion.holds_arrays(x):
+        data.refuse_no_stream(x, "x")
         raise ValueError(
             f"validation_split needs arrays, but x is a {type(x).__name__}. Pass validation_data."
         )

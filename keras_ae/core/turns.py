@@ -5,7 +5,7 @@ import functools
 import inspect
 import threading
 
-from keras_ae.core import backend, inputs, memory
+from keras_ae.core import backend, conversion, memory
 
 
 class Turns:
@@ -88,7 +88,7 @@ def one_at_a_time(training=False):
         def is_foreign(args, kwargs):
             """Whether the loop runs callbacks, or code that produces its data."""
             given = signature.bind(*args, **kwargs).arguments
-            return bool(given.get("callbacks")) or not inputs.holds_arrays(given.get("x"))
+            return bool(given.get("callbacks")) or not conversion.holds_arrays(given.get("x"))
 
         @functools.wraps(method)
         def call(self, *args, **kwargs):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, inputs
+from keras_ae.core import arguments, backend, conversion, inputs
 
 
 def activations(model, layer, data, batch_size=32):
@@ -153,10 +153,10 @@ def _make_batches(data, batch_size):
         return _PyDatasetBatches(data)
     if inputs.is_tf_dataset(data):
         return _DatasetBatches(data)
-    if isinstance(data, (dict, tuple)) or inputs.is_array(data):
+    if isinstance(data, (dict, tuple)) or conversion.is_array(data):
         return _ArrayBatches(data, batch_size)
     raise TypeError(
-        f"activations: data={data!r} is a {type(data).__name__}. Pass an array, a tf.data.Dataset "
+        f"activations: data is {conversion.describe(data)}. Pass an array, a tf.data.Dataset "
         "or a keras.utils.PyDataset, which can be read in every epoch."
     )
 

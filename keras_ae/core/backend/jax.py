@@ -235,7 +235,7 @@ def pullback(function, x):
     return values, lambda vector: pull(vector)[0]
 
 
-def steps_at_once(model, batch_shape, callbacks):
+def steps_at_once(model, batch_shape, callbacks, total=None):
     """Keras' loop costs little here."""
     return contextlib.nullcontext(callbacks)
 

@@ -250,7 +250,7 @@ _BATCH_HOOKS = [
 
 
 @contextlib.contextmanager
-def steps_at_once(model, batch_shape, callbacks):
+def steps_at_once(model, batch_shape, callbacks, total=None):
     """Run several small steps in one call of TensorFlow while nobody looks between them.
 
     Keras' loop around a step takes longer than a small network's step. Users who set
@@ -260,6 +260,8 @@ def steps_at_once(model, batch_shape, callbacks):
         model: Compiled model about to be trained or evaluated.
         batch_shape: Shape of a batch of inputs, None where it is not known.
         callbacks: The user's callbacks, in any form that `fit` takes.
+        total: A multiple of the number of steps that run at once, or None for any number. The
+            validation data of `fit` may go on after the last step.
 
     Yields:
         The callbacks, with a progress bar where several steps run at once.
@@ -276,6 +278,8 @@ def steps_at_once(model, batch_shape, callbacks):
         yield callbacks
         return
     steps = max(1, min(_MOST_STEPS_AT_ONCE, _NUMBERS_AT_ONCE // numbers))
+    if total is not None:
+        steps = next(size for size in range(steps, 0, -1) if total % size == 0)
     # Keras builds its functions for one number of steps; both kinds are kept until `compile`.
     programs = model._notes.step_programs
     before, kept = (model.train_function, model.test_function), programs.kept
