@@ -10,6 +10,7 @@ import inspect
 import itertools
 import math
 import types
+import warnings
 
 import keras
 import numpy as np
@@ -772,6 +773,8 @@ def check_support(model, array, name, bounds, fits=True):
                 check_classes(array[key], f"{name}[{key!r}]", model)
         return
     if model._support is None:
+        if fits:
+            _warn_of_scale(model, name, bounds)
         return
     sequences = None if model._mask_value is None else model._to_sequences(array)
     if sequences is not None:
@@ -782,6 +785,25 @@ def check_support(model, array, name, bounds, fits=True):
     _check_range(model, name, array, bounds, model._support, model._takes_classes, fits)
     if model._takes_classes:
         check_classes(array, name, model)
+
+
+_LARGE, _SMALL = 100.0, 1e-3
+
+
+def _warn_of_scale(model, name, bounds):
+    """Warn once if numbers that a model is fitted to are far from unit scale."""
+    smallest, largest = bounds
+    size = max(abs(smallest), abs(largest))
+    is_usual = size <= 0.0 or _SMALL <= size <= _LARGE  # The size is infinite if all are NaN.
+    if is_usual or model.standardize or model._notes.has_warned_of_scale or not np.isfinite(size):
+        return
+    model._notes.has_warned_of_scale = True
+    warnings.warn(
+        f"{type(model).__name__}: {name} has values from {smallest:.6g} to {largest:.6g}. Networks "
+        "learn slowly, or not at all, from data so far from unit scale. Make the model with "
+        "standardize=True, or scale the data yourself.",
+        stacklevel=2,
+    )
 
 
 def _check_range(model, name, array, bounds, support, are_classes, fits):

@@ -33,6 +33,7 @@ class Notes:
         self.making = threading.RLock()  # A thread holds it while it makes weights or programs.
         self.programs = Programs(model)
         self.step_programs = Programs(model, training=True)
+        self.has_warned_of_scale = False
         # The errors of batches that a stream yields while a loop runs.
         self.stream_errors = StreamErrors()
         # On JAX, this holds one pair: what the latest step returned, and the state after it.

@@ -167,6 +167,7 @@ def test_a_scaled_loss_may_overflow():
 REAL = {"VAE": 100.0, "FlowVAE": 100.0, "IAFVAE": 100.0, "MissingDataIWAE": 1e4, "IWAE": 1e4}
 
 
+@pytest.mark.filterwarnings("ignore:.* has values from")
 @pytest.mark.parametrize("name", REAL)
 def test_large_numbers_give_finite_losses(name):
     x = (np.random.default_rng(0).normal(size=(128, 20)) * REAL[name]).astype("float32")
@@ -177,3 +178,34 @@ def test_large_numbers_give_finite_losses(name):
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
     assert np.isfinite(model.reconstruct(x)).all()
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e-5])
+@pytest.mark.parametrize("kind", ["array", "stream"])
+def test_one_warning_says_how_to_scale_the_data(kind, factor):
+    x = (np.random.default_rng(0).normal(size=(64, 6)) * factor).astype("float32")
+
+    def stream():
+        while True:
+            yield x[:32]
+
+    def fit(model):
+        model.compile(keras.optimizers.Adam(1e-3))
+        data = x if kind == "array" else stream()
+        for _ in range(2):
+            model.fit(data, epochs=1, steps_per_epoch=2, verbose=0)
+        return model
+
+    with pytest.warns(UserWarning, match="x has values from .* standardize=True") as warned:
+        fit(keras_ae.VAE(2, likelihood="gaussian", seed=0))
+    assert sum("has values from" in str(warning.message) for warning in warned) == 1
+    if kind == "array":
+        fit(keras_ae.VAE(2, likelihood="gaussian", standardize=True, seed=0))  # This does not warn.
+
+
+def test_usual_data_warns_of_nothing():
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32") * 10.0
+    for data, given in ((x, {"likelihood": "gaussian"}), (X[:64], {}), (np.zeros((64, 6)), {})):
+        model = keras_ae.VAE(2, seed=0, **given)
+        model.compile("adam")
+        model.fit(data, verbose=0)
