@@ -214,6 +214,7 @@ def test_what_makes_no_sense_is_refused():
             model.compile("adam")
 
 
+@pytest.mark.filterwarnings("ignore:.* has values from")
 def test_a_hook_sees_all_data_in_several_passes():
     seen = []
 
