@@ -97,9 +97,10 @@ def refuse_no_array(data, name, wanted="an array"):
         remedy = f"Make it dense: {name}.todense()"
     elif isinstance(data, tuple):
         shapes = ", ".join(_describe_part(part) for part in data[:_MOST_NAMED])
+        parts = f"{len(data)} part{'s' * (len(data) != 1)} ({shapes})"
         remedy = (
-            f"It has {len(data)} parts ({shapes}). Pass inputs and targets as two arguments, as in "
-            f"fit(x, target), or np.stack({name}) if each part is an example"
+            f"It has {parts}. Pass inputs and targets as two arguments, as in fit(x, target), or "
+            f"np.stack({name}) if each part is an example"
         )
     elif not is_array(data):
         remedy = f"Pass {wanted} instead"
@@ -222,7 +223,7 @@ def _explain_objects(array, name):
             "Its rows have different lengths. Pad them to one length, for example with "
             f"keras.utils.pad_sequences({name}, dtype='float32')"
         )
-    wrong = next((part for part in array.ravel() if not _is_numeric(part)), None)
+    wrong = next((part for part in array.ravel().tolist() if not _is_numeric(part)), None)
     return (
         f"It holds {describe(wrong)}, which is no number. Remove or encode such values, text for "
         "example with keras.layers.TextVectorization or np.unique(text, return_inverse=True)[1]"

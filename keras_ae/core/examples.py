@@ -179,8 +179,9 @@ def check_keys(model, keys, name, others=False):
         wanted += f" and its inputs {', '.join(model.extra_inputs)}"
     hint = did_you_mean(unknown[0], [*data, *model.extra_inputs]) if unknown else ""
     or_array = "" if model._modalities else ", or pass the array alone"
+    with_keys = f"with the keys {', '.join(map(repr, keys))}" if keys else "without keys"
     raise TypeError(
-        f"{name} is a dictionary with the keys {', '.join(map(repr, keys))}, but "
+        f"{name} is a dictionary {with_keys}, but "
         f"{type(model).__name__} takes {wanted}.{hint} Use these keys{or_array}."
     )
 

@@ -107,6 +107,10 @@ def array_and_extent(data, name, allow_nan=False, shape=None):
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
     if array.ndim < 2:
+        if array.ndim == 0:
+            raise ValueError(
+                f"{name} is a single number. Pass an array with a row for each example."
+            )
         one, column = f"{name}[None]", f"{name}[:, None]"
         if hasattr(data, "to_frame"):  # This is a column of a data frame.
             one, column = f"{name}.to_frame().T", f"{name}.to_frame()"
@@ -298,10 +302,7 @@ def unpack(data):
 
 def unpack_pair(data):
     """Return x, target and sample weight of validation data, in which a list may hold rows."""
-    is_rows = isinstance(data, list) and (
-        len(data) > 3 or not all(hasattr(part, "shape") for part in data)
-    )
-    return (data, None, None) if is_rows else unpack(data)
+    return (data, None, None) if _holds_rows(data) else unpack(data)
 
 
 def check_steps(data, name, argument, steps):
@@ -325,7 +326,15 @@ def check_steps(data, name, argument, steps):
 def _is_endless(data):
     if is_tf_dataset(data):
         return int(data.cardinality()) == -1  # The value of tf.data.INFINITE_CARDINALITY.
-    return isinstance(data, keras.utils.PyDataset) and data.num_batches is None
+    if not isinstance(data, keras.utils.PyDataset):
+        return False
+    try:
+        return data.num_batches is None
+    except NotImplementedError:
+        raise TypeError(
+            f"The {type(data).__name__} has no length. Give its class a method `__len__` that "
+            "returns the number of batches."
+        ) from None
 
 
 def refuse_no_stream(data, name):
@@ -409,6 +418,7 @@ def _to_arrays(model, x, name):
     return conversion.to_numpy(x, name, model._allow_nan)
 
 
+_END = object()  # It stands for the batch after the last one.
 _NO_BATCHES = "{} yields no batches. Pass data with at least one example."
 
 
@@ -436,10 +446,12 @@ def check_stream(model, data, batch_size, name, function, fits):
         except (TypeError, ValueError) as error:
             model._notes.stream_errors.found.append(error)
             raise
-        return parts
+        # Keras reads arrays and tensors, but no data frames or lists.
+        leaves = sum(map(examples.leaves, parts), [])
+        return parts if all(map(_is_plain, leaves)) else checked
 
     def check_first(batch):
-        if batch is None:
+        if batch is _END:
             raise ValueError(_NO_BATCHES.format(name))
         return check(batch)
 
@@ -447,7 +459,7 @@ def check_stream(model, data, batch_size, name, function, fits):
         from keras_ae.core import tf_data
 
         data = tf_data.canonical(model, data, batch_size, function or model.loss_terms)
-        check_first(next(iter(data.as_numpy_iterator()), None))
+        check_first(next(iter(data.as_numpy_iterator()), _END))
         data = tf_data.check_batches(data, check)
         data.is_checked = True
         return data
@@ -458,12 +470,16 @@ def check_stream(model, data, batch_size, name, function, fits):
             f"batches. Leave {argument} out."
         )
     if isinstance(data, keras.utils.PyDataset):
-        check_first(data[0] if data.num_batches != 0 else None)
+        check_first(data[0] if data.num_batches != 0 else _END)
         return _CheckedPyDataset(data, check)
     if isinstance(data, types.GeneratorType):
-        return _prepend(check_first(next(data, None)), data, check)
-    check_first(next(iter(data), None))
+        return _prepend(check_first(next(data, _END)), data, check)
+    check_first(next(iter(data), _END))
     return _checked_loader(data, check)
+
+
+def _is_plain(value):
+    return type(value) is np.ndarray or keras.ops.is_tensor(value)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
@@ -512,7 +528,15 @@ def _prepend(first, rest, check):
 
 
 def _as_tuple(batch):
-    return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+    is_tuple = isinstance(batch, (tuple, list)) and not _holds_rows(batch)
+    return tuple(batch) if is_tuple else (batch,)
+
+
+def _holds_rows(data):
+    """Tell whether a list holds rows of numbers, and not x, targets and sample weights."""
+    if not isinstance(data, list) or not data:
+        return False
+    return len(data) > 3 or not all(hasattr(part, "shape") for part in data)
 
 
 # ------------------------------------------------------------------ the data of a model
@@ -806,6 +830,10 @@ def _warn_of_scale(model, name, bounds):
     )
 
 
+# Examples that a model was not fitted to may lie beyond its range by so many times its width.
+_MOST_BEYOND = 100
+
+
 def _check_range(model, name, array, bounds, support, are_classes, fits):
     if support is None:
         return
@@ -815,7 +843,9 @@ def _check_range(model, name, array, bounds, support, are_classes, fits):
     if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
         return
     is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
-    if not (fits or are_classes or is_bytes):
+    most = _MOST_BEYOND * (high - low)
+    is_far = smallest < low - most or largest > high + most
+    if not (fits or are_classes or is_bytes or is_far):
         return
     if are_classes:
         remedy = "Make labels one-hot with keras.utils.to_categorical."

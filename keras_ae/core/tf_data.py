@@ -107,6 +107,12 @@ def canonical(model, dataset, batch_size, function):
         main, rank = {"x": spec[0]}, None
     for part in tf.nest.flatten(spec):
         _refuse_no_numbers(part)
+    for part in spec:
+        if isinstance(part, (tuple, list)):
+            raise TypeError(
+                f"The dataset yields a tuple of {len(part)} parts within a tuple. It must yield x, "
+                "(x, target) or (x, target, sample_weight), each of which is a tensor."
+            )
     name, shape = next((name, part.shape) for name, part in main.items())
     if model.built:
         known = model.data_shape

@@ -45,6 +45,11 @@ class Endless(Stored):
         return self.batches[number % len(self.batches)]
 
 
+class WithoutLength(keras.utils.PyDataset):
+    def __getitem__(self, number):
+        return X
+
+
 def split(x):
     return [x[start : start + SIZE] for start in range(0, len(x), SIZE)]
 
@@ -88,6 +93,10 @@ FORMS = {
     "PyDataset of dictionaries": lambda x: Stored([{"x": part} for part in split(x)]),
     "generator": generate,
     "generator of tuples": lambda x: ((part,) for part in split(x)),
+    "generator of lists": lambda x: (part.tolist() for part in split(x)),
+    "generator of frames": lambda x: (as_frame(part) for part in split(x)),
+    "PyDataset of frames": lambda x: Stored([as_nullable_frame(part) for part in split(x)]),
+    "PyDataset of masked arrays": lambda x: Stored([np.ma.array(part) for part in split(x)]),
     "loader": as_loader,
 }
 
@@ -153,6 +162,15 @@ REFUSED = {
     "PyDataset of NaN": lambda: Stored(split(with_nan(X))),
     "PyDataset of text": lambda: Stored([part.astype(str) for part in split(X)]),
     "empty PyDataset": lambda: Stored([]),
+    "PyDataset without a length": WithoutLength,
+    "rank 0": lambda: np.float32(3.0),
+    "generator of nothing": lambda: (None for _ in range(3)),
+    "generator of numbers": lambda: (1.0 for _ in range(3)),
+    "generator of text": lambda: ("text" for _ in range(3)),
+    "generator of four parts": lambda: ((X, X, X, X) for _ in range(3)),
+    "generator of other keys": lambda: ({"pixels": X} for _ in range(3)),
+    "nested dataset": lambda: as_dataset(((X, X), X)),
+    "far beyond the range": lambda: X * np.float32(1e38),
 }
 
 
