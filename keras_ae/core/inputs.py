@@ -378,9 +378,9 @@ def read_stream(model, data, name, function):
 
         data = tf_data.canonical(model, data, None, function)
     batches = iterate_batches(data)
-    found, size = [], 0
+    found, size, compare = [], 0, _compare_parts(name)
     for batch in map(_as_tuple, data) if batches is None else batches:
-        x, y, _ = unpack(batch)
+        x, y, _ = unpack(compare(batch))
         x = _to_arrays(model, x, name)
         if found and examples.shapes(x) != examples.shapes(found[0][0]):
             raise ValueError(
@@ -407,6 +407,30 @@ def read_stream(model, data, name, function):
         y is not None and y.shape[1:] == model.target_shape for y in targets
     )
     return x, np.concatenate(targets) if is_target else None
+
+
+def _compare_parts(name):
+    """Return a function that raises if a batch has other parts than the first one it was given."""
+    first = []
+
+    def compare(parts):
+        found = [sorted(map(str, part)) if isinstance(part, dict) else None for part in parts]
+        if first and found != first[0]:
+            raise ValueError(
+                f"{name} yields a batch of {_describe_parts(found)} after one of "
+                f"{_describe_parts(first[0])}. Make all batches alike."
+            )
+        first.append(found)
+        del first[1:]
+        return parts
+
+    return compare
+
+
+def _describe_parts(parts):
+    number = f"{len(parts)} part{'s' * (len(parts) != 1)}"
+    keys = "; ".join(", ".join(map(repr, part)) for part in parts if part is not None)
+    return f"{number} with the keys {keys}" if keys else number
 
 
 def _to_arrays(model, x, name):
@@ -436,11 +460,13 @@ def check_stream(model, data, batch_size, name, function, fits):
     if getattr(data, "is_checked", False):  # Keras' `fit` passes it to `evaluate` in every epoch.
         return data
     refuse_no_stream(data, name)
+    compare = _compare_parts(name)
 
     def check(batch):
         """Raise if the model does not accept a batch; return it as a tuple."""
         parts = _as_tuple(batch)
         try:
+            compare(parts)
             checked = check_batch(model, *unpack(parts), name, function, fits)
             memory.refuse_step(model, examples.length(checked[0]))
         except (TypeError, ValueError) as error:

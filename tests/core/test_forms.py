@@ -168,7 +168,9 @@ REFUSED = {
     "generator of numbers": lambda: (1.0 for _ in range(3)),
     "generator of text": lambda: ("text" for _ in range(3)),
     "generator of four parts": lambda: ((X, X, X, X) for _ in range(3)),
-    "generator of other keys": lambda: ({"pixels": X} for _ in range(3)),
+    "generator of unknown keys": lambda: ({"pixels": X} for _ in range(3)),
+    "generator of other parts": lambda: (part for part in (X, X, X, (X, X))),
+    "generator of other keys": lambda: (part for part in ({"x": X}, {"image": X})),
     "nested dataset": lambda: as_dataset(((X, X), X)),
     "far beyond the range": lambda: X * np.float32(1e38),
 }
