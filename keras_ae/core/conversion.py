@@ -85,7 +85,9 @@ def refuse_no_array(data, name, wanted="an array"):
         wanted: What else the user may pass. Defaults to "an array".
     """
     remedy, kind = None, type(data).__name__
-    if "Ragged" in kind:
+    if isinstance(data, keras.KerasTensor):
+        remedy = "It is symbolic and has no values. Pass an array"
+    elif "Ragged" in kind:
         remedy = f"Pad its rows to one length: {name}.to_tensor()"
     elif kind in ("SparseTensor", "IndexedSlices"):
         remedy = f"Make it dense: tf.sparse.to_dense({name})"

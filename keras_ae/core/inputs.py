@@ -323,6 +323,15 @@ def check_steps(data, name, argument, steps):
         )
 
 
+def refuse_endless(data, name):
+    """Raise if data that is read as a whole is known to have no end."""
+    if _is_endless(data):
+        raise ValueError(
+            f"{name} is a {type(data).__name__} without an end. Pass one that ends, such as "
+            f"{name}.take(100) of a tf.data.Dataset."
+        )
+
+
 def _is_endless(data):
     if is_tf_dataset(data):
         return int(data.cardinality()) == -1  # The value of tf.data.INFINITE_CARDINALITY.
@@ -368,11 +377,7 @@ def read_stream(model, data, name, function):
         stream yields none, or others than the model learned to compute.
     """
     refuse_no_stream(data, name)
-    if _is_endless(data):
-        raise ValueError(
-            f"{name} is a {type(data).__name__} without an end. Pass one that ends, such as "
-            f"{name}.take(100) of a tf.data.Dataset."
-        )
+    refuse_endless(data, name)
     if is_tf_dataset(data):
         from keras_ae.core import tf_data
 
@@ -389,6 +394,12 @@ def read_stream(model, data, name, function):
             )
         if y is not None:
             y = np.asarray(y) if hasattr(y, "__array__") else None
+        lengths = [len(array) for array in examples.leaves(x)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"{name} yields a batch of arrays of the lengths {lengths}. Yield one row of each "
+                "for every example."
+            )
         found.append((x, y))
         size += sum(array.nbytes for array in examples.leaves(x))
         remedy = f"Pass fewer batches, if {name} ends at all."
@@ -505,7 +516,9 @@ def check_stream(model, data, batch_size, name, function, fits):
 
 
 def _is_plain(value):
-    return type(value) is np.ndarray or keras.ops.is_tensor(value)
+    """Tell whether a value is an array or a tensor, and not a list, data frame or masked array."""
+    is_frame = hasattr(value, "iloc")
+    return hasattr(value, "shape") and not is_frame and not isinstance(value, np.ma.MaskedArray)
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):

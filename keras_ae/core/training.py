@@ -215,6 +215,7 @@ class Loops(backend.TrainStep, keras.Model):
         Raises:
             ValueError: If a model of this kind learns nothing before its first training step.
         """
+        data.refuse_endless(x, "x")
         x = data.with_inputs(self, "adapt", x, inputs)
         batches = data.make_batches(self, (x, None, None), None, False, None, fits=True)
         if not adaptation.is_needed(self):

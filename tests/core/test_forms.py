@@ -263,6 +263,29 @@ def test_batch_sizes_beyond_the_data_are_taken(trained):
         compiled().fit(as_dataset(X, batched=False), batch_size=size, verbose=0)
 
 
+def test_methods_of_single_models_count_as_well():
+    model = keras_ae.TopKSAE(8, k=2, seed=0)
+    model.compile("adam")
+    model.fit(X, verbose=0)
+    for size in (0, True):
+        with pytest.raises(ValueError, match="batch_size=.* must be a positive integer"):
+            model.dictionary_metrics(X, batch_size=size)
+    model = compiled(keras_ae.VQVAE, num_codes=4)
+    with pytest.raises(ValueError, match="epochs=-1 must be an integer of at least 0"):
+        model.fit_prior(X, epochs=-1)
+    model = compiled(keras_ae.AE, standardize=True)
+    with pytest.raises(ValueError, match="without an end"):
+        model.adapt(Endless(split(X)))
+
+
+def test_batches_of_arrays_of_other_lengths_are_not_joined():
+    model = compiled(keras_ae.ConditionalVAE, num_classes=3)
+    batches = [{"x": X[:8], "label": np.zeros(n, "int32")} for n in (6, 10)]
+    for method in ("fit", "encode"):
+        with pytest.raises(ValueError, match="one row|One row|row of each"):
+            getattr(model, method)(Stored(batches))
+
+
 # ------------------------------------------------------------------ validation data
 
 

@@ -342,6 +342,7 @@ class DiscreteAE(DeterministicAE):
             ValueError: If the model cannot take the data, or batch_size is not a positive integer.
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
+        epochs = arguments.integer(self, "epochs", epochs, least=0)
         codes = self.encode(x, verbose=0)
         if self._whole_codes and self.quantizer.levels and not self.sampler.ready():
             self._renew_prior()

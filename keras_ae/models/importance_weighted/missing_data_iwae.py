@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import adaptation, arguments, inputs
+from keras_ae.core import adaptation, arguments, examples, inputs
 from keras_ae.core.batching import batched
 from keras_ae.distributions import Observed
 from keras_ae.likelihoods import Likelihood
@@ -152,7 +152,8 @@ class MissingDataIWAE(IWAE):
         """Compute what `impute` fills in, for every entry, with the batch as the first axis."""
         z, log_posterior = self.posterior(x).repeat(draws_at_once).sample_with_log_prob(seed)
         p = self.conditional(z)
-        log_likelihood = p.log_prob(ops.repeat(x, draws_at_once, axis=0))
+        targets = ops.repeat(examples.clip_to_support(self, x), draws_at_once, axis=0)
+        log_likelihood = p.log_prob(targets)
         log_weights = log_likelihood + self.prior(z).log_prob(z) - log_posterior
         log_weights = ops.reshape(log_weights, (-1, draws_at_once))
         if multiple is None:

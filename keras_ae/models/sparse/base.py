@@ -143,8 +143,10 @@ class DictionaryAE(Autoencoder):
         Returns:
             Dictionary: see `keras_ae.sparsity.dictionary_metrics`.
         """
-        x = inputs.check_data(self, x)
-        size = batch_size or default_batch_size(self.data_shape, (self.latent_dim,))
+        x, size = inputs.check_data(self, x), batch_size
+        if size is None:
+            size = default_batch_size(self.data_shape, (self.latent_dim,))
+        size = arguments.integer("dictionary_metrics", "batch_size", size)
 
         def parts():
             for start in range(0, len(x), size):
