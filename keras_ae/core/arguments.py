@@ -13,6 +13,7 @@ import functools
 import numbers
 from collections.abc import Iterable, Sized
 
+import keras
 import numpy as np
 
 from keras_ae.core import memory
@@ -173,7 +174,10 @@ def number_or_schedule(owner, name, value):
         "It may also be a schedule of the training step, such as "
         "keras_ae.schedules.LinearWarmUp(5000)."
     )
-    checked = value if callable(value) else number(owner, name, value, remedy=remedy)
+    # Layers, losses and classes can be called, too, but not with a training step.
+    others = (keras.Operation, keras.Loss, keras.Metric, type)
+    is_schedule = callable(value) and not isinstance(value, others)
+    checked = value if is_schedule else number(owner, name, value, remedy=remedy)
     record(owner, name, value, functools.partial(number_or_schedule, owner, name))
     return checked
 

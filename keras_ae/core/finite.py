@@ -23,7 +23,7 @@ def watch(model, train_function):
         nonlocal calls
         try:
             result = train_function(*args)
-        except backend.STEP_ERRORS as error:
+        except backend.ERRORS as error:
             if NOT_FINITE not in str(error):
                 raise
             model._step.assign(model._step - 1)  # The step has counted itself.

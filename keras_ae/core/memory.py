@@ -319,7 +319,7 @@ _building = contextvars.ContextVar("building", default=None)
 
 
 @contextlib.contextmanager
-def checked_weights(owner, remedy, others=0):
+def checked_weights(owner, remedy, others=0, most=math.inf):
     """Raise an error before the weights made in the `with` block take more memory than is left.
 
     The total size of the weights is compared with the memory that was left at the first check. A
@@ -331,14 +331,16 @@ def checked_weights(owner, remedy, others=0):
         owner: Name of the model, layer or function that makes the weights.
         remedy: A sentence that says what to do instead.
         others: Number of bytes that are needed in addition to the weights. Defaults to 0.
+        most: Number of bytes that all weights may take together. Defaults to infinity.
 
     Raises:
-        ValueError: If there is not enough memory for the weights.
+        ValueError: If there is not enough memory for the weights, or if they take more than `most`.
     """
     if _building.get() is not None:  # The outer block counts these weights.
         yield
         return
-    token = _building.set({"owner": owner, "remedy": remedy, "bytes": others, "left": None})
+    state = {"owner": owner, "remedy": remedy, "bytes": others, "left": None, "most": most}
+    token = _building.set(state)
     try:
         yield
     finally:
@@ -352,6 +354,12 @@ def _check_weight(variable):
     size = size_of([variable])
     before = state["bytes"]
     state["bytes"] += size
+    if state["bytes"] > state["most"]:
+        raise ValueError(
+            f"{state['owner']}: with {variable.path!r} of shape {tuple(variable.shape)}, the "
+            f"weights would take {state['bytes'] / 1e9:,.1f} GB of memory, more than the "
+            f"{state['most'] / 1e9:,.1f} GB that are allowed. {state['remedy']}"
+        )
     while_made = size * _COPIES_WHILE_MADE
     if before + while_made <= _SMALL:
         return

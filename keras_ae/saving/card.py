@@ -2,12 +2,12 @@
 
 import hashlib
 import importlib.metadata
-import json
 import pathlib
 
 import keras
 
 from keras_ae.core import examples
+from keras_ae.saving.archive import read_json
 from keras_ae.saving.collection import find
 
 LICENSE = "Apache-2.0"
@@ -69,18 +69,6 @@ def _make_readable(config):
     return {name: _make_readable(value) for name, value in config.items()}
 
 
-def objects(config):
-    """Iterate over all serialized objects in a Keras configuration."""
-    if isinstance(config, dict):
-        if "class_name" in config:
-            yield config
-        for value in config.values():
-            yield from objects(value)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            yield from objects(value)
-
-
 def rename_old_keys(card):
     """Rename "licence" in a card to "license". Cards from before 27 November 2026 say the former.
 
@@ -103,15 +91,9 @@ def read_card(path):
         Dictionary, which is empty if there is no card.
 
     Raises:
-        ValueError: If the card is not JSON, or not a dictionary.
+        ValueError: If the card is not JSON, not a dictionary, or larger than 16 MB.
     """
     file = find(path) / "card.json"
     if not file.is_file():
         return {}
-    try:
-        card = json.loads(file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"load: {file} is not valid JSON ({error}). Export it again.") from None
-    if not isinstance(card, dict):
-        raise ValueError(f"load: {file} is a JSON {type(card).__name__} and not a dictionary.")
-    return rename_old_keys(card)
+    return rename_old_keys(read_json(file))

@@ -13,14 +13,14 @@ import os
 import pathlib
 import re
 import stat
-import warnings
 
 import keras
 from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.seeds import RunSeed
-from keras_ae.saving.card import TRAINABLE, facts, objects, rename_old_keys
+from keras_ae.saving import objects
+from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
 
 
 def write(model, path, card, overwrite=False, **unknown):
@@ -39,8 +39,7 @@ def write(model, path, card, overwrite=False, **unknown):
             `export` did not write.
         BlockingIOError: If another export to this path is running.
         NotImplementedError: On the torch backend.
-        ValueError: If the model contains code that cannot be saved as data, or if the path begins
-            with ~.
+        ValueError: If the model holds what `load` would refuse, or if the path begins with ~.
         OSError: If the folder cannot be written. What was at the path before is then unchanged.
     """
     if unknown:
@@ -48,7 +47,7 @@ def write(model, path, card, overwrite=False, **unknown):
     import tensorflow as tf
 
     _refuse_home_sign(path)
-    _refuse_code(model)
+    objects.refuse_unloadable(model, "export")
 
     def check(place):
         _check_replaceable(place, overwrite, _describe_other_than_artifact)
@@ -385,25 +384,3 @@ def gather_x(model, method):
 
 def _list_endpoints(model):
     return [*model._endpoints(), *(["sample"] if model.sampler.ready() else [])]
-
-
-def _refuse_code(model):
-    """Raise an error if the model contains Python code, or a function that is not registered."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        config = keras.saving.serialize_keras_object(model)
-    # A configuration can hold a lambda in several forms. Keras warns about all of them.
-    code = ["a lambda"] if any("lambda" in str(w.message) for w in caught) else []
-    for found in objects(config):
-        name, module = found["class_name"], found.get("module")
-        if name in ("Lambda", "__lambda__"):
-            code.append("a lambda")
-        if name == "function" and module not in (None, "builtins"):
-            if keras.saving.get_registered_object(found["config"]) is None:
-                code.append(f"the function {found['config']!r}")
-    if code:
-        raise ValueError(
-            f"{type(model).__name__} holds {code[0]}, which can only be stored as code, but "
-            "artifacts contain no code. Write a class or a function instead, and decorate it with "
-            "@keras.saving.register_keras_serializable()."
-        )

@@ -7,18 +7,21 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae.core import memory, storage
 from keras_ae.core.training import Loops
+from keras_ae.saving import objects
 
 
-def save(write, path, overwrite, zipped, **options):
+def save(model, write, path, overwrite, zipped, **options):
     """Write a whole model: see `keras_ae.Autoencoder.save`.
 
     Args:
+        model: The model.
         write: Keras' method `save` of the model.
         path, overwrite, zipped, **options: The arguments of the call.
     """
     zipped = not str(path).startswith("hf://") if zipped is None else zipped
     if zipped:
         storage.check_suffix(path)
+    objects.refuse_unloadable(model, "save")
     held = sorted(os.listdir(path)) if os.path.isdir(path) else None
     # In a folder that it wrote before, Keras fails halfway, and the weights in the folder are lost.
     if held or (zipped and held is not None):

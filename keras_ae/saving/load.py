@@ -2,19 +2,18 @@
 
 import contextlib
 import hashlib
-import json
 import warnings
-import zipfile
 
-import h5py
 import keras
 
+from keras_ae.core import arguments, backend
 from keras_ae.core.training import Loops
-from keras_ae.saving.card import TRAINABLE, objects, read_card
+from keras_ae.saving import archive, objects
+from keras_ae.saving.card import TRAINABLE, read_card
 from keras_ae.saving.collection import find
 
 
-def load(path, custom_objects=None):
+def load(path, custom_objects=None, max_bytes=None):
     """Load a model, ready for `fit`, from a folder, a `.keras` file or the pretrained collection.
 
     Loading never runs code from the artifact.
@@ -24,8 +23,11 @@ def load(path, custom_objects=None):
             `load` searches for pretrained models in the directories that the environment variable
             KERAS_AE_SAVED_MODELS names, and in `saved_models/` if this package runs from a
             checkout.
-        custom_objects: Dictionary of name -> class of your own layers that are not registered.
+        custom_objects: Dictionary of name -> class or function of your own that is not registered.
             Defaults to None.
+        max_bytes: Most bytes of memory that the parts of the file, and the weights of the model
+            with those of its optimizer, may take. This limits what a small file can ask for.
+            Defaults to None: 256 MB and 16 times the size of the file.
 
     Returns:
         The `keras_ae.Autoencoder`, with weights, optimizer and seeds.
@@ -33,7 +35,9 @@ def load(path, custom_objects=None):
     Raises:
         FileNotFoundError: If the artifact does not exist. The message lists the places that were
             searched.
-        ValueError: If the artifact is damaged, was changed, or was not written by this package.
+        ValueError: If the artifact is damaged, was changed, or was not written by this package; if
+            it names a class or function that is not registered, or makes no sense where it stands;
+            or if it takes more memory than max_bytes.
 
     Example:
 
@@ -47,22 +51,25 @@ def load(path, custom_objects=None):
     """
     found = find(path)
     file = _find_trainable_file(found)
-    config = _check_archive(file, custom_objects or {})
-    with _explain_damage(found):
-        trained = _was_trained(file)
+    if max_bytes is None:
+        max_bytes = archive.limit_of(file)
+    max_bytes = arguments.integer(None, "max_bytes", max_bytes)
+    config, trained = archive.read(file, max_bytes)
+    _check_objects(file, config, custom_objects or {})
+    with _explain(found), archive.checked_weights(file, max_bytes):
         model = keras.saving.load_model(
-            file, custom_objects=custom_objects, safe_mode=True, compile=trained
+            str(file), custom_objects=custom_objects, safe_mode=True, compile=trained
         )
-    if not isinstance(model, Loops):
-        raise ValueError(
-            f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. Load it "
-            "with keras.saving.load_model."
-        )
-    # A model that was saved before its training has no optimizer state. `load_model` would warn of
-    # this if it compiled the model, so the model is compiled here.
-    if not trained and config.get("compile_config"):
-        with _explain_damage(found), keras.saving.custom_object_scope(custom_objects or {}):
-            model.compile_from_config(config["compile_config"])
+        if not isinstance(model, Loops):
+            raise archive.Refusal(
+                f"load: {found} holds a {type(model).__name__}, which is not a keras_ae model. "
+                "Load it with keras.saving.load_model."
+            )
+        # A model that was saved before its training has no optimizer state. `load_model` would warn
+        # of this if it compiled the model, so the model is compiled here.
+        if not trained and config.get("compile_config"):
+            with keras.saving.custom_object_scope(custom_objects or {}):
+                model.compile_from_config(config["compile_config"])
     return model
 
 
@@ -90,77 +97,85 @@ def _find_trainable_file(found):
     return file
 
 
-def _check_archive(file, custom_objects):
-    """Check that a `.keras` file is complete and its classes are known. Return its configuration.
+def _check_objects(file, config, custom_objects):
+    """Check that the classes and functions that a configuration names are known.
 
     Raises:
-        ValueError: If the file is damaged, or a class is not known.
+        ValueError: If one of them is not known, or makes no sense where it stands.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-            config = json.loads(archive.read("config.json")) if damaged is None else None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"load: {file} is not a complete .keras file ({error}). A part is missing, or it is "
-            "another kind of file. Get a fresh copy."
+        objects.check(config, custom_objects)
+    except objects.Misplaced as error:
+        raise archive.Refusal(
+            f"load: {file} names {error} A file may not call it, because it does more than compute "
+            "with tensors. Get the file from a source that you trust."
         ) from None
-    if damaged is not None:
-        raise ValueError(f"load: {damaged} in {file} is damaged. Get a fresh copy.")
-    for found in objects(config):
-        module = str(found.get("module") or "builtins")
-        registered = found.get("registered_name") or found["class_name"]
-        known = (
-            module.split(".")[0] in ("keras", "builtins")
-            or keras.saving.get_registered_object(registered, custom_objects) is not None
+    except objects.Unregistered as error:
+        raise archive.Refusal(
+            f"load: {file} needs {error} Import the module that defines it first, or pass it in "
+            "custom_objects. For safety, load imports nothing that a file names."
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise archive.Refusal(
+            f"load: the configuration in {file} is not one that save wrote: "
+            f"{_make_printable(str(error)[:200])}."
+        ) from None
+    name = config.get("registered_name")
+    if keras.saving.get_registered_object(name, custom_objects) is None:
+        found = str(config.get("class_name"))[:100]
+        raise archive.Refusal(
+            f"load: {file} holds a {found!r}, which is not a keras_ae model. Load it with "
+            "keras.saving.load_model."
         )
-        if not known:
-            raise ValueError(
-                f"load: {file} needs the class {registered!r} of {module!r}, which is not "
-                "registered here. Import the module that defines it first, or pass the class in "
-                "custom_objects. For safety, load imports nothing that a file names."
-            )
-    return config
 
 
-def _was_trained(file):
-    """Tell whether a `.keras` file holds the optimizer's state of a trained model.
-
-    Before training, the state of an optimizer consists of scalars.
-    """
-    shapes = []
-    with (
-        zipfile.ZipFile(file) as archive,
-        archive.open("model.weights.h5") as opened,
-        h5py.File(opened) as weights,
-    ):
-        if "optimizer" in weights:
-            weights["optimizer"].visititems(
-                lambda _, item: shapes.append(getattr(item, "shape", ()))
-            )
-    return any(shapes)
+# Keras and the backends raise these errors if a configuration or weights do not fit a model.
+_MISFITS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UserWarning,
+    ValueError,
+    *backend.ERRORS,
+)
 
 
 @contextlib.contextmanager
-def _explain_damage(found):
+def _explain(found):
+    """Say in one line that a file without damage holds no model that this version can make."""
     try:
         with warnings.catch_warnings():
             # If weights do not fit, Keras only warns and leaves the initial weights.
             warnings.simplefilter("error", UserWarning)
             yield
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        OSError,
-        AttributeError,
-        IndexError,
-        ImportError,
-        UserWarning,
-    ) as error:
-        first_line = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
-        raise ValueError(
-            f"load: {found} cannot be read ({type(error).__name__}: {first_line}). The file was "
-            "damaged or changed, or another version wrote it. The card.json of an artifact names "
-            "the versions."
+    except archive.Refusal:
+        raise
+    except _MISFITS as error:
+        if str(error).startswith("load: "):  # There is too little memory, and the message says so.
+            raise archive.Refusal(str(error)) from None
+        raise archive.Refusal(
+            f"load: {found} is complete, but it does not make a model here ({_reason(error)}). "
+            "Another version of keras_ae or Keras wrote it, its own classes have changed, or it "
+            "was edited. The card.json of an artifact names the versions."
         ) from error
+
+
+def _reason(error):
+    """Return the first line of what went wrong at first, which Keras wraps in errors of its own."""
+    text, kind = str(error), type(error).__name__
+    for introduction in ("Exception encountered: ", "Example error message for object "):
+        _, found, rest = text.rpartition(introduction)
+        if found:
+            text = rest.partition("\n\n")[2] if introduction.startswith("Example") else rest
+    lines = text.strip().splitlines()
+    return f"{kind}: {_make_printable(lines[0][:300])}" if lines else kind
+
+
+def _make_printable(text):
+    """Replace characters that would control a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -19,10 +19,11 @@ class Saved:
                 overwrite is False.
 
         Raises:
-            ValueError: If the name does not end in `.keras`. Nothing is written then.
+            ValueError: If the name does not end in `.keras`, or if the model holds a class or
+                function that is not registered. Nothing is written then.
             OSError: If a folder is in the way, or the file cannot be written.
         """
-        keras_files.save(super().save, filepath, overwrite, zipped, **kwargs)
+        keras_files.save(self, super().save, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Write the weights alone to a `.weights.h5` file.
@@ -51,7 +52,8 @@ class Saved:
         Raises:
             OSError: If filepath exists and overwrite is False, or is no artifact; if another export
                 to it is under way; or if it cannot be written.
-            ValueError: If the model is not built.
+            ValueError: If the model is not built, or if it holds a class or function that is not
+                registered.
             NotImplementedError: On the torch backend.
         """
         inputs.require_built(self, "export")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import zoo
-from keras.src.saving import saving_lib
+from keras.src.saving import saving_lib, serialization_lib
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
@@ -70,6 +70,11 @@ PRIVATE = {
         "samplers/base.py: find_old_weights",
         "where in a file a sampler is read from, which was elsewhere in files of before",
     ),
+    "_retrieve_class_or_fn": (
+        lambda: serialization_lib,
+        "saving/objects.py: _find_in_keras",
+        "finds the class or function that a file names, as Keras does when it reads the file",
+    ),
     "_tracker": (
         lambda: zoo.compiled("AE"),
         "models/discrete/base.py: _renew_prior",
@@ -118,6 +123,7 @@ PRIVATE = {
 ONLY_ON_TENSORFLOW = {"_distribute_strategy"}
 MODULES = {
     "keras.src.legacy.saving": "saving/keras_files.py: _refuse_hdf5",
+    "keras.src.saving": "saving/objects.py: _find_in_keras",
     "keras.src.random": "core/seeds.py: where Keras draws the seeds that nobody gave",
     "keras.src.trainers.data_adapters.data_adapter": "core/array_batches.py: ArrayBatches",
 }

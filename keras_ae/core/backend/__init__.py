@@ -25,8 +25,8 @@ Each module has the same names:
 - `SEED_DTYPE`: the dtype of the two numbers of a seed.
 - `MEMORY_ERRORS`: the types of errors, among others, of an allocation that fails.
 - `MARGIN_OF_A_STEP`: the measured peak memory of a step is at most this times its layer outputs.
-- `STEP_ERRORS`: the types of errors, among others, of a step whose loss is not finite.
 - `COPIES_OF_ARRAYS`: how many copies of a NumPy array exist while it becomes a tensor.
+- `ERRORS`: the types of errors of its operations that are no errors of Python.
 - `NO_NUMBER_ERRORS`: the types of errors, among others, if Python asks a symbol for its number.
 - `STATE_OF_LOOPS`: the attributes of a model that Keras' loops assign in every step.
 """
@@ -58,7 +58,7 @@ building_scope = _backend.building_scope
 MEMORY_ERRORS = _backend.MEMORY_ERRORS
 COPIES_OF_ARRAYS = _backend.COPIES_OF_ARRAYS
 MARGIN_OF_A_STEP = _backend.MARGIN_OF_A_STEP
-STEP_ERRORS = _backend.STEP_ERRORS
+ERRORS = _backend.ERRORS
 NO_NUMBER_ERRORS = _backend.NO_NUMBER_ERRORS
 STATE_OF_LOOPS = _backend.STATE_OF_LOOPS
 replica_index = _backend.replica_index

@@ -17,7 +17,7 @@ SEED_DTYPE = "uint32"
 MEMORY_ERRORS = (MemoryError, jax.errors.JaxRuntimeError, ValueError)
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 1.75
-STEP_ERRORS = ()
+ERRORS = ()  # They are errors of Python.
 NO_NUMBER_ERRORS = (jax.errors.JAXTypeError,)
 STATE_OF_LOOPS = ("_jax_state",)
 

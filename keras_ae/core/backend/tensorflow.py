@@ -20,7 +20,7 @@ SEED_DTYPE = "int64"
 MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 COPIES_OF_ARRAYS = 2
 MARGIN_OF_A_STEP = 1.5
-STEP_ERRORS = (tf.errors.InvalidArgumentError,)
+ERRORS = (tf.errors.OpError,)
 NO_NUMBER_ERRORS = (TypeError, AttributeError, NotImplementedError)
 STATE_OF_LOOPS = ()
 

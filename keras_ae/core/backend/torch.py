@@ -17,7 +17,7 @@ SEED_DTYPE = "int32"
 MEMORY_ERRORS = (MemoryError, RuntimeError)  # A CPU has no type of its own for it.
 COPIES_OF_ARRAYS = 1
 MARGIN_OF_A_STEP = 2.25
-STEP_ERRORS = ()
+ERRORS = ()  # They are errors of Python.
 NO_NUMBER_ERRORS = ()  # Nothing is a symbol.
 STATE_OF_LOOPS = ()
 
