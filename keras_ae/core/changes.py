@@ -17,10 +17,11 @@ def record(model):
         model: A built model.
 
     Returns:
-        Dictionary with "frozen", a list of the layers' numbers, and "altered", a list of
-        dictionaries of other changes.
+        Dictionary with "frozen", a list of the layers' numbers, "untrained", a list of the numbers
+        of weights that are not trained, and "altered", a list of dictionaries of other changes.
     """
     frozen, altered = [], []
+    untrained = [number for number, v in enumerate(model.weights) if not v.trainable]
     for number, layer in enumerate(_all_layers(model)):
         if not layer.trainable:
             frozen.append(number)
@@ -35,7 +36,7 @@ def record(model):
         if rank:
             change["lora"] = {"rank": rank, "lora_alpha": getattr(layer, "lora_alpha", rank)}
         altered.append(change)
-    return {"frozen": frozen, "altered": altered}
+    return {"frozen": frozen, "untrained": untrained, "altered": altered}
 
 
 def repeat(model, changes):
@@ -53,6 +54,11 @@ def repeat(model, changes):
         if layer.trainable != (number not in frozen):
             # This also changes the layers within, but these come later in the loop.
             layer.trainable = number not in frozen
+    if "untrained" in changes:  # Files of before 27 November 2026 do not hold these.
+        untrained = set(changes["untrained"])
+        for number, variable in enumerate(model.weights):
+            if variable.trainable != (number not in untrained):
+                variable.trainable = number not in untrained
 
 
 def record_trained(model):

@@ -18,6 +18,10 @@ def freeze_one(model):
     dense_of(model).trainable = False
 
 
+def freeze_one_weight(model):
+    dense_of(model).kernel.trainable = False
+
+
 def freeze_all(model):
     model.trainable = False
 
@@ -42,7 +46,9 @@ def saved_and_loaded(model, folder):
 
 
 @pytest.mark.parametrize("compiled_again", [True, False])
-@pytest.mark.parametrize("change", [freeze, freeze_one, freeze_all, adapt, quantize])
+@pytest.mark.parametrize(
+    "change", [freeze, freeze_one, freeze_one_weight, freeze_all, adapt, quantize]
+)
 def test_files_hold_what_was_done_to_layers(change, compiled_again, tmp_path):
     model = zoo.fitted("VAE")
     change(model)
