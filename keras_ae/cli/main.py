@@ -229,6 +229,16 @@ def reconstruct(
         _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(shown, y))
 
 
+@app.command(epilog="Example: keras-ae verify runs/vae_digits")
+def verify(path: ModelPath):
+    """Check that the files of a model are complete and have not changed since they were written."""
+    _import_runs()
+    from keras_ae import saving
+
+    checked = saving.verify(_find_artifact(path))
+    typer.echo(f"{path}: unchanged ({', '.join(checked)})")
+
+
 @app.command(epilog="Example: keras-ae info runs/vae_digits")
 def info(path: ModelPath):
     """Print what is in a folder: model, data, metrics, versions."""

@@ -2,3 +2,4 @@
 
 from keras_ae.saving.card import read_card as read_card
 from keras_ae.saving.collection import pretrained as pretrained
+from keras_ae.saving.manifest import verify as verify

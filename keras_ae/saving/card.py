@@ -10,9 +10,9 @@ from keras_ae.core import examples
 from keras_ae.saving.archive import read_json
 from keras_ae.saving.collection import find
 
-LICENSE = "Apache-2.0"
-# This is the file in an artifact's folder that `load` reads.
-TRAINABLE = pathlib.Path("assets.extra") / "model.keras"
+# These are the files in an artifact's folder that `load` reads.
+TRAINABLE = pathlib.PurePosixPath("assets.extra/model.keras")
+MANIFEST = "manifest.json"
 
 
 def facts(model, trainable, endpoints):
@@ -36,8 +36,8 @@ def facts(model, trainable, endpoints):
         "endpoints": endpoints,
         "backend": keras.config.backend(),
         "versions": {name: _find_version(name) for name in packages},
-        "license": LICENSE,
         "sha256": {str(TRAINABLE): hashlib.sha256(trainable.read_bytes()).hexdigest()},
+        "manifest": MANIFEST,
     }
 
 

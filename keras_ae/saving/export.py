@@ -3,6 +3,7 @@
 vae_mnist/
   saved_model.pb, variables/     TensorFlow Serving reads these
   assets.extra/model.keras       `load` reads this: configuration, weights, optimizer
+  manifest.json                  the sizes and hashes of all other files
   card.json                      people read this: model, data, figures, versions, license, command
 """
 
@@ -19,7 +20,7 @@ from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.seeds import RunSeed
-from keras_ae.saving import objects
+from keras_ae.saving import manifest, objects
 from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
 
 
@@ -62,6 +63,7 @@ def write(model, path, card, overwrite=False, **unknown):
         model.save(partial / TRAINABLE)
         card = {**facts(model, partial / TRAINABLE, endpoints), **rename_old_keys(card)}
         (partial / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+        manifest.write(partial)
 
 
 def write_other(model, write, path, format, overwrite=False, **options):
@@ -149,7 +151,7 @@ def _raise_os_error(path):
 # These are all folders and files that `write` makes. TensorFlow makes `assets` but leaves it empty.
 _FOLDERS = {"variables", "assets", "assets.extra"}
 _FILES = re.compile(
-    r"card\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
+    r"card\.json|manifest\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
     r"variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
 )
 _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha256"}

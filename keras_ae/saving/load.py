@@ -1,15 +1,14 @@
 """The function that loads a model from an artifact or a `.keras` file."""
 
 import contextlib
-import hashlib
 import warnings
 
 import keras
 
 from keras_ae.core import arguments, backend
 from keras_ae.core.training import Loops
-from keras_ae.saving import archive, objects
-from keras_ae.saving.card import TRAINABLE, read_card
+from keras_ae.saving import archive, manifest, objects
+from keras_ae.saving.card import TRAINABLE
 from keras_ae.saving.collection import find
 
 
@@ -88,12 +87,7 @@ def _find_trainable_file(found):
             f"load: {found} is {kind} without {TRAINABLE}. Either it was not written by export of "
             "keras_ae, or a part is missing. Load other SavedModels with tf.saved_model.load."
         )
-    expected = read_card(found).get("sha256", {}).get(str(TRAINABLE))
-    if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-        raise ValueError(
-            f"load: {file} does not have the checksum that card.json records. The file was damaged "
-            "or changed after the export. Get a fresh copy."
-        )
+    manifest.check(found)
     return file
 
 

@@ -69,7 +69,7 @@ def test_the_bare_command_prints_help(capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "evaluate", "sample", "encode", "reconstruct", "info", "list"]
+    "name", ["train", "evaluate", "sample", "encode", "reconstruct", "verify", "info", "list"]
 )
 def test_help_shows_an_example(name, capsys):
     assert command(name, "--help") == 0
@@ -456,6 +456,17 @@ def test_info_prints_the_card(place, capsys):
     printed = capsys.readouterr().out
     assert "model: VAE" in printed and "latent_dim: 2" in printed
     assert MODEL == "model.keras" or "command: keras-ae train VAE" in printed
+
+
+def test_verify_names_a_file_that_changed(place, exports, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(place / "run" / "model", folder)
+    assert command("verify", folder) == 0
+    assert "variables/variables.index" in capsys.readouterr().out
+    (folder / "saved_model.pb").write_bytes(b"")
+    assert command("verify", folder) == 2
+    error = capsys.readouterr().err
+    assert "saved_model.pb does not have the size" in error and error.count("\n") == 1
 
 
 def test_info_reads_a_keras_file(place, tmp_path, capsys):

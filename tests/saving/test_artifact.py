@@ -207,7 +207,7 @@ def test_the_card_describes_the_model(tmp_path, exports):
     model = zoo.trained("VAE")
     model.export(tmp_path / "model", card={"data": "pairs of bits", "command": "pytest"})
     card = saving.read_card(tmp_path / "model")
-    assert card["model"] == "VAE" and card["license"] == "Apache-2.0"
+    assert card["model"] == "VAE" and "license" not in card  # It is the user's to choose.
     assert card["data"] == "pairs of bits" and card["command"] == "pytest"
     assert card["configuration"] == {
         "network_options": {"units": [8], "activation": "tanh"},

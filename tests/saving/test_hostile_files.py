@@ -9,6 +9,7 @@ import copy
 import io
 import json
 import pathlib
+import shutil
 import warnings
 import zipfile
 
@@ -18,7 +19,8 @@ import numpy as np
 import pytest
 
 import keras_ae
-from keras_ae.saving import archive
+from keras_ae import saving
+from keras_ae.saving import archive, manifest
 
 FILES = pathlib.Path(__file__).parent / "files_of_before"
 X = np.load(FILES / "computed.npz")["x"][:4]
@@ -364,6 +366,10 @@ def test_odd_archives_are_refused(name, tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(ARCHIVES[name]())
     assert outcome(path) == "refused"
+    if name not in ("other weights", "a soft link", "an external link"):  # These are no damage.
+        with pytest.raises(ValueError, match="load: ") as caught:
+            saving.verify(path)
+        assert_one_line(caught.value)
 
 
 def test_other_names_are_refused(tmp_path):
@@ -382,3 +388,88 @@ def test_the_limit_can_be_raised(tmp_path, codes):
     with pytest.raises(ValueError, match="max_bytes=-1"):
         keras_ae.load(path, max_bytes=-1)
     assert archive.limit_of(path) > 2**28
+
+
+# ---------------------------------------------------------------------- folders
+
+
+def artifact(folder):
+    """Return a copy of an artifact of before, with a manifest as `export` writes it."""
+    path = folder / "model"
+    shutil.copytree(FILES / "artifact_VAE", path)
+    card = json.loads((path / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps({**card, "manifest": "manifest.json"}))
+    manifest.write(path)
+    return path
+
+
+def names_in(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_every_file_of_an_artifact_is_checked(tmp_path):
+    good = artifact(tmp_path)
+    names, counts = names_in(good), collections.Counter()
+    assert {"saved_model.pb", "variables/variables.index", "card.json"} <= set(names)
+    assert saving.verify(good) == [name for name in names if name != "manifest.json"]
+    assert keras_ae.load(good).built
+    rng = np.random.default_rng(0)
+    for name in names:
+        file = good / name
+        data = file.read_bytes()
+        other = next(each for each in names if each != name)
+        attacks = [
+            None,
+            b"",
+            *truncations(data, 4, rng),
+            *flips(data, 8, rng),
+            (good / other).read_bytes(),
+            data + b"\0",
+        ]
+        for changed in attacks:
+            file.unlink() if changed is None else file.write_bytes(changed)
+            for check in (saving.verify, keras_ae.load):
+                try:
+                    check(good)
+                    counts["accepted"] += 1
+                    assert name == "manifest.json"
+                except ValueError as error:
+                    assert_one_line(error)
+                    counts["refused"] += 1
+        file.write_bytes(data)
+    print(f"files of an artifact: {dict(counts)}")
+    assert counts.total() == 32 * len(names) and counts["accepted"] < 20
+    assert keras_ae.load(good).built
+
+
+def test_other_files_are_named(tmp_path):
+    path = artifact(tmp_path)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds notes.txt, which its manifest does not list"):
+        saving.verify(path)
+    assert keras_ae.load(path).built
+
+
+@pytest.mark.parametrize("name", ["../model.keras", "/etc/hostname", "a/../../b", "/dev/zero", ""])
+def test_a_manifest_names_no_files_elsewhere(name, tmp_path):
+    path = artifact(tmp_path)
+    files = json.loads((path / "manifest.json").read_text())["files"]
+    for changed in ({**files, name: files["card.json"]}, files | {name: 3}, [], None, {}):
+        (path / "manifest.json").write_text(json.dumps({"files": changed}))
+        for check in (saving.verify, keras_ae.load):
+            with pytest.raises(ValueError, match="load: ") as caught:
+                check(path)
+            assert_one_line(caught.value)
+
+
+def test_artifacts_of_before_have_the_hash_of_one_file(tmp_path):
+    shutil.copytree(FILES / "artifact_VAE", tmp_path / "model")
+    path = tmp_path / "model"
+    assert saving.verify(path) == ["assets.extra/model.keras"]
+    (path / "card.json").unlink()
+    assert keras_ae.load(path).built
+    with pytest.raises(ValueError, match="records no checksums"):
+        saving.verify(path)
+    (path / "card.json").write_text(" " * 2**25)
+    with pytest.raises(ValueError, match="card.json is larger than 17 MB"):
+        keras_ae.load(path)
