@@ -190,6 +190,10 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Check the array of a named input or modality, and return it. Subclasses add checks."""
         return values
 
+    def _label_range(self, call):
+        """Return the least and the largest label that a method takes, or None if any is taken."""
+        return None
+
     def _to_sequences(self, array):
         """Reshape data so that its last axis is a time step. Return None if it has no steps."""
         return array if array.ndim > 2 else None

@@ -55,7 +55,7 @@ FAMILIES = [
     },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.
-SAVED_MODEL = {"saving/export.py", "core/backend/jax.py"}
+SAVED_MODEL = {"saving/export.py", "saving/served_checks.py", "core/backend/jax.py"}
 FRAMEWORKS = {
     "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets", "testing"}
     | SAVED_MODEL,

@@ -22,6 +22,7 @@ from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving import manifest, objects
 from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
+from keras_ae.saving.served_checks import make_check
 
 
 def write(model, path, card, overwrite=False, **unknown):
@@ -56,8 +57,8 @@ def write(model, path, card, overwrite=False, **unknown):
     with _raise_os_error(path), storage.whole_folder(path, check) as partial:
         served = _make_served(model)
         endpoints = _list_endpoints(model)
-        signatures = {name: getattr(served, name) for name in endpoints}
-        signatures["serving_default"] = served.serve
+        signatures = {name: _name_output(name, getattr(served, name)) for name in endpoints}
+        signatures["serving_default"] = signatures["serve"]
         tf.saved_model.save(served, str(partial), signatures)
         (partial / TRAINABLE).parent.mkdir()
         model.save(partial / TRAINABLE)
@@ -257,7 +258,8 @@ def _make_served(model):
     module.weights, in_tensorflow = backend.servable(model)
     dtypes = {"seed": "int32", "z": model._code_dtype, **model._input_dtypes}
     for name, (function, arguments) in model._endpoints().items():
-        setattr(module, name, _make_endpoint(in_tensorflow, function, arguments, dtypes))
+        endpoint = _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes)
+        setattr(module, name, endpoint)
     if not model.sampler.ready():
         return module
 
@@ -286,9 +288,8 @@ def _make_sample(model, in_tensorflow, dtypes):
         draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
         return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
 
-    drawn = _make_endpoint(
-        in_tensorflow, sample_like, {"rows": (None,), "seed": (), **shapes}, dtypes
-    )
+    arguments = {"rows": (None,), "seed": (), **shapes}
+    drawn = _make_endpoint(model, "sample", in_tensorflow, sample_like, arguments, dtypes)
     if shapes:
         specs = {"seed": (), **shapes}
 
@@ -300,20 +301,25 @@ def _make_sample(model, in_tensorflow, dtypes):
         dtypes = {**dtypes, "num_samples": "int32"}
 
         def sample(num_samples, seed):
-            return drawn(tf.zeros([num_samples]), seed)
+            checked = make_check(model, "sample")({"num_samples": num_samples})
+            return drawn(tf.zeros([checked["num_samples"]]), seed)
 
     return _named_function(sample, specs, dtypes)
 
 
-def _make_endpoint(in_tensorflow, function, arguments, dtypes):
-    """Make a `tf.function` that calls a function of the model.
+def _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes):
+    """Make a `tf.function` that checks its arguments and calls a function of the model.
 
     Args:
+        model: The model.
+        name: Name of the served function.
         in_tensorflow: Function that converts a function of the backend to one of TensorFlow.
         function: The model's function.
         arguments: Dictionary of argument name -> shape.
         dtypes: Dictionary of argument name -> dtype. Other arguments are float32.
     """
+
+    check = make_check(model, name)
 
     def call_by_name(*tensors):
         given = dict(zip(arguments, tensors, strict=True))
@@ -322,7 +328,27 @@ def _make_endpoint(in_tensorflow, function, arguments, dtypes):
         return function(**given)
 
     converted = in_tensorflow(call_by_name, _make_specs(arguments, dtypes))
-    return _named_function(lambda *tensors: converted(*tensors), arguments, dtypes)
+
+    def call(*tensors):
+        return converted(*check(dict(zip(arguments, tensors, strict=True))).values())
+
+    return _named_function(call, arguments, dtypes)
+
+
+# The names of what the served functions return. Others are named like their function.
+_OUTPUTS = {"serve": "reconstruction", "encode": "z", "decode": "x", "sample": "x"}
+
+
+def _name_output(name, endpoint):
+    """Make a `tf.function` that returns the result of another one by its name, in a dictionary."""
+    import tensorflow as tf
+
+    def call(*tensors, **named):
+        found = endpoint(*tensors, **named)
+        return found if isinstance(found, dict) else {_OUTPUTS.get(name, name): found}
+
+    call.__signature__ = inspect.signature(endpoint.python_function)
+    return tf.function(call, input_signature=endpoint.input_signature, autograph=False)
 
 
 def _make_specs(arguments, dtypes):

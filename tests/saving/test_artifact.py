@@ -49,6 +49,13 @@ def answers(folder, x):
     assert np.array_equal(again, results["sample0"])
     if "log_likelihood" in served.signatures:
         results["log_likelihood"] = served.log_likelihood(x, tf.constant(3))
+    for name in ("encode", "serve"):
+        try:
+            served.signatures[name](x=tf.constant(x * float("nan")))
+        except tf.errors.InvalidArgumentError as error:
+            assert f"{name}: x must" in str(error)
+        else:
+            raise AssertionError(f"{name} takes NaN")
     (default,) = served.signatures["serving_default"](x=tf.constant(x)).values()
     assert np.array_equal(default, results["serve"])
     return {k: np.asarray(v) for k, v in results.items()}, inputs

@@ -80,20 +80,19 @@ class ConditionalVAE(VAE):
     def _check_values(self, name, values, call):
         if name != "label":
             return values
-        least = self._find_least_label(call)
+        least, most = self._label_range(call)
         low, high = values.min(), values.max()
-        if low < least or high >= self.num_classes:
+        if low < least or high > most:
             raise ValueError(
                 f"{type(self).__name__}: label holds values from {low:g} to {high:g}, and {call} "
-                f"takes integers from {least} to {self.num_classes - 1}, because num_classes="
+                f"takes integers from {least} to {most}, because num_classes="
                 f"{self.num_classes}. np.unique(label, return_inverse=True)[1] numbers known "
                 "classes from 0."
             )
         return values
 
-    def _find_least_label(self, call):
-        """Return the least label that a method takes."""
-        return 0
+    def _label_range(self, call):
+        return 0, self.num_classes - 1
 
     def _build_networks(self, shape, target_shape):
         given = self._condition_shape = self._find_condition_shape()

@@ -104,9 +104,9 @@ class SemiSupervisedVAE(ConditionalVAE):
                 '"gaussian_learned_scale".'
             )
 
-    def _find_least_label(self, call):
+    def _label_range(self, call):
         # Data can only be made of known labels.
-        return 0 if call in ("decode", "sample") else -1
+        return 0 if call in ("decode", "sample") else -1, self.num_classes - 1
 
     def _adapt(self, passes):
         count = labeled = 0
