@@ -95,11 +95,13 @@ class Adjustable:
         super().save_own_variables(store)
         seeds.save(self, store)
         save_numbers(self, store)
+        changes.save_adapted(self, store)
         if changed := changes.changed_numbers(self):
             store["changed_numbers"] = np.frombuffer(json.dumps(changed).encode(), "uint8")
 
     def load_own_variables(self, store):
         kept = seeds.load(self, store)
+        changes.load_adapted(self, kept)
         if "changed_numbers" in kept:
             changed = bytes(np.array(kept.pop("changed_numbers"), "uint8"))
             changes.assign_numbers(self, json.loads(changed))

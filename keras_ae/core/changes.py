@@ -9,6 +9,8 @@ import keras
 
 from keras_ae.core.arguments import is_number
 
+_ADAPTED = "adapted_"
+
 
 def record(model):
     """Return which layers of a model are frozen, adapted or quantized, as plain data.
@@ -59,6 +61,44 @@ def repeat(model, changes):
         for number, variable in enumerate(model.weights):
             if variable.trainable != (number not in untrained):
                 variable.trainable = number not in untrained
+
+
+def save_adapted(model, store):
+    """Write the weights of layers with LoRA into the store of a model's own weights.
+
+    Keras merges the adapters into the kernels that it writes. On loading it sets both matrices of
+    each adapter to zeros, where no gradient moves them.
+    """
+    for number, layer in enumerate(_all_layers(model)):
+        if getattr(layer, "lora_enabled", False):
+            for position, variable in enumerate(layer.weights):
+                store[f"{_ADAPTED}{number}_{position}"] = variable
+
+
+def load_adapted(model, kept):
+    """Let layers with LoRA get the weights that `save_adapted` wrote after Keras loaded them.
+
+    Args:
+        model: The model.
+        kept: Dictionary of the model's own weights, from which these weights are removed.
+    """
+    found = {name: kept.pop(name) for name in list(kept) if name.startswith(_ADAPTED)}
+    for number, layer in enumerate(_all_layers(model) if found else ()):
+        names = [f"{_ADAPTED}{number}_{position}" for position in range(len(layer.weights))]
+        if getattr(layer, "lora_enabled", False) and found.keys() >= set(names):
+            _load_after(layer, [found[name] for name in names])
+
+
+def _load_after(layer, values):
+    """Assign values to the weights of a layer when Keras loads it, which it does once."""
+
+    def load_own_variables(store):
+        del vars(layer)["load_own_variables"]
+        layer.load_own_variables(store)
+        for variable, value in zip(layer.weights, values, strict=True):
+            variable.assign(value)
+
+    vars(layer)["load_own_variables"] = load_own_variables
 
 
 def record_trained(model):

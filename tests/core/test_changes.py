@@ -77,6 +77,39 @@ def test_frozen_layers_stay_as_they_are_when_training_goes_on(change, tmp_path):
         assert np.array_equal(before, after)
 
 
+def quantize_and_adapt(model):
+    quantize(model)
+    dense_of(model).enable_lora(2)
+
+
+@pytest.mark.parametrize("change", [adapt, quantize_and_adapt])
+def test_adapters_go_on_learning_after_they_were_loaded(change, tmp_path):
+    model = zoo.fitted("VAE")
+    change(model)
+    model.compile(keras.optimizers.Adam(0.01), **zoo.OP_BY_OP)
+    model.fit(zoo.data(), batch_size=16, verbose=0)
+    loaded = saved_and_loaded(model, tmp_path)
+    model.save_weights(tmp_path / "model.weights.h5")
+    before = zoo.weights(loaded)
+    for one, other in zip(zoo.weights(model), before, strict=True):
+        assert np.array_equal(one, other)
+    for each in (model, loaded):
+        each.fit(zoo.data(), batch_size=16, verbose=0)
+    for one, other in zip(zoo.weights(model), zoo.weights(loaded), strict=True):
+        assert np.array_equal(one, other)
+    layer = dense_of(loaded)
+    loaded.load_weights(tmp_path / "model.weights.h5")
+    for one, other in zip(before, zoo.weights(loaded), strict=True):
+        assert np.array_equal(one, other)
+    assert np.any(layer.lora_kernel_a) and np.any(layer.lora_kernel_b)
+    plain = zoo.make("VAE")  # Into a model without adapters, Keras loads the merged kernels.
+    plain.build((None, 6))
+    if change is adapt:
+        plain.load_weights(tmp_path / "model.weights.h5")
+        codes = loaded.encode(zoo.data())
+        np.testing.assert_allclose(plain.encode(zoo.data()), codes, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_a_loaded_model_has_the_same_frozen_layers(name, tmp_path):
     model = zoo.eager(name)
