@@ -19,11 +19,11 @@ def record(model):
         model: A built model.
 
     Returns:
-        Dictionary with "frozen", a list of the layers' numbers, "untrained", a list of the numbers
-        of weights that are not trained, and "altered", a list of dictionaries of other changes.
+        Dictionary with "frozen", a list of the layers' numbers, "untrained", a list of the keys of
+        weights that are not trained, and "altered", a list of dictionaries of other changes.
     """
     frozen, altered = [], []
-    untrained = [number for number, v in enumerate(model.weights) if not v.trainable]
+    untrained = [key for key, weight in _weights_by_key(model).items() if not weight.trainable]
     for number, layer in enumerate(_all_layers(model)):
         if not layer.trainable:
             frozen.append(number)
@@ -58,9 +58,9 @@ def repeat(model, changes):
             layer.trainable = number not in frozen
     if "untrained" in changes:  # Files of before 27 November 2026 do not hold these.
         untrained = set(changes["untrained"])
-        for number, variable in enumerate(model.weights):
-            if variable.trainable != (number not in untrained):
-                variable.trainable = number not in untrained
+        for key, weight in _weights_by_key(model).items():
+            if weight.trainable != (key not in untrained):
+                weight.trainable = key not in untrained
 
 
 def save_adapted(model, store):
@@ -107,18 +107,51 @@ def record_trained(model):
     Weights may have been frozen since, and the optimizer still has state for them.
 
     Returns:
-        Dictionary with the weights' numbers in `model.weights` as "trained". It is empty if the
-        optimizer was made for the weights that are trained now, or for none yet. None, if the
-        optimizer was made for a weight that the model no longer has.
+        Dictionary with the weights' keys as "trained". It is empty if the optimizer was made for
+        the weights that are trained now, in the order in which a new model has them, or for none
+        yet. None, if the optimizer was made for a weight that the model no longer has.
     """
     optimizer = getattr(model, "optimizer", None)  # There is none before `compile`.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     known = getattr(optimizer, "_trainable_variables", [])
-    if not known or [id(v) for v in known] == [id(v) for v in model.trainable_variables]:
+    # Networks of the user's own are made as quantized ones, with their weights in another order.
+    in_order = not any(map(_mode, _all_layers(model)))
+    same = [id(v) for v in known] == [id(v) for v in model.trainable_variables]
+    if not known or (in_order and same):
         return {}
-    numbers = {id(weight): number for number, weight in enumerate(model.weights)}
-    trained = [numbers.get(id(variable)) for variable in known]
+    keys = {id(weight): key for key, weight in _weights_by_key(model).items()}
+    trained = [keys.get(id(variable)) for variable in known]
     return None if None in trained else {"trained": trained}
+
+
+def find_trained(model, trained):
+    """Return the weights that `record_trained` recorded, or those that are trained now.
+
+    Args:
+        model: The model.
+        trained: List of keys. In files of before 27 November 2026, these are the weights' numbers.
+            None if nothing was recorded.
+    """
+    if trained is None:
+        return model.trainable_variables
+    weights = {**dict(enumerate(model.weights)), **_weights_by_key(model)}
+    return [weights[key] for key in trained]
+
+
+def _weights_by_key(model):
+    """Return the weights of a model by keys that do not depend on the order of a layer's weights.
+
+    A key has the number of the layer that made the weight, and the weight's name in the layer.
+    """
+    found, seen = {}, set()
+    # Layers come after those that hold them, and every layer lists the weights within it, too.
+    for number, layer in reversed(list(enumerate(_all_layers(model)))):
+        for position, weight in enumerate(layer.weights):
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                key = f"{number} {weight.name}"
+                found[f"{key} {position}" if key in found else key] = weight
+    return found
 
 
 def note_numbers(model):

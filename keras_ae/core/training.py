@@ -9,6 +9,7 @@ from keras_ae.core import (
     adaptation,
     arguments,
     backend,
+    changes,
     conversion,
     examples,
     finite,
@@ -54,9 +55,7 @@ class Loops(backend.TrainStep, keras.Model):
         trained = config.pop("trained", None)  # Older files lack it.
         self.compile(**config)
         if self.built:
-            numbered = trained is not None
-            known = [self.weights[n] for n in trained] if numbered else self.trainable_variables
-            self.optimizer.build(known)
+            self.optimizer.build(changes.find_trained(self, trained))
 
     @one_at_a_time(training=True)
     def fit(

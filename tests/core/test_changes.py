@@ -77,6 +77,29 @@ def test_frozen_layers_stay_as_they_are_when_training_goes_on(change, tmp_path):
         assert np.array_equal(before, after)
 
 
+def own_network():
+    dense = keras.layers.Dense
+    return keras.Sequential([keras.Input((6,)), dense(8, activation="tanh"), dense(4)])
+
+
+@pytest.mark.parametrize(
+    ("mode", "trained_after"), [("int8", True), ("int8", False), ("float8", False)]
+)
+def test_quantized_networks_of_the_user_load(mode, trained_after, tmp_path):
+    """Keras makes the weights of such a layer in another order than `quantize` does."""
+    model = zoo.fitted("VAE", encoder=own_network())
+    dense_of(model).quantize(mode)
+    if trained_after:
+        model.compile(keras.optimizers.Adam(0.01), **zoo.OP_BY_OP)
+        model.fit(zoo.data(), batch_size=16, verbose=0)
+    loaded = saved_and_loaded(model, tmp_path)
+    assert np.array_equal(loaded.encode(zoo.data()), model.encode(zoo.data()))
+    if trained_after:
+        for each in (model, loaded):
+            each.fit(zoo.data(), batch_size=16, verbose=0)
+        assert np.allclose(loaded.encode(zoo.data()), model.encode(zoo.data()), atol=1e-6)
+
+
 def quantize_and_adapt(model):
     quantize(model)
     dense_of(model).enable_lora(2)
