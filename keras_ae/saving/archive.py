@@ -42,6 +42,12 @@ def read(file, max_bytes):
     Raises:
         ValueError: If the file is damaged, is no `.keras` file, or would take more memory.
     """
+    # Keras would read a file of another name in another way than the checks below.
+    if file.suffix != ".keras" or not file.is_file():
+        raise Refusal(
+            f"load: {file} is neither a folder that export wrote, nor a file whose name ends in "
+            ".keras. Rename it if save wrote it."
+        )
     with open(file, "rb") as opened:
         try:
             with zipfile.ZipFile(opened) as archive:
