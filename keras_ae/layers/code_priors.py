@@ -302,7 +302,7 @@ def _write(values, index, value):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class SequencePrior(CodePrior):
-    """A causal transformer over a sequence of codes.
+    """A causal transformer over a sequence of codes, or over the codes of a volume in order.
 
     Generation caches the keys and values of every layer, so that each new code costs the
     computation of one position.
@@ -313,7 +313,8 @@ class SequencePrior(CodePrior):
     Args:
         num_codes: Number of codes, or a tuple of the numbers of values of a code's digits, the
             lowest digit first.
-        code_shape: Tuple of one integer, the length of the sequence.
+        code_shape: Tuple of integers: the length of the sequence, or the sides of an array of
+            codes, whose last axis is the first to be read to its end.
         units: Width of the layers, a multiple of num_heads. Defaults to 64.
         num_layers: Positive integer. Defaults to 3.
         num_heads: Number of attention heads. Defaults to 4.
@@ -332,6 +333,7 @@ class SequencePrior(CodePrior):
 
     def __init__(self, num_codes, code_shape, units=64, num_layers=3, num_heads=4, **kwargs):
         super().__init__(num_codes, code_shape, units, num_layers, **kwargs)
+        self._length = math.prod(self.code_shape)
         self.num_heads = arguments.integer(self, "num_heads", num_heads)
         if self.units % self.num_heads:
             raise ValueError(
@@ -345,11 +347,11 @@ class SequencePrior(CodePrior):
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
 
     def numbers_of_example(self):
-        pairs = self.code_shape[0] ** 2  # Each head has a score and a weight for every pair.
+        pairs = self._length**2  # Each head has a score and a weight for every pair.
         return super().numbers_of_example() + 2 * self.num_layers * self.num_heads * pairs
 
     def _make_weights(self):
-        shape = (None, self.code_shape[0], self.units)
+        shape = (None, self._length, self.units)
         self.positions = self.add_weight(
             shape=shape[1:],
             initializer=keras.initializers.RandomNormal(stddev=0.02),
@@ -360,25 +362,35 @@ class SequencePrior(CodePrior):
 
     def call(self, codes):
         rows = self._find_rows(codes)
+        rows = self._reshape(rows, self.code_shape, (self._length,))
         start = ops.full_like(rows[:, :1], sum(self.levels))
         before = ops.concatenate([start, rows[:, :-1]], axis=1)
         h = self._embed(before) + self.positions
         for block in self.blocks:
             h = block(h)
-        return self._compute_logits(self.normalization(h), rows)
+        logits = self._compute_logits(self.normalization(h), rows)
+        return self._reshape(logits, (self._length,), self.code_shape)
+
+    def _reshape(self, values, given, wanted):
+        """Reshape values of shape (batch, *given, ...) to (batch, *wanted, ...)."""
+        if given == wanted:
+            return values
+        return ops.reshape(values, (-1, *wanted, *values.shape[1 + len(given) :]))
 
     def generate(self, uniforms):
         if not self.built:
             self.build()
-        codes = _make_blank_codes(uniforms, self.code_shape)
+        uniforms = self._reshape(uniforms, self.code_shape, (self._length,))
+        codes = _make_blank_codes(uniforms, (self._length,))
         empty = ops.zeros_like(codes, "float32")[:, :, None] + ops.zeros((self.units,))
         cache = tuple((empty, empty) for _ in self.blocks)
-        return ops.fori_loop(
+        codes, _ = ops.fori_loop(
             0,
-            self.code_shape[0],
+            self._length,
             lambda index, state: self._draw_code(index, state, uniforms)[0],
             (codes, cache),
-        )[0]
+        )
+        return self._reshape(codes, (self._length,), self.code_shape)
 
     def _draw_code(self, index, state, uniforms):
         """Draw the code at `index`. Return the new state and the logits (batch, sum(levels))."""

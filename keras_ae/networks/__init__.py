@@ -16,5 +16,6 @@ from keras_ae.networks.options import options_for as options_for
 from keras_ae.networks.reach import check_output as check_output
 from keras_ae.networks.reach import refuse_linear as refuse_linear
 from keras_ae.networks.recurrent import feedback_decoder as feedback_decoder
+from keras_ae.networks.spatial import layers_for as layers_for
 from keras_ae.networks.transformer import transformer_blocks as transformer_blocks
 from keras_ae.networks.unet import unet as unet

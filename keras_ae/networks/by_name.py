@@ -23,14 +23,17 @@ _MODULES = {kind: importlib.import_module(f"keras_ae.networks.{kind}") for kind 
 def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
     """Make a network from one example to a flat vector of features, or to a map of features.
 
-    The kind of network is given by name or chosen by the rank of `shape`:
+    The kind of network is given by name or chosen by the rank of `shape`. `"conv"`, `"resnet"` and
+    `"unet"` have convolutions over all axes but the last: over one axis for series, two for
+    pictures and three for volumes.
 
     - `"mlp"` flattens the data and has dense layers.
-    - `"conv"` has 4x4 convolutions of stride 2, then dense layers, as in arXiv:1804.03599, appendix
-      A.
-    - `"resnet"` has residual blocks of 3x3 convolutions, then dense layers. The first block of each
-      size has stride 2. As in arXiv:1603.05027, normalization and activation come before each
-      convolution; the normalization is over groups of channels.
+    - `"conv"` has convolutions of stride 2 with kernels of 4 positions along every axis, then dense
+      layers, as in arXiv:1804.03599, appendix A.
+    - `"resnet"` has residual blocks of convolutions with kernels of 3 positions along every axis,
+      then dense layers. The first block of each size has stride 2. As in arXiv:1603.05027,
+      normalization and activation come before each convolution; the normalization is over groups of
+      channels.
     - `"unet"` has a U-Net (arXiv:1505.04597), which leads down to smaller sizes and up again, with
       skip connections, and then the layers of `"conv"`. No skip connection leads past the code,
       because `decode` and `sample` have nothing but codes. `keras_ae.UNetAE` has a U-Net that
@@ -42,16 +45,17 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
       on all tokens together. The embeddings of positions are learned.
 
     Args:
-        shape: Tuple of positive integers, the shape of one example without the batch axis:
-            (height, width, channels) for `"conv"`, `"resnet"` and `"unet"`, (time steps, features)
-            for `"recurrent"`, and either of these for `"transformer"`.
-        kind: One of `networks.KINDS`, or None for `"conv"` at rank 3, `"recurrent"` at rank 2 and
-            `"mlp"` otherwise.
+        shape: Tuple of positive integers, the shape of one example without the batch axis. For
+            `"conv"`, `"resnet"` and `"unet"` it is (height, width, channels), (time steps,
+            features) or (depth, height, width, channels). It is one of the first two for
+            `"transformer"`, and (time steps, features) for `"recurrent"`.
+        kind: One of `networks.KINDS`, or None for `"conv"` for pictures, `"recurrent"` for
+            (time steps, features) and `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         grid: Whether to end in a map of features, one vector for each position, before any dense
-            layers. The map has the shape (batch, rows, columns, features) for `"conv"`, `"resnet"`
-            and `"unet"`, where every entry of `filters` halves height and width, rounded up;
+            layers. The map has the shape (batch, ..., features) for `"conv"`, `"resnet"` and
+            `"unet"`, where every entry of `filters` halves all sides of the data, rounded up;
             (batch, time steps, features) for `"recurrent"`; and (batch, time steps or patches,
             features) for `"transformer"`. Default False.
         **options: Options of the layers, which `decoder` takes, too:
@@ -126,10 +130,10 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     Its sizes are the encoder's in reverse order. The last layer is linear, because its outputs are
     the parameters of a likelihood, such as logits.
 
-    - `"conv"` doubles height and width by 4x4 transposed convolutions of stride 2
-      (arXiv:1804.03599, appendix A) and crops the surplus of an odd height or width.
-    - `"resnet"` has residual blocks. The last block of each size repeats every row and column
-      before its convolutions.
+    - `"conv"` doubles all sides by transposed convolutions of stride 2 (arXiv:1804.03599, appendix
+      A) and crops the surplus of odd sides.
+    - `"resnet"` has residual blocks. The last block of each size repeats every position along
+      every axis before its convolutions.
     - `"unet"` has the layers of `"conv"`, then a U-Net.
     - `"recurrent"` reads the code at every time step, as in arXiv:1406.1078, section 2.2, but
       without the previous output, which `feedback_decoder` reads.

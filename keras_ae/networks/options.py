@@ -16,11 +16,12 @@ _COMMON = {
     "batch_normalization": False,
 }
 _LINEAR = {**_COMMON, "spectral_normalization": False}
+_CONVOLUTIONAL = {**_LINEAR, "filters": (32, 64), "units": (256,)}
 _OPTIONS = {
     "mlp": {**_LINEAR, "units": (512, 256)},
-    "conv": {**_LINEAR, "filters": (32, 64), "units": (256,)},
-    "resnet": {**_LINEAR, "filters": (32, 64), "units": (256,), "blocks": 2},
-    "unet": {**_LINEAR, "filters": (32, 64), "units": (256,)},
+    "conv": _CONVOLUTIONAL,
+    "resnet": {**_CONVOLUTIONAL, "blocks": 2},
+    "unet": _CONVOLUTIONAL,
     # tanh is the cells' usual activation, and the only one that the fused GPU kernels support.
     "recurrent": {
         **_COMMON,
@@ -48,12 +49,18 @@ _ABSENT = {
 }
 KINDS = tuple(_OPTIONS)
 _KIND_BY_RANK = {2: "recurrent", 3: "conv"}
-_IMAGE_AXES = ("height", "width", "channels")
-_AXES = {
-    "conv": _IMAGE_AXES,
-    "resnet": _IMAGE_AXES,
-    "unet": _IMAGE_AXES,
-    "recurrent": ("time steps", "features"),
+_AXES_BY_RANK = {
+    2: "(time steps, features)",
+    3: "(height, width, channels)",
+    4: "(depth, height, width, channels)",
+}
+# Kind of network -> the ranks of the shapes that it takes. Others take any shape.
+_RANKS = {
+    "conv": (2, 3, 4),
+    "resnet": (2, 3, 4),
+    "unet": (2, 3, 4),
+    "recurrent": (2,),
+    "transformer": (2, 3),
 }
 CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
 _KERAS_OPTIONS = {
@@ -72,15 +79,10 @@ def check_kind(where, kind, shape):
             f"{where}: kind={kind!r} is unknown.{arguments.did_you_mean(kind, _OPTIONS)} "
             f"Give one of {', '.join(map(repr, _OPTIONS))}, or None to choose by the shape."
         )
-    if kind == "transformer" and len(shape) not in (2, 3):
+    if kind in _RANKS and len(shape) not in _RANKS[kind]:
         raise ValueError(
-            f"{where}: kind='transformer' needs shape=({', '.join(_AXES['recurrent'])}) or "
-            f"({', '.join(_IMAGE_AXES)}), but shape={shape}. Reshape the data, or use kind='mlp', "
-            "which takes any shape."
-        )
-    if kind in _AXES and len(shape) != len(_AXES[kind]):
-        raise ValueError(
-            f"{where}: kind={kind!r} needs shape=({', '.join(_AXES[kind])}), but shape={shape}. "
+            f"{where}: kind={kind!r} needs shape="
+            f"{' or '.join(_AXES_BY_RANK[rank] for rank in _RANKS[kind])}, but shape={shape}. "
             "Reshape the data, or use kind='mlp', which takes any shape."
         )
     return kind

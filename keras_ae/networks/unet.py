@@ -3,12 +3,10 @@
 from keras import layers
 
 from keras_ae.core import arguments, memory
-from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv
-from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
+from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import check_kind, check_options
-
-_SAME = {"padding": "same", **IMAGE}
+from keras_ae.networks.spatial import layers_for
 
 map_shape = conv.map_shape
 
@@ -22,7 +20,8 @@ def decoder(make, z, shape):
 
 
 def add_output(make, h, channels):
-    return make.kernel_layer(layers.Conv2D, "output", channels, kernel_size=1, **IMAGE)(h)
+    convolution = layers_for(h.shape).convolution
+    return make.kernel_layer(convolution, "output", channels, kernel_size=1)(h)
 
 
 def body(make, x):
@@ -30,28 +29,29 @@ def body(make, x):
 
     The maps are halved down to the smallest size and doubled again. After each doubling they are
     concatenated with the maps of the same size from the way down. Unlike in the paper, borders are
-    padded, so that height and width stay the same.
+    padded, so that the sides stay the same.
     """
-    filters, kept = make.options.filters, []
+    filters, kept, known = make.options.filters, [], layers_for(x.shape)
     for number, size in enumerate(filters, start=1):
         if kept:
-            pooled = {"pool_size": 2, **_SAME}
-            x = make.layer(layers.MaxPooling2D, f"down_{number}_pool", **pooled)(x)
+            pooled = {"pool_size": 2, "padding": "same"}
+            x = make.layer(known.pooling, f"down_{number}_pool", **pooled)(x)
         x = _two_convolutions(make, x, f"down_{number}", size)
         kept.append(x)
     for number in range(len(filters) - 1, 0, -1):
         size, skip = filters[number - 1], kept[number - 1]
-        given = {"kernel_size": 2, "strides": 2, **IMAGE}
-        x = make.kernel_layer(Conv2DTranspose, f"up_{number}_larger", size, **given)(x)
-        x = conv.crop(make, x, skip.shape[1:3], f"up_{number}_crop")
+        given = {"kernel_size": 2, "strides": 2}
+        x = make.kernel_layer(known.transposed, f"up_{number}_larger", size, **given)(x)
+        x = conv.crop(make, x, skip.shape[1:], f"up_{number}_crop")
         x = make.layer(layers.Concatenate, f"up_{number}_beside")([skip, x])
         x = _two_convolutions(make, x, f"up_{number}", size)
     return x
 
 
 def _two_convolutions(make, x, role, size):
+    given = {"kernel_size": 3, "padding": "same"}
     for number in (1, 2):
-        x = make.block(x, layers.Conv2D, f"{role}_{number}", size, kernel_size=3, **_SAME)
+        x = make.block(x, layers_for(x.shape).convolution, f"{role}_{number}", size, **given)
     return x
 
 
@@ -59,14 +59,16 @@ def _two_convolutions(make, x, role, size):
 def unet(shape, channels=None, name="unet", dtype=None, **options):
     """Make a network from pictures to pictures, with connections that skip its smaller sizes.
 
-    There are two 3x3 convolutions at every size. Pooling halves height and width, and transposed
-    convolutions double them. After each doubling, the map is concatenated with the map of the same
-    size from the way down. The last layer is a linear 1x1 convolution.
+    There are two convolutions at every size, with kernels of 3 positions along every axis. Pooling
+    halves the sides, and transposed convolutions double them. After each doubling, the map is
+    concatenated with the map of the same size from the way down. The last layer is a linear
+    convolution whose kernel is one position. Series and volumes are possible, too.
 
     Source: Ronneberger et al., U-Net, figure 1, arXiv:1505.04597. Unlike there, borders are padded.
 
     Args:
-        shape: (height, width, channels) of a picture, of any height and width.
+        shape: (height, width, channels) of a picture, or the shape of a series or of a volume as
+            in `encoder`, with sides of any size.
         channels: Positive integer, the channels of the output. Default None, the input's.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
@@ -74,7 +76,7 @@ def unet(shape, channels=None, name="unet", dtype=None, **options):
             `filters` are the channels at the whole size, at half the size and so on.
 
     Returns:
-        A `keras.Model` from (batch, height, width, channels) to the same height and width.
+        A `keras.Model` from (batch, *shape) to data with the same sides.
 
     Raises:
         ValueError: If the shape, channels or an option is unknown or out of range.

@@ -119,6 +119,25 @@ def test_generation_draws_by_the_logits_of_the_whole(kind):
     np.testing.assert_array_equal(codes, (cumulated <= uniforms[..., None]).sum(axis=-1))
 
 
+@pytest.mark.parametrize("levels", [3, (2, 3)])
+def test_the_codes_of_a_volume_are_a_sequence_in_order(levels):
+    volume, sequence = made("sequence", levels, (2, 1, 3)), made("sequence", levels, (6,))
+    codes = codes_of(volume, 7)
+    in_order = codes.reshape(7, 6)
+    found, expected = zoo.compute(volume, codes), zoo.compute(sequence, in_order)
+    assert found.shape == (7, 2, 1, 3, np.sum(levels))
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
+    found = zoo.compute(volume.log_prob, codes)
+    np.testing.assert_allclose(found, zoo.compute(sequence.log_prob, in_order), rtol=1e-5)
+    digits = volume.digits(codes)
+    np.testing.assert_allclose(zoo.compute(volume.log_prob, digits), found, rtol=1e-5)
+    uniforms = np.random.default_rng(2).random((9, *volume.draws_shape)).astype("float32")
+    found = zoo.compute(volume.generate, uniforms)
+    expected = zoo.compute(sequence.generate, uniforms.reshape(9, *sequence.draws_shape))
+    assert found.shape == (9, 2, 1, 3)
+    np.testing.assert_array_equal(found.reshape(9, 6), expected)
+
+
 def test_cached_logits_equal_those_of_the_whole():
     prior = made("sequence")
     uniforms = np.random.default_rng(3).random((6, 5)).astype("float32")

@@ -1,6 +1,7 @@
 """Models of integer codes beyond the contract: positions of codes, priors and stale priors."""
 
 import json
+import math
 import zipfile
 
 import keras
@@ -51,6 +52,26 @@ def test_codes_of_pictures_have_rows_and_columns(kind):
     assert 0 < statistics["usage"] <= 1 <= statistics["perplexity"] <= model.num_codes
 
 
+@pytest.mark.every_backend
+@every_discrete
+@pytest.mark.parametrize("shape", [(9, 3), (5, 6, 7, 1)], ids=["series", "volumes"])
+def test_codes_of_series_and_volumes_have_a_place_in_each_axis(kind, shape):
+    """The upper level of VQVAE2 has half the sides of the lower one, rounded up."""
+    x = np.random.default_rng(0).random((12, *shape)).astype("float32")
+    model = of_pictures(kind, encoder="conv", decoder="conv")
+    places = tuple(-(-side // 2) for side in shape[:-1])
+    number = math.prod(places)
+    upper = math.prod(-(-side // 2) for side in places)
+    model.fit(x, epochs=1, verbose=0)
+    expected = {"ResidualVQVAE": (2 * number,), "VQVAE2": (number + upper,)}.get(kind, places)
+    codes = model.encode(x)
+    assert model.code_shape == expected and codes.shape == (12, *expected)
+    np.testing.assert_allclose(model.decode(codes), model.reconstruct(x), atol=1e-5)
+    model.fit_prior(x, epochs=1, verbose=0)
+    assert model.sample(3, seed=0).shape == (3, *shape)
+    assert model.prior_log_likelihood(x).shape == (12,)
+
+
 @every_discrete
 def test_only_codes_and_vectors_are_decoded(kind):
     model = of_pictures(kind)
@@ -81,7 +102,7 @@ def test_codes_split_into_two_levels_and_the_upper_one_informs_the_lower():
 
 
 def test_a_sequence_has_a_code_at_every_step():
-    """The user's own networks give maps with one axis, with three, or of unknown size."""
+    """The user's own networks give maps with one axis, with four, or of unknown size."""
 
     def network(*layers_of_it, shape):
         return keras.Sequential([keras.Input(shape), *layers_of_it])
@@ -99,8 +120,8 @@ def test_a_sequence_has_a_code_at_every_step():
         assert model.reconstruct(x).shape == x.shape
     with pytest.raises(ValueError, match="number of codes must be known"):
         keras_ae.VQVAE(2, encoder=network(_Ragged(), shape=(7, 3))).build((None, 7, 3))
-    cubes = network(layers.Reshape((7, 1, 1, 3)), shape=(7, 3))
-    with pytest.raises(ValueError, match="a map of rows and columns"):
+    cubes = network(layers.Reshape((7, 1, 1, 1, 3)), shape=(7, 3))
+    with pytest.raises(ValueError, match="of a series, a picture or a volume"):
         keras_ae.VQVAE2(2, encoder=cubes).build((None, 7, 3))
 
 

@@ -21,9 +21,12 @@ SHAPES = [
     (4, 4, 1),
     (5, 6, 1),
     (12, 5),
+    (65, 37, 3),
+    (3, 200, 1),
     (3, 4, 5, 2),
+    (2, 3, 2, 3, 1),
 ]
-KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "mlp"}
+KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "mlp", 5: "mlp"}
 CALM = keras.initializers.Constant(0.03)
 SMALL = {
     "mlp": {"units": (6, 4)},
@@ -124,6 +127,7 @@ def test_an_mlp_takes_any_shape(shape):
         ((12, 5), keras.layers.GRU),
         ((8, 8, 1), keras.layers.Conv2D),
         ((3, 4, 5, 2), keras.layers.Dense),
+        ((2, 3, 2, 3, 1), keras.layers.Dense),
     ],
 )
 def test_the_rank_of_the_shape_chooses_the_kind(shape, layer_class):
@@ -146,12 +150,14 @@ def test_sizes_too_small_for_the_strides_still_come_out_exact():
     assert decoder(normal(2, 3)).shape == (2, 1, 2, 5)
 
 
-def test_transposed_convolutions_are_aligned_with_the_convolutions():
+@pytest.mark.every_backend
+@pytest.mark.parametrize("shape", [(13, 2), (13, 17, 2), (5, 9, 8, 2)], ids=str)
+def test_transposed_convolutions_are_aligned_with_the_convolutions(shape):
     """With the same kernels and no activation, the decoder is the transpose of the encoder."""
-    shape, grid = (13, 17, 2), 4 * 5 * 3
+    grid = 3 * math.prod(-(-side // 4) for side in shape[:-1])
     options = {"filters": (4, 3), "units": (), "activation": "linear", **CONSTANT}
-    encoder = networks.encoder(shape, **options)
-    decoder = networks.decoder(grid, shape, **options)
+    encoder = networks.encoder(shape, "conv", **options)
+    decoder = networks.decoder(grid, shape, "conv", **options)
     first, second = kernels(randomize(encoder))
     zeros = np.zeros
     decoder.set_weights([np.eye(grid), zeros(grid), second, zeros(4), first, zeros(2)])
@@ -214,6 +220,33 @@ def test_conv_parameters_are_counted():
     assert decoder.count_params() == (
         (16 * 256 + 256) + (256 * grid + grid) + (16 * 64 * 32 + 32) + (16 * 32 + 1)
     )
+
+
+@pytest.mark.parametrize("kind", ["conv", "resnet", "unet"])
+@pytest.mark.parametrize("shape", [(1, 1), (13, 2), (1, 1, 1, 1), (5, 6, 7, 2)], ids=str)
+def test_series_and_volumes_come_out_exact(kind, shape):
+    options = {**CONSTANT, **SMALL[kind]}
+    encoder = networks.encoder(shape, kind, **options)
+    decoder = networks.decoder(3, shape, kind, **options)
+    assert zoo.compute(encoder, normal(2, *shape)).shape == (2, 4)
+    assert zoo.compute(decoder, normal(2, 3)).shape == (2, *shape)
+    mapped = networks.encoder(shape, kind, grid=True, **options)
+    places = mapped.output_shape[1:-1]
+    assert places == tuple(-(-side // 4) for side in shape[:-1])
+    decoder = networks.decoder(2, shape, kind, grid=places, **options)
+    assert zoo.compute(decoder, normal(2, *places, 2)).shape == (2, *shape)
+
+
+def test_a_picture_of_one_column_has_the_networks_of_a_series():
+    """A convolution over a side of 1 sees one column of its kernel, the others see zeros."""
+    options = {"filters": (3, 2), "activation": "tanh", **CONSTANT}
+    picture = randomize(networks.encoder((9, 1, 2), "conv", grid=True, **options))
+    series = networks.encoder((9, 2), "conv", grid=True, **options)
+    for weight, wide in zip(series.weights, picture.weights, strict=True):
+        weight.assign(array(wide)[:, 1] if wide.shape[1:2] == (4,) else array(wide))
+    x = normal(2, 9, 2)
+    expected = zoo.compute(picture, x[:, :, None])[:, :, 0]
+    np.testing.assert_allclose(zoo.compute(series, x), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -525,7 +558,13 @@ def test_discriminator_parameters_are_counted():
             {"kind": []},
             r"kind=\[\] is unknown. Give one of 'mlp', 'conv', 'resnet', ",
         ),
-        ((7,), {"kind": "conv"}, r"shape=\(height, width, channels\), but shape=\(7,\). Reshape"),
+        (
+            (7,),
+            {"kind": "conv"},
+            r"\(time steps, features\) or \(height, width, channels\) or \(depth, height, width, "
+            r"channels\), but shape=\(7,\). Reshape",
+        ),
+        ((2, 3, 4, 5), {"kind": "transformer"}, r"channels\), but shape=\(2, 3, 4, 5\). Reshape"),
         ((8, 8, 1), {"kind": "recurrent"}, r"shape=\(time steps, features\), but shape=\(8, 8, 1"),
         ((), {}, r"shape=\(\) must be a tuple of positive integers"),
         (7, {}, "shape=7 must be a tuple of positive integers"),
@@ -748,8 +787,8 @@ def test_a_unet_can_be_the_identity():
 
 
 def test_a_unet_says_what_it_needs():
-    with pytest.raises(ValueError, match=r"networks.unet: kind='unet' needs shape=\(height, width"):
-        networks.unet((7, 3))
+    with pytest.raises(ValueError, match=r"networks.unet: kind='unet' needs shape=\(time steps"):
+        networks.unet((7,))
     with pytest.raises(ValueError, match=r"networks.unet: units=\(3,\) is not an option"):
         networks.unet((7, 3, 1), units=(3,))
     with pytest.raises(ValueError, match="networks.unet: channels=0 must be a positive integer"):

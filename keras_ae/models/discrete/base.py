@@ -22,10 +22,10 @@ _NUMBERS_OF_A_BATCH = 2**28
 class DiscreteAE(DeterministicAE):
     """Base class of autoencoders whose codes are integers, the code indices of a quantizer.
 
-    If the encoder returns a feature map, as the default encoders of pictures and sequences do, each
-    position of the map has one code index. If the encoder returns one vector of features per
-    example, each example has `code_length` code indices. Their quantized vectors are concatenated
-    for the decoder.
+    If the encoder returns a feature map, as the default encoders of pictures, volumes and sequences
+    do, each position of the map has one code index. If the encoder returns one vector of features
+    per example, each example has `code_length` code indices. Their quantized vectors are
+    concatenated for the decoder.
 
     Args:
         latent_dim: Dimensions of each vector that is quantized. Defaults to 16.

@@ -6,29 +6,23 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import networks
 from keras_ae.core import arguments
-from keras_ae.layers import Conv2DTranspose, Quantized, code_statistics
+from keras_ae.layers import Quantized, code_statistics
 from keras_ae.models.discrete.base import VectorQuantizedAE
-
-# For sequences and for maps, these are the layers that halve the positions, double them, and crop
-# the surplus.
-_LAYERS_BY_RANK = {
-    1: (keras.layers.Conv1D, keras.layers.Conv1DTranspose, keras.layers.Cropping1D),
-    2: (keras.layers.Conv2D, Conv2DTranspose, keras.layers.Cropping2D),
-}
 
 
 class VQVAE2(VectorQuantizedAE):
     """An autoencoder with two levels of codes, the lower of which depends on the upper one.
 
     This is algorithm 1. For pictures, the upper level has half the rows and columns, which a
-    convolution of stride 2 computes. For sequences it has half the steps, and for other data it is
-    as long as the lower level. The decoder reads both levels. The model minimizes the
-    reconstruction loss plus `commitment_weight` times the commitment losses of both levels. The
-    embeddings are exponential moving averages (EMA) of the vectors. `encode` returns the code
-    indices of the upper level, followed by those of the lower one, and `split_codes` separates
-    them. `sample` decodes codes from one prior over both levels, a causal transformer, which
-    `fit_prior(x)` trains after `fit`.
+    convolution of stride 2 computes. For sequences it has half the steps, for volumes half of each
+    side, and for other data it is as long as the lower level. The decoder reads both levels. The
+    model minimizes the reconstruction loss plus `commitment_weight` times the commitment losses of
+    both levels. The embeddings are exponential moving averages (EMA) of the vectors. `encode`
+    returns the code indices of the upper level, followed by those of the lower one, and
+    `split_codes` separates them. `sample` decodes codes from one prior over both levels, a causal
+    transformer, which `fit_prior(x)` trains after `fit`.
 
     Args:
         latent_dim: Dimensions of each vector. Defaults to 16.
@@ -74,23 +68,24 @@ class VQVAE2(VectorQuantizedAE):
                 keras.layers.Flatten(dtype=dtype, name="downward_flatten"),
                 keras.layers.Dense(math.prod(self._places) * width, dtype=dtype, name="downward"),
             ]
-        elif len(self._places) not in _LAYERS_BY_RANK:
+        elif len(self._places) > 3:
             raise ValueError(
                 f"VQVAE2: the encoder ends in features of shape {tuple(features.shape[1:])}. Pass "
-                "an encoder that returns a vector, a sequence or a map of rows and columns."
+                "an encoder that returns a vector, or features of a series, a picture or a volume."
             )
         else:
-            convolution, transposed, cropping = _LAYERS_BY_RANK[len(self._places)]
+            known = networks.layers_for(features.shape)
             self._upper_places = tuple(math.ceil(n / 2) for n in self._places)
             surplus = tuple((0, n % 2) for n in self._places)
-            channels = {"data_format": "channels_last", "dtype": dtype}
-            strided = {"kernel_size": 4, "strides": 2, "padding": "same", **channels}
-            upward = convolution(
+            strided = {"kernel_size": 4, "strides": 2, "padding": "same", "dtype": dtype}
+            upward = known.convolution(
                 self.hidden_units, activation="relu", name="upper_hidden", **strided
             )
             downward = [
-                transposed(width, name="downward", **strided),
-                cropping(surplus if len(surplus) > 1 else surplus[0], name="crop", dtype=dtype),
+                known.transposed(width, name="downward", **strided),
+                known.cropping(
+                    surplus if len(surplus) > 1 else surplus[0], name="crop", dtype=dtype
+                ),
             ]
         self.features_to_upper = keras.Sequential([upward, self._make_head("upper")], name="upper")
         upper = self.features_to_upper(features)
