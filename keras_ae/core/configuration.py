@@ -92,6 +92,7 @@ def build_config(model):
     return {
         "input_shape": _as_lists(examples.join(model, model.data_shape, model._extra_shapes)),
         "target_shape": None if model._modalities else [None, *model.target_shape],
+        "networks_follow_size": model._networks_follow_size,
         "changes": changes.record(model),
     }
 
@@ -103,6 +104,7 @@ def _as_lists(shape):
 def build(model, config):
     """Build a model from the result of `build_config`."""
     model._restored = True
+    model._networks_follow_size = config.get("networks_follow_size", False)
     shape, target_shape = config["input_shape"], config["target_shape"]
     shape = examples.map_leaves(tuple, shape)
     model.build(shape, None if target_shape is None else tuple(target_shape))

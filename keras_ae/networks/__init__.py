@@ -12,6 +12,7 @@ from keras_ae.networks.by_name import mask_value as mask_value
 from keras_ae.networks.by_name import options_or_none as options_or_none
 from keras_ae.networks.mlp import discriminator as discriminator
 from keras_ae.networks.options import KINDS as KINDS
+from keras_ae.networks.options import defaults_of as defaults_of
 from keras_ae.networks.options import options_for as options_for
 from keras_ae.networks.reach import check_output as check_output
 from keras_ae.networks.reach import refuse_linear as refuse_linear

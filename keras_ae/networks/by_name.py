@@ -25,7 +25,8 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
     The kind of network is given by name or chosen by the rank of `shape`. `"conv"`, `"resnet"` and
     `"unet"` have convolutions over all axes but the last: over one axis for series, two for
-    pictures and three for volumes.
+    pictures and three for volumes. Unless you choose `filters`, their depth follows the size of the
+    data, so that the dense layers are about as large for any size.
 
     - `"mlp"` flattens the data and has dense layers.
     - `"conv"` has convolutions of stride 2 with kernels of 4 positions along every axis, then dense
@@ -49,21 +50,24 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
             `"conv"`, `"resnet"` and `"unet"` it is (height, width, channels), (time steps,
             features) or (depth, height, width, channels). It is one of the first two for
             `"transformer"`, and (time steps, features) for `"recurrent"`.
-        kind: One of `networks.KINDS`, or None for `"conv"` for pictures, `"recurrent"` for
-            (time steps, features) and `"mlp"` otherwise.
+        kind: One of `networks.KINDS`, or None for `"conv"` for pictures and volumes, `"recurrent"`
+            for (time steps, features) and `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         grid: Whether to end in a map of features, one vector for each position, before any dense
             layers. The map has the shape (batch, ..., features) for `"conv"`, `"resnet"` and
             `"unet"`, where every entry of `filters` halves all sides of the data, rounded up;
             (batch, time steps, features) for `"recurrent"`; and (batch, time steps or patches,
-            features) for `"transformer"`. Default False.
+            features) for `"transformer"`. The defaults are then `filters=(32, 64)` and
+            `patch_size=4` for any size, so that larger data has a larger map. Default False.
         **options: Options of the layers, which `decoder` takes, too:
 
             - `activation`: Keras name or callable, after every layer. For `"recurrent"`, it is the
               activation of the cells. Default `"tanh"` for `"recurrent"`, `"gelu"` for
               `"transformer"`, and `"relu"` otherwise.
-            - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`.
+            - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
+              `"he_uniform"` if the size of the data leads to more than two `filters`, because deep
+              networks would otherwise begin to learn late.
             - `kernel_regularizer`: `"l1"`, `"l2"`, `"l1_l2"` (0.01 each) or an object. It applies
               to every kernel that multiplies a layer's input. Default None.
             - `activity_regularizer`: the same, for the encoder's features. Its loss is divided by
@@ -82,12 +86,16 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               (128,) for `"recurrent"`, () for `"transformer"`, and (256,) otherwise.
             - `filters`: channels of the convolutions at half the size, at a quarter and so on, for
               `"conv"`, `"resnet"` and `"unet"`. In the latter two, the first number is also that of
-              the channels at the whole size. Default (32, 64).
+              the channels at the whole size. Default (32, 64), followed by as many times 64 as it
+              takes until the smallest size has at most 64 positions: (32, 64, 64) for 64x64
+              pictures, and (32, 64, 64, 64) for 128x128.
             - `blocks`: number of residual blocks at each size of `"resnet"`, or of blocks of
               `"transformer"`. Default 2.
             - `width`, `heads`, `patch_size`: for `"transformer"`, the dimensions of each token, the
               number of attention heads, and the side of a patch in pixels. A picture whose sides
-              are no multiples of it is padded with zeros at its end. Default 64, 4, 4.
+              are no multiples of it is padded with zeros at its end. Default 64, 4, and for
+              `patch_size` the least power of two from 4 up that leads to at most 64 patches: 4 for
+              pictures of 32x32, 8 for 64x64.
             - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
             - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
               equal this number. A model with such an encoder leaves them out of its reconstruction
@@ -104,12 +112,15 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
         >>> from keras_ae import networks
         >>> networks.encoder((28, 28, 1), filters=(16, 32), units=(64,)).output_shape
         (None, 64)
+        >>> [networks.encoder((n, n, 3)).count_params() for n in (32, 64, 256)]
+        [1083232, 1148832, 1280032]
     """
     where = "networks.encoder"
     shape = arguments.sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = check_kind(where, kind, shape)
     check_map(where, kind, grid)
-    make = LayerMaker(name, dtype, check_options(where, kind, options))
+    sides = None if grid else shape[:-1]
+    make = LayerMaker(name, dtype, check_options(where, kind, options, sides=sides))
     x = make.input(shape)
     features = _MODULES[kind].encoder(make, x, grid)
     if make.options.activity_regularizer is not None:
@@ -171,7 +182,7 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     latent_dim = arguments.integer(where, "latent_dim", latent_dim)
     shape = arguments.sizes(where, "shape", shape, "(28, 28, 1), without the batch axis")
     kind = check_kind(where, kind, shape)
-    options = check_options(where, kind, options)
+    options = check_options(where, kind, options, sides=shape[:-1] if grid is None else None)
     places = _MODULES[kind].map_shape(shape, options)
     grid = check_grid(where, kind, grid, shape, places)
     make = LayerMaker(name, dtype, options)

@@ -1,5 +1,8 @@
 """The options of networks, and the checks of what users pass for them."""
 
+import contextlib
+import contextvars
+import math
 from types import SimpleNamespace
 
 import keras
@@ -16,7 +19,7 @@ _COMMON = {
     "batch_normalization": False,
 }
 _LINEAR = {**_COMMON, "spectral_normalization": False}
-_CONVOLUTIONAL = {**_LINEAR, "filters": (32, 64), "units": (256,)}
+_CONVOLUTIONAL = {**_LINEAR, "kernel_initializer": None, "filters": None, "units": (256,)}
 _OPTIONS = {
     "mlp": {**_LINEAR, "units": (512, 256)},
     "conv": _CONVOLUTIONAL,
@@ -37,9 +40,14 @@ _OPTIONS = {
         "width": 64,
         "heads": 4,
         "blocks": 2,
-        "patch_size": 4,
+        "patch_size": None,
     },
 }
+# Default networks halve the sides of the data until a map has at most so many positions. The dense
+# layers, which have most of the weights, are then about as large for any size of the data.
+_MOST_POSITIONS = 64
+_LEAST_HALVINGS = 2
+_follow_size = contextvars.ContextVar("follow_size", default=True)
 # These values stand for options that a kind of network does not have.
 _ABSENT = {
     "activity_regularizer": None,
@@ -48,7 +56,7 @@ _ABSENT = {
     "units": (),
 }
 KINDS = tuple(_OPTIONS)
-_KIND_BY_RANK = {2: "recurrent", 3: "conv"}
+_KIND_BY_RANK = {2: "recurrent", 3: "conv", 4: "conv"}
 _AXES_BY_RANK = {
     2: "(time steps, features)",
     3: "(height, width, channels)",
@@ -71,8 +79,25 @@ _KERAS_OPTIONS = {
 }
 
 
+@contextlib.contextmanager
+def defaults_of(follow_size):
+    """Make networks with the defaults of a file in a `with` block.
+
+    Args:
+        follow_size: False for files of before the defaults depended on the size of the data. Then
+            `filters` are (32, 64), `patch_size` is 4 and volumes are flattened, whatever the size.
+    """
+    token = _follow_size.set(follow_size)
+    try:
+        yield
+    finally:
+        _follow_size.reset(token)
+
+
 def check_kind(where, kind, shape):
     if kind is None:
+        if len(shape) == 4 and not _follow_size.get():
+            return "mlp"
         return _KIND_BY_RANK.get(len(shape), "mlp")
     if kind not in tuple(_OPTIONS):
         raise ValueError(
@@ -115,7 +140,20 @@ def check_grid(where, kind, grid, shape, places):
     return grid
 
 
-def check_options(where, kind, options, without=()):
+def check_options(where, kind, options, without=(), sides=None):
+    """Check the options of a network, and complete them by defaults.
+
+    Args:
+        where: Name of the function whose arguments they are, for errors.
+        kind: Kind of the network.
+        options: Dictionary of options.
+        without: Names of options of this kind that this network does not have.
+        sides: Sides of the data, such as (height, width), if the defaults depend on them. Default
+            None.
+
+    Returns:
+        A namespace of the values of all options.
+    """
     known = {name: value for name, value in _OPTIONS[kind].items() if name not in without}
     for name, value in options.items():
         if name not in known:
@@ -124,6 +162,7 @@ def check_options(where, kind, options, without=()):
                 f"{arguments.did_you_mean(name, known)} The options are {', '.join(known)}."
             )
     checked = SimpleNamespace(**{**_ABSENT, **known, **options})
+    _choose_by_size(checked, known, sides if _follow_size.get() else None)
     _check_common_options(where, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:
@@ -134,6 +173,29 @@ def check_options(where, kind, options, without=()):
     if kind == "recurrent":
         _check_recurrent_options(where, checked)
     return checked
+
+
+def _choose_by_size(options, known, sides):
+    """Choose the options that are None and whose default depends on the size of the data."""
+    number = _LEAST_HALVINGS if sides is None else _count_halvings(sides)
+    deeper = number > _LEAST_HALVINGS
+    if "patch_size" in known and options.patch_size is None:
+        options.patch_size = 2**number
+    if "filters" in known:
+        deeper = deeper and options.filters is None
+        if options.filters is None:
+            options.filters = (32, *(64,) * (number - 1))
+        if options.kernel_initializer is None:
+            # "glorot_uniform" makes each convolution of stride 2 shrink the signal, and each
+            # transposed one even more. The more there are, the longer training takes to begin.
+            options.kernel_initializer = "he_uniform" if deeper else "glorot_uniform"
+
+
+def _count_halvings(sides):
+    number = _LEAST_HALVINGS
+    while math.prod(math.ceil(side / 2**number) for side in sides) > _MOST_POSITIONS:
+        number += 1
+    return number
 
 
 def options_for(kind, shape, options):

@@ -73,7 +73,8 @@ def unet(shape, channels=None, name="unet", dtype=None, **options):
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         **options: Options of `encoder` for `"unet"`, except `units` and `activity_regularizer`.
-            `filters` are the channels at the whole size, at half the size and so on.
+            `filters` are the channels at the whole size, at half the size and so on. Default
+            (32, 64) for any size.
 
     Returns:
         A `keras.Model` from (batch, *shape) to data with the same sides.

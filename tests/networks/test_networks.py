@@ -26,7 +26,7 @@ SHAPES = [
     (3, 4, 5, 2),
     (2, 3, 2, 3, 1),
 ]
-KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "mlp", 5: "mlp"}
+KIND_OF = {1: "mlp", 2: "recurrent", 3: "conv", 4: "conv", 5: "mlp"}
 CALM = keras.initializers.Constant(0.03)
 SMALL = {
     "mlp": {"units": (6, 4)},
@@ -126,7 +126,7 @@ def test_an_mlp_takes_any_shape(shape):
         ((7,), keras.layers.Dense),
         ((12, 5), keras.layers.GRU),
         ((8, 8, 1), keras.layers.Conv2D),
-        ((3, 4, 5, 2), keras.layers.Dense),
+        ((3, 4, 5, 2), keras.layers.Conv3D),
         ((2, 3, 2, 3, 1), keras.layers.Dense),
     ],
 )
@@ -220,6 +220,73 @@ def test_conv_parameters_are_counted():
     assert decoder.count_params() == (
         (16 * 256 + 256) + (256 * grid + grid) + (16 * 64 * 32 + 32) + (16 * 32 + 1)
     )
+
+
+@pytest.mark.parametrize("kind", ["conv", "resnet", "unet", "transformer"])
+def test_pictures_of_any_size_have_about_as_many_parameters(kind):
+    sizes = [(28, 28, 1), (32, 32, 3), (64, 64, 3), (65, 37, 3), (3, 200, 1), (128, 128, 3)]
+    sizes += [(256, 256, 3), (300, 512, 3)]
+    for shape in sizes:
+        encoder = networks.encoder(shape, kind, **CONSTANT)
+        decoder = networks.decoder(16, shape, kind, **CONSTANT)
+        assert decoder.output_shape == (None, *shape)
+        assert encoder.count_params() + decoder.count_params() < 4_200_000, shape
+        positions = {"transformer": encoder.output_shape[-1] // 64}.get(kind) or math.prod(
+            encoder.get_layer("encoder_flatten").input.shape[1:-1]
+        )
+        assert positions <= 64
+
+
+@pytest.mark.parametrize("kind", ["conv", "resnet", "unet"])
+@pytest.mark.parametrize("shape", [(64, 3), (5000, 2), (16, 16, 16, 1), (96, 20, 64, 2)], ids=str)
+def test_series_and_volumes_of_any_size_have_about_as_many_parameters(kind, shape):
+    encoder = networks.encoder(shape, kind, **CONSTANT)
+    decoder = networks.decoder(16, shape, kind, **CONSTANT)
+    assert decoder.output_shape == (None, *shape)
+    assert encoder.count_params() + decoder.count_params() < 8_400_000
+    assert math.prod(encoder.get_layer("encoder_flatten").input.shape[1:-1]) <= 64
+
+
+def test_the_depth_follows_the_size_unless_filters_are_given():
+    def sizes(kernels):
+        return [kernel.shape[-1] for kernel in kernels if kernel.ndim == 4]
+
+    for side, expected in {
+        8: [32, 64],
+        32: [32, 64],
+        33: [32, 64, 64],
+        65: [32, 64, 64, 64],
+    }.items():
+        assert sizes(kernels(networks.encoder((side, side, 1), **CONSTANT))) == expected
+    chosen = networks.encoder((64, 64, 1), filters=(2, 3), units=(), **CONSTANT)
+    assert sizes(kernels(chosen)) == [2, 3] and chosen.output_shape == (None, 16 * 16 * 3)
+
+
+@pytest.mark.parametrize("side, name", [(32, "GlorotUniform"), (64, "HeUniform")])
+def test_the_initializer_follows_the_depth_unless_it_is_given(side, name):
+    def initializers(**options):
+        pair = networks.encoder((side, side, 1), **options), networks.decoder(2, (side, side, 1))
+        return {
+            type(layer.kernel_initializer).__name__
+            for model in pair[: 1 if options else 2]
+            for layer in model.layers
+            if layer.weights
+        }
+
+    assert initializers() == {name}
+    assert initializers(filters=(2, 2, 2, 2)) == {"GlorotUniform"}
+    assert initializers(kernel_initializer="zeros") == {"Zeros"}
+
+
+@pytest.mark.parametrize("kind", MAPPED)
+def test_a_map_follows_the_size_of_the_data(kind):
+    """Models with a code for each position keep the positions of a fixed depth."""
+    shape = (90, 3) if kind == "recurrent" else (90, 70, 3)
+    places = {"recurrent": (90,), "transformer": (23 * 18,)}.get(kind, (23, 18))
+    encoder = networks.encoder(shape, kind, grid=True, **CONSTANT)
+    assert encoder.output_shape[1:-1] == places
+    decoder = networks.decoder(2, shape, kind, grid=places, **CONSTANT)
+    assert decoder.output_shape == (None, *shape)
 
 
 @pytest.mark.parametrize("kind", ["conv", "resnet", "unet"])

@@ -9,6 +9,7 @@ files are never written again.
 import json
 import pathlib
 import shutil
+import zipfile
 
 import keras
 import numpy as np
@@ -73,6 +74,55 @@ def test_an_artifact_of_before_is_replaced(tmp_path):
     model = keras_ae.load(path)
     model.export(path, overwrite=True, card={"data": "other"})
     assert json.loads((path / "card.json").read_text())["data"] == "other"
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("name", "shape", "options", "chosen"),
+    [
+        ("VAE", (40, 44, 1), {}, {"network_options": {"filters": [32, 64]}}),
+        ("PerceptualVAE", (40, 44, 1), {}, {"network_options": {"filters": [32, 64]}}),
+        (
+            "AE",
+            (40, 44, 1),
+            {"encoder": "transformer", "decoder": "transformer"},
+            {"network_options": {"patch_size": 4}},
+        ),
+        ("AE", (5, 6, 7, 1), {}, {"encoder": "mlp", "decoder": "mlp"}),
+    ],
+    ids=["conv", "a network besides", "transformer", "volumes"],
+)
+def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shape, options, chosen):
+    """A file of before does not say so. Here the same networks are chosen, and then the choice is
+    removed from the file."""
+    units = {"units": [2]}
+    options = {"network_options": units, **options}
+    given = {**options, **chosen, "network_options": units | chosen.get("network_options", {})}
+    model = getattr(keras_ae, name)(2, seed=0, **given)
+    model.build((None, *shape))
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for part in new.namelist():
+            text = new.read(part)
+            if part == "config.json":
+                config = json.loads(text)
+                assert config["build_config"].pop("networks_follow_size")
+                config["config"] |= {"encoder": None, "decoder": None, **options}
+                text = json.dumps(config).encode()
+            old.writestr(part, text)
+    x = np.random.default_rng(0).random((3, *shape), "float32")
+    expected = model.reconstruct(x)
+    loaded = keras_ae.load(tmp_path / "old.keras")
+    np.testing.assert_allclose(loaded.reconstruct(x), expected, rtol=1e-5, atol=1e-6)
+    loaded.save(tmp_path / "again.keras")
+    again = keras_ae.load(tmp_path / "again.keras")
+    np.testing.assert_allclose(again.reconstruct(x), expected, rtol=1e-5, atol=1e-6)
+    fresh = getattr(keras_ae, name)(2, seed=0, **options)
+    fresh.build((None, *shape))
+    assert fresh.count_params() != model.count_params()
 
 
 def test_every_model_of_before_has_a_file():
