@@ -20,6 +20,8 @@ from keras_ae.core import memory
 
 # Numbers reach programs as float32.
 LARGEST = float(np.finfo("float32").max)
+# Python's integers have no limit, but those of arrays have 64 bits.
+_LARGEST_COUNT = 2**63 - 1
 
 
 def did_you_mean(word, known, cutoff=0.6):
@@ -99,11 +101,14 @@ def refusal(owner, name, value, wanted, remedy="", error=ValueError):
 
 def integer(owner, name, value, least=1, most=None, remedy=""):
     """The value, once it is known to be an integer from `least` to `most`."""
-    if is_integer(value) and least <= value and (most is None or value <= most):
+    largest = _LARGEST_COUNT if most is None else most
+    if is_integer(value) and least <= value <= largest:
         record(owner, name, value, None)
         return int(value)
     if most is not None:
         wanted = f"an integer from {least} to {most}"
+    elif is_integer(value) and value > largest:
+        wanted = f"an integer of at most {largest}"
     else:
         wanted = "a positive integer" if least == 1 else f"an integer of at least {least}"
     raise refusal(owner, name, value, wanted, remedy)

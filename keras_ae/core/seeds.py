@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import reprlib
 import threading
 
 import keras
@@ -206,7 +207,17 @@ def load(model, store):
 
 
 def check_seed(seed):
-    """Return the seed as an int, or raise a TypeError if it is not an integer."""
+    """Return the seed as an int.
+
+    Raises:
+        TypeError: If it is not an integer.
+        ValueError: If it needs more than 64 bits.
+    """
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
         raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(
+            f"seed={reprlib.repr(seed)} must be an integer from {-(2**63)} to {2**63 - 1}, which "
+            "64 bits hold."
+        )
     return int(seed)

@@ -162,3 +162,18 @@ def test_a_users_own_draws_within_a_step():
     losses = [m.fit(zoo.data(), epochs=2, **BATCH).history["loss"] for m in models]
     assert losses[0] == losses[1] and losses[0][0] != losses[0][1]
     assert models[0].evaluate(zoo.data(), **BATCH) == models[0].evaluate(zoo.data(), **BATCH)
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, 2**70, -(2**63) - 1, 10**400])
+def test_a_seed_beyond_64_bits_is_refused(seed):
+    with pytest.raises(ValueError, match="seed=.* must be an integer from -9223372036854775808"):
+        seeds.check_seed(seed)
+    with pytest.raises(ValueError, match="seed="):
+        keras_ae.VAE(latent_dim=2, seed=seed)
+
+
+def test_a_seed_of_64_bits_is_taken():
+    model = keras_ae.VAE(latent_dim=2, seed=0)
+    model.encode(np.zeros((4, 3), "float32"))
+    draws = [model.sample(2, seed=seed) for seed in (2**63 - 1, -(2**63))]
+    assert np.isfinite(draws).all()
