@@ -6,6 +6,7 @@ import math
 import os
 import re
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +23,17 @@ _TEST_SHARE = 10  # One row in ten is a test row, and at least one if there are 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _ZIP_SIGNATURE = b"PK"
+# What NumPy and the zip and csv modules raise. The header of an .npy file is a Python literal, so
+# one that was cut off is an error of Python's tokenizer.
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OverflowError,
+    csv.Error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _LARGEST = float(np.finfo("float32").max)
 _NO_NAMES = ("", "na", "nan", "nat", "null", "nil", "none", "missing", "true", "false")
 _NUMBER_WITH_SIGNS = re.compile(r"[\W_]*\d")
@@ -94,7 +106,7 @@ def _read_arrays(path, argument):
     read = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}[path.suffix.lower()]
     try:
         return read(path)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, csv.Error) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"datasets.load: {argument} cannot be read: {error}") from error
 
 
@@ -135,7 +147,13 @@ def _read_npz(path):
             f"its array {key!r}, which is compressed or one of several,",
             "Save it by itself as an .npy file, which is read in parts.",
         )
-        return archive[key], archive["y"] if "y" in archive.files else None
+        x, y = archive[key], archive["y"] if "y" in archive.files else None
+        for name, array in {key: x, "y": y}.items():
+            if isinstance(array, bytes):  # NumPy returns members that are no .npy files as bytes.
+                raise ValueError(
+                    f"its member {name!r} is not an array; save it with numpy.savez(path, x=x, y=y)"
+                )
+        return x, y
 
 
 def _check_signature(path, signature):
@@ -345,10 +363,8 @@ def _select_pictures(folder, split, argument):
     """List the paths of the split's pictures and their classes, None outside any subfolder."""
     files = sorted(
         path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _PICTURE_SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in _list_files(folder)
+        if path.suffix.lower() in _PICTURE_SUFFIXES and path.is_file()
     )
     if not files:
         raise ValueError(
@@ -364,6 +380,20 @@ def _select_pictures(folder, split, argument):
     else:
         chosen = split_rows(len(files), _count_test(len(files)), split, argument)
     return [files[i] for i in chosen], [places[i][0] if places[i] else None for i in chosen]
+
+
+def _list_files(folder):
+    """Iterate over the paths of all files in a folder and its subfolders, except hidden ones.
+
+    A subfolder that cannot be read is an error. `Path.rglob` would leave its files out.
+    """
+
+    def fail(error):
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _read_common_size(files):
