@@ -289,3 +289,35 @@ def test_torch_says_that_it_has_no_workers(settings, tmp_path):
     with pytest.raises(NotImplementedError, match="Set KERAS_BACKEND=tensorflow"):
         runs.launch(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# ------------------------------------------------------------------ variables of a cluster
+
+
+def words_for_tensorflow():
+    pair = {"worker": ["a:1", "b:2"]}
+    yield from ("x", "[]", "3", "null", "[" * 100_000, "\x1b[31m")
+    for cluster in (None, [], {"worker": 5}, {"worker": "abc"}, {"chief": {}, "worker": [None, 1]}):
+        yield json.dumps({"cluster": cluster})
+    tasks = (5, {}, {"type": "worker", "index": 7}, {"type": "worker", "index": "x"})
+    for task in (*tasks, {"type": "ps", "index": 0}, {"type": [], "index": -1}):
+        yield json.dumps({"cluster": pair, "task": task})
+    yield json.dumps({"cluster": pair})
+
+
+ODD_VARIABLES = {
+    "tensorflow": [("TF_CONFIG", text) for text in words_for_tensorflow()],
+    "jax": [
+        *(("KERAS_DISTRIBUTION_NUM_PROCESSES", t) for t in ("x", "-1", "0", "1e3", "9" * 5000)),
+        *(("KERAS_DISTRIBUTION_PROCESS_ID", text) for text in ("x", "-1", "1")),
+    ],
+}
+
+
+def test_odd_variables_of_a_cluster(monkeypatch):
+    for name, value in ODD_VARIABLES.get(keras.config.backend(), []):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(ValueError, match=f"variable {name}=") as raised:
+                workers.count()
+            assert len(str(raised.value)) < 1000

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import reprlib
 
 import jax
 import keras
@@ -263,7 +264,21 @@ def worker_environment(addresses, index):
 
 def worker_count():
     """How many processes this one was started to train with, itself included."""
-    return int(os.environ.get("KERAS_DISTRIBUTION_NUM_PROCESSES", 1))
+    number = _read_integer("KERAS_DISTRIBUTION_NUM_PROCESSES", "1", 1, 2**31)
+    _read_integer("KERAS_DISTRIBUTION_PROCESS_ID", "0", 0, number)
+    return number
+
+
+def _read_integer(variable, default, least, below):
+    """Read an environment variable, whose value is `default` if it is unset or empty."""
+    text = os.environ.get(variable) or default
+    digits = text if text.isdecimal() and len(text) < 20 else "-1"
+    if not least <= int(digits) < below:
+        raise ValueError(
+            f"the environment variable {variable}={reprlib.repr(text)} must be an integer from "
+            f"{least} to {below - 1}. Unset it to train in one process."
+        )
+    return int(text)
 
 
 def join_workers():

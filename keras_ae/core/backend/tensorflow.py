@@ -352,8 +352,35 @@ def worker_environment(addresses, index):
 
 def worker_count():
     """How many processes this one was started to train with, itself included."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    return max(1, len(cluster.get("chief", [])) + len(cluster.get("worker", [])))
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        return _count_workers(json.loads(text))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise ValueError(
+            f"the environment variable TF_CONFIG={text[:200]!r} does not describe the workers and "
+            "the task of this process. Set it as in "
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}, or unset it to train in one process.'
+        ) from None
+
+
+def _count_workers(config):
+    cluster = config.get("cluster", {})
+    number = sum(len(_list_addresses(cluster, job)) for job in ("chief", "worker"))
+    if number > 1:
+        task = config["task"]
+        if int(task["index"]) not in range(len(_list_addresses(cluster, task["type"]))):
+            raise IndexError(task["index"])
+    return max(1, number)
+
+
+def _list_addresses(cluster, job):
+    """List the addresses of a job, which TensorFlow reads from a list or a dictionary."""
+    addresses = cluster.get(job, [])
+    addresses = list(addresses.values()) if isinstance(addresses, dict) else addresses
+    if not isinstance(addresses, list) or not all(isinstance(each, str) for each in addresses):
+        raise TypeError(addresses)
+    return addresses
 
 
 def join_workers():
