@@ -377,7 +377,7 @@ def get(identifier):
     """
     if isinstance(identifier, Likelihood):
         return identifier
-    if identifier in BY_NAME:
+    if isinstance(identifier, str) and identifier in BY_NAME:
         return BY_NAME[identifier]()
     hint = arguments.did_you_mean(identifier, BY_NAME)
     raise ValueError(

@@ -31,7 +31,7 @@ def find(path):
         )
     if len(found.parts) == 1:
         for directory in directories():
-            if (directory / found).is_dir():
+            if os.path.isdir(directory / found):  # This is False if the directory is unreadable.
                 return directory / found
     places = ", ".join(str(directory) for directory in directories())
     raise FileNotFoundError(
