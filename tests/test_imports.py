@@ -39,6 +39,7 @@ FLOORS = [
     {"autoencoder"},
     {"models"},
     {"cli", "testing"},
+    {"__main__"},
 ]
 # The same for the families of models.
 FAMILIES = [

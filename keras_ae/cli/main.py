@@ -12,10 +12,13 @@ from typing import Annotated
 
 import typer
 
+from keras_ae import models
+from keras_ae.cli import terminal
+from keras_ae.cli.config import Config, add_to_config
+
 app = typer.Typer(
     help="Autoencoders for Keras 3: train, sample, serve and fine-tune.",
     epilog="Example: keras-ae train VAE",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -34,6 +37,7 @@ DataName = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 def main(arguments=None):
@@ -43,37 +47,74 @@ def main(arguments=None):
         arguments: List of words. Defaults to the words with which the process was started.
 
     Raises:
-        SystemExit: Always. The status is 0 after success, 2 after a mistake, which one line on
-            standard error explains, and 130 after Ctrl-C.
+        SystemExit: Always. The status is 0 after success, 1 if the program that reads the output
+            has ended, 2 after a mistake, which one line on standard error explains, and 130 after
+            Ctrl-C.
     """
     command = typer.main.get_command(app)
-    try:
-        words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-        status = command.main(words, prog_name="keras-ae", standalone_mode=False)
-    except _list_mistakes() as error:
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
-        message = " ".join(message.split()) or type(error).__name__
-        typer.echo(f"keras-ae: error: {message}", err=True)
-        status = 2
+    with terminal.prepare_streams():
+        try:
+            words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+            status = command.main(words, prog_name="keras-ae", standalone_mode=False)
+            error = terminal.flush()
+        except _list_mistakes() as mistake:
+            error = mistake
+            terminal.flush()
+        if terminal.lacks_reader(error):
+            status = 1
+        elif error is not None:
+            terminal.complain("error", _describe(error))
+            status = 2
     sys.exit(status)
 
 
+def _describe(error):
+    if isinstance(error, typer.TyperException):
+        return error.format_message()
+    # The messages of these errors are no sentences: that of a KeyError is the key alone.
+    named = (ArithmeticError, AttributeError, LookupError)
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, named) or not str(error) else str(error)
+
+
 def _list_mistakes():
-    """List the errors that users' mistakes and full disks raise.
+    """List the errors that users' mistakes, odd files and full disks raise.
 
     TensorFlow's errors are among them only if it has been imported.
     """
     mistakes = (
         typer.TyperException,
-        ValueError,
-        TypeError,
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        ImportError,
+        LookupError,
+        MemoryError,
         OSError,
         RuntimeError,
-        ImportError,
-        MemoryError,
+        TypeError,
+        ValueError,
     )
     tensorflow = sys.modules.get("tensorflow")
     return (*mistakes, tensorflow.errors.OpError) if tensorflow else mistakes
+
+
+def _print_version(wanted: bool):
+    if wanted:
+        terminal.show(f"keras-ae {importlib.import_module('keras_ae').__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _take_common_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+):
+    pass
 
 
 # ---------------------------------------------------------------------- commands
@@ -84,7 +125,12 @@ def _list_mistakes():
 )
 def train(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The model, such as VAE: see `keras-ae list`.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="The model, such as VAE: see `keras-ae list`.",
+            autocompletion=lambda: list(models.FILES),
+        ),
     ],
     data: Annotated[
         str,
@@ -111,6 +157,15 @@ def train(
             metavar="NAME=VALUE",
             help="Any argument of the model's constructor; the value is JSON, or else a string. "
             "May be repeated.",
+            callback=add_to_config,
+        ),
+    ] = None,
+    early_stopping: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            help="Stop when the loss on the test split has not fallen for so many epochs, and "
+            "take the model of the best epoch. [default: train for all epochs]",
         ),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share every step.")] = 1,
@@ -118,6 +173,11 @@ def train(
         bool,
         typer.Option("--resume", help="Go on with a stopped run, with the same result to the bit."),
     ] = False,
+    logdir: Annotated[
+        pathlib.Path | None, typer.Option(help="Folder of logs for TensorBoard. [default: none]")
+    ] = None,
+    as_json: Json = False,
+    config: Config = None,
 ):
     """Train a model, and write a folder with the model, its metrics and pictures."""
     runs = _import_runs()
@@ -131,24 +191,34 @@ def train(
         if name in arguments:
             raise ValueError(f"--set {setting}: {name} is given twice.")
         arguments[name] = runs.parse(value)
-    run = runs.Settings(model, data, epochs, batch_size, learning_rate, seed, arguments, workers)
+    run = runs.Settings(
+        model, data, epochs, batch_size, learning_rate, seed, arguments, workers, early_stopping
+    )
     folder = output or run.folder()
+    # A progress bar redraws its line, which only a terminal can do.
+    verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
     try:
         if runs.needs_launch(run):
-            runs.launch(run, folder, resume)
+            more = ["--json"] if as_json else []
+            runs.launch(run, folder, resume, logdir, more)
             return
-        # A progress bar redraws its line, which only a terminal can do.
-        written = runs.train(run, folder, resume, verbose=1 if sys.stdout.isatty() else 2)
+        written = runs.train(run, folder, resume, verbose, logdir)
     except KeyboardInterrupt:
         if (folder / "run.json").exists():
-            typer.echo(f"\nStopped. Go on with: {runs.make_resume_command(folder)}", err=True)
+            command = runs.make_resume_command(folder)
+            typer.echo(f"\n{terminal.escape(f'Stopped. Go on with: {command}')}", err=True)
         raise
     if written:
-        typer.echo(_summarize(runs, folder))
+        figures = runs.read_figures(folder)
+        if as_json:
+            model = str(_find_artifact(folder))
+            _show_json({"folder": str(folder), "model": model, "metrics": figures})
+        else:
+            terminal.show(*_summarize(runs, folder, figures))
 
 
 @app.command(epilog="Example: keras-ae evaluate runs/vae_digits")
-def evaluate(path: ModelPath, data: DataName = None):
+def evaluate(path: ModelPath, data: DataName = None, config: Config = None):
     """Print a model's metrics on the test split, as JSON.
 
     They are the mean losses, and for variational models the log-likelihood in nats.
@@ -156,7 +226,7 @@ def evaluate(path: ModelPath, data: DataName = None):
     runs = _import_runs()
     model, data = _load_model(path), _find_data(path, data)
     _, test_split = runs.splits(data)
-    typer.echo(json.dumps(runs.measure(model, data, test_split), indent=2))
+    _show_json(runs.measure(model, data, test_split))
 
 
 @app.command(epilog="Example: keras-ae sample vae_mnist --num-samples 100 --output digits.png")
@@ -171,11 +241,13 @@ def sample(
             metavar="NAME=VALUE",
             help="A named input of the model, such as label=3. The value is JSON: one for all "
             "samples, or a list of one for each. May be repeated.",
+            callback=add_to_config,
         ),
     ] = None,
     output: Annotated[pathlib.Path, typer.Option(help="New file: a .png picture, or an .npy.")] = (
         pathlib.Path("samples.png")
     ),
+    config: Config = None,
 ):
     """Draw new data from a model."""
     runs = _import_runs()
@@ -186,8 +258,20 @@ def sample(
         if not equals:
             raise ValueError(f"--input {each}: write the input as name=value.")
         given[name] = runs.parse(value)
-    samples = _load_model(path).sample(num_samples, seed=seed, **given)
-    _write(output, samples, runs.plots.image_grid)
+        try:
+            runs.np.asarray(given[name])
+        except ValueError:
+            raise ValueError(f"--input {each}: the lists in it have different lengths.") from None
+    model = _load_model(path)
+    for name in given:
+        if name not in model.extra_inputs:
+            raise ValueError(
+                f"--input {name}: {type(model).__name__} has no input {name!r}."
+                f"{runs.arguments.did_you_mean(name, model.extra_inputs)} Its inputs are "
+                f"{', '.join(model.extra_inputs) or '(none)'}."
+            )
+    samples = model.sample(num_samples, seed=seed, **given)
+    terminal.show(_write(output, samples, runs.plots.image_grid))
 
 
 @app.command(epilog="Example: keras-ae encode vae_mnist --data mnist --output codes.npy")
@@ -197,12 +281,19 @@ def encode(
     output: Annotated[pathlib.Path, typer.Option(help="New .npy file.")] = (
         pathlib.Path("codes.npy")
     ),
+    as_json: Json = False,
+    config: Config = None,
 ):
     """Write the codes of all examples: an array (examples, latent_dim)."""
     _import_runs()
     _check_output(output, ".npy")
     model = _load_model(path)
-    _write_over_all(model, model.encode, _find_data(path, data), output)
+    data = _find_data(path, data)
+    shape = _write_over_all(model, model.encode, data, output, not as_json)
+    if as_json:
+        _show_json({"output": str(output), "shape": shape, "dtype": model._code_dtype})
+    else:
+        terminal.show(_tell_shape(output, shape))
 
 
 @app.command(epilog="Example: keras-ae reconstruct vae_mnist --data mnist --output pairs.png")
@@ -216,17 +307,20 @@ def reconstruct(
             "reconstructions, or an .npy of all reconstructions."
         ),
     ] = pathlib.Path("reconstructions.png"),
+    config: Config = None,
 ):
     """Encode and decode examples, and write the reconstructions."""
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
     model, data = _load_model(path), _find_data(path, data)
     if output.suffix == ".npy":
-        _write_over_all(model, model.reconstruct, data, output)
+        shape = _write_over_all(model, model.reconstruct, data, output)
+        terminal.show(_tell_shape(output, shape))
     else:
         x = runs.take_first(runs.examples(data, "all", model), 20)
         shown = x["x"] if isinstance(x, dict) else x
-        _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(shown, y))
+        pairs = _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(shown, y))
+        terminal.show(pairs)
 
 
 @app.command(epilog="Example: keras-ae verify runs/vae_digits")
@@ -240,7 +334,7 @@ def verify(path: ModelPath):
 
 
 @app.command(epilog="Example: keras-ae info runs/vae_digits")
-def info(path: ModelPath):
+def info(path: ModelPath, as_json: Json = False, config: Config = None):
     """Print what is in a folder: model, data, metrics, versions."""
     _import_runs()
     from keras_ae import saving
@@ -257,33 +351,41 @@ def info(path: ModelPath):
             "latent_dim": model.latent_dim,
             "parameters": model.count_params(),
         }
-    typer.echo("\n".join(_format_card({"path": str(find(place)), **card})))
+    card = {"path": str(find(place)), **card}
+    if as_json:
+        _show_json(card)
+    else:
+        terminal.show(*_format_card(card))
 
 
 @app.command("list", epilog="Example: keras-ae list")
-def list_models():
+def list_models(as_json: Json = False, config: Config = None):
     """Print the models and their papers, and the pretrained models."""
     runs = _import_runs()
-    from keras_ae import saving
     from keras_ae.saving.collection import directories
 
-    typer.echo("Models:")
-    classes = runs.model_classes()
-    width = max(map(len, classes)) + 2
-    for name, cls in classes.items():
-        typer.echo(f"  {name:<{width}}{_first_line(cls)}")
-        typer.echo(f"  {'':<{width}}{_first_line(sys.modules[cls.__module__])}")
-    typer.echo("Pretrained:")
-    for name in saving.pretrained():
-        card = saving.read_card(name)
-        figures = [
-            f"{key} {value:.4g}"
-            for key, value in card.get("figures", {}).items()
-            if isinstance(value, float)
-        ]
-        typer.echo(f"  {name:<14}{card['model']} on {card.get('data')}: {', '.join(figures)}")
-    if not saving.pretrained():
-        typer.echo(f"  none in {', '.join(map(str, directories()))}")
+    known = [
+        {
+            "name": name,
+            "description": _first_line(cls),
+            "paper": _first_line(sys.modules[cls.__module__]),
+        }
+        for name, cls in runs.model_classes().items()
+    ]
+    stored = [_describe_pretrained(folder) for folder in _pretrained_folders()]
+    if as_json:
+        _show_json({"models": known, "pretrained": stored})
+        return
+    width = max(len(each["name"]) for each in known + stored) + 2
+    terminal.show("Models:")
+    for each in known:
+        terminal.show(f"  {each['name']:<{width}}{each['description']}")
+        terminal.show(f"  {'':<{width}}{each['paper']}")
+    terminal.show("Pretrained:")
+    for each in stored:
+        terminal.show(f"  {each['name']:<{width}}{_format_pretrained(each)}")
+    if not stored:
+        terminal.show(f"  none in {', '.join(map(str, directories()))}")
 
 
 # ---------------------------------------------------------------------- helpers
@@ -307,10 +409,18 @@ def _import_runs():
         os.close(standard_error)
 
 
+def _show_json(values):
+    try:
+        text = json.dumps(values, indent=2)
+    except RecursionError:
+        raise ValueError("the values are nested too deeply to be printed as JSON.") from None
+    typer.echo(text)  # In JSON, the characters that a terminal would obey are escaped.
+
+
 def _find_artifact(path):
     """Return the path of a run folder's model. Other paths and names are returned as they are."""
     folder = pathlib.Path(path)
-    if not (folder / "run.json").exists():
+    if not os.path.lexists(folder / "run.json"):
         return path
     for name in ("model", "model.keras"):
         if (folder / name).exists():
@@ -330,26 +440,35 @@ def _load_model(path):
 
 def _find_data(path, data):
     """Return the requested data, or the data on which the model was trained."""
+    if data is not None:
+        return data
     from keras_ae import saving
+    from keras_ae.cli import runs
 
-    run = pathlib.Path(path) / "run.json"
-    known = json.loads(run.read_text()) if run.exists() else saving.read_card(path)
-    if data is None and "data" not in known:
+    folder = pathlib.Path(path)
+    if os.path.lexists(folder / "run.json"):
+        return runs.read_settings(folder)[0].data
+    known = saving.read_card(path).get("data")
+    if not isinstance(known, str):
         raise ValueError(f"{path} does not say on which data it was trained. Pass --data.")
-    return data or known["data"]
+    return known
 
 
 def _check_output(output, *suffixes):
     if output.suffix not in suffixes:
         raise ValueError(f"--output {output}: the name must end in {' or '.join(suffixes)}.")
-    if output.exists():
+    if os.path.lexists(output):
         raise FileExistsError(f"--output {output} exists. Pass another name.")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"--output {output}: there is no folder {output.parent}.")
 
 
-def _write(output, array, draw=None):
-    """Write an array as .npy, or the figure that `draw` makes of it, in one atomic step."""
+def _write(output, array, draw):
+    """Write an array as .npy, or the figure that `draw` makes of it, in one atomic step.
+
+    Returns:
+        The line that says so.
+    """
     from keras_ae.cli import runs
     from keras_ae.core import storage
 
@@ -358,27 +477,33 @@ def _write(output, array, draw=None):
             runs.write_npy(partial, [array], len(array))
         else:
             draw(array).savefig(partial)
-    typer.echo(f"{output}: array of shape {array.shape}")
+    return _tell_shape(output, array.shape)
 
 
-def _write_over_all(model, method, data, output):
-    """Write what a model's method returns for all examples as .npy, in one atomic step."""
+def _write_over_all(model, method, data, output, shows_progress=True):
+    """Write what a model's method returns for all examples as .npy, in one atomic step.
+
+    Returns:
+        The shape of the array.
+    """
     from keras_ae.cli import runs
     from keras_ae.core import storage
 
     def function(batch):
         return method(batch, verbose=0)
 
+    verbose = int(shows_progress and sys.stdout.isatty())
     with storage.whole_file(output, storage.refuse_existing) as partial:
-        shape = runs.write_over_all(function, data, partial, int(sys.stdout.isatty()), model)
-    typer.echo(f"{output}: array of shape {shape}")
+        return runs.write_over_all(function, data, partial, verbose, model)
 
 
-def _summarize(runs, folder):
-    """Describe what a run has written, and how to use it."""
-    figures = json.loads((folder / "metrics.json").read_text())
+def _tell_shape(output, shape):
+    return f"{output}: array of shape {shape}"
+
+
+def _summarize(runs, folder, figures):
+    """Return the lines that say what a run has written, and how to use it."""
     made = {name: what for name, what in runs.CONTENTS.items() if (folder / name).exists()}
-    model = next(name for name in made if name.startswith("model"))
     split = f"the {figures['split']} split of {figures['data']}"
     lines = [
         f"Trained: loss {figures['loss']:.4g} on {split}.",
@@ -387,24 +512,68 @@ def _summarize(runs, folder):
     ]
     if "samples.png" not in made:
         lines.append("  (no reconstructions.png, no samples.png: examples of this shape have none)")
-    lines += [
+    return [
+        *lines,
         "Use it:",
         "  import keras_ae",
-        f"  model = keras_ae.load({str(folder / model)!r})",
+        f"  model = keras_ae.load({str(_find_artifact(folder))!r})",
         "  samples = model.sample(64, seed=0)",
     ]
-    return "\n".join(lines)
+
+
+def _pretrained_folders():
+    """List the folders of the pretrained models, sorted by name. The first of a name counts."""
+    from keras_ae.saving.collection import directories
+
+    cards = (card for place in directories() for card in sorted(place.glob("*/card.json")))
+    folders = {}
+    for card in cards:
+        folders.setdefault(card.parent.name, card.parent)
+    return [folders[name] for name in sorted(folders)]
+
+
+def _describe_pretrained(folder):
+    """Return what `list` says about a pretrained model, or why its card cannot be read."""
+    from keras_ae import saving
+
+    try:
+        card = saving.read_card(folder)
+        if not isinstance(card.get("model"), str):
+            raise ValueError(f"{folder / 'card.json'} names no model.")
+    except (OSError, ValueError) as error:
+        return {"name": folder.name, "error": str(error)}
+    figures = card.get("figures")
+    return {
+        "name": folder.name,
+        "model": card["model"],
+        "data": card.get("data"),
+        "figures": figures if isinstance(figures, dict) else {},
+    }
+
+
+def _format_pretrained(described):
+    if "error" in described:
+        return f"cannot be listed: {described['error']}"
+    figures = [
+        f"{key} {value:.4g}"
+        for key, value in described["figures"].items()
+        if isinstance(value, float)
+    ]
+    return f"{described['model']} on {described['data']}: {', '.join(figures)}"
 
 
 def _first_line(documented):
     return documented.__doc__.strip().splitlines()[0]
 
 
-def _format_card(card, indent=""):
+def _format_card(card):
     """Iterate over the lines of a card, in which nested dictionaries are indented."""
-    for name, value in card.items():
+    # A stack instead of a recursion, because a card may be nested as deeply as JSON can be read.
+    entries = [(0, name, value) for name, value in reversed(card.items())]
+    while entries:
+        depth, name, value = entries.pop()
         if isinstance(value, dict):
-            yield f"{indent}{name}:"
-            yield from _format_card(value, indent + "  ")
+            yield f"{'  ' * depth}{name}:"
+            entries += [(depth + 1, *entry) for entry in reversed(value.items())]
         else:
-            yield f"{indent}{name}: {value}"
+            yield f"{'  ' * depth}{name}: {value}"

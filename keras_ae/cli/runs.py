@@ -2,10 +2,9 @@
 
 import contextlib
 import csv
-import dataclasses
+import importlib.util
 import json
 import math
-import os
 import pathlib
 import re
 import shlex
@@ -16,6 +15,10 @@ import keras
 import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
+from keras_ae.cli.settings import Settings as Settings
+from keras_ae.cli.settings import make_resume_command, read_rows, read_settings, to_json
+from keras_ae.cli.settings import parse as parse
+from keras_ae.cli.settings import read_figures as read_figures
 from keras_ae.core import arguments, configuration, inputs, storage, workers
 from keras_ae.core import examples as batch
 from keras_ae.core.storage import whole_file
@@ -36,86 +39,6 @@ SHUFFLED = 2**28  # A larger dataset is shuffled with a buffer of this many byte
 PRIOR_EXAMPLES = 100_000  # A prior over codes is trained on at most this many examples.
 TEST_EXAMPLES = 2000  # More examples would make plots crowded and estimates slow.
 IMPORTANCE_SAMPLES = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The settings of a run, which determine the weights of the trained model.
-
-    Args:
-        model: Name of a model's class, such as "VAE".
-        data: Name or path of the data: see `keras_ae.datasets.load`. Defaults to "digits".
-        epochs: Number of passes over the training split. Defaults to 60.
-        batch_size: Number of examples in a training step. Defaults to 32.
-        learning_rate: Learning rate of Adam. Defaults to 0.001.
-        seed: Integer that determines the initial weights, the noise and the order of the examples.
-            Defaults to 0.
-        arguments: Dictionary of the arguments of the model's constructor as JSON values. A Keras
-            object is a dictionary with its "class_name" and "config". Defaults to an empty
-            dictionary.
-        workers: Number of processes. Each of them computes a part of every batch. Defaults to 1.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    model: str
-    data: str = "digits"
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    seed: int = 0
-    arguments: dict = dataclasses.field(default_factory=dict)
-    workers: int = 1
-
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "workers"):
-            arguments.integer(None, name, getattr(self, name))
-        arguments.number(None, "learning_rate", self.learning_rate, positive=True)
-        arguments.integer(None, "seed", self.seed, least=0, most=2**31 - 1)
-
-    def command(self, folder=None):
-        """Return the command line that starts this run.
-
-        Args:
-            folder: Folder of the run. Defaults to `folder()`.
-        """
-        words = ["keras-ae", "train", self.model, "--data", self.data]
-        for name in ("epochs", "batch_size", "learning_rate", "seed"):
-            words += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
-        for name, value in self.arguments.items():
-            if name == "latent_dim":
-                words += ["--latent-dim", str(value)]
-                continue
-            words += ["--set", f"{name}={value if _is_plain(value) else json.dumps(value)}"]
-        if self.workers > 1:
-            words += ["--workers", str(self.workers)]
-        if folder not in (None, self.folder()):
-            words += ["--output", str(folder)]
-        return shlex.join(words)
-
-    def folder(self):
-        """Return the default folder of the run: runs/<model>_<data>."""
-        data = pathlib.Path(self.data).stem if os.path.exists(self.data) else self.data
-        name = f"{_to_snake_case(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
-        return pathlib.Path("runs") / name
-
-
-def _is_plain(value):
-    """Tell whether a value is a string that `parse` returns unchanged."""
-    return isinstance(value, str) and parse(value) == value
-
-
-def parse(text):
-    """Parse a text as JSON. If it is not JSON, return it unchanged."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _to_snake_case(name):
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 # ---------------------------------------------------------------------- models
@@ -151,15 +74,23 @@ def make_model(settings):
     # If the global seed is 0, TensorFlow does not accept a tensor as the seed of a shuffle. The
     # global seed is therefore larger by 1.
     keras.utils.set_random_seed(settings.seed + 1)
-    given = {
-        name: keras.saving.deserialize_keras_object(value)
-        if isinstance(value, dict) and "class_name" in value
-        else value
-        for name, value in settings.arguments.items()
-    }
+    given = {name: _make_value(name, value) for name, value in settings.arguments.items()}
     model = cls(**{"seed": settings.seed, **given})
     model.compile(keras.optimizers.Adam(settings.learning_rate))
     return model
+
+
+def _make_value(name, value):
+    """Make the Keras object that a dictionary describes. Other values are returned as they are."""
+    if not isinstance(value, dict) or "class_name" not in value:
+        return value
+    try:
+        return keras.saving.deserialize_keras_object(value)
+    except (AttributeError, ImportError, LookupError, RecursionError, TypeError, ValueError) as no:
+        raise ValueError(
+            f"{name}={value!r} is not the configuration of a Keras object: {type(no).__name__}: "
+            f"{no} Pass what keras.saving.serialize_keras_object returns."
+        ) from None
 
 
 # ---------------------------------------------------------------------- data
@@ -337,13 +268,14 @@ def needs_launch(settings):
     return settings.workers > 1 and workers.count() == 1
 
 
-def launch(settings, folder=None, resume=False):
+def launch(settings, folder=None, resume=False, logdir=None, more=()):
     """Start the workers of a run as processes on this machine, and wait until they end.
 
     Each process runs `train`. Only the output of the first one is shown.
 
     Args:
-        settings, folder, resume: See `train`.
+        settings, folder, resume, logdir: See `train`.
+        more: Further words of the command line of each process.
 
     Raises:
         BlockingIOError, FileExistsError, FileNotFoundError, ValueError: See `train`.
@@ -353,16 +285,18 @@ def launch(settings, folder=None, resume=False):
     make_model(settings)
     with _lock_folder(folder, settings, resume):
         pass  # If the folder is wrong, one error is raised here, and not one in each process.
-    words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else [])]
+    words = [*shlex.split(settings.command(folder))[1:], *(["--resume"] if resume else []), *more]
+    if logdir is not None:
+        words += ["--logdir", str(logdir)]
     try:
-        workers.launch([sys.executable, "-m", "keras_ae.cli", *words], settings.workers)
+        workers.launch([sys.executable, "-m", "keras_ae", *words], settings.workers)
     except RuntimeError as error:
         if not (folder / "run.json").exists():
             raise
         raise RuntimeError(f"{error} Go on with: {make_resume_command(folder)}") from None
 
 
-def train(settings, folder=None, resume=False, verbose=1):
+def train(settings, folder=None, resume=False, verbose=1, logdir=None):
     """Train a model and fill a run folder.
 
     Args:
@@ -372,6 +306,8 @@ def train(settings, folder=None, resume=False, verbose=1):
         resume: Whether to resume a run that was started in the folder with the same settings. The
             final weights are bit for bit those of a run that was never stopped. Defaults to False.
         verbose: 0 shows nothing, 1 a progress bar, and 2 one line for each epoch. Defaults to 1.
+        logdir: Folder in which TensorBoard finds the losses of each epoch. Defaults to None: no
+            such logs are written.
 
     Returns:
         `pathlib.Path` of the folder. If there are several workers, only the first one writes to the
@@ -381,6 +317,7 @@ def train(settings, folder=None, resume=False, verbose=1):
         BlockingIOError: If another process trains in the folder. The message says which.
         FileExistsError: If the folder is not empty and `resume` is False.
         FileNotFoundError: If `resume` is True and there is no run in the folder.
+        ImportError: If logs are wanted, and the package tensorboard is not installed.
         ValueError: If a setting is out of range, or differs from that of the run to resume.
 
     Example:
@@ -398,6 +335,7 @@ def train(settings, folder=None, resume=False, verbose=1):
             f"workers={settings.workers}, but this process was started as one of "
             f"{workers.count()} workers. Pass --workers {workers.count()}."
         )
+    logs = [] if logdir is None else [_make_logs(logdir)]
     worker, scope = workers.join()
     with contextlib.ExitStack() as stack:
         data = None
@@ -409,8 +347,9 @@ def train(settings, folder=None, resume=False, verbose=1):
                 data = _Data(settings, model)
                 if worker == 0 and not resume:
                     folder.mkdir(parents=True, exist_ok=True)
-                    _write_json(folder / "run.json", _to_json(settings))
-                _fit(model, data, settings, folder, worker, 0 if worker else verbose)
+                    _write_json(folder / "run.json", to_json(settings))
+                more = [] if worker else logs
+                _fit(model, data, settings, folder, worker, 0 if worker else verbose, more)
         if worker:
             return None
         if data:
@@ -420,6 +359,8 @@ def train(settings, folder=None, resume=False, verbose=1):
                 model = make_model(settings)
                 data.check(model)
                 _restore(model, folder)
+            if settings.early_stopping is not None:
+                _make_best(folder).restore(model)
             if hasattr(model, "fit_prior"):
                 model.fit_prior(take_first(data.x, PRIOR_EXAMPLES), verbose=verbose)
             _finish(model, data, settings, folder)
@@ -472,12 +413,10 @@ def _check_folder(folder, settings, resume):
             f"--resume: there is no run in {folder}. Leave --resume out to start a run, or pass "
             "the --output of the run that you want to resume."
         )
-    before = {"workers": 1, **json.loads((folder / "run.json").read_text())}
-    now = _to_json(settings)
+    stored, stored_backend = read_settings(folder)
+    before, now = to_json(stored, stored_backend), to_json(settings)
     different = [
-        f"{name}={before.get(name)!r}, not {now.get(name)!r}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
+        f"{name}={before[name]!r}, not {now[name]!r}" for name in now if before[name] != now[name]
     ]
     if different:
         raise ValueError(
@@ -486,26 +425,18 @@ def _check_folder(folder, settings, resume):
         )
 
 
-def make_resume_command(folder):
-    """Return the command line that resumes the run in a folder."""
-    stored = json.loads((folder / "run.json").read_text())
-    del stored["backend"]
-    return f"{Settings(**stored).command(folder)} --resume"
-
-
-def _to_json(settings):
-    """Return the settings and the backend as the values of run.json.
-
-    The backend is included, because the same settings lead to different weights on different
-    backends.
-    """
-    stored = {**dataclasses.asdict(settings), "backend": keras.config.backend()}
-    return json.loads(json.dumps(stored))
-
-
-def _fit(model, data, settings, folder, worker, verbose):
+def _fit(model, data, settings, folder, worker, verbose, logs):
     x, x_test = data.x, data.x_test
     backup, first_epoch = _make_backup(folder), _restore(model, folder)
+    history = _History(folder, first_epoch, worker == 0)
+    # Each epoch writes its row of history.csv before its backup. If the run stops between the two,
+    # the resumed run drops the row and trains the epoch again.
+    called = [*logs, history, backup]
+    if settings.early_stopping is not None:
+        stopping = _EarlyStopping(history, settings.early_stopping, _make_best(folder))
+        called.insert(-1, stopping)
+        if stopping.has_waited():
+            return
     if first_epoch == settings.epochs:
         return
     if are_arrays(x):
@@ -521,9 +452,7 @@ def _fit(model, data, settings, folder, worker, verbose):
             epochs=settings.epochs,
             initial_epoch=first_epoch,
             validation_data=x_test,
-            # Each epoch writes its row of history.csv before its backup. If the run stops between
-            # the two, the resumed run drops the row and trains the epoch again.
-            callbacks=[_History(folder, first_epoch, worker == 0), backup],
+            callbacks=called,
             verbose=verbose,
         )
     finally:
@@ -532,6 +461,19 @@ def _fit(model, data, settings, folder, worker, verbose):
 
 def _make_backup(folder):
     return callbacks.BackupAndRestore(folder / "checkpoint", delete_checkpoint=False)
+
+
+def _make_best(folder):
+    """Make the backup of the best epoch of a run that may stop early."""
+    return callbacks.BackupAndRestore(folder / "checkpoint" / "best", delete_checkpoint=False)
+
+
+def _make_logs(logdir):
+    """Make the callback that writes logs for TensorBoard."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(f"--logdir {logdir}: logs need TensorBoard: pip install tensorboard")
+    pathlib.Path(logdir).mkdir(parents=True, exist_ok=True)
+    return keras.callbacks.TensorBoard(str(logdir), write_graph=False)
 
 
 def _restore(model, folder):
@@ -560,8 +502,7 @@ class _History(keras.callbacks.Callback):
         self.path, self.writes = folder / "history.csv", writes
         self.rows = []
         if first_epoch:
-            with self.path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))[:first_epoch]
+            self.rows = read_rows(self.path)[:first_epoch]
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(logs["loss"]):
@@ -577,10 +518,43 @@ class _History(keras.callbacks.Callback):
                 writer.writerows(self.rows)
 
 
+class _EarlyStopping(keras.callbacks.Callback):
+    """Stops a training whose loss on the test split has not fallen for a number of epochs.
+
+    The callback of Keras forgets the epochs before a resumption. This one reads them from
+    history.csv.
+    """
+
+    def __init__(self, history, patience, best):
+        super().__init__()
+        self.history, self.patience, self.best = history, patience, best
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.best.set_model(model)
+
+    def set_params(self, params):
+        super().set_params(params)
+        self.best.set_params(params)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._find_best() == epoch:
+            self.best._save(epoch + 1, 0)
+        self.model.stop_training = self.has_waited()
+
+    def has_waited(self):
+        """Tell whether the training has gone on for long enough after its best epoch."""
+        return len(self.history.rows) - 1 - self._find_best() >= self.patience
+
+    def _find_best(self):
+        """Return the index of the first epoch with the lowest loss, or of the next epoch."""
+        losses = [float(row["val_loss"]) for row in self.history.rows]
+        return min(range(len(losses)), key=losses.__getitem__, default=len(losses))
+
+
 def read_history(folder):
     """Read the losses of a run, and return the dictionary that `plots.loss_curves` takes."""
-    with (folder / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(folder / "history.csv")
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
 
 

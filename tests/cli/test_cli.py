@@ -13,40 +13,18 @@ import time
 import keras
 import numpy as np
 import pytest
+from command_line import MODEL, NETWORK, SMALL, assert_one_line, command, make_place, train
 
 import keras_ae
 from keras_ae import callbacks
 from keras_ae.cli import main as cli
 from keras_ae.cli import runs
 
-SMALL = ("--latent-dim", "2", "--epochs", "3", "--batch-size", "16")
-NETWORK = ("--set", 'network_options={"units": [8], "activation": "tanh"}')
-MODEL = "model.keras" if keras.config.backend() == "torch" else "model"
-
-
-def command(*words):
-    """Run `keras-ae` with these words, and return its exit status."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(word) for word in words])
-    return ended.value.code or 0
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with labeled data, data without labels, and a finished run."""
-    folder = tmp_path_factory.mktemp("cli")
-    rng = np.random.default_rng(0)
-    x = np.repeat(rng.integers(0, 2, (60, 3)), 2, axis=1).astype("float32")
-    np.savez(folder / "pairs.npz", x=x, y=np.arange(60) % 3)
-    np.save(folder / "reals.npy", rng.normal(size=(40, 5)).astype("float32"))
-    np.save(folder / "tall.npy", rng.random((40, 4, 4, 2), dtype="float32"))
-    assert train(folder, "run") == 0
-    return folder
-
-
-def train(folder, output, *words):
-    data = ("--data", folder / "pairs.npz", "--output", folder / output)
-    return command("train", "VAE", *data, *SMALL, *NETWORK, *words)
+    return make_place(tmp_path_factory.mktemp("cli"))
 
 
 def states(model):
@@ -535,11 +513,7 @@ RUN = "{}/run"
 def test_a_mistake_prints_one_line_and_exits_with_status_2(words, message, place, capsys):
     before = sorted(place.rglob("*"))
     assert command(*(word.replace("{}", str(place)) for word in words)) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("keras-ae: error: ")
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-    assert captured.out == ""
+    assert_one_line(capsys.readouterr(), message)
     assert sorted(place.rglob("*")) == before
 
 
