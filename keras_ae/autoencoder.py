@@ -1,15 +1,7 @@
 """The base class of all models, which defines what every model does."""
 
 from keras_ae import networks, samplers
-from keras_ae.core import (
-    adaptation,
-    arguments,
-    building,
-    examples,
-    memory,
-    objective,
-    seeds,
-)
+from keras_ae.core import adaptation, arguments, building, examples, memory, objective, seeds
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown

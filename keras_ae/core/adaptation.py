@@ -67,6 +67,15 @@ def is_adapted(model):
     return bool(ops.convert_to_numpy(ops.convert_to_tensor(model._adapted)))
 
 
+def refuse_needless(model):
+    """Raise an error if a model learns nothing from the data before its first training step."""
+    if not is_needed(model):
+        raise ValueError(
+            f"{type(model).__name__}.adapt: this model learns nothing from the data before its "
+            "first training step. Leave the call out, or make the model with standardize=True."
+        )
+
+
 def adapt(model, passes):
     """Have a built model learn from passes over the data what it needs before its first step."""
     if model.standardize:

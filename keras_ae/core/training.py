@@ -38,13 +38,7 @@ class Loops(backend.TrainStep, keras.Model):
         Raises:
             ValueError: If loss or loss_weights is not None. The model then stays unchanged.
         """
-        for name, value in {"loss": loss, "loss_weights": loss_weights}.items():
-            if value is not None:
-                raise ValueError(
-                    f"compile({name}={value!r}): {type(self).__name__} defines its own losses, "
-                    f"{', '.join(self.objective)}. Leave {name} out. Choose losses in the "
-                    "constructor, for example with reconstruction_loss= or likelihood=."
-                )
+        _refuse_losses(self, loss=loss, loss_weights=loss_weights)
         super().compile(optimizer, **kwargs)
         # Compiled functions also read closures and globals, which `Programs` cannot check.
         self._notes.programs.forget()
@@ -110,47 +104,30 @@ class Loops(backend.TrainStep, keras.Model):
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
         _check_checkpoints(callbacks)
-        counts = {
-            "batch_size": batch_size,
-            "validation_batch_size": validation_batch_size,
-            "epochs": epochs,
-            "initial_epoch": initial_epoch,
-        }
-        for name, count in counts.items():
-            if count is not None:
-                arguments.integer(None, name, count, least=int(name.endswith("size")))
-        if not isinstance(validation_freq, (tuple, list, set, range)):
-            arguments.integer(None, "validation_freq", validation_freq)
+        sizes = {"batch_size": batch_size, "validation_batch_size": validation_batch_size}
+        _check_counts(validation_freq, epochs=epochs, initial_epoch=initial_epoch, **sizes)
         data.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
         x = data.with_inputs(self, "fit", x, inputs)
         parts, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
         batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch, fits=True)
-        if validation_data is not None:
-            parts, size = data.unpack_pair(validation_data), validation_batch_size
-            data.check_steps(parts[0], "validation_data", "validation_steps", validation_steps)
-            if size is None and conversion.holds_arrays(parts[0]):
-                size = batch_size
-            validation_data = (
-                data.make_batches(self, parts, size, False, validation_steps, "validation_data"),
-            )
+        validation, validation_steps, total = _make_validation_batches(
+            self, validation_data, validation_batch_size, batch_size, validation_steps
+        )
         build_optimizer(self)
         self._prepare_training(batches, steps_per_epoch)
         callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
-        shape, total = data.batch_shape(batches), None
-        if validation_data is not None and not isinstance(validation_data[0], ArrayBatches):
-            total = validation_steps
+        shape = data.batch_shape(batches)
         with backend.steps_at_once(self, shape, callbacks, total) as callbacks:
             return super().fit(
                 batches,
                 epochs=epochs,
                 verbose=verbose,
                 callbacks=callbacks,
-                validation_data=validation_data,
+                validation_data=validation,
                 shuffle=False,
                 initial_epoch=initial_epoch,
                 steps_per_epoch=data.count_steps(batches, steps_per_epoch),
-                validation_steps=validation_data
-                and data.count_steps(validation_data[0], validation_steps),
+                validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
 
@@ -183,12 +160,11 @@ class Loops(backend.TrainStep, keras.Model):
         # Keras' `fit` passes this argument to evaluate with the same iterator in all epochs.
         cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
-        if cached:
-            batches = x  # `fit` has checked it. A generator must not be begun again.
-        else:
-            data.check_steps(x, "x", "steps", steps)
-            x = data.with_inputs(self, "evaluate", x, inputs)
-            batches = data.make_batches(self, (x, y, sample_weight), batch_size, False, steps)
+        batches = x  # If it is cached, `fit` has checked it. A generator must not be begun again.
+        if not cached:
+            batches = _make_batches(
+                self, "evaluate", x, y, sample_weight, batch_size, steps, inputs
+            )
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks)
         with self._evaluation_scope(batches, steps), at_once as callbacks:
@@ -217,11 +193,7 @@ class Loops(backend.TrainStep, keras.Model):
         data.refuse_endless(x, "x")
         x = data.with_inputs(self, "adapt", x, inputs)
         batches = data.make_batches(self, (x, None, None), None, False, None, fits=True)
-        if not adaptation.is_needed(self):
-            raise ValueError(
-                f"{type(self).__name__}.adapt: this model learns nothing from the data before its "
-                "first training step. Leave the call out, or make the model with standardize=True."
-            )
+        adaptation.refuse_needless(self)
         adaptation.adapt(self, adaptation.Passes(self, batches))
 
     def _prepare_training(self, batches, steps):
@@ -248,10 +220,10 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the reconstructions, which has the shape of the targets.
         """
-        data.check_steps(x, "x", "steps", steps)
-        x = data.with_inputs(self, "predict", x, inputs, self.reconstruct)
         options = {"divided": False, "function": self.reconstruct}
-        batches = data.make_batches(self, (x, None, None), batch_size, False, steps, **options)
+        batches = _make_batches(
+            self, "predict", x, None, None, batch_size, steps, inputs, **options
+        )
         steps = data.count_steps(batches, steps)
         self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
@@ -262,25 +234,16 @@ class Loops(backend.TrainStep, keras.Model):
     ):
         """Make one training step on one batch, as in Keras. `fit` explains the named inputs."""
         _refuse_class_weight(class_weight)
-        self._assert_compile_called("train_on_batch")
-        x = data.with_inputs(self, "train_on_batch", x, inputs)
-        arrays = data.check_batch(self, x, y, sample_weight, fits=True)
-        memory.refuse_step(self, examples.length(arrays[0]))
-        build_optimizer(self)
-        self._notes.step_programs.current()
-        logs = super().train_on_batch(*data.unpack(arrays), return_dict=True)
+        arrays = _check_batch(self, "train_on_batch", x, y, sample_weight, inputs, fits=True)
+        logs = super().train_on_batch(*arrays, return_dict=True)
         finite.check(self, {"loss": self._loss_tracker.result()})
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     @one_at_a_time()
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):
         """Return the losses of one batch, as in Keras. `fit` explains the named inputs."""
-        self._assert_compile_called("test_on_batch")
-        x = data.with_inputs(self, "test_on_batch", x, inputs)
-        arrays = data.check_batch(self, x, y, sample_weight)
-        memory.refuse_step(self, examples.length(arrays[0]))
-        self._notes.step_programs.current()
-        return super().test_on_batch(*data.unpack(arrays), return_dict=return_dict)
+        arrays = _check_batch(self, "test_on_batch", x, y, sample_weight, inputs, fits=False)
+        return super().test_on_batch(*arrays, return_dict=return_dict)
 
     @one_at_a_time()
     def predict_on_batch(self, x, **inputs):
@@ -297,18 +260,22 @@ class Loops(backend.TrainStep, keras.Model):
             self.train_function = finite.watch(self, self.train_function)
         return self.train_function
 
-    def _losses_and_logs(self, data, training):
-        """Compute a list of losses, one for each player, and the logs of a batch."""
-        return objective.losses_and_logs(self, data, training)
-
-    def _variable_groups(self):
-        """Return a list of weights for each loss. The first list has all that no player updates."""
-        return objective.variable_groups(self)
+    _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         # Keras passes the whole batch as x, and no y, when it builds its metrics.
         y = examples.split(self, x)[0] if y is None else y
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _refuse_losses(model, **given):
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"compile({name}={value!r}): {type(model).__name__} defines its own losses, "
+                f"{', '.join(model.objective)}. Leave {name} out. Choose losses in the "
+                "constructor, for example with reconstruction_loss= or likelihood=."
+            )
 
 
 def _refuse_class_weight(class_weight):
@@ -317,6 +284,35 @@ def _refuse_class_weight(class_weight):
             "class_weight needs targets that are classes, but the targets of an autoencoder are "
             "data. Pass sample_weight, which has one number for each example."
         )
+
+
+def _check_counts(validation_freq, **counts):
+    """Raise an error if one of `fit`'s numbers of epochs or examples is none."""
+    for name, count in counts.items():
+        if count is not None:
+            arguments.integer(None, name, count, least=int(name.endswith("size")))
+    if not isinstance(validation_freq, (tuple, list, set, range)):
+        arguments.integer(None, "validation_freq", validation_freq)
+
+
+def _make_batches(model, call, x, y, sample_weight, size, steps, inputs, function=None, **options):
+    """Return the checked batches of a method that does not train."""
+    data.check_steps(x, "x", "steps", steps)
+    x = data.with_inputs(model, call, x, inputs, function)
+    options = {"function": function, **options}
+    return data.make_batches(model, (x, y, sample_weight), size, False, steps, **options)
+
+
+def _check_batch(model, call, x, y, sample_weight, inputs, fits):
+    """Return the checked parts of a batch. `inputs.check_support` explains `fits`."""
+    model._assert_compile_called(call)
+    x = data.with_inputs(model, call, x, inputs)
+    arrays = data.check_batch(model, x, y, sample_weight, fits=fits)
+    memory.refuse_step(model, examples.length(arrays[0]))
+    if fits:
+        build_optimizer(model)
+    model._notes.step_programs.current()
+    return data.unpack(arrays)
 
 
 def _split(x, y, sample_weight, fraction, validation_data):
@@ -330,6 +326,22 @@ def _split(x, y, sample_weight, fraction, validation_data):
     if not fraction or validation_data is not None:
         return parts, validation_data
     return data.split(parts, fraction)
+
+
+def _make_validation_batches(model, validation_data, size, batch_size, steps):
+    """Return what Keras' `fit` takes as validation_data and validation_steps.
+
+    A third value is the number of steps after which a stream ends, or None.
+    """
+    if validation_data is None:
+        return None, None, None
+    parts = data.unpack_pair(validation_data)
+    data.check_steps(parts[0], "validation_data", "validation_steps", steps)
+    if size is None and conversion.holds_arrays(parts[0]):
+        size = batch_size
+    batches = data.make_batches(model, parts, size, False, steps, "validation_data")
+    total = None if isinstance(batches, ArrayBatches) else steps
+    return (batches,), data.count_steps(batches, steps), total
 
 
 def _add_callbacks(model, callbacks, batches, steps):

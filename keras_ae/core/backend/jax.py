@@ -32,12 +32,10 @@ _KINDS = {
 }
 
 
+# Keras' loops take the state out of the variables, and each step uses up the memory of the last
+# state. This class notes the latest state, and puts it back whatever ends a loop.
 class TrainStep:
-    """One step under JAX: every player descends its own loss, in one apply.
-
-    Keras' loops take the state out of the variables, and each step uses up the memory of the last
-    state. This class notes the latest state, and puts it back whatever ends a loop.
-    """
+    """One step under JAX: every player descends its own loss, in one apply."""
 
     def _get_jax_state(self, purge_model_variables=False, **kinds):
         # What the variables still hold costs no memory: the first step uses it up.

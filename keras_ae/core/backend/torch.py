@@ -26,31 +26,35 @@ class TrainStep:
     """One step under torch: every player descends its own loss, in one apply."""
 
     def train_step(self, data):
-        before = [(v, v.value.detach().clone()) for v in self.non_trainable_variables]
-        losses, logs = self._losses_and_logs(data, training=True)
-        groups = self._variable_groups()
-        gradients = []
-        for player, (loss, group) in enumerate(zip(losses, groups, strict=True)):
-            if group:
-                gradients += torch.autograd.grad(
-                    self.optimizer.scale_loss(loss),
-                    [v.value for v in group],
-                    retain_graph=player + 1 < len(groups),
-                    allow_unused=True,
-                )
-        total = self._loss_tracker.total
-        with torch.no_grad():
-            if find_whether_finite(self, total.value, losses, gradients):
-                with _fused_updates(self.optimizer):
-                    self.optimizer.apply(gradients, sum(groups, []))
-                return logs
-            for variable, value in before:
-                variable.assign(value)
-            total.assign(float("nan"))  # The later steps of the epoch are then left out, too.
-            return self.get_metrics_result()
+        return _train(self, data)
 
     def test_step(self, data):
         return self._losses_and_logs(data, training=False)[1]
+
+
+def _train(model, data):
+    before = [(v, v.value.detach().clone()) for v in model.non_trainable_variables]
+    losses, logs = model._losses_and_logs(data, training=True)
+    groups = model._variable_groups()
+    gradients = []
+    for player, (loss, group) in enumerate(zip(losses, groups, strict=True)):
+        if group:
+            gradients += torch.autograd.grad(
+                model.optimizer.scale_loss(loss),
+                [v.value for v in group],
+                retain_graph=player + 1 < len(groups),
+                allow_unused=True,
+            )
+    total = model._loss_tracker.total
+    with torch.no_grad():
+        if find_whether_finite(model, total.value, losses, gradients):
+            with _fused_updates(model.optimizer):
+                model.optimizer.apply(gradients, sum(groups, []))
+            return logs
+        for variable, value in before:
+            variable.assign(value)
+        total.assign(float("nan"))  # The later steps of the epoch are then left out, too.
+        return model.get_metrics_result()
 
 
 @contextlib.contextmanager
