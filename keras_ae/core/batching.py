@@ -62,6 +62,7 @@ def batched(kind, call=None, returns_data=None):
     def decorate(method):
         signature = inspect.signature(method)
         has_seed = "seed" in signature.parameters
+        takes_targets = "y" in signature.parameters
         label = call or method.__name__
         parameters = sorted([*signature.parameters.values(), *_EXTRA], key=lambda p: p.kind)
 
@@ -89,7 +90,7 @@ def batched(kind, call=None, returns_data=None):
             targets = [name for name in ("y",) if given.get(name) is not None]
             data = {name: given.pop(name) for name in (first, *targets)}
             seed = given.pop("seed", None)
-            data, named = _check(self, kind, method, label, data, named)
+            data, named = _check(self, kind, method, label, data, named, takes_targets)
             given = {name: value for name, value in given.items() if name not in data}
             arrays = _Arrays(data, named, "float32" if kind == "data" else None)
             if batch_size is None:
@@ -135,10 +136,9 @@ def _holds_tensors(values):
     return ops.is_tensor(first) or isinstance(first, keras.KerasTensor)
 
 
-def _check(model, kind, method, label, data, named):
+def _check(model, kind, method, label, data, named, takes_targets):
     """Check the arrays of a call. Return its data, name -> array, and its named inputs."""
     (first, values), *others = data.items()
-    takes_targets = "y" in inspect.signature(method).parameters
     if kind == "data":
         if not conversion.holds_arrays(values):
             values, found = inputs.read_stream(model, values, first, method)

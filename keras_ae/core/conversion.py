@@ -52,9 +52,9 @@ def to_numpy(data, name, allow_nan=False, shape=None):
         TypeError: If the data is no array, or does not hold numbers.
         ValueError: If its rows have different lengths, or some of its values are masked.
     """
-    refuse_no_array(data, name)
-    if isinstance(data, np.memmap):
+    if type(data) in (np.ndarray, np.memmap) and data.dtype.kind in "biuf":
         return data
+    refuse_no_array(data, name)
     if keras.ops.is_tensor(data):
         data = keras.ops.convert_to_numpy(data)
     elif type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
@@ -64,7 +64,7 @@ def to_numpy(data, name, allow_nan=False, shape=None):
     elif isinstance(data, list):
         _refuse_parts(data, name, shape)
     try:
-        array = np.asarray(data)
+        array = data if isinstance(data, np.memmap) else np.asarray(data)
     except ValueError as error:
         if not isinstance(data, list):
             raise
