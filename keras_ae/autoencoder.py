@@ -113,7 +113,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Compute the code of every example.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             **inputs: The model's named inputs, one row for each example.
 
@@ -199,7 +199,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Encode and decode every example.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             **inputs: The model's named inputs, one row for each example.
 

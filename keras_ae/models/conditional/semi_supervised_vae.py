@@ -208,7 +208,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         """Compute q(y | x): the probability of every class, shape (batch, num_classes).
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
         """
         return ops.exp(self._log_class_probabilities(x))
 
@@ -217,7 +217,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         """Find the most probable label of every example: int32 of shape (batch,).
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
         """
         return ops.cast(ops.argmax(self._log_class_probabilities(x), axis=-1), "int32")
 
@@ -226,7 +226,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
             seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
@@ -244,7 +244,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         """Encode and decode every example, and take the mean over its label's distribution.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             label: Labels; -1 is an unknown one. Defaults to None, all unknown.
 

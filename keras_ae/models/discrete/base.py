@@ -232,7 +232,7 @@ class DiscreteAE(DeterministicAE):
         """Compute the code indices of every example.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -267,7 +267,7 @@ class DiscreteAE(DeterministicAE):
         The quantizer's estimator passes gradients from the decoder to the encoder.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -282,7 +282,7 @@ class DiscreteAE(DeterministicAE):
         to use every code.
 
         Args:
-            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            x: Array of shape (examples, ...), or a stream of them as in `fit`.
             batch_size, verbose: See `encode`.
 
         Returns:
@@ -326,7 +326,7 @@ class DiscreteAE(DeterministicAE):
         then raises an error until you call `fit_prior` again, which continues to train the prior.
 
         Args:
-            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            x: Array of shape (examples, ...), or a stream of them as in `fit`.
             epochs: Number of passes over the codes. Defaults to 20.
             batch_size: Number of examples in a training step. Defaults to 128.
             optimizer: A Keras optimizer or its name. Defaults to "adam".
@@ -387,7 +387,7 @@ class DiscreteAE(DeterministicAE):
         codes.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             batch_size, verbose: See `encode`.
 
         Returns:

@@ -109,7 +109,7 @@ class MissingDataIWAE(IWAE):
 
         Args:
             x: Array or tensor of shape (batch, ...), in which NaN is missing, or a
-                `tf.data.Dataset` of such examples.
+                stream of them as in `fit`.
             num_samples: Number of importance samples of each example. Defaults to 1,000.
             multiple: None for the mean of a missing entry given the observed ones, which
                 self-normalized importance weights estimate. A number for so many draws of the

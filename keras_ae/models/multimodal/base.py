@@ -135,7 +135,7 @@ class VAEOfModalities(VAE):
 
         Args:
             x: Dictionary of arrays or tensors of the modalities that are present, or a
-                `tf.data.Dataset` of such examples.
+                stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             to: Name of the modality to return. Defaults to None, a dictionary of all.
 

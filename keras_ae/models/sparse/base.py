@@ -136,7 +136,7 @@ class DictionaryAE(Autoencoder):
         """Measure how sparse the codes of data are, and how much of the data they explain.
 
         Args:
-            x: Array of shape (examples, ...), or a `tf.data.Dataset` of such examples.
+            x: Array of shape (examples, ...), or a stream of them as in `fit`.
             batch_size: Number of examples whose codes are in memory at once. Defaults to a number
                 that fits in memory.
 

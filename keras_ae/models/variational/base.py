@@ -110,7 +110,7 @@ class VariationalAE(Autoencoder):
         """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             training: Whether layers such as dropout are active. Defaults to False.
             sample: Whether to draw instead of taking the mean. Defaults to False.
             seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
@@ -201,7 +201,7 @@ class VariationalAE(Autoencoder):
         defined is encoded as it is, and scored as the nearest one in this range.
 
         Args:
-            x: Array or tensor of shape (batch, ...), or a `tf.data.Dataset` of such examples.
+            x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
             y: Targets, if the model learned from pairs of inputs and targets. Defaults to None: the
                 targets are x.
             num_samples: Number of importance samples for each example. Defaults to 1,000.
