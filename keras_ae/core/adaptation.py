@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import building, examples, inputs
+from keras_ae.core import building, examples, streams
 from keras_ae.core.array_batches import ArrayBatches
 
 
@@ -29,7 +29,7 @@ class Passes:
         if isinstance(self.batches, ArrayBatches):
             parts = self.batches.read_in_order()
         else:
-            parts = inputs.iterate_batches(self.batches, self.steps)
+            parts = streams.iterate_batches(self.batches, self.steps)
             if parts is None:
                 raise ValueError(
                     f"{type(self.model).__name__} reads the data before it trains, and a generator "

@@ -20,6 +20,7 @@ from keras_ae.core import (
     inputs,
     memory,
     seeds,
+    streams,
 )
 from keras_ae.core.programs import guard_programs
 
@@ -141,7 +142,7 @@ def _check(model, kind, method, label, data, named, takes_targets):
     (first, values), *others = data.items()
     if kind == "data":
         if not conversion.holds_arrays(values):
-            values, found = inputs.read_stream(model, values, first, method)
+            values, found = streams.read_stream(model, values, first, method)
             if takes_targets and found is not None and not others:
                 others = [("y", found)]
         is_target = takes_targets and not others

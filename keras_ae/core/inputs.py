@@ -2,20 +2,27 @@
 
 Arrays become `ArrayBatches`, whose order depends only on the seed and the epoch. Datasets, Keras
 `PyDataset`s, data loaders and generators keep their own order. Their first batch is checked before
-a loop begins, and the others when the loop reads them.
+a loop begins, and the others when the loop reads them. `conversion` makes arrays of what users
+pass, `ranges` checks values, and `streams` reads batches.
 """
 
-import copy
 import inspect
-import itertools
 import math
 import types
-import warnings
 
 import keras
 import numpy as np
 
-from keras_ae.core import arguments, building, conversion, examples, memory, seeds
+from keras_ae.core import (
+    arguments,
+    building,
+    conversion,
+    examples,
+    memory,
+    ranges,
+    seeds,
+    streams,
+)
 from keras_ae.core.array_batches import ArrayBatches
 
 
@@ -32,30 +39,15 @@ def num_examples(data, steps=None):
         return data.num_examples
     if hasattr(data, "dataset") and hasattr(data.dataset, "__len__"):  # This is a torch DataLoader.
         return len(data.dataset)
-    count = data.cardinality().numpy() if is_tf_dataset(data) else getattr(data, "num_batches", -1)
+    count = (
+        data.cardinality().numpy()
+        if streams.is_tf_dataset(data)
+        else getattr(data, "num_batches", -1)
+    )
     # If there is no count, or a negative one, the data is endless or has an unknown length.
     count = steps if count is None or count < 0 else count
-    first = next(iter(iterate_batches(data, 1) or ()), None)
+    first = next(iter(streams.iterate_batches(data, 1) or ()), None)
     return None if count is None or first is None else int(count) * examples.length(first[0])
-
-
-def iterate_batches(data, steps=None):
-    """Return a second iterator over the batches of a stream, besides that of Keras' loop.
-
-    Each batch is a tuple. For a generator, return None, because it can be read only once, and this
-    is left to Keras' loop.
-    """
-    if is_tf_dataset(data):
-        batches = data.as_numpy_iterator()
-    elif isinstance(data, keras.utils.PyDataset):
-        count = data.num_batches
-        numbers = itertools.count() if count is None else range(count)
-        batches = (data[number] for number in numbers)
-    elif isinstance(data, types.GeneratorType):
-        return None
-    else:
-        batches = iter(data)
-    return (_as_tuple(batch) for batch in itertools.islice(batches, steps))
 
 
 def batch_shape(data):
@@ -68,16 +60,6 @@ def batch_shape(data):
     if isinstance(data.parts[0], dict):
         return data.batch_size, memory.numbers_in(examples.shapes(data.parts[0]))
     return (data.batch_size, *data.arrays[0].shape[1:])
-
-
-_NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
-
-
-def is_tf_dataset(data):
-    return any(
-        base.__module__.startswith("tensorflow.") and base.__name__ == "DatasetV2"
-        for base in type(data).__mro__
-    )
 
 
 def as_array(data, name):
@@ -121,10 +103,10 @@ def array_and_extent(data, name, allow_nan=False, shape=None):
             f"{one} if this is one example, or {column} if it is one feature."
         )
     # The models compute in float32, so what counts is what the values are there.
-    given, array = array, as_float32(array)
-    low, high = extent(array, allow_nan)
+    given, array = array, ranges.as_float32(array)
+    low, high = ranges.extent(array, allow_nan)
     if np.isinf([low, high]).any() or (np.isnan([low, high]).any() and not allow_nan):
-        found = extent(given, allow_nan)
+        found = ranges.extent(given, allow_nan)
         if np.isfinite(found).all():
             raise ValueError(
                 f"{name} has values between {found[0]:g} and {found[1]:g}, which float32 cannot "
@@ -135,55 +117,6 @@ def array_and_extent(data, name, allow_nan=False, shape=None):
             f"{high}). Remove or replace them first, for example with np.nan_to_num."
         )
     return array, (low, high)
-
-
-def as_float32(array):
-    """Convert an array of wider floats to float32. A number that is too large becomes infinite."""
-    if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
-        return array
-    with np.errstate(over="ignore"):
-        return array.astype("float32")
-
-
-def extent(array, skip_nan=False):
-    """Return the smallest and the largest value of an array, or NaN if the array contains one.
-
-    With skip_nan=True, NaN is ignored unless there are no other values.
-    """
-    # The array is reduced in parts that fit into the processor's cache, so that memory, or a file,
-    # is read only once for both reductions.
-    step = max(1, _NUMBERS_IN_CACHE // array[0].size)
-    parts = (array[start : start + step] for start in range(0, len(array), step))
-    least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
-    lows, highs = zip(
-        *((least.reduce(part, None), largest.reduce(part, None)) for part in parts), strict=True
-    )
-    return least.reduce(lows), largest.reduce(highs)
-
-
-def without_padding(array, mask_value):
-    """Return the steps of sequences without the padded ones, which contain only mask_value."""
-    steps = array.reshape(-1, array.shape[-1])
-    return steps[np.any(steps != np.float32(mask_value), axis=-1)]
-
-
-def check_classes(array, name, model):
-    """Raise unless the last axis of targets contains class probabilities, or only zeros."""
-    # Like `extent`, this reads the array in parts that fit into the processor's cache.
-    width = array.shape[-1]
-    rows, ones = array.reshape(-1, width), np.ones(width, "float32")
-    step = max(1, _NUMBERS_IN_CACHE // width)
-    for start in range(0, len(rows), step):
-        sums = np.asarray(rows[start : start + step], "float32") @ ones
-        wrong = (np.abs(sums - 1.0) > 1e-2) & (sums != 0.0)
-        if np.any(wrong):
-            raise ValueError(
-                f"{name} of shape {array.shape} has a last axis that adds up to "
-                f"{sums[np.argmax(wrong)]:g}, but this {type(model).__name__} reads it as class "
-                "probabilities, which must add up to 1. Make labels one-hot with "
-                "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' if "
-                "each value lies between 0 and 1 by itself."
-            )
 
 
 def devices_of_a_batch():
@@ -203,17 +136,11 @@ def check_shape(array, shape, name, model):
         given = tuple(array.shape[1:])
         remedy = f"Reshape {name} to {('batch', *shape)}, or make a new model."
         if len(shape) == 2 and given[1:] == tuple(shape[1:]):
-            remedy = _PAD_ALIKE
+            remedy = streams.PAD_ALIKE
         raise ValueError(
             f"{name} has examples of shape {given}, but this {type(model).__name__} was built for "
             f"{tuple(shape)}. {remedy}"
         )
-
-
-_PAD_ALIKE = (
-    "If they are sequences, pad all batches to one length, for example with padded_shapes= of "
-    "tf.data.Dataset.padded_batch."
-)
 
 
 def as_target(x, y, name="y", allow_nan=False):
@@ -291,172 +218,6 @@ def split_tail(arrays, fraction):
     return first, last
 
 
-def unpack(data):
-    """Return x, target and sample weight of a batch or a pair. A missing part is None."""
-    if not isinstance(data, (tuple, list)):
-        return data, None, None
-    if len(data) > 3:
-        raise ValueError(f"A batch has up to 3 parts (x, target, sample_weight), not {len(data)}.")
-    return (*data, None, None)[:3]
-
-
-def unpack_pair(data):
-    """Return x, target and sample weight of validation data, in which a list may hold rows."""
-    return (data, None, None) if _holds_rows(data) else unpack(data)
-
-
-def check_steps(data, name, argument, steps):
-    """Raise unless a number of steps is a positive integer, or None and the data has an end.
-
-    Args:
-        data: The data that the steps read.
-        name: Name of the data in errors.
-        argument: Name of the number of steps in errors.
-        steps: The number of steps, or None.
-    """
-    if steps is not None:
-        arguments.integer(None, argument, steps)
-    elif _is_endless(data):
-        raise ValueError(
-            f"{name} is a {type(data).__name__} without an end, and {argument} was not passed. "
-            f"Pass {argument}, the number of batches to read, or data that ends."
-        )
-
-
-def refuse_endless(data, name):
-    """Raise if data that is read as a whole is known to have no end."""
-    if _is_endless(data):
-        raise ValueError(
-            f"{name} is a {type(data).__name__} without an end. Pass one that ends, such as "
-            f"{name}.take(100) of a tf.data.Dataset."
-        )
-
-
-def _is_endless(data):
-    if is_tf_dataset(data):
-        return int(data.cardinality()) == -1  # The value of tf.data.INFINITE_CARDINALITY.
-    if not isinstance(data, keras.utils.PyDataset):
-        return False
-    try:
-        return data.num_batches is None
-    except NotImplementedError:
-        raise TypeError(
-            f"The {type(data).__name__} has no length. Give its class a method `__len__` that "
-            "returns the number of batches."
-        ) from None
-
-
-def refuse_no_stream(data, name):
-    """Raise unless data is a dataset, `PyDataset`, data loader or generator."""
-    is_loader = hasattr(data, "dataset") and hasattr(data, "__iter__")  # It is one of torch.
-    known = (keras.utils.PyDataset, types.GeneratorType)
-    if is_loader or is_tf_dataset(data) or isinstance(data, known):
-        return
-    wanted = (
-        "an array, a tf.data.Dataset, a keras.utils.PyDataset, a torch DataLoader or a generator "
-        "of batches"
-    )
-    if inspect.isgeneratorfunction(data):
-        wanted = f"the generator that it returns, {data.__name__}(),"
-    elif hasattr(data, "__next__"):
-        wanted = f"a generator, (batch for batch in {name}),"
-    conversion.refuse_no_array(data, name, wanted)
-
-
-def read_stream(model, data, name, function):
-    """Read all batches of a dataset, `PyDataset`, data loader or generator into arrays.
-
-    Args:
-        model: The model.
-        data: The stream.
-        name: Name of the argument in errors.
-        function: The method. Its signature determines which named inputs it takes.
-
-    Returns:
-        x, which is a dictionary if the batches are, and the targets. The targets are None if the
-        stream yields none, or others than the model learned to compute.
-    """
-    refuse_no_stream(data, name)
-    refuse_endless(data, name)
-    if is_tf_dataset(data):
-        from keras_ae.core import tf_data
-
-        data = tf_data.canonical(model, data, None, function)
-    batches = iterate_batches(data)
-    found, size, compare = [], 0, _compare_parts(name)
-    for batch in map(_as_tuple, data) if batches is None else batches:
-        x, y, _ = unpack(compare(batch))
-        x = _to_arrays(model, x, name)
-        if found and examples.shapes(x) != examples.shapes(found[0][0]):
-            raise ValueError(
-                f"{name} yields examples of shape {examples.shapes(x)} after examples of shape "
-                f"{examples.shapes(found[0][0])}. {_PAD_ALIKE}"
-            )
-        if y is not None:
-            y = np.asarray(y) if hasattr(y, "__array__") else None
-        lengths = [len(array) for array in examples.leaves(x)]
-        if len(set(lengths)) > 1:
-            raise ValueError(
-                f"{name} yields a batch of arrays of the lengths {lengths}. Yield one row of each "
-                "for every example."
-            )
-        found.append((x, y))
-        size += sum(array.nbytes for array in examples.leaves(x))
-        remedy = f"Pass fewer batches, if {name} ends at all."
-        memory.refuse_beyond(
-            2.0 * size, f"{name}, of which {len(found)} batches were read,", remedy
-        )
-    if not found:
-        raise ValueError(_NO_BATCHES.format(name))
-    targets = [y for _, y in found]
-    first = found[0][0]
-    if isinstance(first, dict):
-        x = {key: np.concatenate([each[key] for each, _ in found]) for key in first}
-    else:
-        x = np.concatenate([each for each, _ in found])
-    is_target = model.built and all(
-        y is not None and y.shape[1:] == model.target_shape for y in targets
-    )
-    return x, np.concatenate(targets) if is_target else None
-
-
-def _compare_parts(name):
-    """Return a function that raises if a batch has other parts than the first one it was given."""
-    first = []
-
-    def compare(parts):
-        found = [sorted(map(str, part)) if isinstance(part, dict) else None for part in parts]
-        if first and found != first[0]:
-            raise ValueError(
-                f"{name} yields a batch of {_describe_parts(found)} after one of "
-                f"{_describe_parts(first[0])}. Make all batches alike."
-            )
-        first.append(found)
-        del first[1:]
-        return parts
-
-    return compare
-
-
-def _describe_parts(parts):
-    number = f"{len(parts)} part{'s' * (len(parts) != 1)}"
-    keys = "; ".join(", ".join(map(repr, part)) for part in parts if part is not None)
-    return f"{number} with the keys {keys}" if keys else number
-
-
-def _to_arrays(model, x, name):
-    """Convert a batch of a stream to an array, or a dictionary of arrays."""
-    if isinstance(x, dict):
-        return {
-            key: conversion.to_numpy(value, f"{name}[{key!r}]", True) for key, value in x.items()
-        }
-    return conversion.to_numpy(x, name, model._allow_nan)
-
-
-_END = object()  # It stands for the batch after the last one.
-_NO_BATCHES = "{} yields no batches. Pass data with at least one example."
-
-
 def check_stream(model, data, batch_size, name, function, fits):
     """Check the first batch of a dataset, `PyDataset`, data loader or generator.
 
@@ -470,33 +231,33 @@ def check_stream(model, data, batch_size, name, function, fits):
 
     if getattr(data, "is_checked", False):  # Keras' `fit` passes it to `evaluate` in every epoch.
         return data
-    refuse_no_stream(data, name)
-    compare = _compare_parts(name)
+    streams.refuse_no_stream(data, name)
+    compare = streams.compare_parts(name)
 
     def check(batch):
         """Raise if the model does not accept a batch; return it as a tuple."""
-        parts = _as_tuple(batch)
+        parts = streams.as_tuple(batch)
         try:
             compare(parts)
-            checked = check_batch(model, *unpack(parts), name, function, fits)
+            checked = check_batch(model, *streams.unpack(parts), name, function, fits)
             memory.refuse_step(model, examples.length(checked[0]))
         except (TypeError, ValueError) as error:
             model._notes.stream_errors.found.append(error)
             raise
         # Keras reads arrays and tensors, but no data frames or lists.
         leaves = sum(map(examples.leaves, parts), [])
-        return parts if all(map(_is_plain, leaves)) else checked
+        return parts if all(map(streams.is_plain, leaves)) else checked
 
     def check_first(batch):
-        if batch is _END:
-            raise ValueError(_NO_BATCHES.format(name))
+        if batch is streams.END:
+            raise ValueError(streams.NO_BATCHES.format(name))
         return check(batch)
 
-    if is_tf_dataset(data):
+    if streams.is_tf_dataset(data):
         from keras_ae.core import tf_data
 
         data = tf_data.canonical(model, data, batch_size, function or model.loss_terms)
-        check_first(next(iter(data.as_numpy_iterator()), _END))
+        check_first(next(iter(data.as_numpy_iterator()), streams.END))
         data = tf_data.check_batches(data, check)
         data.is_checked = True
         return data
@@ -507,75 +268,12 @@ def check_stream(model, data, batch_size, name, function, fits):
             f"batches. Leave {argument} out."
         )
     if isinstance(data, keras.utils.PyDataset):
-        check_first(data[0] if data.num_batches != 0 else _END)
-        return _CheckedPyDataset(data, check)
+        check_first(data[0] if data.num_batches != 0 else streams.END)
+        return streams.CheckedPyDataset(data, check)
     if isinstance(data, types.GeneratorType):
-        return _prepend(check_first(next(data, _END)), data, check)
-    check_first(next(iter(data), _END))
-    return _checked_loader(data, check)
-
-
-def _is_plain(value):
-    """Tell whether a value is an array or a tensor, and not a list, data frame or masked array."""
-    is_frame = hasattr(value, "iloc")
-    return hasattr(value, "shape") and not is_frame and not isinstance(value, np.ma.MaskedArray)
-
-
-class _CheckedPyDataset(keras.utils.PyDataset):
-    """A `PyDataset` that checks the batches of another one.
-
-    Args:
-        given: The other `PyDataset`.
-        check: Function that raises if a batch is wrong, and returns it.
-    """
-
-    is_checked = True
-
-    def __init__(self, given, check):
-        super().__init__(given.workers, given.use_multiprocessing, given.max_queue_size)
-        self._given, self._check = given, check
-
-    @property
-    def num_batches(self):
-        return self._given.num_batches
-
-    def __getitem__(self, number):
-        return self._check(self._given[number])
-
-    def on_epoch_begin(self):
-        self._given.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._given.on_epoch_end()
-
-
-def _checked_loader(loader, check):
-    """Return a copy of a torch DataLoader that checks its batches. Keras asks for its type."""
-    kind, checked = type(loader), copy.copy(loader)
-
-    def read(self):
-        return map(check, kind.__iter__(self))
-
-    checked.__class__ = type(kind.__name__, (kind,), {"__iter__": read, "is_checked": True})
-    return checked
-
-
-def _prepend(first, rest, check):
-    # Keras recognizes generators by their exact type, which `itertools.chain` does not have.
-    yield first
-    yield from map(check, rest)
-
-
-def _as_tuple(batch):
-    is_tuple = isinstance(batch, (tuple, list)) and not _holds_rows(batch)
-    return tuple(batch) if is_tuple else (batch,)
-
-
-def _holds_rows(data):
-    """Tell whether a list holds rows of numbers, and not x, targets and sample weights."""
-    if not isinstance(data, list) or not data:
-        return False
-    return len(data) > 3 or not all(hasattr(part, "shape") for part in data)
+        return streams.prepend(check_first(next(data, streams.END)), data, check)
+    check_first(next(iter(data), streams.END))
+    return streams.checked_loader(data, check)
 
 
 # ------------------------------------------------------------------ the data of a model
@@ -618,7 +316,7 @@ def check_call(model, call, function, x, given, name="x", is_target=False):
         x, and a dictionary of the named inputs.
     """
     if not conversion.holds_arrays(x):
-        x, _ = read_stream(model, x, name, function)
+        x, _ = streams.read_stream(model, x, name, function)
     x, found = take_apart(model, x, name)
     passed = {key: value for key, value in given.items() if value is not None}
     given = {**examples.select(model, function, found), **passed}
@@ -629,7 +327,7 @@ def check_call(model, call, function, x, given, name="x", is_target=False):
     if is_target:
         _require_target(model, call)
     if is_target or _reads_data(model):
-        check_support(model, x, name, bounds, fits=False)
+        ranges.check_support(model, x, name, bounds, fits=False)
     return x, given
 
 
@@ -648,13 +346,8 @@ def _reads_data(model):
 
     An encoder of the user's own may rescale bytes.
     """
-    has_limits = model._inputs_are_targets and not _has_own_encoder(model)
+    has_limits = model._inputs_are_targets and not ranges.has_own_encoder(model)
     return has_limits and model.target_shape == model.data_shape
-
-
-def _has_own_encoder(model):
-    """Tell whether the user passed a network as the encoder."""
-    return isinstance(model.arguments.get("encoder"), keras.layers.Layer)
 
 
 def take_apart(model, x, name):
@@ -741,7 +434,7 @@ def _check_input(model, call, name, value, count):
             f"{who}: the input {name!r} has shape {array.shape}, but there are {count} examples. "
             "Pass one row for each example."
         )
-    array = as_float32(array)
+    array = ranges.as_float32(array)
     if not np.all(np.isfinite(array)):
         raise ValueError(
             f"{who}: the input {name!r} contains NaN or infinite values, or values that float32 "
@@ -802,7 +495,7 @@ def _check_integer_codes(model, z, given, name):
 
 
 def check_target(model, x, y, name="y", fits=False):
-    """Return a checked array of targets for the inputs x: see `check_support` for `fits`."""
+    """Return a checked array of targets for the inputs x: see `ranges.check_support` for `fits`."""
     if model._modalities:
         raise ValueError(
             f"{name} was passed, but {type(model).__name__} reconstructs its modalities and takes "
@@ -811,122 +504,8 @@ def check_target(model, x, y, name="y", fits=False):
     y, bounds = as_target(x, y, name, model._allow_nan)
     if model.built:
         check_shape(y, model.target_shape, name, model)
-    check_support(model, y, name, bounds, fits)
+    ranges.check_support(model, y, name, bounds, fits)
     return y
-
-
-def check_support(model, array, name, bounds, fits=True):
-    """Raise if data is outside the range on which the model's likelihood is defined.
-
-    Args:
-        model: The model.
-        array: The data, or a dictionary of the modalities.
-        name: Name of the argument in errors.
-        bounds: The smallest and the largest value of the data, or a dictionary of such pairs.
-        fits: Whether the model is fitted to the data. If not, examples may leave the range of what
-            it was fitted to, and only bytes are refused. `examples.clip_to_support` then makes them
-            comparable. Defaults to True.
-    """
-    if isinstance(array, dict):
-        for key, each in bounds.items():
-            support = model._support[key]
-            are_classes = model._takes_classes[key]
-            _check_range(model, f"{name}[{key!r}]", array[key], each, support, are_classes, fits)
-            if are_classes:
-                check_classes(array[key], f"{name}[{key!r}]", model)
-        return
-    if model._support is None:
-        if fits:
-            _warn_of_scale(model, name, bounds)
-        return
-    sequences = None if model._mask_value is None else model._to_sequences(array)
-    if sequences is not None:
-        array = without_padding(sequences, model._mask_value)
-        if not array.size:
-            return
-        bounds = extent(array, model._allow_nan)
-    _check_range(model, name, array, bounds, model._support, model._takes_classes, fits)
-    if model._takes_classes:
-        check_classes(array, name, model)
-
-
-_LARGE, _SMALL = 100.0, 1e-3
-
-
-def _warn_of_scale(model, name, bounds):
-    """Warn once if numbers that a model is fitted to are far from unit scale."""
-    smallest, largest = bounds
-    size = max(abs(smallest), abs(largest))
-    is_usual = size <= 0.0 or _SMALL <= size <= _LARGE  # The size is infinite if all are NaN.
-    if is_usual or model.standardize or model._notes.has_warned_of_scale or not np.isfinite(size):
-        return
-    model._notes.has_warned_of_scale = True
-    warnings.warn(
-        f"{type(model).__name__}: {name} has values from {smallest:.6g} to {largest:.6g}. Networks "
-        "learn slowly, or not at all, from data so far from unit scale. Make the model with "
-        "standardize=True, or scale the data yourself.",
-        stacklevel=2,
-    )
-
-
-# Examples that a model was not fitted to may lie beyond its range by so many times its width.
-_MOST_BEYOND = 100
-
-
-def _check_range(model, name, array, bounds, support, are_classes, fits):
-    if support is None:
-        return
-    (low, high), (smallest, largest) = support, bounds
-    # Scalers exceed the range by rounding errors.
-    margin = 1e-6 * (high - low)
-    if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
-        return
-    is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
-    most = _MOST_BEYOND * (high - low)
-    is_far = smallest < low - most or largest > high + most
-    if not (fits or are_classes or is_bytes or is_far):
-        return
-    if are_classes:
-        remedy = "Make labels one-hot with keras.utils.to_categorical."
-    elif is_bytes and (low, high) == (0.0, 1.0):
-        scaled = f"{name}.astype('float32') / 255"
-        remedy = f"Divide by 255: {scaled}."
-        if _has_own_encoder(model):
-            remedy += f" If the encoder does so, pass targets: fit({name}, {scaled})."
-    else:
-        remedy = _explain_rescaling(model, name, bounds, support)
-    raise ValueError(
-        f"{name} has values between {smallest:.7g} and {largest:.7g}, but this "
-        f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}"
-    )
-
-
-def _look_like_bytes(array, bounds):
-    """Tell whether values are probably pixels from 0 to 255, and not a few that are too large."""
-    smallest, largest = bounds
-    if smallest < 0 or largest > 255:
-        return False
-    if array.dtype == "uint8":
-        return largest > 16  # The digits of scikit-learn have up to 16 levels of gray.
-    return largest > 127 and (array.ndim > 3 or bool(np.all(array == np.floor(array))))
-
-
-def _explain_rescaling(model, name, bounds, support):
-    """Return how to bring data into the range that a model takes, or how to take other data."""
-    (low, high), (smallest, largest) = support, bounds
-    width = high - low
-    remedies = [f"rescale {name} to that range"]
-    if smallest >= low - 0.1 * width and largest <= high + 0.1 * width:
-        remedies.insert(0, f"clip it with np.clip({name}, {low:g}, {high:g})")
-    other = {"likelihood": "gaussian", "reconstruction_loss": "mean_squared_error"}
-    for argument in other.keys() & model.arguments.keys():
-        remedies.append(f"choose {argument}={other[argument]!r}")
-        if max(-smallest, largest) > 10 and "standardize" in model.arguments:
-            remedies[-1] += " with standardize=True"
-    if model._modalities:
-        remedies.append("choose 'gaussian' as its likelihood in modalities")
-    sentence = ", or ".join(remedies)
-    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False):
@@ -934,7 +513,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
 
     The tuple ends after the last part that was passed. Its first part is a dictionary if there are
     named inputs or several modalities. The signature of `function`, by default `model.loss_terms`,
-    determines which named inputs are required. `check_support` explains `fits`.
+    determines which named inputs are required. `ranges.check_support` explains `fits`.
     """
     if y is x:
         y = None
@@ -953,7 +532,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
         if is_target:
             _require_target(model, "fit")
         if is_target or _reads_data(model):
-            check_support(model, x, name, bounds, fits)
+            ranges.check_support(model, x, name, bounds, fits)
     if sample_weight is None:
         return (batch,) if y is None else (batch, y)
     weights = check_sample_weight(sample_weight, examples.length(x))
@@ -977,7 +556,7 @@ def with_inputs(model, call, x, inputs, function=None):
     if not inputs:
         return x
     if not conversion.holds_arrays(x):
-        refuse_no_stream(x, "x")
+        streams.refuse_no_stream(x, "x")
         raise TypeError(
             f"{type(model).__name__}.{call}: {next(iter(inputs))}= was passed with a "
             f"{type(x).__name__}, which must yield its own inputs: dictionaries with the "

@@ -17,6 +17,7 @@ from keras_ae.core import (
     objective,
     seeds,
     storage,
+    streams,
 )
 from keras_ae.core import inputs as data
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
@@ -106,7 +107,7 @@ class Loops(backend.TrainStep, keras.Model):
         _check_checkpoints(callbacks)
         sizes = {"batch_size": batch_size, "validation_batch_size": validation_batch_size}
         _check_counts(validation_freq, epochs=epochs, initial_epoch=initial_epoch, **sizes)
-        data.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
+        streams.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
         x = data.with_inputs(self, "fit", x, inputs)
         parts, validation_data = _split(x, y, sample_weight, validation_split, validation_data)
         batches = data.make_batches(self, parts, batch_size, shuffle, steps_per_epoch, fits=True)
@@ -190,7 +191,7 @@ class Loops(backend.TrainStep, keras.Model):
         Raises:
             ValueError: If a model of this kind learns nothing before its first training step.
         """
-        data.refuse_endless(x, "x")
+        streams.refuse_endless(x, "x")
         x = data.with_inputs(self, "adapt", x, inputs)
         batches = data.make_batches(self, (x, None, None), None, False, None, fits=True)
         adaptation.refuse_needless(self)
@@ -297,7 +298,7 @@ def _check_counts(validation_freq, **counts):
 
 def _make_batches(model, call, x, y, sample_weight, size, steps, inputs, function=None, **options):
     """Return the checked batches of a method that does not train."""
-    data.check_steps(x, "x", "steps", steps)
+    streams.check_steps(x, "x", "steps", steps)
     x = data.with_inputs(model, call, x, inputs, function)
     options = {"function": function, **options}
     return data.make_batches(model, (x, y, sample_weight), size, False, steps, **options)
@@ -312,14 +313,14 @@ def _check_batch(model, call, x, y, sample_weight, inputs, fits):
     if fits:
         build_optimizer(model)
     model._notes.step_programs.current()
-    return data.unpack(arrays)
+    return streams.unpack(arrays)
 
 
 def _split(x, y, sample_weight, fraction, validation_data):
     """Return the data for training and for validation, which may be the last part of arrays."""
     parts = (x, y, sample_weight)
     if fraction and not conversion.holds_arrays(x):
-        data.refuse_no_stream(x, "x")
+        streams.refuse_no_stream(x, "x")
         raise ValueError(
             f"validation_split needs arrays, but x is a {type(x).__name__}. Pass validation_data."
         )
@@ -335,8 +336,8 @@ def _make_validation_batches(model, validation_data, size, batch_size, steps):
     """
     if validation_data is None:
         return None, None, None
-    parts = data.unpack_pair(validation_data)
-    data.check_steps(parts[0], "validation_data", "validation_steps", steps)
+    parts = streams.unpack_pair(validation_data)
+    streams.check_steps(parts[0], "validation_data", "validation_steps", steps)
     if size is None and conversion.holds_arrays(parts[0]):
         size = batch_size
     batches = data.make_batches(model, parts, size, False, steps, "validation_data")

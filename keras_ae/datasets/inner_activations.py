@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, conversion, inputs
+from keras_ae.core import arguments, backend, conversion, streams
 
 
 def activations(model, layer, data, batch_size=32):
@@ -151,7 +151,7 @@ def _make_batches(data, batch_size):
     """Make a sequence of batches of a model's inputs, with a length."""
     if isinstance(data, keras.utils.PyDataset):
         return _PyDatasetBatches(data)
-    if inputs.is_tf_dataset(data):
+    if streams.is_tf_dataset(data):
         return _DatasetBatches(data)
     if isinstance(data, (dict, tuple)) or conversion.is_array(data):
         return _ArrayBatches(data, batch_size)

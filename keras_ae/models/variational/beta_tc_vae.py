@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, inputs
+from keras_ae.core import arguments, backend, inputs, streams
 from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
@@ -164,7 +164,7 @@ class BetaTCVAE(VAE):
             number = min(batches.num_examples, batches.batch_size * batches.num_batches)
             parts = [tuple(array[:number] for array in batches.arrays)]
         else:
-            parts = inputs.iterate_batches(batches, steps)
+            parts = streams.iterate_batches(batches, steps)
         if parts is None:
             return None
         found = [

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, inputs, memory
+from keras_ae.core import arguments, inputs, memory, ranges
 from keras_ae.distributions import GaussianMixture, counted
 from keras_ae.models.variational.vae import VAE
 
@@ -68,7 +68,7 @@ class VampVAE(VAE):
             ValueError: If the number of examples is not num_components.
         """
         x = inputs.check_data(self, x)
-        inputs.check_support(self, x, "x", inputs.extent(x))
+        ranges.check_support(self, x, "x", ranges.extent(x))
         if len(x) != self.num_components:
             raise ValueError(
                 f"set_pseudo_inputs: x has {len(x)} examples, but num_components is "

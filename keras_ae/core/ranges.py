@@ -1,0 +1,174 @@
+"""The values of data: their extent, and the range that a model is defined on."""
+
+import warnings
+
+import keras
+import numpy as np
+
+_NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
+_SCALES = 1e-3, 100.0
+# Examples that a model was not fitted to may lie beyond its range by so many times its width.
+_MOST_BEYOND = 100
+
+
+def as_float32(array):
+    """Convert an array of wider floats to float32. A number that is too large becomes infinite."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype("float32")
+
+
+def extent(array, skip_nan=False):
+    """Return the smallest and the largest value of an array, or NaN if the array contains one.
+
+    With skip_nan=True, NaN is ignored unless there are no other values.
+    """
+    # The array is reduced in parts that fit into the processor's cache, so that memory, or a file,
+    # is read only once for both reductions.
+    step = max(1, _NUMBERS_IN_CACHE // array[0].size)
+    parts = (array[start : start + step] for start in range(0, len(array), step))
+    least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
+    lows, highs = zip(
+        *((least.reduce(part, None), largest.reduce(part, None)) for part in parts), strict=True
+    )
+    return least.reduce(lows), largest.reduce(highs)
+
+
+def without_padding(array, mask_value):
+    """Return the steps of sequences without the padded ones, which contain only mask_value."""
+    steps = array.reshape(-1, array.shape[-1])
+    return steps[np.any(steps != np.float32(mask_value), axis=-1)]
+
+
+def check_classes(array, name, model):
+    """Raise unless the last axis of targets contains class probabilities, or only zeros."""
+    # Like `extent`, this reads the array in parts that fit into the processor's cache.
+    width = array.shape[-1]
+    rows, ones = array.reshape(-1, width), np.ones(width, "float32")
+    step = max(1, _NUMBERS_IN_CACHE // width)
+    for start in range(0, len(rows), step):
+        sums = np.asarray(rows[start : start + step], "float32") @ ones
+        wrong = (np.abs(sums - 1.0) > 1e-2) & (sums != 0.0)
+        if np.any(wrong):
+            raise ValueError(
+                f"{name} of shape {array.shape} has a last axis that adds up to "
+                f"{sums[np.argmax(wrong)]:g}, but this {type(model).__name__} reads it as class "
+                "probabilities, which must add up to 1. Make labels one-hot with "
+                "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' if "
+                "each value lies between 0 and 1 by itself."
+            )
+
+
+def has_own_encoder(model):
+    """Tell whether the user passed a network as the encoder."""
+    return isinstance(model.arguments.get("encoder"), keras.layers.Layer)
+
+
+def check_support(model, array, name, bounds, fits=True):
+    """Raise if data is outside the range on which the model's likelihood is defined.
+
+    Args:
+        model: The model.
+        array: The data, or a dictionary of the modalities.
+        name: Name of the argument in errors.
+        bounds: The smallest and the largest value of the data, or a dictionary of such pairs.
+        fits: Whether the model is fitted to the data. If not, examples may leave the range of what
+            it was fitted to, and only bytes are refused. `examples.clip_to_support` then makes them
+            comparable. Defaults to True.
+    """
+    if isinstance(array, dict):
+        for key, each in bounds.items():
+            support = model._support[key]
+            are_classes = model._takes_classes[key]
+            _check_range(model, f"{name}[{key!r}]", array[key], each, support, are_classes, fits)
+            if are_classes:
+                check_classes(array[key], f"{name}[{key!r}]", model)
+        return
+    if model._support is None:
+        if fits:
+            _warn_of_scale(model, name, bounds)
+        return
+    sequences = None if model._mask_value is None else model._to_sequences(array)
+    if sequences is not None:
+        array = without_padding(sequences, model._mask_value)
+        if not array.size:
+            return
+        bounds = extent(array, model._allow_nan)
+    _check_range(model, name, array, bounds, model._support, model._takes_classes, fits)
+    if model._takes_classes:
+        check_classes(array, name, model)
+
+
+def _warn_of_scale(model, name, bounds):
+    """Warn once if numbers that a model is fitted to are far from unit scale."""
+    smallest, largest = bounds
+    size = max(abs(smallest), abs(largest))
+    is_usual = (
+        size <= 0.0 or _SCALES[0] <= size <= _SCALES[1]
+    )  # The size is infinite if all are NaN.
+    if is_usual or model.standardize or model._notes.has_warned_of_scale or not np.isfinite(size):
+        return
+    model._notes.has_warned_of_scale = True
+    warnings.warn(
+        f"{type(model).__name__}: {name} has values from {smallest:.6g} to {largest:.6g}. Networks "
+        "learn slowly, or not at all, from data so far from unit scale. Make the model with "
+        "standardize=True, or scale the data yourself.",
+        stacklevel=2,
+    )
+
+
+def _check_range(model, name, array, bounds, support, are_classes, fits):
+    if support is None:
+        return
+    (low, high), (smallest, largest) = support, bounds
+    # Scalers exceed the range by rounding errors.
+    margin = 1e-6 * (high - low)
+    if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
+        return
+    is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
+    most = _MOST_BEYOND * (high - low)
+    is_far = smallest < low - most or largest > high + most
+    if not (fits or are_classes or is_bytes or is_far):
+        return
+    if are_classes:
+        remedy = "Make labels one-hot with keras.utils.to_categorical."
+    elif is_bytes and (low, high) == (0.0, 1.0):
+        scaled = f"{name}.astype('float32') / 255"
+        remedy = f"Divide by 255: {scaled}."
+        if has_own_encoder(model):
+            remedy += f" If the encoder does so, pass targets: fit({name}, {scaled})."
+    else:
+        remedy = _explain_rescaling(model, name, bounds, support)
+    raise ValueError(
+        f"{name} has values between {smallest:.7g} and {largest:.7g}, but this "
+        f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}"
+    )
+
+
+def _look_like_bytes(array, bounds):
+    """Tell whether values are probably pixels from 0 to 255, and not a few that are too large."""
+    smallest, largest = bounds
+    if smallest < 0 or largest > 255:
+        return False
+    if array.dtype == "uint8":
+        return largest > 16  # The digits of scikit-learn have up to 16 levels of gray.
+    return largest > 127 and (array.ndim > 3 or bool(np.all(array == np.floor(array))))
+
+
+def _explain_rescaling(model, name, bounds, support):
+    """Return how to bring data into the range that a model takes, or how to take other data."""
+    (low, high), (smallest, largest) = support, bounds
+    width = high - low
+    remedies = [f"rescale {name} to that range"]
+    if smallest >= low - 0.1 * width and largest <= high + 0.1 * width:
+        remedies.insert(0, f"clip it with np.clip({name}, {low:g}, {high:g})")
+    other = {"likelihood": "gaussian", "reconstruction_loss": "mean_squared_error"}
+    for argument in other.keys() & model.arguments.keys():
+        remedies.append(f"choose {argument}={other[argument]!r}")
+        if max(-smallest, largest) > 10 and "standardize" in model.arguments:
+            remedies[-1] += " with standardize=True"
+    if model._modalities:
+        remedies.append("choose 'gaussian' as its likelihood in modalities")
+    sentence = ", or ".join(remedies)
+    return f"{sentence[0].upper()}{sentence[1:]}."
