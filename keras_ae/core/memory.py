@@ -70,6 +70,13 @@ def refuse_beyond(size, what, remedy, left=None):
     # If a function is exported for batches of any size, `size` is symbolic and not a number.
     if not isinstance(size, numbers.Real) or size <= _SMALL:
         return
+    state = _building.get()
+    if state is not None:
+        _refuse_beyond_limit(state, size + state["bytes"], what)
+    _refuse_beyond_memory(size, what, remedy, left)
+
+
+def _refuse_beyond_memory(size, what, remedy, left=None):
     left = available() if left is None else left
     if size > left:
         raise ValueError(
@@ -331,7 +338,8 @@ def checked_weights(owner, remedy, others=0, most=math.inf):
         owner: Name of the model, layer or function that makes the weights.
         remedy: A sentence that says what to do instead.
         others: Number of bytes that are needed in addition to the weights. Defaults to 0.
-        most: Number of bytes that all weights may take together. Defaults to infinity.
+        most: Number of bytes that all weights may take together, and with them each allocation
+            that `refuse_beyond` checks. Defaults to infinity.
 
     Raises:
         ValueError: If there is not enough memory for the weights, or if they take more than `most`.
@@ -354,12 +362,9 @@ def _check_weight(variable):
     size = size_of([variable])
     before = state["bytes"]
     state["bytes"] += size
-    if state["bytes"] > state["most"]:
-        raise ValueError(
-            f"{state['owner']}: with {variable.path!r} of shape {tuple(variable.shape)}, the "
-            f"weights would take {state['bytes'] / 1e9:,.1f} GB of memory, more than the "
-            f"{state['most'] / 1e9:,.1f} GB that are allowed. {state['remedy']}"
-        )
+    shape = tuple(variable.shape)
+    what = f"the weights, with {variable.path!r} of shape {shape},"
+    _refuse_beyond_limit(state, state["bytes"], what)
     while_made = size * _COPIES_WHILE_MADE
     if before + while_made <= _SMALL:
         return
@@ -369,9 +374,18 @@ def _check_weight(variable):
         f"{state['owner']}: making the weight {variable.path!r} of shape {tuple(variable.shape)}, "
         f"in addition to {before / 1e9:,.1f} GB of others,"
     )
-    refuse_beyond(before + while_made, what, state["remedy"], state["left"])
+    _refuse_beyond_memory(before + while_made, what, state["remedy"], state["left"])
     # Other processes may have allocated memory since `state["left"]` was found.
-    refuse_beyond(while_made, what, state["remedy"])
+    if while_made > _SMALL:
+        _refuse_beyond_memory(while_made, what, state["remedy"])
+
+
+def _refuse_beyond_limit(state, size, what):
+    if size > state["most"]:
+        raise ValueError(
+            f"{state['owner']}: {what} would take {size / 1e9:,.1f} GB of memory, more than the "
+            f"{state['most'] / 1e9:,.1f} GB that are allowed. {state['remedy']}"
+        )
 
 
 def _watch_variables():

@@ -231,6 +231,15 @@ def enormous():
         yield config
 
 
+def test_draws_of_a_constructor_take_little_memory(tmp_path):
+    parts = parts_of((FILES / "AdversarialAE.keras").read_bytes())
+    config = json.loads(parts[CONFIG])
+    config["config"]["latent_dim"] = 10**9
+    (tmp_path / "model.keras").write_bytes(packed({**parts, CONFIG: json.dumps(config)}))
+    with pytest.raises(ValueError, match="8.0 GB of memory, more than .*pass a larger max_bytes"):
+        keras_ae.load(tmp_path / "model.keras")
+
+
 def models_of_others():
     yield instance("keras", "Sequential", name="a", layers=[])
     yield instance("keras.layers", "Dense", units=3)
