@@ -13,9 +13,9 @@ import sys
 # Module -> names of its classes that files may hold, besides the models.
 CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
-    "layers": "Conv2DTranspose FiniteScalarQuantizer GridPrior InverseAutoregressiveFlow "
-    "LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior SpectralNormalization "
-    "StochasticLayer VectorQuantizer",
+    "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
+    "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
+    "SpectralNormalization StochasticLayer VectorQuantizer",
     "likelihoods": "Bernoulli ByModality Categorical ContinuousBernoulli Gaussian Laplace "
     "OptimalGaussian",
     "losses": "MSSSIM",

@@ -25,3 +25,5 @@ from keras_ae.layers.vector_quantizer import Quantized as Quantized
 from keras_ae.layers.vector_quantizer import VectorQuantizer as VectorQuantizer
 from keras_ae.layers.vector_quantizer import code_statistics as code_statistics
 from keras_ae.layers.vector_quantizer import k_means as k_means
+from keras_ae.layers.volumes import Conv3D as Conv3D
+from keras_ae.layers.volumes import Conv3DTranspose as Conv3DTranspose

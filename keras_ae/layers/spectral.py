@@ -5,16 +5,19 @@ from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.layers.transposed import Conv2DTranspose
+from keras_ae.layers.volumes import Conv3D, Conv3DTranspose
 
 _LINEAR = (
     keras.layers.Dense,
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
+    Conv3D,
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
     Conv2DTranspose,
     keras.layers.Conv3DTranspose,
+    Conv3DTranspose,
 )
 _SMALLEST = 1e-12  # Smaller norms are replaced by this number, because they would be divisors.
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from keras import layers
 
-from keras_ae.layers import Conv2DTranspose
+from keras_ae.layers import Conv2DTranspose, Conv3D, Conv3DTranspose
 
 # Data has the shape (batch, ..., channels), whatever the user's Keras configuration says.
 _last = functools.partial(functools.partial, data_format="channels_last")
@@ -28,8 +28,8 @@ _LAYERS = {
         upsampling=_last(layers.UpSampling2D),
     ),
     3: SimpleNamespace(
-        convolution=_last(layers.Conv3D),
-        transposed=_last(layers.Conv3DTranspose),
+        convolution=_last(Conv3D),
+        transposed=_last(Conv3DTranspose),
         cropping=_last(layers.Cropping3D),
         pooling=_last(layers.MaxPooling3D),
         upsampling=_last(layers.UpSampling3D),

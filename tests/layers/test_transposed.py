@@ -1,12 +1,13 @@
-"""The transposed convolution made of matrix products equals Keras' own."""
+"""Convolutions made of matrix products equal Keras' own."""
 
 import keras
 import numpy as np
 import pytest
+import zoo
 from keras import ops
 
 from keras_ae.core import backend
-from keras_ae.layers import Conv2DTranspose
+from keras_ae.layers import Conv2DTranspose, Conv3D, Conv3DTranspose
 
 pytestmark = pytest.mark.formula
 
@@ -51,6 +52,43 @@ def test_the_products_are_the_convolution_and_so_are_their_gradients(kernel, str
 
 
 @pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("kernel", "strides"), [(4, 2), (3, 2), (1, 2), (2, 2), (5, 3), ((4, 3, 1), (1, 2, 3))]
+)
+@pytest.mark.parametrize("layer_class", [Conv3D, Conv3DTranspose])
+def test_products_for_volumes_are_the_convolution_and_so_are_their_gradients(
+    layer_class, kernel, strides
+):
+    given = {"strides": strides, "padding": "same"}
+    layer, shape = layer_class(3, kernel, **given), (2, 5, 4, 7, 2)
+    layer.build(shape)
+    if not layer.has_products(shape):
+        assert layer_class is Conv3DTranspose and kernel in (1, (4, 3, 1))
+        return
+    plain = getattr(keras.layers, layer_class.__name__)(3, kernel, **given)
+    plain.build(shape)
+    plain.set_weights(layer.get_weights())
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+
+    def compute_all(layer):
+        function = layer.products if isinstance(layer, layer_class) else layer
+
+        def apply(x, kernel):
+            with keras.StatelessScope([(layer.kernel, kernel)]):
+                return function(x)
+
+        def compute(x, kernel):
+            y, pull = backend.pullback(lambda x: apply(x, kernel), x)
+            _, pull_kernel = backend.pullback(lambda kernel: apply(x, kernel), kernel)
+            return y, pull(ops.cos(y)), pull_kernel(ops.cos(y))
+
+        return zoo.compute(compute, x, numpy(layer.kernel))
+
+    for found, expected in zip(compute_all(layer), compute_all(plain), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.every_backend
 def test_a_layer_of_products_has_its_bias_and_activation(monkeypatch):
     layer, x = made(4, 2, activation="tanh"), np.ones((2, 5, 4, 2), "float32")
     monkeypatch.setattr(backend, "transposes_slowly", lambda: False)
@@ -77,7 +115,24 @@ def test_other_kinds_are_left_to_keras(given, shape):
     assert not made(**given).has_products((None, *shape, 2))
 
 
-def test_a_layer_is_restored_from_its_configuration():
-    layer = made(4, 2, activation="relu", name="larger")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"padding": "valid"},
+        {"strides": 1},
+        {"dilation_rate": 2, "strides": 1},
+        {"groups": 2},
+        {"data_format": "channels_first"},
+    ],
+)
+def test_other_kinds_of_volumes_are_left_to_keras(given):
+    layer = Conv3D(2, 4, **{"strides": 2, "padding": "same", **given})
+    assert not layer.has_products((None, 5, 4, 4, 2))
+    assert not Conv3D(2, 4, strides=2, padding="same").has_products((None, None, 4, 4, 2))
+
+
+@pytest.mark.parametrize("layer_class", [Conv2DTranspose, Conv3D, Conv3DTranspose])
+def test_a_layer_is_restored_from_its_configuration(layer_class):
+    layer = layer_class(2, 4, strides=2, padding="same", activation="relu", name="resized")
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert type(again) is Conv2DTranspose and again.get_config() == layer.get_config()
+    assert type(again) is layer_class and again.get_config() == layer.get_config()
