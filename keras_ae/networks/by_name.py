@@ -67,7 +67,8 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               `"transformer"`, and `"relu"` otherwise.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
               `"he_uniform"` if the size of the data leads to more than two `filters`, because deep
-              networks would otherwise begin to learn late.
+              networks would otherwise begin to learn late. The last layer of a decoder is linear
+              and has `"glorot_uniform"` in either case.
             - `kernel_regularizer`: `"l1"`, `"l2"`, `"l1_l2"` (0.01 each) or an object. It applies
               to every kernel that multiplies a layer's input. Default None.
             - `activity_regularizer`: the same, for the encoder's features. Its loss is divided by

@@ -37,6 +37,8 @@ class LayerMaker:
     def kernel_layer(self, layer_class, role, *arguments, **keywords):
         """Make a layer that has a kernel, with the options of kernels."""
         initializer = self.options.kernel_initializer
+        if role == "output" and self.options.output_initializer is not None:
+            initializer = self.options.output_initializer
         if isinstance(initializer, keras.initializers.Initializer):
             # An initializer without a seed gives all kernels of one shape the same values if one
             # object serves them all.

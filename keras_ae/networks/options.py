@@ -161,7 +161,7 @@ def check_options(where, kind, options, without=(), sides=None):
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}."
                 f"{arguments.did_you_mean(name, known)} The options are {', '.join(known)}."
             )
-    checked = SimpleNamespace(**{**_ABSENT, **known, **options})
+    checked = SimpleNamespace(**{**_ABSENT, **known, **options}, output_initializer=None)
     _choose_by_size(checked, known, sides if _follow_size.get() else None)
     _check_common_options(where, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
@@ -186,6 +186,7 @@ def _choose_by_size(options, known, sides):
         if options.filters is None:
             options.filters = (32, *(64,) * (number - 1))
         if options.kernel_initializer is None:
+            options.output_initializer = "glorot_uniform"  # The last layer of a decoder is linear.
             # "glorot_uniform" makes each convolution of stride 2 shrink the signal, and each
             # transposed one even more. The more there are, the longer training takes to begin.
             options.kernel_initializer = "he_uniform" if deeper else "glorot_uniform"

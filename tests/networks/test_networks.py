@@ -273,7 +273,9 @@ def test_the_initializer_follows_the_depth_unless_it_is_given(side, name):
             if layer.weights
         }
 
-    assert initializers() == {name}
+    assert initializers() == {name, "GlorotUniform"}
+    output = networks.decoder(2, (side, side, 1)).get_layer("decoder_output")
+    assert type(output.kernel_initializer).__name__ == "GlorotUniform"
     assert initializers(filters=(2, 2, 2, 2)) == {"GlorotUniform"}
     assert initializers(kernel_initializer="zeros") == {"Zeros"}
 
