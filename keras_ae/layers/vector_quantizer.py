@@ -5,7 +5,7 @@ import collections
 import keras
 from keras import ops
 
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, backend, memory
 from keras_ae.core.old_names import accept_old_argument
 from keras_ae.core.running_means import decay_rate, num_examples
 from keras_ae.core.seeds import SeedGenerator
@@ -87,7 +87,7 @@ def nearest(z, codebook):
     """
     # The squared norm of z is left out, because it does not change which embedding is nearest.
     distances = squared_norms(codebook)[:, 0] - 2.0 * ops.matmul(z, ops.transpose(codebook))
-    return ops.cast(ops.argmin(distances, axis=-1), "int32")
+    return backend.argmin(distances)
 
 
 @accept_old_argument("centres", "centers")

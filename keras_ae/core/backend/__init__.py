@@ -16,6 +16,7 @@ Each module has the same names:
 - `is_tracing`: tell whether a program is being compiled at the moment.
 - `mix_seed`: turn a seed into one whose draws meet no other's.
 - `replica_index`: which copy of the model is running.
+- `argmin`: the index of the smallest number, in operations that other file formats have, too.
 - `transposes_slowly`: tell whether matrix products are faster than a transposed convolution.
 - `worker_count`, `worker_environment`, `join_workers`: training in several processes.
 - `writes`: tell whether this process writes files for all of them.
@@ -70,6 +71,7 @@ mix_seed = _backend.mix_seed
 COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE
+argmin = _backend.argmin
 transposes_slowly = _backend.transposes_slowly
 worker_count = _backend.worker_count
 join_workers = _backend.join_workers

@@ -248,6 +248,11 @@ def replica_index():
     return None
 
 
+def argmin(x):
+    """The index of the smallest number along the last axis, int32; see TensorFlow's."""
+    return jax.numpy.argmin(x, axis=-1).astype("int32")
+
+
 def transposes_slowly():
     """Whether a transposed convolution takes longer than the matrix products that it is made of."""
     return jax.default_backend() == "cpu"

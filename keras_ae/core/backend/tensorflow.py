@@ -339,6 +339,15 @@ def replica_index():
     return context.replica_id_in_sync_group
 
 
+def argmin(x):
+    """The index of the smallest number along the last axis, int32.
+
+    Keras tells -0.0 from 0.0, for which it needs the bits of a number, an operation that ONNX,
+    LiteRT and OpenVINO lack.
+    """
+    return tf.argmin(x, axis=-1, output_type="int32")
+
+
 def transposes_slowly():
     """It has kernels of its own for transposed convolutions."""
     return False

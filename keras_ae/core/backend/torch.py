@@ -212,6 +212,11 @@ def replica_index():
     return None
 
 
+def argmin(x):
+    """The index of the smallest number along the last axis, int32."""
+    return torch.argmin(x, dim=-1).to(torch.int32)
+
+
 def transposes_slowly():
     """It has kernels of its own for transposed convolutions."""
     return False
