@@ -56,13 +56,18 @@ FAMILIES = [
     },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.
-SAVED_MODEL = {"saving/export.py", "saving/served_checks.py", "core/backend/jax.py"}
+SAVED_MODEL = {
+    "saving/export.py",
+    "saving/formats.py",
+    "saving/served_checks.py",
+    "core/backend/jax.py",
+}
 FRAMEWORKS = {
     "tensorflow": {"core/backend/tensorflow.py", "core/tf_data.py", "datasets", "testing"}
     | SAVED_MODEL,
     "tensorflow_datasets": {"datasets"},
     "jax": {"core/backend/jax.py"},
-    "torch": {"core/backend/torch.py"},
+    "torch": {"core/backend/torch.py", "saving/formats.py"},
 }
 # Rooms that import no framework before it is needed.
 LAZY = {"datasets", "saving"}

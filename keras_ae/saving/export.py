@@ -19,8 +19,9 @@ import keras
 from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
+from keras_ae.core.arguments import choice
 from keras_ae.core.seeds import RunSeed
-from keras_ae.saving import manifest, objects
+from keras_ae.saving import formats, manifest, objects
 from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
 from keras_ae.saving.served_checks import make_check
 
@@ -67,34 +68,42 @@ def write(model, path, card, overwrite=False, **unknown):
         manifest.write(partial)
 
 
-def write_other(model, write, path, format, overwrite=False, **options):
-    """Write a model in another format of Keras, such as LiteRT or ONNX.
+ENDPOINTS = ("reconstruct", "encode", "decode", "sample")
+
+
+def write_other(model, write, path, format, endpoint=None, overwrite=False, **options):
+    """Write one endpoint of a model in another format of Keras, such as LiteRT or ONNX.
 
     Args:
         model: A built `keras_ae.Autoencoder`.
-        write: The method `export` that the model inherits from Keras.
+        write: `keras.Model.export`.
         path: Path of the file.
         format: Name of the format.
+        endpoint: One of `ENDPOINTS`. Defaults to None, for "reconstruct".
         overwrite: Whether existing files may be replaced.
         **options: Options of the format.
+
+    Raises:
+        FileExistsError: See `whole_files`.
+        ImportError: If a package that writes or runs the format is not installed.
+        NotImplementedError: If the backend or the format cannot have the endpoint.
+        ValueError: If the format or the endpoint is unknown, or the model cannot sample yet.
     """
-    # Without a signature, Keras would infer two inputs from the two arguments of `build`.
-    required = examples.required_by(model, model.reconstruct)
-    given = {name: model._extra_shapes[name] for name in required}
-    shapes = examples.with_batch_axis(examples.join(model, model.data_shape, given))
-    if isinstance(shapes, dict):
-        signature = {
-            name: keras.InputSpec(dtype=examples.dtype_of(model, name), shape=shape, name=name)
-            for name, shape in shapes.items()
-        }
+    formats.check_format(format)
+    endpoint = choice("export", "endpoint", endpoint or "reconstruct", ENDPOINTS)
+    if endpoint == "sample":
+        if not model.sampler.ready():
+            raise ValueError(
+                f"export: endpoint='sample': {type(model).__name__} cannot sample yet. Train it, "
+                "or call fit_prior."
+            )
+        model.sampler.prepare()
+        function, shapes = _sample_like(model)
     else:
-        signature = keras.InputSpec(dtype="float32", shape=shapes, name="x")
-    options = {"input_signature": [signature], "verbose": False, **options}
+        name = "serve" if endpoint == "reconstruct" else endpoint
+        function, shapes = model._endpoints()[name]
     with whole_files(path, overwrite) as partial:
-        model(
-            examples.map_leaves(lambda spec: keras.KerasTensor(spec.shape, spec.dtype), signature)
-        )
-        return write(partial, format=format, **options)
+        formats.write_endpoint(model, endpoint, function, shapes, partial, format, write, **options)
 
 
 @contextlib.contextmanager
@@ -274,22 +283,9 @@ def _make_sample(model, in_tensorflow, dtypes):
     """
     import tensorflow as tf
 
-    required = [
-        name for name, is_required in examples.taken_by_sample(model).items() if is_required
-    ]
-    shapes = {name: (None, *model._extra_shapes[name]) for name in required}
-    own = model.sampler.inputs_taken(model)
-
-    # The number of samples is passed as the length of a batch axis, because the batch size is the
-    # only size that a function exported from JAX leaves open.
-    def sample_like(rows, seed, **inputs):
-        given = {name: value for name, value in inputs.items() if name in own}
-        given = adaptation.standardize_inputs(model, given)
-        draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
-        return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
-
-    arguments = {"rows": (None,), "seed": (), **shapes}
-    drawn = _make_endpoint(model, "sample", in_tensorflow, sample_like, arguments, dtypes)
+    sample_like, shapes = _sample_like(model)
+    drawn = _make_endpoint(model, "sample", in_tensorflow, sample_like, shapes, dtypes)
+    shapes = {name: shape for name, shape in shapes.items() if name not in ("rows", "seed")}
     if shapes:
         specs = {"seed": (), **shapes}
 
@@ -305,6 +301,27 @@ def _make_sample(model, in_tensorflow, dtypes):
             return drawn(tf.zeros([checked["num_samples"]]), seed)
 
     return _named_function(sample, specs, dtypes)
+
+
+def _sample_like(model):
+    """Return a function that draws one sample for each row of a batch, and its arguments.
+
+    The number of samples is passed as the length of a batch axis, because the batch size is the
+    only size that a function exported from JAX leaves open.
+    """
+    required = [
+        name for name, is_required in examples.taken_by_sample(model).items() if is_required
+    ]
+    shapes = {name: (None, *model._extra_shapes[name]) for name in required}
+    own = model.sampler.inputs_taken(model)
+
+    def sample_like(rows, seed, **inputs):
+        given = {name: value for name, value in inputs.items() if name in own}
+        given = adaptation.standardize_inputs(model, given)
+        draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
+        return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
+
+    return sample_like, {"rows": (None,), "seed": (), **shapes}
 
 
 def _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes):

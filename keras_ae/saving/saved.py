@@ -1,5 +1,7 @@
 """The part of `keras_ae.Autoencoder` that writes files."""
 
+import keras
+
 from keras_ae.core import inputs
 from keras_ae.saving import export, keras_files
 
@@ -39,12 +41,28 @@ class Saved:
         """
         keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
-    def export(self, filepath, format="tf_saved_model", *, card=None, overwrite=False, **kwargs):
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        *,
+        endpoint=None,
+        card=None,
+        overwrite=False,
+        **kwargs,
+    ):
         """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
+
+        In the other formats, this writes a file with one of the model's functions. The file is run
+        on a small batch, and appears only if it computes what the model computes.
 
         Args:
             filepath: Folder to make, or for another format, file.
-            format: "tf_saved_model", or another format of `keras.Model.export`.
+            format: "tf_saved_model", "onnx", "litert", "openvino" or "torch". The documentation of
+                the formats says which backend writes which, and what must be installed.
+            endpoint: For the other formats, the function in the file: "reconstruct", "encode",
+                "decode" or "sample". Defaults to None, for "reconstruct". The folder has all of
+                them.
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
             overwrite: Whether an artifact, or a file of another format, may be replaced.
             **kwargs: For the other formats.
@@ -52,11 +70,20 @@ class Saved:
         Raises:
             OSError: If filepath exists and overwrite is False, or is no artifact; if another export
                 to it is under way; or if it cannot be written.
-            ValueError: If the model is not built, or if it holds a class or function that is not
-                registered.
-            NotImplementedError: On the torch backend.
+            ValueError: If the model is not built, holds a class or function that is not registered,
+                or if the format or endpoint is unknown.
+            ImportError: If a package that writes or runs the format is not installed.
+            NotImplementedError: If the backend cannot write the format, or the format cannot
+                express what the model computes. Nothing is written then.
         """
         inputs.require_built(self, "export")
         if format != "tf_saved_model":
-            return export.write_other(self, super().export, filepath, format, overwrite, **kwargs)
+            write = keras.Model.export
+            export.write_other(self, write, filepath, format, endpoint, overwrite, **kwargs)
+            return
+        if endpoint is not None:
+            raise ValueError(
+                f"export: endpoint={endpoint!r} is for other formats. The folder of "
+                "format='tf_saved_model' has all endpoints."
+            )
         export.write(self, filepath, card or {}, overwrite, **kwargs)

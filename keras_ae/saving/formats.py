@@ -1,0 +1,320 @@
+"""Endpoints of a model in the other formats of Keras. What was written is run before it appears."""
+
+import contextlib
+import functools
+import importlib.util
+import io
+import logging
+import sys
+import warnings
+
+import keras
+import numpy as np
+
+from keras_ae.core import examples
+from keras_ae.core.seeds import RunSeed
+
+# Format -> backend -> the packages, besides the backend, that write a file and run it. Where a
+# backend is missing, Keras has no converter for it, or the converter's package is not maintained.
+FORMATS = {
+    "onnx": {
+        "tensorflow": ("tf2onnx", "onnxruntime"),
+        "jax": ("jax2onnx", "onnxruntime"),
+        "torch": ("onnxscript", "onnxruntime"),
+    },
+    "litert": {"tensorflow": ()},
+    "openvino": {"tensorflow": ("openvino",), "torch": ("openvino",)},
+    "torch": {"torch": ()},
+}
+_ROWS = (3, 1)  # A file takes batches of any size, so two sizes are tried.
+
+
+class _Endpoint(keras.Model):
+    """One function of a model, as a Keras model that Keras can export.
+
+    Args:
+        model: The model, whose weights are written.
+        function: Function of named tensors.
+        names: The names in the order of the arguments of a call.
+    """
+
+    def __init__(self, model, function, names):
+        super().__init__(name="endpoint")
+        self.model, self.function, self.names = model, function, names
+
+    def build(self, *shapes):
+        self.built = True
+
+    def call(self, *tensors):
+        return self.function(**dict(zip(self.names, tensors, strict=True)))
+
+
+def check_format(format):
+    """Raise unless the backend can write a format, and what writes and runs it is installed.
+
+    Raises:
+        ValueError: If the format is unknown.
+        NotImplementedError: If the backend cannot write it.
+        ImportError: If a package is missing.
+    """
+    known = ("tf_saved_model", *FORMATS)
+    if format not in FORMATS:
+        raise ValueError(f"export: format={format!r} must be one of {', '.join(known)}.")
+    backend = keras.config.backend()
+    if backend not in FORMATS[format]:
+        raise NotImplementedError(
+            f"export: format={format!r} cannot be written with {backend}. Save a .keras file, and "
+            f"export the model that is loaded with KERAS_BACKEND={' or '.join(FORMATS[format])}."
+        )
+    missing = [name for name in FORMATS[format][backend] if not importlib.util.find_spec(name)]
+    if missing:
+        raise ImportError(
+            f"export: format={format!r} needs {' and '.join(missing)}: "
+            f"pip install {' '.join(missing)}"
+        )
+
+
+def write_endpoint(model, endpoint, function, arguments, path, format, write, **options):
+    """Write one function of a model, and compare what the file computes with what it computes.
+
+    Args:
+        model: A built `keras_ae.Autoencoder`.
+        endpoint: Name of the function in errors.
+        function: Function of named tensors.
+        arguments: Dictionary of argument name -> shape, in which None is the number of rows.
+        path: Path of the file, a string.
+        format: Name of the format.
+        write: `keras.Model.export`.
+        **options: Options of the format.
+
+    Raises:
+        NotImplementedError: If the format cannot express the function, or computes something else.
+    """
+    dtypes = {"seed": "int32", "z": model._code_dtype, **model._input_dtypes}
+    dtypes = {name: dtypes.get(name, "float32") for name in arguments}
+    signature = [
+        keras.InputSpec(dtype=dtypes[name], shape=shape, name=name)
+        for name, shape in arguments.items()
+    ]
+    options = {"input_signature": signature, "verbose": False, **options}
+    if format == "torch" and "dynamic_shapes" not in options:
+        options["dynamic_shapes"] = _free_batch(signature)
+    part = _Endpoint(model, _take_seed(function), list(arguments))
+    cases = [_make_inputs(model, arguments, dtypes, rows) for rows in _find_rows(options)]
+    try:
+        with _quiet():
+            wanted = [_call(part, given) for given in cases]
+            if format == "onnx" and keras.config.backend() == "tensorflow":
+                _add_operations_to_tf2onnx()
+            write(part, path, format=format, **options)
+            for given, expected in zip(cases, wanted, strict=True):
+                _compare(_RUN[format](path, given), expected)
+    except _list_failures() as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise NotImplementedError(
+            f"export: format={format!r} cannot express {type(model).__name__}.{endpoint} as "
+            f"{keras.config.backend()} computes it, so nothing was written ({reason}). Choose "
+            "another format or endpoint; 'tf_saved_model' has every endpoint."
+        ) from error
+
+
+def _take_seed(function):
+    """Return a function whose argument "seed", if there is one, is a single integer."""
+
+    def call(**given):
+        if "seed" in given:
+            given["seed"] = RunSeed(keras.ops.stack([given["seed"], 0]))
+        return function(**given)
+
+    return call
+
+
+def _free_batch(signature):
+    """Return what `torch.export` takes as dynamic_shapes, so that batches may have any size."""
+    import torch
+
+    rows = torch.export.Dim("batch")
+    return tuple({0: rows} if spec.shape else {} for spec in signature)
+
+
+def _find_rows(options):
+    """Return the numbers of rows to try, which the user's signature may have fixed."""
+    for spec in keras.tree.flatten(options["input_signature"]):
+        if spec.shape and spec.shape[0] is not None:
+            return (spec.shape[0],)
+    return _ROWS
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Silence what converters print, such as whole graphs. Their failures are raised as errors."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            yield
+    finally:
+        logging.disable(before)
+
+
+@functools.cache
+def _add_operations_to_tf2onnx():
+    """Teach tf2onnx operations that it lacks: those of GELU, in transformers, and of log(1 + x)."""
+    from tf2onnx.handler import tf_op
+
+    def put(graph, node, make):
+        """Put what a function makes of the node's input and the constant 1 in the node's place."""
+        shapes, dtypes = [graph.get_shape(node.output[0])], [graph.get_dtype(node.output[0])]
+        graph.remove_node(node.name)
+        one = graph.make_const(f"{node.name}_one", np.float32(1)).output[0]
+        kind, inputs = make(node.input[0], one, lambda *step: graph.make_node(*step).output[0])
+        graph.make_node(kind, inputs, outputs=node.output, shapes=shapes, dtypes=dtypes)
+
+    @tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            put(graph, node, lambda x, one, do: ("Sub", [one, do("Erf", [x])]))
+
+    @tf_op("Log1p")
+    class _Log1p:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            put(graph, node, lambda x, one, do: ("Log", [do("Add", [one, x])]))
+
+
+# ---------------------------------------------------------------------- what is compared
+
+
+def _make_inputs(model, arguments, dtypes, rows):
+    """Make arrays for the arguments of an endpoint: name -> array."""
+    rng = np.random.default_rng(0)
+    given = {}
+    for name, shape in arguments.items():
+        shape = tuple(rows if i == 0 else size or 4 for i, size in enumerate(shape))
+        if name == "z":
+            given[name] = _make_codes(model, rows)
+        elif dtypes[name].startswith("int"):
+            given[name] = rng.integers(0, 2, shape)
+        else:
+            given[name] = rng.uniform(size=shape)
+            if model._allow_nan and name in ("x", *model._modalities):
+                given[name][0, ..., 0] = np.nan
+            if name == "x" and getattr(model, "mask_value", None) is not None:
+                given[name][0, -1] = model.mask_value
+        given[name] = np.asarray(given[name], dtypes[name])
+    return given
+
+
+def _make_codes(model, rows):
+    """Return the codes of some data, because not every array is a code."""
+    encode, arguments = model._endpoints()["encode"]
+    dtypes = {name: model._input_dtypes.get(name, "float32") for name in arguments}
+    given = _make_inputs(model, arguments, dtypes, rows)
+    given = {name: keras.ops.convert_to_tensor(array) for name, array in given.items()}
+    return keras.ops.convert_to_numpy(encode(**given))
+
+
+def _call(part, given):
+    outputs = part(*map(keras.ops.convert_to_tensor, given.values()))
+    return examples.map_leaves(keras.ops.convert_to_numpy, outputs)
+
+
+def _compare(found, expected):
+    """Raise unless a file computes what the model computes.
+
+    Args:
+        found: Dictionary of output name -> array.
+        expected: An array, or such a dictionary.
+    """
+    if not isinstance(expected, dict):
+        found, expected = {"output": next(iter(found.values()))}, {"output": expected}
+    for name, array in expected.items():
+        other = found[name]
+        if other.shape != array.shape:
+            raise ValueError(f"{name} has the shape {other.shape} instead of {array.shape}")
+        # Codes that are integers must be the same, and other numbers agree as in float32.
+        scale = np.abs(array).max(initial=1) if array.dtype.kind == "f" else 0
+        if not np.allclose(other, array, rtol=0, atol=1e-4 * scale, equal_nan=True):
+            difference = np.abs(other - array).max()
+            raise ValueError(f"{name} differs by up to {difference:.2g} from the model's")
+
+
+# ---------------------------------------------------------------------- running a file
+
+
+def _match(names, given):
+    """Return the inputs under the names that a file has, which are in the same order otherwise."""
+    same = set(names) == given.keys()
+    return given if same else dict(zip(names, given.values(), strict=True))
+
+
+def _run_onnx(path, given):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    outputs = [each.name for each in session.get_outputs()]
+    inputs = _match([each.name for each in session.get_inputs()], given)
+    return dict(zip(outputs, session.run(None, inputs), strict=True))
+
+
+def _run_litert(path, given):
+    import tensorflow as tf
+
+    runner = tf.lite.Interpreter(path).get_signature_runner()
+    return runner(**_match(list(runner.get_input_details()), given))
+
+
+def _run_openvino(path, given):
+    import openvino
+
+    # On some processors the default is bfloat16, in which a comparison says little.
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(path, "CPU", options)
+    found = compiled(list(given.values()))
+    return {str(number): found[output] for number, output in enumerate(compiled.outputs)}
+
+
+def _run_torch(path, given):
+    import torch
+
+    with torch.no_grad():
+        found = torch.export.load(path).module()(*map(torch.tensor, given.values()))
+    found = found if isinstance(found, dict) else {"output": found}
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+_RUN = {
+    "onnx": _run_onnx,
+    "litert": _run_litert,
+    "openvino": _run_openvino,
+    "torch": _run_torch,
+}
+# These modules define errors that are no RuntimeErrors.
+_HOMES_OF_ERRORS = (
+    "jax.errors",
+    "onnxruntime.capi.onnxruntime_pybind11_state",
+    "openvino._pyopenvino",
+    "tensorflow.lite.python.convert_phase",
+)
+
+
+def _list_failures():
+    """List the errors that converters and their runtimes raise."""
+    parts = [vars(sys.modules[name]) for name in _HOMES_OF_ERRORS if name in sys.modules]
+    found = [each for names in parts for each in names.values()]
+    errors = [each for each in found if isinstance(each, type) and issubclass(each, Exception)]
+    return (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        *errors,
+    )
