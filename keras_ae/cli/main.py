@@ -40,6 +40,10 @@ Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
+_FORMATS = ("tf_saved_model", "onnx", "litert", "openvino", "torch")
+_OF_THE_RUN = ("data", "figures", "seed", "command")  # What a card says about the training.
+
+
 def main(arguments=None):
     """Run the console command `keras-ae`.
 
@@ -333,6 +337,41 @@ def verify(path: ModelPath):
     typer.echo(f"{path}: unchanged ({', '.join(checked)})")
 
 
+@app.command(
+    epilog="Example: keras-ae export vae_mnist --format onnx --endpoint encode --output z.onnx"
+)
+def export(
+    path: ModelPath,
+    output: Annotated[pathlib.Path, typer.Option(help="New folder or file.")],
+    format: Annotated[
+        str,
+        typer.Option(help=f"One of {', '.join(_FORMATS)}.", autocompletion=lambda: list(_FORMATS)),
+    ] = "tf_saved_model",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="What the file of another format than tf_saved_model computes: reconstruct, "
+            "encode, decode or sample. [default: reconstruct]"
+        ),
+    ] = None,
+    config: Config = None,
+):
+    """Write a model as a folder that TensorFlow serves, or as a file of another format."""
+    _import_runs()
+    from keras_ae import saving
+
+    if os.path.lexists(output):
+        raise FileExistsError(f"--output {output} exists. Pass another name.")
+    place = _find_artifact(path)
+    model = _load_model(path)
+    described = saving.read_card(place).items()
+    card = {name: value for name, value in described if name in _OF_THE_RUN}
+    with terminal.silence_libraries():  # Converters print whole graphs if they fail.
+        model.export(output, format=format, endpoint=endpoint, card=card)
+    what = "all endpoints" if format == "tf_saved_model" else endpoint or "reconstruct"
+    terminal.show(f"{output}: {what} as {format}")
+
+
 @app.command(epilog="Example: keras-ae info runs/vae_digits")
 def info(path: ModelPath, as_json: Json = False, config: Config = None):
     """Print what is in a folder: model, data, metrics, versions."""
@@ -396,17 +435,10 @@ def _import_runs():
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return importlib.import_module("keras_ae.cli.runs")
     # The libraries write their first lines from C++, before they read the variable above.
-    sys.stderr.flush()
-    standard_error = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
+    with terminal.silence_libraries():
         # This module loads TensorFlow, whatever the backend.
         importlib.import_module("keras_ae.core.tf_data")
         return importlib.import_module("keras_ae.cli.runs")
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
 
 
 def _show_json(values):

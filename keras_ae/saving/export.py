@@ -15,7 +15,6 @@ import pathlib
 import re
 import stat
 
-import keras
 from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage

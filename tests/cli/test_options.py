@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from command_line import MODEL, NETWORK, SMALL, assert_one_line, command, make_place, train
 
 import keras_ae
-from keras_ae import callbacks
+from keras_ae import callbacks, saving
 from keras_ae.cli import runs
 
 
@@ -263,4 +264,49 @@ def test_logs_that_cannot_be_written(place, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runs.importlib.util, "find_spec", lambda name: None)
     assert command(*words, *SMALL, *NETWORK, "--logdir", tmp_path / "logs") == 2
     assert_one_line(capsys.readouterr(), "pip install tensorboard")
+    assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------- export
+
+
+def test_export_writes_a_folder_with_the_facts_of_the_run(place, tmp_path, exports, capsys):
+    assert command("export", place / "run", "--output", tmp_path / "copy") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'copy'}: all endpoints as tf_saved_model\n"
+    cards = [saving.read_card(folder) for folder in (place / "run" / "model", tmp_path / "copy")]
+    assert cards[1]["command"] == cards[0]["command"]
+    assert cards[1]["figures"] == cards[0]["figures"]
+
+
+def test_export_in_other_formats(place, tmp_path, capsys, monkeypatch):
+    format, name = {
+        "tensorflow": ("litert", "encoder.tflite"),
+        "torch": ("torch", "encoder.pt2"),
+        "jax": (None, None),
+    }[keras.config.backend()]
+    if format is None:
+        pytest.skip("the other formats of JAX need packages that the tests do not")
+    words = ("export", place / "run", "--format", format, "--endpoint", "encode")
+    assert command(*words, "--output", tmp_path / name) == 0
+    assert capsys.readouterr().out == f"{tmp_path / name}: encode as {format}\n"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert command(*words, "--output", tmp_path / name) == 2
+    assert_one_line(capsys.readouterr(), "exists")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("--format", "tflite"), "format='tflite' must be one of tf_saved_model, onnx, litert"),
+        (("--format", "openvino"), "openvino"),
+        (("--format", "torch", "--endpoint", "encoder"), "endpoint='encoder'"),
+        (("--endpoint", "encode"), "has all endpoints"),
+    ],
+)
+def test_exports_that_are_refused(words, message, place, tmp_path, capsys, monkeypatch):
+    if "torch" in words and keras.config.backend() != "torch":
+        message = "KERAS_BACKEND=torch"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert command("export", place / "run", *words, "--output", tmp_path / "x") == 2
+    assert_one_line(capsys.readouterr(), message)
     assert not list(tmp_path.iterdir())
