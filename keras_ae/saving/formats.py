@@ -26,6 +26,7 @@ FORMATS = {
     "openvino": {"tensorflow": ("openvino",), "torch": ("openvino",)},
     "torch": {"torch": ()},
 }
+_SUFFIXES = {"litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
 _ROWS = (3, 1)  # A file takes batches of any size, so two sizes are tried.
 
 
@@ -49,11 +50,15 @@ class _Endpoint(keras.Model):
         return self.function(**dict(zip(self.names, tensors, strict=True)))
 
 
-def check_format(format):
+def check_format(format, path):
     """Raise unless the backend can write a format, and what writes and runs it is installed.
 
+    Args:
+        format: Name of the format.
+        path: Path of the file.
+
     Raises:
-        ValueError: If the format is unknown.
+        ValueError: If the format is unknown, or the file has a name that its readers do not take.
         NotImplementedError: If the backend cannot write it.
         ImportError: If a package is missing.
     """
@@ -66,6 +71,9 @@ def check_format(format):
             f"export: format={format!r} cannot be written with {backend}. Save a .keras file, and "
             f"export the model that is loaded with KERAS_BACKEND={' or '.join(FORMATS[format])}."
         )
+    suffix = _SUFFIXES.get(format, "")
+    if not str(path).endswith(suffix):
+        raise ValueError(f"export: {str(path)!r} must end in {suffix} for format={format!r}.")
     missing = [name for name in FORMATS[format][backend] if not importlib.util.find_spec(name)]
     if missing:
         raise ImportError(

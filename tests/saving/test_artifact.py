@@ -545,7 +545,7 @@ def test_files_of_other_formats_are_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "export", export)
     # This test is about the files alone.
-    monkeypatch.setattr(formats, "check_format", lambda format: None)
+    monkeypatch.setattr(formats, "check_format", lambda format, path: None)
     monkeypatch.setattr(formats, "_add_operations_to_tf2onnx", lambda: None)
     monkeypatch.setattr(formats, "_compare", lambda found, expected: None)
     monkeypatch.setitem(formats._RUN, "onnx", lambda path, given: None)

@@ -90,14 +90,18 @@ def test_formats_and_endpoints_that_are_refused(tmp_path, monkeypatch):
             with pytest.raises(NotImplementedError, match="KERAS_BACKEND="):
                 model.export(tmp_path / "model", format=format)
             continue
+        path = tmp_path / f"model{SUFFIXES[format]}"
+        if format != "onnx":
+            with pytest.raises(ValueError, match=f"must end in {SUFFIXES[format]}"):
+                model.export(tmp_path / "model", format=format)
         with monkeypatch.context() as patch:
             patch.setattr(importlib.util, "find_spec", lambda name: None)
             if backends[BACKEND]:
                 with pytest.raises(ImportError, match=f"pip install {backends[BACKEND][0]}"):
-                    model.export(tmp_path / "model", format=format)
+                    model.export(path, format=format)
         if format in HERE:
             with pytest.raises(ValueError, match="endpoint='encoder' must be"):
-                model.export(tmp_path / "model", format=format, endpoint="encoder")
+                model.export(path, format=format, endpoint="encoder")
     assert not list(tmp_path.iterdir())
 
 
