@@ -70,6 +70,15 @@ def write(model, path, card, overwrite=False, **unknown):
 ENDPOINTS = ("reconstruct", "encode", "decode", "sample")
 
 
+def refuse_endpoint(endpoint):
+    """Raise an error if a single endpoint was asked of the format that has all of them."""
+    if endpoint is not None:
+        raise ValueError(
+            f"export: endpoint={endpoint!r} is for other formats. The folder of "
+            "format='tf_saved_model' has all endpoints."
+        )
+
+
 def write_other(model, write, path, format, endpoint=None, overwrite=False, **options):
     """Write one endpoint of a model in another format of Keras, such as LiteRT or ONNX.
 

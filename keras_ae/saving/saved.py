@@ -61,29 +61,21 @@ class Saved:
             format: "tf_saved_model", "onnx", "litert", "openvino" or "torch". The documentation of
                 the formats says which backend writes which, and what must be installed.
             endpoint: For the other formats, the function in the file: "reconstruct", "encode",
-                "decode" or "sample". Defaults to None, for "reconstruct". The folder has all of
-                them.
+                "decode" or "sample". Defaults to None, for "reconstruct".
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
             overwrite: Whether an artifact, or a file of another format, may be replaced.
             **kwargs: For the other formats.
 
         Raises:
-            OSError: If filepath exists and overwrite is False, or is no artifact; if another export
-                to it is under way; or if it cannot be written.
-            ValueError: If the model is not built, holds a class or function that is not registered,
-                or if the format or endpoint is unknown.
+            OSError: If the path is taken and may not be replaced, or cannot be written.
+            ValueError: If the model is not built or cannot be loaded again, or a name is unknown.
             ImportError: If a package that writes or runs the format is not installed.
-            NotImplementedError: If the backend cannot write the format, or the format cannot
-                express what the model computes. Nothing is written then.
+            NotImplementedError: If the backend or the format cannot express what the model computes.
         """
         inputs.require_built(self, "export")
-        if format != "tf_saved_model":
+        if format == "tf_saved_model":
+            export.refuse_endpoint(endpoint)
+            export.write(self, filepath, card or {}, overwrite, **kwargs)
+        else:
             write = keras.Model.export
             export.write_other(self, write, filepath, format, endpoint, overwrite, **kwargs)
-            return
-        if endpoint is not None:
-            raise ValueError(
-                f"export: endpoint={endpoint!r} is for other formats. The folder of "
-                "format='tf_saved_model' has all endpoints."
-            )
-        export.write(self, filepath, card or {}, overwrite, **kwargs)
