@@ -326,7 +326,7 @@ def check_call(model, call, function, x, given, name="x", is_target=False):
     check_shape(x, model.data_shape, name, model)
     if is_target:
         _require_target(model, call)
-    if is_target or _reads_data(model):
+    if is_target or ranges.reads_data(model):
         ranges.check_support(model, x, name, bounds, fits=False)
     return x, given
 
@@ -339,15 +339,6 @@ def _require_target(model, call):
             f"targets of shape {model.target_shape}, but no target was passed. Call "
             f"{call}(x, target)."
         )
-
-
-def _reads_data(model):
-    """Tell whether what the encoder reads is data like that which the model computes.
-
-    An encoder of the user's own may rescale bytes.
-    """
-    has_limits = model._inputs_are_targets and not ranges.has_own_encoder(model)
-    return has_limits and model.target_shape == model.data_shape
 
 
 def take_apart(model, x, name):
@@ -531,7 +522,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
         is_target = function is None
         if is_target:
             _require_target(model, "fit")
-        if is_target or _reads_data(model):
+        if is_target or ranges.reads_data(model):
             ranges.check_support(model, x, name, bounds, fits)
     if sample_weight is None:
         return (batch,) if y is None else (batch, y)

@@ -7,7 +7,6 @@ import numpy as np
 
 _NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
 _SCALES = 1e-3, 100.0
-# Examples that a model was not fitted to may lie beyond its range by so many times its width.
 _MOST_BEYOND = 100
 
 
@@ -58,6 +57,15 @@ def check_classes(array, name, model):
                 "keras.utils.to_categorical, or choose 'bernoulli' or 'binary_crossentropy' if "
                 "each value lies between 0 and 1 by itself."
             )
+
+
+def reads_data(model):
+    """Tell whether what the encoder reads is data like that which the model computes.
+
+    An encoder of the user's own may rescale bytes.
+    """
+    has_limits = model._inputs_are_targets and not has_own_encoder(model)
+    return has_limits and model.target_shape == model.data_shape
 
 
 def has_own_encoder(model):
@@ -118,6 +126,16 @@ def _warn_of_scale(model, name, bounds):
     )
 
 
+def widen(support):
+    """Return the range of what a model encodes and scores, which it need not have been fitted to.
+
+    Examples may lie beyond the range of the training data by 100 times its width.
+    """
+    low, high = support
+    most = _MOST_BEYOND * (high - low)
+    return low - most, high + most
+
+
 def _check_range(model, name, array, bounds, support, are_classes, fits):
     if support is None:
         return
@@ -127,8 +145,8 @@ def _check_range(model, name, array, bounds, support, are_classes, fits):
     if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
         return
     is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
-    most = _MOST_BEYOND * (high - low)
-    is_far = smallest < low - most or largest > high + most
+    least, most = widen(support)
+    is_far = smallest < least or largest > most
     if not (fits or are_classes or is_bytes or is_far):
         return
     if are_classes:

@@ -6,7 +6,7 @@ of an argument, which are NaN if the argument contains NaN.
 
 import numpy as np
 
-from keras_ae.core import examples
+from keras_ae.core import examples, ranges
 from keras_ae.core.arguments import LARGEST
 
 
@@ -61,9 +61,12 @@ def _check_data(model, endpoint, name, x):
         return found[name] if model._modalities else found
 
     support = None
-    if model._modalities or (model.target_shape == model.data_shape and model._inputs_are_targets):
+    is_target = endpoint == "log_likelihood" and model.target_shape == model.data_shape
+    if model._modalities or is_target or ranges.reads_data(model):
         support = of_modality("_support")
     low, high = support or (-LARGEST, LARGEST)
+    if support and not of_modality("_takes_classes"):
+        low, high = ranges.widen(support)
     rows = tf.reshape(x, [-1, x.shape[-1]])
     if model._allow_nan:
         missing = tf.math.is_nan(x)

@@ -181,6 +181,23 @@ def test_a_stream_beyond_the_range_is_scored(trained):
     assert "clip" not in message(trained.fit, batches(x), verbose=0)
 
 
+def test_served_functions_take_what_the_methods_take(tmp_path, exports):
+    tf = pytest.importorskip("tensorflow")
+    layers, bytes_ = keras.layers, np.round(X * 255)
+    plain = compiled()
+    plain.fit(X, verbose=0)
+    encoder = keras.Sequential([keras.Input((6,)), layers.Rescaling(1 / 255), layers.Dense(4)])
+    rescaling = compiled(encoder=encoder)
+    rescaling.fit(bytes_, X, verbose=0)
+    for name, model, x in (("a", plain, with_value(7.5, "float32")), ("b", rescaling, bytes_)):
+        model.export(tmp_path / name)
+        served = tf.saved_model.load(tmp_path / name)
+        x = x.astype("float32")
+        np.testing.assert_allclose(served.encode(x), model.encode(x), rtol=1e-3, atol=1e-4)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="255"):
+            served.log_likelihood(bytes_.astype("float32"), 0)
+
+
 def test_pseudo_inputs_lie_in_the_range():
     model = compiled(keras_ae.VampVAE, num_components=4)
     assert "Rescale x" in message(model.set_pseudo_inputs, with_value(1.5)[:4])

@@ -96,9 +96,11 @@ def test_every_place_is_checked(exports, served):
     for rows in (1, 3, 1000):
         x = np.zeros((rows, 6), "float32")
         for place in {*range(min(x.size, 18)), x.size // 2, x.size - 1}:
-            for wrong in (np.nan, 1.5, -0.5):
+            for wrong in (np.nan, 150.0, -150.0):
                 x.flat[place] = wrong
-                assert_refused(signature, {"x": x}, ["encode: x must hold values from 0 to 1."])
+                assert_refused(
+                    signature, {"x": x}, ["encode: x must hold values from -100 to 101."]
+                )
                 x.flat[place] = 0
         assert call(signature, {"x": x})["z"].shape == (rows, 2)
     if keras.config.backend() == "tensorflow":  # Functions from JAX take no empty batches.
@@ -130,11 +132,11 @@ def test_padding_is_not_checked(exports, tmp_path):
     model.export(tmp_path / "model")
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     np.testing.assert_allclose(loaded.encode(x), model.encode(x), atol=1e-5)
-    x[0, 3] = [-1, 0]
+    x[0, 3] = [-1, 500]
     assert_refused(
-        loaded.signatures["encode"], {"x": x}, ["encode: x must hold values from 0 to 1"]
+        loaded.signatures["encode"], {"x": x}, ["encode: x must hold values from -100 to 101"]
     )
-    with pytest.raises(ValueError, match="values between -1"):
+    with pytest.raises(ValueError, match="values between -1 and 500"):
         model.encode(x)
 
 
