@@ -55,7 +55,7 @@ Config = Annotated[
         is_eager=True,
         expose_value=False,
         metavar="FILE",
-        help="TOML file that gives any of these by name, as in: data = 'digits'. The command line "
+        help="TOML file that gives any of these by name, without the dashes. The command line "
         "takes precedence.",
     ),
 ]
