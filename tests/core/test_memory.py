@@ -111,7 +111,7 @@ CALLS = {
     "latent_dim of a path": lambda: keras_ae.HamiltonianVAE(10**10),
     "latent_dim of a walk": lambda: keras_ae.AdversarialAE(10**10),
     "width of a network": lambda: networks.encoder((6,), units=(10**6, 10**6)),
-    "picture of a network": lambda: networks.decoder(2, (10**5, 10**5, 1)),
+    "picture of a network": lambda: networks.decoder(2, (10**5, 10**5, 1), filters=(32, 64)),
     "a recurrent network": lambda: networks.feedback_decoder(2, (8, 4), units=(10**6,)),
     "a discriminator": lambda: networks.discriminator(10**6, 10**6),
     "tokens of a network": lambda: networks.transformer_blocks(width=10**6),
