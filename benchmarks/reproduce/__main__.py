@@ -4,6 +4,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce likelihood --models VAE IWAE
     TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
+    python -m benchmarks.reproduce large_pictures --data photos/
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -24,6 +25,7 @@ from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.conditional import conditional
 from benchmarks.reproduce.denoising import denoising
 from benchmarks.reproduce.disentanglement import disentanglement
+from benchmarks.reproduce.large_pictures import large_pictures
 from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
@@ -51,6 +53,7 @@ ROWS = {
         sigma,
         conditional,
         semi_supervised,
+        large_pictures,
     )
 }
 
@@ -63,8 +66,10 @@ def main():
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
-    parser.add_argument("--pictures", type=pathlib.Path, help="folder for pictures of samples")
-    parser.add_argument("--data", help="archive of tables, for `missing_data`")
+    parser.add_argument(
+        "--pictures", type=pathlib.Path, help="folder for pictures of what models make"
+    )
+    parser.add_argument("--data", help="path of the data, for `missing_data` and `large_pictures`")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     settings = {

@@ -1,0 +1,109 @@
+"""Default networks on pictures of 64x64 and 128x128, compared with the mean picture and with PCA.
+
+python -m benchmarks.reproduce large_pictures --data photos/ --pictures reconstructions
+"""
+
+import io
+import pathlib
+import time
+
+import keras
+import numpy as np
+from PIL import Image
+
+import keras_ae
+from keras_ae import plots
+
+SIDES = (64, 128)
+NUM_TRAIN, NUM_TEST = 4_000, 400
+LATENT_DIM = 16
+
+
+def read_archive(path, side, seed):
+    """Return training and test pictures of an archive of JPEG files, enlarged or reduced.
+
+    The arrays of the archive are "jpeg", all files in a row, their "length"s in bytes, and
+    "is_test".
+    """
+    archive = np.load(path)
+    data, is_test = archive["jpeg"], archive["is_test"]
+    ends = np.cumsum(archive["length"])
+    starts = ends - archive["length"]
+    rng = np.random.default_rng(seed)
+
+    def read(index):
+        picture = Image.open(io.BytesIO(data[starts[index] : ends[index]].tobytes()))
+        return np.asarray(picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC))
+
+    def read_part(part, number):
+        chosen = rng.permutation(np.flatnonzero(is_test == part))[:number]
+        return np.stack([read(index) for index in chosen]) / np.float32(255)
+
+    return read_part(False, NUM_TRAIN), read_part(True, NUM_TEST)
+
+
+def read_crops(folder, side, seed):
+    """Return random crops of the photographs in a folder; those of every fourth are for testing."""
+    files = sorted(path for path in pathlib.Path(folder).iterdir() if path.is_file())
+    photos = [np.asarray(Image.open(path).convert("RGB")) for path in files]
+    rng = np.random.default_rng(seed)
+
+    def crop(photo):
+        row, column = (rng.integers(n - side + 1) for n in photo.shape[:2])
+        return photo[row : row + side, column : column + side]
+
+    def read_part(chosen, number):
+        return np.stack([crop(chosen[n % len(chosen)]) for n in range(number)]) / np.float32(255)
+
+    train = [photo for n, photo in enumerate(photos) if n % 4 != 3]
+    return read_part(train, NUM_TRAIN), read_part(photos[3::4], NUM_TEST)
+
+
+def mean_squared_error(x, reconstructed):
+    return float(np.mean((x - np.clip(reconstructed, 0.0, 1.0)) ** 2))
+
+
+def project(train, test):
+    """Return the test pictures on as many principal components as a code has dimensions."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(LATENT_DIM, svd_solver="randomized", random_state=0)
+    pca.fit(train[:1_000].reshape(1_000, -1))
+    codes = pca.transform(test.reshape(len(test), -1))
+    return pca.inverse_transform(codes).reshape(test.shape)
+
+
+def large_pictures(epochs=3, seed=0, models=("AE", "VAE"), data=None, pictures=None):
+    """Errors of reconstructed test pictures, as shares of that of the mean training picture.
+
+    Each model is made with its default arguments, and trained by Adam at 1e-3 with batches of 32.
+    """
+    if data is None:
+        raise SystemExit("large_pictures needs --data PATH, photographs or an archive of pictures.")
+    read = read_crops if pathlib.Path(data).is_dir() else read_archive
+    for side in SIDES:
+        train, test = read(data, side, seed)
+        error_of_mean = mean_squared_error(test, train.mean(axis=0))
+        share_of_pca = mean_squared_error(test, project(train, test)) / error_of_mean
+        for name in models:
+            model = getattr(keras_ae, name)(LATENT_DIM, seed=seed)
+            model.compile(keras.optimizers.Adam(1e-3))
+            start = time.perf_counter()
+            model.fit(train, batch_size=32, epochs=epochs, verbose=0)
+            seconds = round(time.perf_counter() - start, 1)
+            reconstructed = model.reconstruct(test, verbose=0)
+            error = mean_squared_error(test, reconstructed)
+            if pictures:
+                pictures.mkdir(exist_ok=True)
+                path = pictures / f"{name}_{pathlib.Path(data).stem}_{side}.png"
+                plots.reconstructions(test[:10], np.clip(reconstructed[:10], 0.0, 1.0), path)
+            yield {
+                "model": name,
+                "side": side,
+                "parameters": model.encoder.count_params() + model.decoder.count_params(),
+                "steps": int(model.optimizer.iterations),
+                "error_of_mean": error_of_mean,
+                "share_of_mean": error / error_of_mean,
+                "share_of_mean_of_pca": share_of_pca,
+                "training_seconds": seconds,
+            }
