@@ -1,7 +1,6 @@
 """Keep and save the arguments of a model, and let users assign some of them at any time."""
 
 import contextlib
-import json
 
 import keras
 import numpy as np
@@ -95,16 +94,11 @@ class Adjustable:
         super().save_own_variables(store)
         seeds.save(self, store)
         save_numbers(self, store)
-        changes.save_adapted(self, store)
-        if changed := changes.changed_numbers(self):
-            store["changed_numbers"] = np.frombuffer(json.dumps(changed).encode(), "uint8")
+        changes.save_in_weights(self, store)
 
     def load_own_variables(self, store):
         kept = seeds.load(self, store)
-        changes.load_adapted(self, kept)
-        if "changed_numbers" in kept:
-            changed = bytes(np.array(kept.pop("changed_numbers"), "uint8"))
-            changes.assign_numbers(self, json.loads(changed))
+        changes.load_from_weights(self, kept)
         assigned = {key: kept.pop(key) for key in list(kept) if key.startswith("assigned_")}
         super().load_own_variables(kept)
         load_numbers(self, assigned)

@@ -5,7 +5,10 @@ for networks that the user passed. Networks that a model makes for itself are ma
 model's arguments, which do not tell of later changes.
 """
 
+import json
+
 import keras
+import numpy as np
 
 from keras_ae.core.arguments import is_number
 
@@ -61,6 +64,21 @@ def repeat(model, changes):
         for key, weight in _weights_by_key(model).items():
             if weight.trainable != (key not in untrained):
                 weight.trainable = key not in untrained
+
+
+def save_in_weights(model, store):
+    """Write the changes that belong to the weights of a model: its adapters, and its numbers."""
+    save_adapted(model, store)
+    if changed := changed_numbers(model):
+        store["changed_numbers"] = np.frombuffer(json.dumps(changed).encode(), "uint8")
+
+
+def load_from_weights(model, kept):
+    """Repeat the changes that `save_in_weights` wrote, and take their entries out of `kept`."""
+    load_adapted(model, kept)
+    if "changed_numbers" in kept:
+        changed = bytes(np.array(kept.pop("changed_numbers"), "uint8"))
+        assign_numbers(model, json.loads(changed))
 
 
 def save_adapted(model, store):

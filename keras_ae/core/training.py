@@ -163,9 +163,8 @@ class Loops(backend.TrainStep, keras.Model):
         self._assert_compile_called("evaluate")
         batches = x  # If it is cached, `fit` has checked it. A generator must not be begun again.
         if not cached:
-            batches = _make_batches(
-                self, "evaluate", x, y, sample_weight, batch_size, steps, inputs
-            )
+            parts = (x, y, sample_weight)
+            batches = _make_batches(self, "evaluate", parts, batch_size, steps, inputs)
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks)
         with self._evaluation_scope(batches, steps), at_once as callbacks:
@@ -198,12 +197,7 @@ class Loops(backend.TrainStep, keras.Model):
         adaptation.adapt(self, adaptation.Passes(self, batches))
 
     def _prepare_training(self, batches, steps):
-        """Look at the data of `fit` before training. Subclasses may override this.
-
-        Args:
-            batches: `ArrayBatches`, or a dataset, `PyDataset`, data loader or generator.
-            steps: Number of batches in an epoch, or None.
-        """
+        """Look at the batches of `fit` before training. Subclasses may override this."""
 
     def _evaluation_scope(self, batches, steps):
         """Return a context in which `evaluate` runs its loop. Subclasses may override this."""
@@ -222,9 +216,7 @@ class Loops(backend.TrainStep, keras.Model):
             Array of the reconstructions, which has the shape of the targets.
         """
         options = {"divided": False, "function": self.reconstruct}
-        batches = _make_batches(
-            self, "predict", x, None, None, batch_size, steps, inputs, **options
-        )
+        batches = _make_batches(self, "predict", (x,), batch_size, steps, inputs, **options)
         steps = data.count_steps(batches, steps)
         self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
@@ -296,12 +288,12 @@ def _check_counts(validation_freq, **counts):
         arguments.integer(None, "validation_freq", validation_freq)
 
 
-def _make_batches(model, call, x, y, sample_weight, size, steps, inputs, function=None, **options):
+def _make_batches(model, call, parts, size, steps, inputs, function=None, **options):
     """Return the checked batches of a method that does not train."""
+    x, *others = parts
     streams.check_steps(x, "x", "steps", steps)
-    x = data.with_inputs(model, call, x, inputs, function)
-    options = {"function": function, **options}
-    return data.make_batches(model, (x, y, sample_weight), size, False, steps, **options)
+    parts = (data.with_inputs(model, call, x, inputs, function), *(others or (None, None)))
+    return data.make_batches(model, parts, size, False, steps, function=function, **options)
 
 
 def _check_batch(model, call, x, y, sample_weight, inputs, fits):

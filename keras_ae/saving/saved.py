@@ -21,8 +21,7 @@ class Saved:
                 overwrite is False.
 
         Raises:
-            ValueError: If the name does not end in `.keras`, or if the model holds a class or
-                function that is not registered. Nothing is written then.
+            ValueError: If the name is wrong, or the model holds what is not registered.
             OSError: If a folder is in the way, or the file cannot be written.
         """
         keras_files.save(self, super().save, filepath, overwrite, zipped, **kwargs)
@@ -70,7 +69,7 @@ class Saved:
             OSError: If the path is taken and may not be replaced, or cannot be written.
             ValueError: If the model is not built or cannot be loaded again, or a name is unknown.
             ImportError: If a package that writes or runs the format is not installed.
-            NotImplementedError: If the backend or the format cannot express what the model computes.
+            NotImplementedError: If the backend or the format lacks what the model computes.
         """
         inputs.require_built(self, "export")
         if format == "tf_saved_model":
