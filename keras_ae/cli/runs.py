@@ -455,6 +455,10 @@ def _fit(model, data, settings, folder, worker, verbose, logs):
             callbacks=called,
             verbose=verbose,
         )
+    except FloatingPointError as error:
+        raise ValueError(
+            f"{error} Start a new run with a lower --learning-rate and another --output."
+        ) from error
     finally:
         backup.release()
 
@@ -505,11 +509,6 @@ class _History(keras.callbacks.Callback):
             self.rows = read_rows(self.path)[:first_epoch]
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise ValueError(
-                f"the loss became {logs['loss']} in epoch {epoch + 1}. Start a new run with a "
-                "lower --learning-rate and another --output."
-            )
         self.rows.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}})
         if self.writes:
             with whole_file(self.path) as path, path.open("w", newline="") as file:

@@ -228,9 +228,9 @@ class Loops(backend.TrainStep, keras.Model):
         """Make one training step on one batch, as in Keras. `fit` explains the named inputs."""
         _refuse_class_weight(class_weight)
         arrays = _check_batch(self, "train_on_batch", x, y, sample_weight, inputs, fits=True)
-        logs = super().train_on_batch(*arrays, return_dict=True)
+        logs = super().train_on_batch(*arrays, return_dict=return_dict)
         finite.check(self, {"loss": self._loss_tracker.result()})
-        return logs if return_dict else self._flatten_metrics_in_order(logs)
+        return logs
 
     @one_at_a_time()
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):

@@ -177,14 +177,14 @@ def test_odd_cards_hide_no_good_one(collection, capsys):
 
 
 def test_an_unreadable_card_hides_no_good_one(collection, capsys, monkeypatch):
-    read = pathlib.Path.read_text
+    read = pathlib.Path.read_bytes
 
-    def read_text(path, *args, **kwargs):
+    def read_bytes(path):
         if path.parent.name == "card_02":
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path, *args, **kwargs)
+        return read(path)
 
-    monkeypatch.setattr(pathlib.Path, "read_text", read_text)
+    monkeypatch.setattr(pathlib.Path, "read_bytes", read_bytes)
     assert command("list") == 0
     printed = capsys.readouterr().out
     assert "Permission denied" in printed and "VAE on mnist: loss 99.5" in printed

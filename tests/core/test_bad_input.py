@@ -438,7 +438,7 @@ def test_a_damaged_folder(exported, tmp_path):
     file = exported / "assets.extra" / "model.keras"
     whole = file.read_bytes()
     with_other_width(file)
-    check(lambda: keras_ae.load(exported), ValueError, ["checksum", "card.json"])
+    check(lambda: keras_ae.load(exported), ValueError, ["checksum", "model.keras"])
     file.write_bytes(whole)
     (exported / "card.json").write_text("{")
     check(lambda: keras_ae.load(exported), ValueError, ["card.json", "JSON"])

@@ -109,6 +109,11 @@ PRIVATE = {
         "core/programs.py: Programs",
         "the layers within a layer, of which a program depends on each",
     ),
+    "_keras_history": (
+        lambda: keras.Input((2,)),
+        "networks/fitting.py: _explain_outputs",
+        "the layer that computes an output of a network",
+    ),
     "_symbolic_build": (
         lambda: zoo.compiled("AE"),
         "callbacks.py: BackupAndRestore",

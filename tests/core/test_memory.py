@@ -175,7 +175,8 @@ def test_a_batch_of_a_dataset_is_refused_before_it_is_gathered(way, monkeypatch)
     for method in ("fit", "evaluate"):
         with pytest.raises(ValueError, match="batch_size=1000000000, .* would take .*GB"):
             size = 10**9 if way == "ours" else None
-            getattr(model, method)(data, batch_size=size, verbose=0)
+            steps = {"fit": "steps_per_epoch", "evaluate": "steps"}[method]
+            getattr(model, method)(data, batch_size=size, verbose=0, **{steps: 1})
     # A batch size beyond the number of examples takes only what the examples take.
     model.fit(rows.batch(10**9), verbose=0)
 

@@ -349,7 +349,7 @@ def test_the_command_line_replaces_nothing_that_appears_in_the_meantime(tmp_path
     with pytest.raises(FileExistsError, match="codes.npy exists"):
         cli._write_over_all(None, None, None, output)
     with pytest.raises(FileExistsError, match="codes.npy exists"):
-        cli._write(output, np.zeros(3))
+        cli._write(output, np.zeros(3), None)
     assert names(tmp_path) == ["codes.npy"] and output.read_text() == "mine"
 
 

@@ -132,7 +132,7 @@ def test_an_mlp_takes_any_shape(shape):
 )
 def test_the_rank_of_the_shape_chooses_the_kind(shape, layer_class):
     weighted = [layer for layer in networks.encoder(shape, **small(shape)).layers if layer.weights]
-    assert type(weighted[0]) is layer_class
+    assert isinstance(weighted[0], layer_class)
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (8, 12, 3)])

@@ -165,6 +165,7 @@ class DiscreteAE(DeterministicAE):
     def _renew_prior(self):
         """Replace the prior over whole codes, which was never fitted, with a prior over digits."""
         self._tracker.unlock()
+        self._layers.remove(self.code_prior)  # Keras tracks a layer whose attribute is deleted.
         del self.code_prior
         self._whole_codes = False
         with follow_seed(order_seed(self)), backend.building_scope(self):
