@@ -125,7 +125,8 @@ def test_adapters_go_on_learning_after_they_were_loaded(change, tmp_path):
     for one, other in zip(before, zoo.weights(loaded), strict=True):
         assert np.array_equal(one, other)
     assert np.any(layer.lora_kernel_a) and np.any(layer.lora_kernel_b)
-    plain = zoo.make("VAE")  # Into a model without adapters, Keras loads the merged kernels.
+    # Keras loads the merged kernels into a model without adapters.
+    plain = zoo.make("VAE")
     plain.build((None, 6))
     if change is adapt:
         plain.load_weights(tmp_path / "model.weights.h5")
