@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 
 import numpy as np
 
@@ -19,7 +20,13 @@ from keras_ae.datasets.prepared import (
     make_tfds_dataset,
 )
 from keras_ae.datasets.sprites import SPRITES_COUNT, sprites_factors, sprites_images
-from keras_ae.datasets.streams import check_seed, dynamic_binarization, split_rows, stream_rows
+from keras_ae.datasets.streams import (
+    check_seed,
+    check_split,
+    dynamic_binarization,
+    split_rows,
+    stream_rows,
+)
 
 
 def load(name, split="train", *, labels=False, binarize=False, seed=None, data_dir=None):
@@ -30,6 +37,9 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
 
     - `"digits"`: scikit-learn's 1,797 handwritten digits of shape (8, 8, 1), with the labels 0 to 9
       (int64). The splits are fixed: 1,437 train, 360 test. It needs no download.
+    - `"small_mnist"`: 10,000 training digits and 2,000 test digits of MNIST, of shape (28, 28, 1),
+      with the labels 0 to 9 (int64). It needs no download. MNIST is by LeCun, Cortes and Burges
+      (1998), under the license CC BY-SA 3.0.
     - `"sprites"`: generated pictures of shapes, (64, 64, 1). The label is the int32 vector (shape,
       scale, orientation, x, y). There are 700,416 train and 36,864 test examples, scattered over
       the combinations. `seed` shuffles the order (None stands for 0), which is the same in every
@@ -187,6 +197,18 @@ def _load_digits(split, labels, seed):
     return tf.data.Dataset.from_tensor_slices(parts)
 
 
+def _load_small_mnist(split, labels, seed):
+    import tensorflow as tf
+
+    with np.load(pathlib.Path(__file__).with_name("small_mnist.npz")) as file:
+        x, y = file["x"], file["y"]
+    # The test digits come last.
+    parts = {"train": slice(10_000), "test": slice(10_000, None), "all": slice(None)}
+    check_split(split, parts, "name='small_mnist'")
+    x = (x[parts[split], :, :, None] / 255).astype("float32")
+    return tf.data.Dataset.from_tensor_slices((x, y[parts[split]].astype("int64")) if labels else x)
+
+
 def _load_sprites(split, labels, seed):
     import tensorflow as tf
 
@@ -200,4 +222,8 @@ def _load_sprites(split, labels, seed):
     return stream_rows(rows, lambda block: (sprites_images(block), sprites_factors(block)), *specs)
 
 
-_EMBEDDED = {"digits": _load_digits, "sprites": _load_sprites}
+_EMBEDDED = {
+    "digits": _load_digits,
+    "small_mnist": _load_small_mnist,
+    "sprites": _load_sprites,
+}

@@ -97,7 +97,8 @@ def _prepare(tfds, builder, name, root):
             f"datasets.load: name={name!r} is not prepared in {root} and could not be downloaded: "
             f"{_shorten(error)}\nIt is looked for in data_dir, else in TFDS_DATA_DIR, else in "
             "~/tensorflow_datasets. Connect to the internet, or prepare it on another machine with "
-            "`tfds build` and pass its folder as data_dir. 'digits' and 'sprites' need no download."
+            "`tfds build` and pass its folder as data_dir. 'digits', 'small_mnist' and "
+            "'sprites' need no download."
         ) from error
 
 

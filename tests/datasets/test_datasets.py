@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_digits_split_is_fixed():
     # The pretrained models were measured on these rows, so the split must never change.
     assert label[:10].tolist() == [2, 4, 6, 5, 5, 4, 1, 7, 0, 7]
     assert x.sum() * 16 == 112241
+
+
+def test_small_mnist_is_the_beginning_of_mnist():
+    x, label = datasets.as_array("small_mnist", "all", labels=True)
+    assert x.dtype == np.float32 and label.dtype == np.int64
+    sizes = assert_partition(lambda split: datasets.as_array("small_mnist", split))
+    assert sizes == (10_000, 2_000)
+    # Figures are measured on these digits, so they must never change.
+    assert label[:10].tolist() == [4, 1, 0, 7, 8, 1, 2, 7, 1, 6]
+    assert zlib.crc32(np.round(255 * x).astype("uint8").tobytes()) == 1_756_304_338
+    assert_error(ValueError, lambda: datasets.load("small_mnist", "tests"), "'tests'", "'test'")
 
 
 def test_elements_are_single_float32_examples_of_known_number():
@@ -692,6 +704,7 @@ def test_real_mnist():
     # Many publications print this mean of MNIST.
     assert x.mean() == pytest.approx(0.1325, abs=1e-4)
     assert datasets.load("mnist").cardinality() == 60_000
+    np.testing.assert_array_equal(datasets.as_array("small_mnist", "test"), x[:2000])
     drawn = datasets.as_array("mnist", "test[:1000]", binarize=True, seed=0)
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(x[:1000].mean(), abs=2e-3)
