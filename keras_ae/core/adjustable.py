@@ -144,7 +144,7 @@ def note_change(model, name, value):
         # Only objects that the constructor makes are recorded. The networks that `build` makes are
         # saved with their weights.
         if getattr(model, "data_shape", None) is None:
-            notes.named.setdefault(name, (type(value), value.get_config()))
+            notes.named.setdefault(name, configuration.describe(value))
 
 
 def _renew(model):

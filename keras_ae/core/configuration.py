@@ -5,7 +5,7 @@ import itertools
 
 import keras
 
-from keras_ae.core import backend, changes, examples
+from keras_ae.core import arguments, backend, changes, examples
 
 
 def constructor_parameters(cls):
@@ -74,9 +74,18 @@ def _current_argument(model, name):
     """
     given, now, named = model.arguments[name], getattr(model, name, None), model._notes.named
     if isinstance(given, str) and name in named and hasattr(now, "get_config"):
-        if (type(now), now.get_config()) != named[name]:
+        if describe(now) != named[name]:
             return now
     return given
+
+
+def describe(value):
+    """Return the type and the numbers of an object that was made from its name.
+
+    The object's own configuration would hold more, but Keras imports TensorFlow to write that of a
+    layer, on every backend.
+    """
+    return type(value), {k: v for k, v in vars(value).items() if arguments.is_number(v)}
 
 
 def read_arguments(config, custom_objects):

@@ -1,6 +1,8 @@
 """`fit`, `evaluate` and the calls, which are the same for all models, on three that differ."""
 
 import re
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -406,3 +408,21 @@ def test_the_usual_callbacks(name, tmp_path):
     assert len(history.history["loss"]) == 2
     best = keras_ae.load(tmp_path / "best.keras")
     assert isinstance(best, type(model))
+
+
+def test_another_backend_trains_without_tensorflow():
+    """TensorFlow would take two more seconds to import."""
+    if BACKEND == "tensorflow":
+        pytest.skip("concerns the other backends")
+    code = """if True:
+        import sys
+        import numpy as np
+        import keras_ae
+        model = keras_ae.VAE(2, likelihood="gaussian", network_options={"units": (4,)})
+        model.compile("adam")
+        model.fit(np.zeros((8, 6), "float32"), verbose=0)
+        model.encode(np.zeros((8, 6), "float32"))
+        assert "tensorflow" not in sys.modules
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
