@@ -4,7 +4,8 @@
 
 Each of these is measured in processes of its own, in turn:
 
-- the time and the memory that `import keras_ae` adds to `import keras`;
+- the time and the memory that `import keras_ae` adds to `import keras`, alone and with the first
+  use of a model, which loads its file;
 - the time of `keras-ae --help`;
 - the time to make a model and fit it for one step, compared with a plain Keras model that has the
   same network and a loss of Keras.
@@ -24,7 +25,7 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 2**20
 before, start = resident(), time.perf_counter()
-import keras_ae
+{statement}
 print(time.perf_counter() - start, resident() - before)
 """
 FIRST_STEP = """
@@ -68,16 +69,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    imports, helps, ours, plain = [], [], [], []
+    imports = {"import keras_ae": [], "from keras_ae import VAE": []}
+    helps, ours, plain = [], [], []
     for _ in range(rounds):
-        imports.append(run_code(IMPORT))
+        for statement, found in imports.items():
+            found.append(run_code(IMPORT.format(statement=statement)))
         helps.append(help_seconds())
         plain.append(run_code(FIRST_STEP.format(plain=True))[0])
         ours.append(run_code(FIRST_STEP.format(plain=False))[0])
-    seconds, mebibytes = (statistics.median(values) for values in zip(*imports, strict=True))
     ratio = statistics.median(a / b for a, b in zip(ours, plain, strict=True))
     print(f"{os.environ.get('KERAS_BACKEND', 'tensorflow')}, medians of {rounds} rounds")
-    print(f"import keras_ae, beyond import keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
+    for statement, found in imports.items():
+        seconds, mebibytes = (statistics.median(values) for values in zip(*found, strict=True))
+        print(f"{statement}, beyond import keras: {seconds:.3f} s, {mebibytes:.1f} MiB")
     print(f"keras-ae --help: {statistics.median(helps):.3f} s")
     print(
         f"a model and its first step: {statistics.median(ours):.2f} s, "
