@@ -139,7 +139,7 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            help='"digits" or "small_mnist" (embedded), "sprites" (generated), a set of pictures of '
+            help='"digits" or "small_mnist" (embedded), "sprites" (generated), pictures of '
             "TensorFlow Datasets, a folder of pictures, or an .npy, .npz or .csv file."
         ),
     ] = "digits",
