@@ -25,15 +25,16 @@ _programs = tempfile.TemporaryDirectory()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _programs.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Small programs need not be fast, and XLA compiles them in half the time without optimizations, for
-# TensorFlow as for JAX.
-_flags = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
-os.environ.setdefault("XLA_FLAGS", _flags)
-
-
-# oneDNN speeds up large products, but small programs take longer to make with it.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# TensorFlow as for JAX. oneDNN speeds up large products, but small programs take longer to make
+# with it.
+WITHOUT_OPTIMIZATIONS = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+for _name, _value in WITHOUT_OPTIMIZATIONS.items():
+    os.environ.setdefault(_name, _value)
 
 
 # ------------------------------------------------------------------ options
@@ -44,8 +45,9 @@ def pytest_addoption(parser):
         "--third",
         type=int,
         default=None,
-        help="on JAX and torch, which third of the pairs of a model and a property is tried, "
-        "modulo 3 (default: the day of the year); WHOLE_ZOO=1 in the environment tries all",
+        help="which third of the pairs of a model and a property is tried on JAX and torch, and "
+        "of the costly ones on TensorFlow, modulo 3 (default: the day of the year); WHOLE_ZOO=1 "
+        "in the environment tries all",
     )
 
 
@@ -66,11 +68,12 @@ def pytest_cmdline_main(config):
 
 def pytest_configure(config):
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    whole = os.environ.get("WHOLE_ZOO") == "1" or backend == "tensorflow"
-    if "PYTEST_XDIST_WORKER" not in os.environ and not whole:
+    if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
         third = config.getoption("third")
         third = datetime.date.today().timetuple().tm_yday if third is None else third
-        os.environ["KERAS_AE_THIRD"] = str(third % 3)
+        os.environ["KERAS_AE_COSTLY_THIRD"] = str(third % 3)
+        if backend != "tensorflow":
+            os.environ["KERAS_AE_THIRD"] = str(third % 3)
 
 
 def pytest_report_header():
@@ -129,7 +132,8 @@ def pytest_collection_modifyitems(items):
         reason = not_tried(item, keras.config.backend())
         # A test of a few models tries a mechanism on them.
         if reason is None and len(models[property_of(item)]) > FEW_MODELS:
-            if not zoo.in_third(item.nodeid.split("::")[-1]):
+            costly = item.get_closest_marker("costly") is not None
+            if not zoo.in_third(item.nodeid.split("::")[-1], costly=costly):
                 reason = "this pair of a model and a property is of another third: see --third"
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,7 +1,12 @@
 """The contract, `keras_ae.testing`, for every model that the package lists."""
 
 import inspect
+import os
+import pathlib
+import subprocess
+import sys
 
+import conftest
 import pytest
 import zoo
 
@@ -16,10 +21,22 @@ def marked(check):
     return pytest.param(check, marks=pytest.mark.smoke) if check == "batches" else check
 
 
-@pytest.mark.parametrize("check", [marked(check) for check in testing.CHECKS])
+@pytest.mark.parametrize("check", [marked(c) for c in testing.CHECKS if c != "learning"])
 @every_model
 def test_the_contract(name, check):
     zoo.subject(name).run(check)
+
+
+@pytest.mark.costly
+@every_model
+def test_with_its_defaults_a_model_learns(name):
+    """Networks of ordinary size train slowly without the optimizations that `conftest` disables."""
+    environment = {k: v for k, v in os.environ.items() if k not in conftest.WITHOUT_OPTIMIZATIONS}
+    code = f"import zoo; zoo.subject({name!r}).run('learning')"
+    here = pathlib.Path(__file__).parent
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr.strip().splitlines()[-1]
 
 
 @every_model

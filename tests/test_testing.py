@@ -165,6 +165,11 @@ class Bold(keras_ae.VAE):
         return super().sample(num_samples, seed, **options) if self.built else np.zeros((3, 6))
 
 
+class Constant(keras_ae.VAE):
+    def loss_weights(self):
+        return {"kl_loss": 1e4}
+
+
 BROKEN = {
     "configuration": (ForgetfulConfiguration, "latent_dim"),
     "seed": (Unseeded, "Two trainings from seed=3 differ"),
@@ -179,6 +184,7 @@ BROKEN = {
     "training": (Worse, "The squared error of held-out data is"),
     "players": (IdlePlayer, "No weight of player 'discriminator' moved"),
     "mixed_precision": (HalfPrecision, "Codes are float16"),
+    "learning": (Constant, "The squared error is .*, and with the mean example instead"),
     "evaluation": (Restless, "First .*, then"),
     "batches": (OtherPredictions, "predict differs from reconstruct"),
     "saving": (Forgetful, "The loaded weights are others"),
@@ -211,7 +217,8 @@ def test_a_check_catches_what_is_broken(check):
     if check == "export" and keras.config.backend() == "torch":
         pytest.skip("torch writes no SavedModel")
     cls, found = BROKEN[check]
-    functions = dict(testing.checks(maker(cls), zoo.data(64)))
+    defaults = (maker(cls), zoo.data(64))
+    functions = dict(testing.checks(*defaults, defaults=defaults))
     with pytest.raises(AssertionError, match=f"(?s)check '{check}': .*{found}"):
         functions[check]()
 

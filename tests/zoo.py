@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import keras_ae
-from keras_ae import models, testing
+from keras_ae import datasets, models, testing
 from keras_ae.core import examples
 
 OPTIONS = {"network_options": {"units": (8,), "activation": "tanh"}, "seed": 1}
@@ -110,9 +110,9 @@ WITH_LIKELIHOOD = [name for name in VARIATIONAL if "likelihood" in parameters_of
 DISCRETE = asked(lambda cls: cls._code_dtype == "int32")
 
 
-def in_third(*parts):
+def in_third(*parts, costly=False):
     """Return whether this run tries a pair of a model and a property: see `conftest.py`."""
-    third = os.environ.get("KERAS_AE_THIRD")
+    third = os.environ.get("KERAS_AE_COSTLY_THIRD" if costly else "KERAS_AE_THIRD")
     return third is None or zlib.crc32("/".join(parts).encode()) % 3 == int(third)
 
 
@@ -224,10 +224,32 @@ def own_networks(name):
     return {part: network for part, network in given.items() if network is not None}
 
 
+@functools.cache
+def digits():
+    """Return 2,000 training and 500 test digits, (2500, 28, 28, 1), and their labels."""
+    parts = [datasets.as_array("small_mnist", split, labels=True) for split in ("train", "test")]
+    return tuple(
+        np.concatenate([train[:2000], test[:500]]) for train, test in zip(*parts, strict=True)
+    )
+
+
+def defaults(name):
+    """Return a function that makes a model with default arguments, and digits that it takes."""
+    cls, (x, label) = getattr(keras_ae, name), digits()
+    if "teacher_forcing" in parameters_of(name):
+        x = x[..., 0]  # The rows of a picture are the steps of a sequence.
+    inputs = {each: label for each in cls.extra_inputs}
+    if name not in OF_MODALITIES:
+        return functools.partial(cls, seed=0), examples.join(cls, x, inputs)
+    modalities = {"picture": "bernoulli", "label": "categorical"}
+    make = functools.partial(cls, modalities=modalities, seed=0)
+    return make, {"picture": x, "label": np.eye(10, dtype="float32")[label]}
+
+
 @functools.lru_cache(maxsize=8)
 def subject(name):
     """Return the model as the contract checks it, with the trained one that all checks share."""
-    return testing.Subject(MODELS[name], data_for(name, 64))
+    return testing.Subject(MODELS[name], data_for(name, 64), defaults=defaults(name))
 
 
 def trained(name):

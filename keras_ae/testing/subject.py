@@ -22,10 +22,10 @@ class Subject:
     """A model under test: how to make it, its data, and a trained one that all checks share.
 
     Args:
-        make, inputs, learning_rate: See `check_model`.
+        make, inputs, learning_rate, defaults: See `check_model`.
     """
 
-    def __init__(self, make, inputs, learning_rate=None):
+    def __init__(self, make, inputs, learning_rate=None, defaults=None):
         data = map_leaves(np.asarray, inputs)
         if length(data) < LEAST_EXAMPLES or not isinstance(data, dict) and data.ndim < 2:
             raise ValueError(
@@ -38,7 +38,7 @@ class Subject:
         self.held_out = map_leaves(lambda value: value[-held_out:], data)
         self.batch_size = length(self.x) // 3
         self.batches = {"batch_size": self.batch_size, "verbose": 0}
-        self.make, self.learning_rate = make, learning_rate
+        self.make, self.learning_rate, self.defaults = make, learning_rate, defaults
 
     def run(self, name):
         """Run the check of this name."""
