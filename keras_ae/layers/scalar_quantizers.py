@@ -10,6 +10,14 @@ from keras_ae.core import arguments, memory
 from keras_ae.layers.gradient_estimators import straight_through
 from keras_ae.layers.vector_quantizer import Quantized, Quantizer, per_example
 
+# Near 1 and -1, tanh has 32 float32 values for each of so many levels. With four times as many
+# levels, the rounding errors of some backends leave codes out.
+MOST_LEVELS = 2**20
+TOO_MANY_LEVELS = (
+    f"float32 cannot tell more than {MOST_LEVELS} values of a dimension apart. Take more "
+    "dimensions with fewer levels."
+)
+
 
 def digits_of_codes(codes, levels):
     """Split codes into their digits, the lowest digit first.
@@ -97,10 +105,15 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
     Dimension i takes levels[i] evenly spaced values. An odd number of them spans -1 to 1. An even
     number starts at -1, too, but has one value more below zero than above. There are no losses.
 
+    Two things differ from the paper, because its formula would leave codes unused or leave the
+    range. With two levels, -1 and 0, the sign decides between them; the paper's shift, which maps
+    zero to zero, would put zero next to the upper bound. From 1,001 levels on, the bound lies half
+    a step beyond the outermost values, instead of a thousandth of the whole range.
+
     Source: Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple, arXiv:2309.15505.
 
     Args:
-        levels: Tuple of integers of at least 2, one for each dimension, such as (8, 5, 5, 5).
+        levels: Tuple of integers from 2 to 2 ** 20, one for each dimension, such as (8, 5, 5, 5).
         **kwargs: `name`.
 
     Raises:
@@ -116,39 +129,50 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         [[0.0, 1.0]]
     """
 
-    _MARGIN = 1e-3  # The bound lies slightly beyond the outermost values, so that they are reached.
-
     def __init__(self, levels, **kwargs):
         super().__init__(**kwargs)
         example = "(8, 5, 5, 5)"
-        self._set_levels(arguments.sizes(self, "levels", levels, example, least=2))
+        levels = arguments.sizes(self, "levels", levels, example, least=2)
+        if max(levels) > MOST_LEVELS:
+            wanted = f"a tuple of integers from 2 to {MOST_LEVELS}"
+            raise arguments.refusal(self, "levels", levels, wanted, TOO_MANY_LEVELS)
+        self._set_levels(levels)
 
     def quantized(self, z, training):
-        half = ops.convert_to_tensor(self._bound()[-1])
-        bounded = self.bounded(z)
-        rounded = ops.round(ops.stop_gradient(bounded) * half)
+        half, highest = self._limits()
+        on_grid = self._scale(z)
+        # What rounding makes of a number between the outermost value and the bound may lie outside.
+        rounded = ops.clip(ops.round(ops.stop_gradient(on_grid)), -half, highest)
         codes = self._digits_to_codes(rounded + half)
-        return Quantized(straight_through(bounded, rounded / half), codes, {})
+        return Quantized(straight_through(on_grid / half, rounded / half), codes, {})
 
     def bounded(self, z):
         """Bound z, of shape (batch, ..., dim), by the outermost values, before rounding."""
-        width, offset, shift, half = map(ops.convert_to_tensor, self._bound())
-        return (ops.tanh(z + shift) * width - offset) / half
+        return self._scale(z) / self._limits()[0]
 
-    def _bound(self):
-        """Return width, offset and shift of tanh(z + shift) * width - offset, and levels // 2.
+    def _scale(self, z):
+        """Bound z so that rounding gives an integer for each level.
 
-        Rounding this expression gives an integer for each level, and levels // 2 of these integers
-        are negative.
+        levels // 2 of these integers are negative.
         """
         levels = np.array(self.levels)
-        width = (levels - 1) * (1 + self._MARGIN) / 2
+        # The bound lies slightly beyond the outermost values, so that they are reached.
+        width = (levels - 1) / 2 + np.minimum((levels - 1) * 5e-4, 0.5)
         offset = np.where(levels % 2 == 0, 0.5, 0.0)
-        shift = np.arctanh(offset / width)  # With this shift, z = 0 stays 0.
-        return tuple(v.astype("float32") for v in (width, offset, shift, levels // 2))
+        shift = np.where(levels == 2, 0.0, np.arctanh(offset / width))  # z = 0 stays 0.
+        width, offset, shift = (
+            ops.convert_to_tensor(v.astype("float32")) for v in (width, offset, shift)
+        )
+        return ops.tanh(z + shift) * width - offset
+
+    def _limits(self):
+        """Return levels // 2, which is minus the lowest integer of `_scale`, and the highest."""
+        levels = np.array(self.levels, "float32")
+        half = np.floor(levels / 2)
+        return ops.convert_to_tensor(half), ops.convert_to_tensor(levels - 1 - half)
 
     def look_up(self, codes):
-        half = ops.convert_to_tensor(self._bound()[-1])
+        half, _ = self._limits()
         return (self._codes_to_digits(codes) - half) / half
 
     def get_config(self):

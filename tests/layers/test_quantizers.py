@@ -307,6 +307,25 @@ def test_every_codebook_quantizes_the_residual_of_the_one_before():
 # ------------------------------------------------------------------ fixed grids
 
 
+def bound(levels):
+    """Return width, offset and shift of the paper's bound tanh(z + shift) * width - offset.
+
+    With 2 levels there is no shift. From 1,001 levels on, the width ends half a step beyond the
+    outermost values.
+    """
+    levels = np.array(levels)
+    width = (levels - 1) / 2 + np.minimum((levels - 1) * 5e-4, 0.5)
+    offset = np.where(levels % 2 == 0, 0.5, 0.0)
+    return width, offset, np.where(levels == 2, 0.0, np.arctanh(offset / width))
+
+
+def middle_of_codes(vectors, levels):
+    """Return the vectors that the bound maps to quantized vectors."""
+    width, offset, shift = bound(levels)
+    scaled = vectors * (np.array(levels) // 2) + offset
+    return (np.arctanh(scaled / width) - shift).astype("float32")
+
+
 @pytest.mark.parametrize("levels", [(2,), (3, 4), (8, 6, 5), (5, 2, 3, 2)])
 def test_finite_scalars_and_codes_are_a_bijection(levels):
     layer = built(layers.FiniteScalarQuantizer(levels), len(levels))
@@ -317,15 +336,64 @@ def test_finite_scalars_and_codes_are_a_bijection(levels):
     # The first dimension is the least significant digit.
     expected = np.array([v[::-1] for v in itertools.product(*values[::-1])])
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
-    # Vectors near the grid have the same codes. They come from the inverse of the bound, which
-    # exists only inside of it.
-    width = (np.array(levels) - 1) * 1.001 / 2
-    offset = np.where(np.array(levels) % 2 == 0, 0.5, 0.0)
-    inner = np.arctanh(((vectors * halves) + offset) / width) - np.arctanh(offset / width)
-    found = zoo.compute(layer, inner.astype("float32"))
+    found = zoo.compute(layer, middle_of_codes(vectors, levels))
     np.testing.assert_array_equal(found.codes, every)
     np.testing.assert_allclose(found.vectors, vectors, atol=1e-6)
     assert found.losses == {}
+
+
+@pytest.mark.every_backend
+def test_finite_scalars_of_every_number_of_levels():
+    """Codes are those of the formula, all of them occur, and none is out of range."""
+    z = np.concatenate([np.linspace(-9, 9, 20001), [-1e30, -50, 50, 1e30]])[:, None]
+    for number in (*range(2, 301), 999, 1000, 1001, 1002, 1003):
+        width, offset, shift = bound(number)
+        scaled = np.tanh(z + shift) * width - offset
+        low, high = -(number // 2), number - 1 - number // 2
+        expected = np.clip(np.round(scaled), low, high).astype(int) - low
+        layer = layers.FiniteScalarQuantizer((number,))
+        found = arrays(layer(z.astype("float32")))
+        # Rounding errors may decide between two codes in the middle between them.
+        sure = np.abs(scaled - np.floor(scaled) - 0.5) > 1e-3
+        np.testing.assert_array_equal(found.codes[sure[:, 0]], expected[sure], err_msg=number)
+        assert np.array_equal(np.unique(found.codes), np.arange(number)), number
+        np.testing.assert_array_equal(arrays(layer.vectors(found.codes)), found.vectors)
+        # Vectors near zero, as an untrained encoder returns them, have more than one code.
+        counts = np.bincount(found.codes[np.abs(z[:, 0]) < 1])
+        assert np.count_nonzero(counts) >= min(3, number), number
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("number", [1001, 4095, 4096, 65535, 65536, 2**20 - 1, 2**20])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_every_code_of_many_levels_is_reached(number, dtype):
+    every = np.arange(number)
+    values = (every[:, None] - number // 2) / (number // 2)
+    z = np.concatenate([middle_of_codes(values, number), [[-np.inf], [-60], [60], [np.inf]]])
+    layer = built(layers.FiniteScalarQuantizer((number,)), 1)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        found = zoo.compute(layer, z.astype("float32"))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    expected = np.concatenate([every, [0, 0, number - 1, number - 1]])
+    np.testing.assert_array_equal(found.codes, expected)
+    np.testing.assert_allclose(found.vectors, values[expected], rtol=1e-6)
+    looked_up = zoo.compute(layer.vectors, found.codes)
+    np.testing.assert_array_equal(looked_up, found.vectors)
+    assert len(np.unique(looked_up)) == number
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("number", [2, 3, 4, 1001, 65536, 2**20])
+def test_gradients_of_any_number_of_levels_are_finite_and_not_zero_near_zero(number):
+    layer = built(layers.FiniteScalarQuantizer((number,)), 1)
+    z = np.array([[-100.0], [-1.0], [0.0], [1.0], [100.0]], "float32")
+    found = zoo.gradient(lambda z: ops.sum(layer(z).vectors), z)[:, 0]
+    width, _, shift = bound(number)
+    expected = (1 - np.tanh(z[:, 0].astype("float64") + shift) ** 2) * width / (number // 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert found[1:4].min() > 0.15
 
 
 def test_finite_scalars_keep_zero_and_are_bounded():
@@ -339,8 +407,8 @@ def test_the_gradient_of_finite_scalars_is_that_of_the_bound():
     """round() counts as the identity, and d/dz of tanh(z + shift) * width / half remains."""
     levels = np.array([8, 5, 3])
     layer = built(layers.FiniteScalarQuantizer((8, 5, 3)))
-    width, offset = (levels - 1) * 1.001 / 2, np.where(levels % 2 == 0, 0.5, 0.0)
-    slope = (1 - np.tanh(Z + np.arctanh(offset / width)) ** 2) * width / (levels // 2)
+    width, _, shift = bound(levels)
+    slope = (1 - np.tanh(Z + shift) ** 2) * width / (levels // 2)
     found = zoo.gradient(lambda z: ops.sum(ops.convert_to_tensor(WEIGHTS) * layer(z).vectors), Z)
     np.testing.assert_allclose(found, WEIGHTS * slope, rtol=1e-3, atol=1e-5)
 
@@ -439,6 +507,10 @@ def test_quantizers_work_from_their_configuration_and_in_graphs(layer):
         (lambda: layers.VectorQuantizer(4, decay=1.0), "decay=1.0"),
         (lambda: layers.ResidualQuantizer(4, depth=0), "depth=0"),
         (lambda: layers.FiniteScalarQuantizer((5, 1)), "levels="),
+        (
+            lambda: layers.FiniteScalarQuantizer((5, 2**20 + 1)),
+            "float32 cannot tell more than 1048576 values",
+        ),
         (lambda: layers.FiniteScalarQuantizer((5, 3))(Z), "vectors of 2 numbers"),
         (lambda: layers.LookupFreeQuantizer(40), "32 bits"),
     ],

@@ -176,9 +176,28 @@ def test_a_codebook_learns_by_its_gradient(kind):
 def test_one_level_for_each_dimension():
     model = keras_ae.FSQVAE(3, levels=(4, 3, 2), code_length=2)
     assert model.encode(zoo.data()).shape == (48, 2) and model.num_codes == 24
-    for levels, words in (((4, 3), "one integer for each"), (1, "at least 2"), ("5", "levels='5'")):
+    for levels, words in (
+        ((4, 3), "one integer for each"),
+        (1, "from 2 to 1048576"),
+        ("5", "levels='5'"),
+        (2**20 + 1, "levels=1048577 must .* float32 cannot tell more than 1048576 values"),
+        ((2, 2**21, 2), "levels=.* must .* float32 cannot tell more than 1048576 values"),
+    ):
         with pytest.raises(ValueError, match=words):
             keras_ae.FSQVAE(3, levels=levels)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("levels", [2, (2, 3), 4096])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_untrained_finite_scalars_have_many_codes(levels, dtype):
+    x = np.random.default_rng(0).random((64, 6), "float32")
+    length = 2 if isinstance(levels, tuple) else 1
+    model = keras_ae.FSQVAE(length, levels=levels, code_length=20, seed=0, dtype=dtype)
+    codes = model.encode(x)
+    assert codes.min() >= 0 and codes.max() < model.num_codes
+    assert len(np.unique(codes)) >= min(20, model.num_codes)
+    np.testing.assert_allclose(model.decode(codes), model.reconstruct(x), atol=1e-5)
 
 
 def test_finite_scalars_of_small_features_learn():

@@ -4,7 +4,7 @@ import keras
 
 from keras_ae.core import arguments
 from keras_ae.layers import FiniteScalarQuantizer
-from keras_ae.layers.scalar_quantizers import check_num_codes
+from keras_ae.layers.scalar_quantizers import MOST_LEVELS, TOO_MANY_LEVELS, check_num_codes
 from keras_ae.models.discrete.base import DiscreteAE
 
 
@@ -16,9 +16,10 @@ class FSQVAE(DiscreteAE):
 
     Args:
         latent_dim: Dimensions of each vector. Defaults to 4.
-        levels: Number of values of each dimension, an integer of at least 2, or a tuple of
+        levels: Number of values of each dimension, an integer from 2 to 2 ** 20, or a tuple of
             latent_dim such integers, such as (8, 6, 5). Their product is the number of codes.
-            Defaults to 5.
+            Defaults to 5. `keras_ae.layers.FiniteScalarQuantizer` explains where 2 levels, and more
+            than 1,000, differ from the paper.
         code_length, prior_options: See `keras_ae.VQVAE`.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.VQVAE`.
 
@@ -48,7 +49,7 @@ class FSQVAE(DiscreteAE):
                 )
             FiniteScalarQuantizer(levels)  # The constructor checks the levels.
         else:
-            arguments.integer(self, "levels", levels, least=2)
+            arguments.integer(self, "levels", levels, 2, MOST_LEVELS, remedy=TOO_MANY_LEVELS)
             levels = int(levels)
             check_num_codes(self, (levels,), self.latent_dim)
         self.levels = levels
