@@ -4,10 +4,10 @@ import dataclasses
 import math
 import numbers
 
-import keras
 from keras import ops
 
 from keras_ae.core import backend, memory
+from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import SeedGenerator
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -159,7 +159,7 @@ class DiagonalGaussian(Distribution):
         return self._place(noise), -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
 
     def _draw_noise(self, seed):
-        return keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        return draw_normal(ops.shape(self.mean), seed)
 
     def _place(self, noise):
         return self.mean + ops.exp(0.5 * self.log_variance) * noise
@@ -240,9 +240,9 @@ class GaussianMixture(Distribution):
         # The same integer for both draws would make the noise depend on the component.
         if isinstance(seed, numbers.Integral):
             seed = SeedGenerator(int(seed))
-        uniform = keras.random.uniform((num_samples,), dtype="float32", seed=seed)
+        uniform = draw_uniform((num_samples,), seed)
         component = ops.minimum(ops.cast(uniform * count, "int32"), count - 1)
-        noise = keras.random.normal((num_samples, dimensions), dtype="float32", seed=seed)
+        noise = draw_normal((num_samples, dimensions), seed)
         scale = ops.exp(0.5 * ops.take(self.log_variance, component, axis=0))
         return ops.take(self.mean, component, axis=0) + scale * noise
 
@@ -357,7 +357,7 @@ class Normal(Distribution):
         Returns:
             Float32 tensor of the mean's shape.
         """
-        noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        noise = draw_normal(ops.shape(self.mean), seed)
         return self.mean + self.scale * noise
 
     def log_prob(self, x):
@@ -458,7 +458,7 @@ class Bernoulli(Distribution):
         Returns:
             Float32 tensor of the logits' shape.
         """
-        uniform = keras.random.uniform(ops.shape(self.logits), dtype="float32", seed=seed)
+        uniform = draw_uniform(ops.shape(self.logits), seed)
         return ops.cast(uniform < self.mean, "float32")
 
     def log_prob(self, x):
@@ -613,7 +613,7 @@ def _draw_open_uniform(shape, seed):
     are infinite.
     """
     smallest = 2.0**-24
-    return keras.random.uniform(shape, smallest, 1.0 - smallest, dtype="float32", seed=seed)
+    return draw_uniform(shape, seed, smallest, 1.0 - smallest)
 
 
 def _split_at_zero(u):

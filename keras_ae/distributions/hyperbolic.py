@@ -13,9 +13,9 @@ points.
 import dataclasses
 import math
 
-import keras
 from keras import ops
 
+from keras_ae.core.draws import draw_normal
 from keras_ae.distributions.elementary import (
     LOG_TWO_PI,
     Distribution,
@@ -397,7 +397,7 @@ class WrappedNormal(_BallDistribution):
     """
 
     def _draw(self, seed):
-        noise = keras.random.normal(ops.shape(self.mean), dtype="float32", seed=seed)
+        noise = draw_normal(ops.shape(self.mean), seed)
         way = self.scale * noise
         return way, self._density(way, noise)
 
@@ -442,7 +442,7 @@ class RiemannianNormal(_BallDistribution):
         d = self.mean.shape[-1]
         # One call draws all the noise, because an integer seed gives every call the same numbers.
         shape = (ops.shape(self.mean)[0], 3 * PROPOSALS + d)
-        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        noise = draw_normal(shape, seed)
         ratio = self._radius(noise[:, :-d])
         scale = ops.stop_gradient(self.scale)
         slope = ops.stop_gradient(self._radius_slope(ratio))

@@ -3,10 +3,10 @@
 import dataclasses
 import math
 
-import keras
 import numpy as np
 from keras import ops
 
+from keras_ae.core.draws import draw_normal
 from keras_ae.distributions.elementary import Distribution, event_sum
 
 NODES, WEIGHTS = (a.astype("float32") for a in np.polynomial.legendre.leggauss(32))
@@ -155,7 +155,7 @@ class UniformSphere(Distribution):
         Returns:
             Float32 tensor of shape (batch, m), rows of norm 1.
         """
-        return _unit(keras.random.normal(ops.shape(self.like), dtype="float32", seed=seed))
+        return _unit(draw_normal(ops.shape(self.like), seed))
 
     def log_prob(self, x):
         """Compute the log-density, in nats, with respect to the sphere's area.
@@ -222,7 +222,7 @@ class VonMisesFisher(Distribution):
         m = self.direction.shape[-1]
         shape = (ops.shape(self.direction)[0], PROPOSALS * (m + 2) + m - 1)
         # One call draws all the noise, because an integer seed gives every call the same numbers.
-        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        noise = draw_normal(shape, seed)
         angle = self._angle(ops.reshape(noise[:, : 1 - m], (-1, PROPOSALS, m + 2)))
         around = _unit(noise[:, 1 - m :])
         drawn = ops.concatenate([ops.cos(angle), ops.sin(angle) * around], axis=-1)

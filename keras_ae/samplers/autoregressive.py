@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_ae.core.draws import draw_uniform
 from keras_ae.samplers.base import Sampler, read_value
 
 
@@ -34,7 +35,7 @@ class Autoregressive(Sampler):
 
     def _draw_uniform(self, num_samples, seed):
         shape = (num_samples, *self.prior.draws_shape)
-        return keras.random.uniform(shape, dtype="float32", seed=seed)
+        return draw_uniform(shape, seed)
 
     def sample(self, num_samples, seed):
         return self.generate(self._draw_uniform(num_samples, seed))

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae.core.draws import draw_normal
 from keras_ae.core.running_means import (
     batch_mean,
     mix_variances,
@@ -104,7 +105,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
 
     def sample(self, num_samples, seed):
         shape = (num_samples, self.mean.shape[0])
-        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        noise = draw_normal(shape, seed)
         if self.whole:
             noise = ops.matmul(noise, ops.transpose(self.factor))
         else:

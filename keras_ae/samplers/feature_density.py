@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.running_means import batch_mean, fading_rate, move
 from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
@@ -69,8 +70,8 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         sign is positive with the probability that the means of magnitude and value imply.
         """
         shape = (num_samples, self.active.shape[0])
-        chance = keras.random.uniform(shape, dtype="float32", seed=seed)
-        noise = keras.random.normal(shape, dtype="float32", seed=seed)
+        chance = draw_uniform(shape, seed)
+        noise = draw_normal(shape, seed)
         known = ops.maximum(self.active, 1e-30)
         mean = self.magnitude / known
         width = ops.log(

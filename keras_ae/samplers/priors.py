@@ -6,12 +6,12 @@ Each takes (num_samples, latent_dim, seed) and returns a float32 tensor (num_sam
 import math
 import numbers
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean
+from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import RunSeed
 
 
@@ -32,7 +32,7 @@ def gaussian(num_samples, latent_dim, seed=None):
         True
     """
     _refuse_draws(num_samples, latent_dim)
-    return keras.random.normal((num_samples, latent_dim), dtype="float32", seed=seed)
+    return draw_normal((num_samples, latent_dim), seed)
 
 
 def gaussian_mixture(num_samples, latent_dim, seed=None):
@@ -59,10 +59,10 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
     """
     _refuse_draws(num_samples, latent_dim, 4)
     shape, seed = (num_samples, _count_pairs("gaussian_mixture", latent_dim)), _make_generator(seed)
-    draw = keras.random.uniform(shape, 0.0, 10.0, dtype="float32", seed=seed)
+    draw = draw_uniform(shape, seed, 0.0, 10.0)
     angle = ops.floor(draw) * (2.0 * math.pi / 10.0)
-    along = 2.0 + 0.5 * keras.random.normal(shape, dtype="float32", seed=seed)
-    across = 0.1 * keras.random.normal(shape, dtype="float32", seed=seed)
+    along = 2.0 + 0.5 * draw_normal(shape, seed)
+    across = 0.1 * draw_normal(shape, seed)
     cosine, sine = ops.cos(angle), ops.sin(angle)
     return _interleave(along * cosine - across * sine, along * sine + across * cosine)
 
@@ -93,9 +93,9 @@ def swiss_roll(num_samples, latent_dim, seed=None):
     shape, seed = (num_samples, _count_pairs("swiss_roll", latent_dim)), _make_generator(seed)
     # The length of the spiral grows with the square of the angle. The square is drawn uniformly, so
     # that equal lengths get equally many draws.
-    draw = keras.random.uniform(shape, 1.0, 25.0, dtype="float32", seed=seed)
+    draw = draw_uniform(shape, seed, 1.0, 25.0)
     angle = math.pi * ops.sqrt(draw)
-    width = 0.05 * keras.random.normal(shape, dtype="float32", seed=seed)
+    width = 0.05 * draw_normal(shape, seed)
     radius = angle / 5.0 + width
     return _interleave(radius * ops.cos(angle), radius * ops.sin(angle))
 

@@ -19,6 +19,7 @@ from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.arguments import choice
+from keras_ae.core.draws import GivenNumbers
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving import formats, manifest, objects
 from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
@@ -105,8 +106,7 @@ def write_other(model, write, path, format, endpoint=None, overwrite=False, **op
                 f"export: endpoint='sample': {type(model).__name__} cannot sample yet. Train it, "
                 "or call fit_prior."
             )
-        model.sampler.prepare()
-        function, shapes = _sample_like(model)
+        function, shapes = _sample_from_numbers(model)
     else:
         name = "serve" if endpoint == "reconstruct" else endpoint
         function, shapes = model._endpoints()[name]
@@ -330,6 +330,43 @@ def _sample_like(model):
         return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
 
     return sample_like, {"rows": (None,), "seed": (), **shapes}
+
+
+def _sample_from_numbers(model):
+    """Return a function that turns random numbers into samples, and its arguments.
+
+    It takes "normal_noise" or "uniform_noise" or both, and the named inputs that `sample` requires.
+
+    Raises:
+        NotImplementedError: If the sampler draws numbers that are not given to it.
+    """
+    model.sampler.prepare()
+    sample_like, shapes = _sample_like(model)
+    inputs = {name: shape for name, shape in shapes.items() if name not in ("rows", "seed")}
+    counted = GivenNumbers(rows=3)
+    examples_of_inputs = {
+        name: ops.zeros((3, *shape[1:]), model._input_dtypes.get(name, "float32"))
+        for name, shape in inputs.items()
+    }
+    try:
+        sample_like(ops.zeros(3), counted, **examples_of_inputs)
+        if not counted.widths:
+            counted.next()
+    except NotImplementedError as error:
+        raise NotImplementedError(
+            f"export: {type(model).__name__}.sample {error}, and a file of another format than "
+            "'tf_saved_model' cannot draw numbers. Draw codes with model.sampler.draw(num_samples, "
+            "keras.random.SeedGenerator(seed)), and pass them to a file with endpoint='decode'."
+        ) from error
+
+    widths = dict(sorted(counted.widths.items()))
+
+    def sample(**given):
+        numbers = {kind: given.pop(kind) for kind in widths}
+        first, *_ = numbers.values()
+        return sample_like(first, GivenNumbers(ops.shape(first)[0], numbers), **given)
+
+    return sample, {**{kind: (None, width) for kind, width in widths.items()}, **inputs}
 
 
 def _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes):

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from keras_ae.core import examples
-from keras_ae.core.seeds import RunSeed
 
 # Format -> backend -> the packages, besides the backend, that write a file and run it. Where a
 # backend is missing, Keras has no converter for it, or the converter's package is not maintained.
@@ -26,7 +25,7 @@ FORMATS = {
     "openvino": {"tensorflow": ("openvino",), "torch": ("openvino",)},
     "torch": {"torch": ()},
 }
-_SUFFIXES = {"litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
+SUFFIXES = {"litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
 _ROWS = (3, 1)  # A file takes batches of any size, so two sizes are tried.
 
 
@@ -71,7 +70,7 @@ def check_format(format, path):
             f"export: format={format!r} cannot be written with {backend}. Save a .keras file, and "
             f"export the model that is loaded with KERAS_BACKEND={' or '.join(FORMATS[format])}."
         )
-    suffix = _SUFFIXES.get(format, "")
+    suffix = SUFFIXES.get(format, "")
     if not str(path).endswith(suffix):
         raise ValueError(f"export: {str(path)!r} must end in {suffix} for format={format!r}.")
     missing = [name for name in FORMATS[format][backend] if not importlib.util.find_spec(name)]
@@ -98,7 +97,7 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
     Raises:
         NotImplementedError: If the format cannot express the function, or computes something else.
     """
-    dtypes = {"seed": "int32", "z": model._code_dtype, **model._input_dtypes}
+    dtypes = {"z": model._code_dtype, **model._input_dtypes}
     dtypes = {name: dtypes.get(name, "float32") for name in arguments}
     signature = [
         keras.InputSpec(dtype=dtypes[name], shape=shape, name=name)
@@ -107,7 +106,7 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
     options = {"input_signature": signature, "verbose": False, **options}
     if format == "torch" and "dynamic_shapes" not in options:
         options["dynamic_shapes"] = _free_batch(signature)
-    part = _Endpoint(model, _take_seed(function), list(arguments))
+    part = _Endpoint(model, function, list(arguments))
     cases = [_make_inputs(model, arguments, dtypes, rows) for rows in _find_rows(options)]
     try:
         with _quiet():
@@ -126,29 +125,18 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
         ) from error
 
 
-def _take_seed(function):
-    """Return a function whose argument "seed", if there is one, is a single integer."""
-
-    def call(**given):
-        if "seed" in given:
-            given["seed"] = RunSeed(keras.ops.stack([given["seed"], 0]))
-        return function(**given)
-
-    return call
-
-
 def _free_batch(signature):
     """Return what `torch.export` takes as dynamic_shapes, so that batches may have any size."""
     import torch
 
     rows = torch.export.Dim("batch")
-    return tuple({0: rows} if spec.shape else {} for spec in signature)
+    return tuple({0: rows} for spec in signature)
 
 
 def _find_rows(options):
     """Return the numbers of rows to try, which the user's signature may have fixed."""
     for spec in keras.tree.flatten(options["input_signature"]):
-        if spec.shape and spec.shape[0] is not None:
+        if spec.shape[0] is not None:
             return (spec.shape[0],)
     return _ROWS
 
@@ -206,6 +194,8 @@ def _make_inputs(model, arguments, dtypes, rows):
         shape = tuple(rows if i == 0 else size or 4 for i, size in enumerate(shape))
         if name == "z":
             given[name] = _make_codes(model, rows)
+        elif name == "normal_noise":
+            given[name] = rng.normal(size=shape)
         elif dtypes[name].startswith("int"):
             given[name] = rng.integers(0, 2, shape)
         else:

@@ -60,7 +60,8 @@ class Saved:
             format: "tf_saved_model", "onnx", "litert", "openvino" or "torch". The documentation of
                 the formats says which backend writes which, and what must be installed.
             endpoint: For the other formats, the function in the file: "reconstruct", "encode",
-                "decode" or "sample". Defaults to None, for "reconstruct".
+                "decode" or "sample", which takes random numbers as inputs. Defaults to None, for
+                "reconstruct".
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
             overwrite: Whether an artifact, or a file of another format, may be replaced.
             **kwargs: For the other formats.

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
+from keras_ae.core.draws import draw_normal
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import LadderLayer, draw_with_divergence, gaussian
 from keras_ae.models.hierarchical.base import HierarchicalVAE
@@ -110,7 +111,7 @@ class LadderVAE(HierarchicalVAE):
 
     def _draw_prior(self, num_samples, seed, temperature=1.0):
         shape = (num_samples, self._layer_dims[-1])
-        z = temperature * keras.random.normal(shape, dtype="float32", seed=seed)
+        z = temperature * draw_normal(shape, seed)
         for number in range(self._num_layers - 2, -1, -1):
             above = self.downward[number](z, training=False)
             z, _ = self.lower_layers[number](above, seed=seed, temperature=temperature)

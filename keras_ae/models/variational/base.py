@@ -9,6 +9,7 @@ from keras_ae import likelihoods, networks, samplers
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import adaptation, arguments, examples
 from keras_ae.core.batching import batched
+from keras_ae.core.draws import draw_normal
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.seeds import RunSeed
 from keras_ae.distributions import DiagonalGaussian, Rescaled, WithoutPadding
@@ -152,7 +153,7 @@ class VariationalAE(Autoencoder):
         shape = (num_samples, self.latent_dim)
         if type(self).prior is VariationalAE.prior:
             # This shortcut saves a seventh of the time of `sample`.
-            return keras.random.normal(shape, dtype="float32", seed=seed)
+            return draw_normal(shape, seed)
         return call(self, self.prior, ops.zeros(shape), inputs=inputs).sample(seed)
 
     @takes_inputs_of("conditional", "prior")

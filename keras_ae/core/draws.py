@@ -1,0 +1,58 @@
+"""Draw random numbers with a seed, or take given ones.
+
+Whatever a model's `sample` draws, it draws here, because a file of another format cannot draw
+numbers itself. It takes them as inputs instead.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+
+def draw_normal(shape, seed):
+    """Draw standard normal numbers: a float32 tensor.
+
+    Args:
+        shape: Tuple of integers and scalar tensors.
+        seed: Integer, None, or `keras.random.SeedGenerator`. If it is `GivenNumbers`, the next ones
+            of them are taken.
+    """
+    if isinstance(seed, GivenNumbers):
+        return seed.take("normal_noise", shape)
+    return keras.random.normal(shape, dtype="float32", seed=seed)
+
+
+def draw_uniform(shape, seed, low=0.0, high=1.0):
+    """Draw uniform numbers from [low, high), as `draw_normal` does."""
+    if isinstance(seed, GivenNumbers):
+        return low + (high - low) * seed.take("uniform_noise", shape)
+    return keras.random.uniform(shape, low, high, dtype="float32", seed=seed)
+
+
+class GivenNumbers(keras.random.SeedGenerator):
+    """Numbers for a function that takes a seed, which gets them in the order of its draws.
+
+    Args:
+        rows: Number of samples that the function draws, an integer or scalar tensor.
+        numbers: Dictionary of "normal_noise" and "uniform_noise" -> tensor of shape (rows, width).
+            Defaults to None: all numbers are 0.5, and the function is called only to find the
+            `widths` that it needs.
+    """
+
+    def __init__(self, rows, numbers=None):
+        # There is no state variable. Python counts the numbers while the function is traced.
+        self.rows, self.numbers, self.widths = rows, numbers, {}
+
+    def next(self, ordered=True):
+        raise NotImplementedError("draws numbers that cannot be given to it")
+
+    def take(self, kind, shape):
+        """Return the next numbers of a kind, a tensor of shape (rows, ...)."""
+        start = self.widths.get(kind, 0)
+        end = self.widths[kind] = start + math.prod(shape[1:])
+        if self.numbers is not None:
+            return ops.reshape(self.numbers[kind][:, start:end], (-1, *shape[1:]))
+        if shape[0] != self.rows:
+            raise NotImplementedError("draws numbers that all samples share")
+        return ops.full(shape, 0.5, dtype="float32")
