@@ -115,7 +115,8 @@ def test_the_discrepancy_of_shifted_gaussians_has_its_closed_form():
     for bandwidth in bandwidths:
         scale = 2 * dimensions * bandwidth
         alike = (scale / (scale + 4)) ** (dimensions / 2)
-        expected += 2 * alike * (1 - np.exp(-dimensions * shift**2 / (scale + 4)))
+        difference = 2 * alike * (1 - np.exp(-dimensions * shift**2 / (scale + 4)))
+        expected += difference / len(bandwidths)
     values = [
         float(divergences.mmd(draws(0, 2 * i), draws(shift, 2 * i + 1), "rbf", bandwidths))
         for i in range(40)
@@ -129,13 +130,21 @@ def test_the_inverse_multiquadric_kernel_by_hand():
 
     def kernel(a, b):
         squares = ((a[:, None] - b[None]) ** 2).sum(axis=2)
-        return sum(6 * s / (6 * s + squares) for s in (0.5, 3.0))
+        return np.mean([6 * s / (6 * s + squares) for s in (0.5, 3.0)], axis=0)
 
     within = [
         (k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (kernel(x, x), kernel(y, y))
     ]
     expected = sum(within) - 2 * kernel(x, y).mean()
     assert float(divergences.mmd(x, y, "imq", (0.5, 3.0))) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "imq"])
+@pytest.mark.parametrize("bandwidths", [(1.0,), divergences.BANDWIDTHS])
+def test_the_kernel_is_1_at_a_distance_of_0(kernel, bandwidths):
+    """Two far points have the largest discrepancy, 1 + 1 - 2 * 0, with any number of bandwidths."""
+    x, y = np.zeros((4, 3), "float32"), np.full((5, 3), 1e6, "float32")
+    assert float(divergences.mmd(x, y, kernel, bandwidths)) == pytest.approx(2.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 5), (5, 1)])

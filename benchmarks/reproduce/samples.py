@@ -19,7 +19,7 @@ SAMPLED_MODELS = {
     "VAEGAN": {"gamma": 1.0},
     "AE": CROSS_ENTROPY,
     "RegularizedAE": CROSS_ENTROPY,
-    "WAE": CROSS_ENTROPY | {"weight": 100.0},
+    "WAE": CROSS_ENTROPY | {"weight": 700.0},
     "AdversarialAE": CROSS_ENTROPY,
     "VQVAE": CROSS_ENTROPY,
 }

@@ -25,6 +25,9 @@ class Adjustable:
 
     _notes = None  # `__new__` sets this to a `keras_ae.core.notes.Notes`.
     _old_arguments = {}  # Name of an argument in earlier versions -> its name now.
+    # Attributes that a configuration holds besides the arguments, without the underscore of their
+    # names -> their values in models from files of before, which do not hold them.
+    _kept = {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -73,11 +76,17 @@ class Adjustable:
         return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
     def get_config(self):
-        return {**super().get_config(), **configuration.arguments_config(self)}
+        kept = {name: getattr(self, f"_{name}") for name in self._kept}
+        return {**super().get_config(), **configuration.arguments_config(self), **kept}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**configuration.read_arguments(config, custom_objects))
+        kept = {**cls._kept, **config}
+        given = {name: value for name, value in config.items() if name not in cls._kept}
+        model = cls(**configuration.read_arguments(given, custom_objects))
+        for name in cls._kept:
+            setattr(model, f"_{name}", kept[name])
+        return model
 
     def get_build_config(self):
         return configuration.build_config(self) if self.built else None

@@ -246,6 +246,8 @@ def test_training_makes_the_codes_follow_the_prior(name):
     x = rng.normal(size=(512, 4)) * 0.1 + rng.uniform(1, 5, (512, 1))
     options = {"units": (32,), "activation": "tanh"}
     given, passes = {"weight": 20.0} if name != "AE" else {}, 100
+    if name == "WAE":
+        given = {"weight": 140.0}
     if name == "AdversarialAE":  # Two players need more epochs.
         given, passes = {"discriminator": keras_ae.networks.discriminator(1, units=(32, 32))}, 200
     model = getattr(keras_ae, name)(1, network_options=options, seed=0, **given)

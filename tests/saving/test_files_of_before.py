@@ -125,5 +125,43 @@ def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shap
     assert fresh.count_params() != model.count_params()
 
 
+# Model -> what its file of before means, although the same arguments, or none, mean another now.
+MEANT = {
+    "WAE": lambda model: model._kernel_factor == 7,
+    "InfoVAE": lambda model: model._kernel_factor == 7,
+}
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", MEANT)
+def test_a_file_means_what_it_meant(tmp_path, name):
+    """It also does after it is loaded, trained and saved once more; a new model's file does not."""
+    model = keras_ae.load(FILES / f"{name}.keras")
+    assert MEANT[name](model)
+    model.fit(X, batch_size=16, verbose=0)
+    model.save(tmp_path / "again.keras")
+    assert MEANT[name](keras_ae.load(tmp_path / "again.keras"))
+    new = type(model)(**model.arguments)
+    new.build((None, *X.shape[1:]))
+    assert not MEANT[name](new)
+    new.save(tmp_path / "new.keras")
+    assert not MEANT[name](keras_ae.load(tmp_path / "new.keras"))
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("name", ["WAE", "InfoVAE"])
+def test_a_discrepancy_of_before_is_that_of_the_sum_of_kernels(name):
+    old = keras_ae.load(FILES / f"{name}.keras")
+    new = type(old)(**old.arguments)
+    new.build((None, *X.shape[1:]))
+    new.set_weights(old.get_weights())
+    terms = []
+    for model in (old, new):
+        model.step_seed = lambda training: 7
+        values = model.loss_terms(keras.ops.convert_to_tensor(X), X, False)
+        terms.append(float(keras.ops.convert_to_numpy(values["mmd_loss"])))
+    assert terms[0] == pytest.approx(7.0 * terms[1], rel=1e-4)
+
+
 def test_every_model_of_before_has_a_file():
     assert len(NAMES) == 43 and len(ARTIFACTS) == 3

@@ -5,7 +5,7 @@ from keras import ops
 from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
-from keras_ae.divergences import count_pair_numbers, mmd
+from keras_ae.divergences import BANDWIDTHS, count_pair_numbers, mmd
 from keras_ae.models.deterministic.base import DeterministicAE
 
 
@@ -19,9 +19,10 @@ class WAE(DeterministicAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        weight: The paper's lambda, a number of at least 0. Defaults to 10.
-        kernel: "imq", which is the paper's, or "rbf". Both are summed over several scales: see
-            `keras_ae.divergences.mmd`. Defaults to "imq".
+        weight: The paper's lambda, a number of at least 0. Defaults to 70. This is the paper's 10,
+            because its kernel is a sum over seven scales, and ours is their mean.
+        kernel: "imq", which is the paper's, or "rbf": see `keras_ae.divergences.mmd`. Defaults to
+            "imq". Models from files of before 27 November 2026 still have the sums.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:
@@ -37,8 +38,11 @@ class WAE(DeterministicAE):
     """
 
     objective = (*DeterministicAE.objective, "mmd_loss")
+    # In files of before, the kernel was the sum over all scales.
+    _kept = {"kernel_factor": len(BANDWIDTHS)}
+    _kernel_factor = 1
 
-    def __init__(self, latent_dim=16, weight=10.0, kernel="imq", **kwargs):
+    def __init__(self, latent_dim=16, weight=70.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
@@ -57,5 +61,6 @@ class WAE(DeterministicAE):
     def loss_terms(self, x, y, training):
         z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
-        discrepancy = skip_single_example(self, "mmd_loss", mmd(z, draws, self.kernel), z)
+        discrepancy = self._kernel_factor * mmd(z, draws, self.kernel)
+        discrepancy = skip_single_example(self, "mmd_loss", discrepancy, z)
         return {**self._reconstruction_terms(y, z, training), "mmd_loss": discrepancy}

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
-from keras_ae.divergences import count_pair_numbers, mmd
+from keras_ae.divergences import BANDWIDTHS, count_pair_numbers, mmd
 from keras_ae.models.variational.vae import VAE
 
 
@@ -19,8 +19,11 @@ class InfoVAE(VAE):
         latent_dim: Dimensions of the code. Defaults to 16.
         alpha: Weight of the mutual information, a number of at most 1. Defaults to 0.
         scale: The paper's lambda, a number. alpha + scale must not be below 1, because the model
-            would then maximize the discrepancy. Defaults to 1,000.
-        kernel: "imq" or "rbf", see `keras_ae.divergences.mmd`. Defaults to "imq".
+            would then maximize the discrepancy. Defaults to 10. With 1,000, the noise of the
+            estimate from a batch of 64 outweighs the reconstruction, and the code carries little
+            information.
+        kernel: "imq" or "rbf", see `keras_ae.divergences.mmd`. Defaults to "imq". Models from files
+            of before 27 November 2026 have the sum over seven scales instead of the mean.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`.
 
@@ -37,8 +40,11 @@ class InfoVAE(VAE):
     """
 
     objective = (*VAE.objective, "mmd_loss")
+    # In files of before, the kernel was the sum over all scales.
+    _kept = {"kernel_factor": len(BANDWIDTHS)}
+    _kernel_factor = 1
 
-    def __init__(self, latent_dim=16, alpha=0.0, scale=1000.0, kernel="imq", **kwargs):
+    def __init__(self, latent_dim=16, alpha=0.0, scale=10.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
         _check(alpha, scale)
         arguments.record(self, "alpha", alpha, lambda value: _check(value, self.scale)[0])
@@ -58,9 +64,10 @@ class InfoVAE(VAE):
         q = self.posterior(x, training)
         z = q.sample(seed)
         prior = keras.random.normal(ops.shape(z), dtype="float32", seed=seed)
+        discrepancy = self._kernel_factor * mmd(z, prior, self.kernel)
         return {
             **self.elbo_terms(y, z, q.kl_per_dimension(), training),
-            "mmd_loss": skip_single_example(self, "mmd_loss", mmd(z, prior, self.kernel), z),
+            "mmd_loss": skip_single_example(self, "mmd_loss", discrepancy, z),
         }
 
 
