@@ -98,11 +98,30 @@ def test_the_target_activation_is_reached():
 
 def test_the_l1_penalty_is_the_sum_of_the_code():
     model = zoo.make("SparseAE", penalty="l1", target=0.05)
+    model.build((None, 6))
+    model.features_to_code.layers[-1].bias.assign([0.0, 0.0])
     x = zoo.data(5)
     code = model.encode(x)
     assert code.min() == 0.0 < code.max()
     terms = model.loss_terms(tensor(x), tensor(x), False)
     np.testing.assert_allclose(numpy(terms["sparsity_loss"]), code.sum(axis=1), rtol=1e-6)
+
+
+@pytest.mark.every_backend
+def test_each_penalty_has_a_weight_of_its_own():
+    assert zoo.make("SparseAE").loss_weights() == {"sparsity_loss": 10.0}
+    l1 = {"penalty": "l1", "target": 0.05}
+    model = zoo.make("SparseAE", **l1)
+    assert model.loss_weights() == {"sparsity_loss": 0.15}
+    model.weight = 2.0
+    assert zoo.make("SparseAE", weight=2.0, **l1).loss_weights() == model.loss_weights()
+
+
+def test_the_units_of_l1_begin_above_0():
+    model = zoo.make("SparseAE", penalty="l1", target=0.05)
+    assert np.all(model.encode(np.zeros((1, 6), "float32")) == 1.0)
+    sigmoid = zoo.make("SparseAE")
+    assert np.all(sigmoid.encode(np.zeros((1, 6), "float32")) == 0.5)
 
 
 # ------------------------------------------------------------------ contractive

@@ -7,6 +7,10 @@ from keras_ae.core.configuration import refuse_unused
 from keras_ae.divergences import bernoulli_kl
 from keras_ae.models.deterministic.ae import AE
 
+# The default weight of each penalty. "l1" needs a smaller one, because with a weight of 1 all units
+# become 0 for all data.
+_WEIGHTS = {"kl": 10.0, "l1": 0.15}
+
 
 class SparseAE(AE):
     """An autoencoder whose code has few active units.
@@ -14,14 +18,16 @@ class SparseAE(AE):
     The model minimizes the reconstruction loss plus weight times a penalty on activity. With "kl"
     the code ends in a sigmoid, and the penalty is that of section 3: the sum over the units of the
     divergence between the target and the unit's mean activation, here over the batch. With "l1" the
-    code ends in a ReLU, and the penalty is its sum.
+    code ends in a ReLU, and the penalty is its sum. The units then begin with a bias of 1, because
+    a unit that is 0 for all data gets no gradient.
 
     Args:
         latent_dim: Number of units of the code. Defaults to 16.
         penalty: "kl" or "l1". Defaults to "kl".
         target: Mean activation of every unit that "kl" aims at, a number above 0 and below 1.
             Defaults to 0.05.
-        weight: Factor of the penalty, a number of at least 0. Defaults to 3.
+        weight: Factor of the penalty, a number of at least 0. Defaults to None: 10 for "kl", and
+            0.15 for "l1".
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:
@@ -39,12 +45,19 @@ class SparseAE(AE):
     objective = (*AE.objective, "sparsity_loss")
     diagnostics = ("mean_activation",)
 
-    def __init__(self, latent_dim=16, penalty="kl", target=0.05, weight=3.0, **kwargs):
+    def __init__(self, latent_dim=16, penalty="kl", target=0.05, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.penalty = arguments.choice(self, "penalty", penalty, ("kl", "l1"))
         self.target = arguments.number(self, "target", target, positive=True, below=1.0)
+        weight = _WEIGHTS[penalty] if weight is None else weight
         self.weight = arguments.number(self, "weight", weight)
         self._code_activation = "sigmoid" if penalty == "kl" else "relu"
+
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
+        if self.penalty == "l1":
+            bias = self.features_to_code.layers[-1].bias
+            bias.assign(ops.ones_like(bias))
 
     def _check_given(self):
         super()._check_given()
