@@ -164,7 +164,10 @@ def _renew(model):
 
 def _refuse_another(model, name, value):
     """Raise if a new value would not reach every place where the argument is used."""
-    now = vars(model).get(name, model._notes.arguments[name])
+    given = model._notes.arguments[name]
+    if given is None and name not in vars(model):
+        return  # The constructor chooses a value where none was given.
+    now = vars(model).get(name, given)
     # If the model has no attribute of this name, other objects use the number. The constructor of a
     # user's class is an exception, because it may still assign a number of its own.
     made = model.built or type(model).__module__.startswith("keras_ae.")

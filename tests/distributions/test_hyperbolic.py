@@ -548,6 +548,25 @@ def test_the_divergence_of_the_model_by_hand(posterior):
     assert (1.3 * np.square(codes).sum(1)).max() < 1
 
 
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({"latent_dim": 16}, 1.0),
+        ({"latent_dim": 16, "posterior": "riemannian"}, 0.5 * np.sqrt(hyperbolic.MAX_RADIUS / 16)),
+        ({"latent_dim": 2, "posterior": "riemannian"}, 1.0),
+        ({"latent_dim": 400}, hyperbolic.MAX_RADIUS / 20),
+        ({"latent_dim": 16, "curvature": 100.0}, hyperbolic.MAX_RADIUS / 40),
+        ({"latent_dim": 400, "curvature": 0.0, "posterior": "riemannian"}, 1.0),
+    ],
+)
+def test_the_default_scale_suits_every_number_of_dimensions(given, expected):
+    model = keras_ae.PoincareVAE(**given)
+    assert model.prior_scale == pytest.approx(expected)
+    assert keras_ae.PoincareVAE.from_config(model.get_config()).prior_scale == model.prior_scale
+    with pytest.raises(ValueError, match="cannot be changed to 0.1.*Make a new model"):
+        model.prior_scale = 0.1
+
+
 def test_blank_pictures_and_a_large_rate_give_numbers():
     """This tests the other posterior; `test_variational_zoo.py` tests the default one."""
     model = poincare(posterior="riemannian")

@@ -28,7 +28,9 @@ class PoincareVAE(VAE):
         posterior: `"wrapped"`, a Gaussian of tangent vectors mapped to the ball, or
             `"riemannian"`, the Riemannian normal, which has one scale for all dimensions. The prior
             is of the same family. Defaults to "wrapped".
-        prior_scale: Standard deviation of the prior, a positive number. Defaults to 1.
+        prior_scale: Standard deviation of the prior, a positive number. Defaults to None: 1, or the
+            largest scale that float32 can hold, if this is less. For Riemannian normals it is 1 or
+            half the largest scale, which is 0.44 in 16 dimensions with a curvature of 1.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
 
@@ -45,20 +47,23 @@ class PoincareVAE(VAE):
     """
 
     def __init__(
-        self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=1.0, **kwargs
+        self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=None, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
         self._family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
-        self.prior_scale = arguments.number(
-            self, "prior_scale", prior_scale, positive=True, fixed=True
-        )
         # With a larger scale, most draws would lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
         reach = radius if posterior == "wrapped" else math.sqrt(radius)
         self.sampler = samplers.Prior(self._draw_tangents)
         flat = reach / math.sqrt(self.latent_dim)
         self._largest_scale = flat / math.sqrt(curvature) if curvature else math.inf
+        if prior_scale is None:
+            share = 1.0 if posterior == "wrapped" else 0.5
+            prior_scale = min(1.0, share * self._largest_scale)
+        self.prior_scale = arguments.number(
+            self, "prior_scale", prior_scale, positive=True, fixed=True
+        )
         if prior_scale > self._largest_scale:
             raise ValueError(
                 f"PoincareVAE: prior_scale={prior_scale!r} in {self.latent_dim} dimensions with "
