@@ -163,5 +163,14 @@ def test_a_discrepancy_of_before_is_that_of_the_sum_of_kernels(name):
     assert terms[0] == pytest.approx(7.0 * terms[1], rel=1e-4)
 
 
+def test_no_capacity_was_the_paper_s():
+    model = keras_ae.AnnealedVAE(2)
+    assert model.capacity.num_steps == 1000
+    again = keras_ae.AnnealedVAE.from_config(model.get_config())
+    assert again.capacity.get_config() == model.capacity.get_config()
+    before = {**model.get_config(), "capacity": None}
+    assert keras_ae.AnnealedVAE.from_config(before).capacity.num_steps == 100_000
+
+
 def test_every_model_of_before_has_a_file():
     assert len(NAMES) == 43 and len(ARTIFACTS) == 3

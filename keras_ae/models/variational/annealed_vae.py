@@ -1,5 +1,6 @@
 """Understanding disentangling in beta-VAE: Burgess et al. 2018, arXiv:1804.03599."""
 
+import keras
 from keras import ops
 
 from keras_ae import schedules
@@ -13,10 +14,13 @@ class AnnealedVAE(VAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         gamma: Factor of the distance from the capacity, a number of at least 0. `kl_weight`
-            multiplies it. Defaults to 1,000, as in the paper.
+            multiplies it. Defaults to 2. The paper has 1,000, with which the code reaches the
+            capacity before it carries information, unless the capacity rises as slowly as in the
+            paper.
         capacity: Nats that the code should carry: a number of at least 0, or a schedule of the
-            training step. Defaults to None, the paper's rise from 0 to 25 nats in 100,000 steps:
-            `keras_ae.schedules.LinearWarmUp(100_000, end=25.0)`.
+            training step. Defaults to None, a rise from 0 to 25 nats in 1,000 steps. The paper has
+            100,000 steps, `keras_ae.schedules.LinearWarmUp(100_000, end=25.0)`, with which a
+            training of ordinary length ends before the code carries much.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. There
             are no `free_bits`, because the capacity replaces them.
 
@@ -35,11 +39,21 @@ class AnnealedVAE(VAE):
     objective = ("reconstruction_loss", "capacity_loss")
     diagnostics = ("kl_loss",)
 
-    def __init__(self, latent_dim=16, gamma=1000.0, capacity=None, **kwargs):
+    def __init__(self, latent_dim=16, gamma=2.0, capacity=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
-        capacity = schedules.LinearWarmUp(100_000, end=25.0) if capacity is None else capacity
+        if capacity is None:
+            capacity = schedules.LinearWarmUp(1000, end=25.0)
+            # Files hold the schedule, because None stands for another one in files of before.
+            self.arguments["capacity"] = capacity
         self.capacity = arguments.number_or_schedule(self, "capacity", capacity)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        if config.get("capacity") is None:
+            before = schedules.LinearWarmUp(100_000, end=25.0)
+            config = {**config, "capacity": keras.saving.serialize_keras_object(before)}
+        return super().from_config(config, custom_objects)
 
     def loss_weights(self):
         return {"capacity_loss": self.gamma * self._current_kl_weight()}
