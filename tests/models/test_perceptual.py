@@ -192,3 +192,21 @@ def test_pictures_are_compared_in_a_map_of_features():
     assert features[0].shape == (5, 2, 2, 3)
     nats = 0.5 * (np.square(features[0] - features[1]) + np.log(2 * np.pi))
     np.testing.assert_allclose(terms["similarity_loss"], nats.sum(axis=(1, 2, 3)), rtol=1e-4)
+
+
+def pictures_of_bits(side=16):
+    return np.random.default_rng(0).integers(0, 2, (8, side, side, 1)).astype("float32")
+
+
+@pytest.mark.parametrize("kind", ["conv", "mlp"])
+def test_the_features_of_a_new_discriminator_are_as_large_as_the_data(kind):
+    """Distances of features would otherwise be too small to be worth any nats of the code."""
+    x = pictures_of_bits()
+    model = keras_ae.VAEGAN(2, discriminator=kind, seed=0)
+    model.build((None, *x.shape[1:]))
+    features = numpy(model.discriminator(ops.convert_to_tensor(x)))
+    assert 0.3 < np.mean(features**2) / np.mean(x**2) < 3.0
+    options = {"kernel_initializer": "zeros"}
+    model = keras_ae.VAEGAN(2, discriminator=kind, network_options=options, seed=0)
+    model.build((None, *x.shape[1:]))
+    assert not np.any(numpy(model.discriminator(ops.convert_to_tensor(x))))

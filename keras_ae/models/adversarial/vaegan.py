@@ -24,12 +24,14 @@ class VAEGAN(VAE):
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         gamma: Factor of the similarity in the decoder's loss, a number of at least 0. Defaults to
-            0.01.
+            1. With less, such as 0.01, the decoder follows the discriminator more than the data, so
+            that the code carries less information.
         discriminator: Keras model from data to the features that are compared, or the name of a
             kind of network as for `encoder`. The model adds the layer from features to a logit.
             Defaults to None, a network like the default encoder. For pictures and sequences it ends
             in the map of features, because later layers describe little more than whether data is
-            real.
+            real. Its weights begin with `"he_uniform"`, which preserves the magnitude of the data,
+            because the code would otherwise carry nothing until the features have grown.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`. The reconstructions are the likelihood's means. The likelihood's scale
             cannot be learned, because no loss would train it. A `mask_value` is not possible,
@@ -55,7 +57,7 @@ class VAEGAN(VAE):
     diagnostics = ("reconstruction_loss",)
     _trains_likelihood = False
 
-    def __init__(self, latent_dim=16, gamma=0.01, discriminator=None, **kwargs):
+    def __init__(self, latent_dim=16, gamma=1.0, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
@@ -83,7 +85,7 @@ class VAEGAN(VAE):
                 name="discriminator",
                 dtype=self.dtype_policy,
                 grid=networks.has_places(target_shape, self.discriminator),
-                **self.network_options,
+                **{"kernel_initializer": "he_uniform", **self.network_options},
             )
         self.features_to_logit = keras.Sequential(
             [
