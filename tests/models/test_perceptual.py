@@ -210,3 +210,17 @@ def test_the_features_of_a_new_discriminator_are_as_large_as_the_data(kind):
     model = keras_ae.VAEGAN(2, discriminator=kind, network_options=options, seed=0)
     model.build((None, *x.shape[1:]))
     assert not np.any(numpy(model.discriminator(ops.convert_to_tensor(x))))
+
+
+def test_random_features_of_pictures_are_a_map():
+    x = pictures_of_bits()
+    model = keras_ae.PerceptualVAE(2, seed=0)
+    model.build((None, *x.shape[1:]))
+    assert model.features.output_shape == (None, 4, 4, 64)
+    zeros = ops.zeros(x.shape)
+    distance = numpy(model._perceptual_loss(ops.convert_to_tensor(x), zeros))
+    assert 0.3 < np.mean(distance) / np.mean(0.5 * x**2) < 3.0
+    assert model.loss_weights()["perceptual_loss"] == 16 * x[0].size
+    vectors = keras_ae.PerceptualVAE(2, seed=0)
+    vectors.build((None, 9))
+    assert vectors.features.output_shape == (None, 256)

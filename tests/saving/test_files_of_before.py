@@ -129,6 +129,7 @@ def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shap
 MEANT = {
     "WAE": lambda model: model._kernel_factor == 7,
     "InfoVAE": lambda model: model._kernel_factor == 7,
+    "PerceptualVAE": lambda model: not model._compares_maps,
 }
 
 

@@ -25,10 +25,12 @@ class PerceptualVAE(VAE):
             activations: a tensor, or a list of tensors, one for each layer. The model is made not
             trainable. Alternatively, a loss that replaces the features: a `keras.losses.Loss`, or
             the name of one, such as "log_cosh" or "ms_ssim" (arXiv:1511.06409). Defaults to None, a
-            network like the default encoder, whose random weights stay fixed.
+            network like the default encoder, whose random weights stay fixed. For pictures it ends
+            in the map of features, because a vector of random features tells too little of them.
         weight: Factor of the perceptual loss, a positive number. Defaults to None, the number of
             values in an example. The mean over features then weighs as much as the sum over pixels
-            in a likelihood.
+            in a likelihood. For random features, it is 16 times this number, as for a Gaussian
+            likelihood with the scale 1/4, because the code would otherwise carry little.
         encoder, decoder, likelihood, kl_weight, free_bits, network_options, seed: See
             `keras_ae.VAE`. The reconstructions are the likelihood's means. The likelihood's scale
             cannot be learned, because no loss would train it.
@@ -49,6 +51,9 @@ class PerceptualVAE(VAE):
     objective = ("perceptual_loss", "kl_loss")
     diagnostics = ("reconstruction_loss",)
     _trains_likelihood = False
+    # In files of before, random features are a vector, and weigh as much as others.
+    _kept = {"compares_maps": False}
+    _compares_maps = True
 
     def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -65,7 +70,12 @@ class PerceptualVAE(VAE):
             return
         if self.features is None:
             self.features = networks.encoder(
-                target_shape, None, name="features", dtype=self.dtype_policy, **self.network_options
+                target_shape,
+                None,
+                name="features",
+                dtype=self.dtype_policy,
+                grid=self._compares_maps and len(target_shape) > 2,
+                **{"kernel_initializer": "he_uniform", **self.network_options},
             )
         self.features.trainable = False
         self.features(keras.KerasTensor((None, *target_shape)))
@@ -75,7 +85,10 @@ class PerceptualVAE(VAE):
         return super()._options_in_use() if given else self.network_options.keys()
 
     def loss_weights(self):
-        weight = math.prod(self.target_shape) if self.weight is None else self.weight
+        weight = self.weight
+        if weight is None:
+            is_random = self.arguments["features"] is None and self._compares_maps
+            weight = math.prod(self.target_shape) * (16 if is_random else 1)
         return {**super().loss_weights(), "perceptual_loss": weight}
 
     def _perceptual_loss(self, y, reconstruction):
