@@ -205,6 +205,13 @@ class VectorQuantizer(Quantizer):
     - `embedding_offsets` exists instead of `ema_embedding_sums` if `learning="gradient"`. It
       contains offsets o_i, which the gradient changes, and the embedding is e_i = p_i + o_i.
 
+    Restarts differ from SoundStream's in two ways, because the vectors of an untrained encoder are
+    almost the same at most positions, such as those of a plain background. A vector is drawn with a
+    probability proportional to its squared distance to the nearest embedding, as the centers of
+    k-means++ are, instead of uniformly. N_i of a new embedding is the limit below which a code is
+    dead, so that a code that no vector chooses restarts with that batch, instead of after 300
+    batches.
+
     Source: van den Oord et al., Neural Discrete Representation Learning, eq. 3 and appendix A.1,
     arXiv:1711.00937. SoundStream, arXiv:2107.03312, introduced the initialization by k-means and
     the restart of dead codes. Vectors of unit length come from arXiv:2110.04627.
@@ -242,7 +249,8 @@ class VectorQuantizer(Quantizer):
 
     # `ResidualQuantizer` also takes these options, and passes them to each of its codebooks.
     OPTIONS = ("learning", "decay", "k_means_start", "restart_below")
-    # If N_i is below this, it does not decay any more. Otherwise m_i / N_i could become 0 / 0.
+    # If codes do not restart, an N_i below this does not decay any more. Otherwise m_i / N_i could
+    # become 0 / 0.
     _LEAST = 1e-6
 
     def __init__(
@@ -290,14 +298,23 @@ class VectorQuantizer(Quantizer):
             )
         else:
             self.ema_embedding_sums = self._add_state("ema_embedding_sums", shape, "zeros")
-        equal = keras.initializers.Constant(1.0 / self.num_codes)
-        self.ema_cluster_size = self._add_state("ema_cluster_size", (self.num_codes,), equal)
+        size = keras.initializers.Constant(self._new_size)
+        self.ema_cluster_size = self._add_state("ema_cluster_size", (self.num_codes,), size)
         self.started = self._add_state("started", (), "zeros")
 
     def _add_state(self, name, shape, initializer):
         return self.add_weight(
             shape=shape, initializer=initializer, trainable=False, aggregation="mean", name=name
         )
+
+    @property
+    def _new_size(self):
+        """The EMA of the share of a new embedding.
+
+        If codes restart, it is the limit below which a code is dead. A code that no vector of a
+        batch chooses then restarts with that batch.
+        """
+        return (self.restart_below or 1.0) / self.num_codes
 
     def codebook(self):
         """Compute the embeddings of all codes, a tensor of shape (num_codes, dim)."""
@@ -317,37 +334,41 @@ class VectorQuantizer(Quantizer):
         z = self._scale_to_unit_length(z)
         flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (vectors, dim)
         if training:
-            candidates = self._draw_candidates(flat)
-            self._place_embeddings(flat, candidates)
+            places = self._draw_places()
+            self._place_embeddings(flat, places)
         codebook = self.codebook()
         codes = nearest(ops.stop_gradient(z), ops.stop_gradient(codebook))
         found = ops.take(codebook, codes, axis=0)
-        losses = {"commitment_loss": per_example(ops.square(z - ops.stop_gradient(found)))}
+        errors = squared_norms(z - ops.stop_gradient(found))
+        losses = {"commitment_loss": per_example(errors)}
         if self.learning == "gradient":
             losses["codebook_loss"] = per_example(ops.square(ops.stop_gradient(z) - found))
         if training:
             self._update_averages(flat, ops.reshape(codes, (-1,)))
-            self._restart_dead_codes(candidates)
+            self._restart_dead_codes(flat, ops.reshape(ops.stop_gradient(errors), (-1,)), places)
         return Quantized(ESTIMATORS[self.estimator](z, found), codes, losses)
 
-    def _draw_candidates(self, z):
-        """Choose one vector of the batch for each code. The choices are spread over the batch."""
+    def _draw_places(self):
+        """Draw a number from 0 to 1 for each code. The numbers are spread evenly."""
         draws = keras.random.uniform((self.num_codes,), dtype="float32", seed=self.seed_generator)
-        places = (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
-        size = ops.shape(z)[0]
-        places = ops.cast(ops.floor(places * ops.cast(size, "float32")), "int32")
-        places = ops.minimum(places, ops.maximum(size - 1, 0))
+        return (ops.arange(self.num_codes, dtype="float32") + draws) / self.num_codes
+
+    def _choose_vectors(self, z, weights, places):
+        """Choose a vector of the batch for each code, in proportion to the vectors' weights."""
+        sums = ops.cumsum(weights)
+        chosen = ops.searchsorted(sums, places * ops.sum(weights), side="right")
+        chosen = ops.minimum(chosen, ops.maximum(ops.shape(z)[0] - 1, 0))
         # In the last batch of an epoch, a replica may have no vectors. An embedding is appended, so
         # that there is always a vector to choose.
-        return ops.take(ops.concatenate([z, self.placed_embeddings[:1]], axis=0), places, axis=0)
+        return ops.take(ops.concatenate([z, self.placed_embeddings[:1]], axis=0), chosen, axis=0)
 
-    def _place_embeddings(self, z, candidates):
+    def _place_embeddings(self, z, places):
         if not self.k_means_start:
             return
         centers = ops.cond(
             self.started > 0,
             lambda: ops.convert_to_tensor(self.placed_embeddings),
-            lambda: k_means(z, candidates),
+            lambda: k_means(z, self._choose_vectors(z, ops.ones_like(z[:, 0]), places)),
         )
         self.placed_embeddings.assign(centers)
         self.started.assign(ops.ones(()))
@@ -360,26 +381,28 @@ class VectorQuantizer(Quantizer):
         """
         rate, size = decay_rate(self.decay, z), ops.maximum(num_examples(z), 1.0)
         shares = count(codes, self.num_codes) / size
-        kept = ops.where(self.ema_cluster_size > self._LEAST, 1.0 - rate, 1.0)
+        least = 0.0 if self.restart_below else self._LEAST
+        kept = ops.where(self.ema_cluster_size > least, 1.0 - rate, 1.0)
         if self.learning == "ema":
             sums = ops.segment_sum(z, codes, self.num_codes) / size
             sums = sums - shares[:, None] * self.placed_embeddings
             self.ema_embedding_sums.assign(kept[:, None] * self.ema_embedding_sums + rate * sums)
         self.ema_cluster_size.assign(kept * self.ema_cluster_size + rate * shares)
 
-    def _restart_dead_codes(self, candidates):
+    def _restart_dead_codes(self, z, errors, places):
         if not self.restart_below:
             return
+        candidates = self._choose_vectors(z, errors + TINY, places)
         placed = ops.convert_to_tensor(self.placed_embeddings)
         sizes = ops.convert_to_tensor(self.ema_cluster_size)
-        dead = sizes < self.restart_below / self.num_codes
+        dead = sizes < self._new_size
         if self.learning == "gradient":
             candidates = candidates - self.embedding_offsets
         else:
             sums = ops.convert_to_tensor(self.ema_embedding_sums)
             self.ema_embedding_sums.assign(ops.where(dead[:, None], 0.0, sums))
         self.placed_embeddings.assign(ops.where(dead[:, None], candidates, placed))
-        self.ema_cluster_size.assign(ops.where(dead, 1.0 / self.num_codes, sizes))
+        self.ema_cluster_size.assign(ops.where(dead, self._new_size, sizes))
 
     def get_config(self):
         names = ("num_codes", *self.OPTIONS, "estimator", "cosine", "seed")

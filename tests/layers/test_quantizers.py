@@ -248,12 +248,49 @@ def test_dead_codes_restart_at_vectors_of_the_batch(learning):
             assert np.abs(z - vector).sum(axis=1).min() < 1e-5
     # Shares halve per batch, and 0.5 ** 5 < 0.05 < 0.5 ** 4, so the fifth batch restarts the codes.
     again = placed(far, learning=learning, decay=0.5, restart_below=0.05)
+    again.ema_cluster_size.assign(np.full(3, 1 / 3))
     alive = []
     for _ in range(5):
         again(z, training=True)
         alive.append(bool(np.abs(arrays(again.codebook())[1:]).max() < 50))
     assert alive == [False] * 4 + [True]
-    np.testing.assert_allclose(arrays(again.ema_cluster_size)[1:], 1 / 3, rtol=1e-5)
+    np.testing.assert_allclose(arrays(again.ema_cluster_size)[1:], 0.05 / 3, rtol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("learning", ["ema", "gradient"])
+def test_a_codebook_spreads_over_few_vectors_among_many_equal_ones(learning):
+    """Most patches of pictures with a plain background are equal."""
+    rng = RNG(10)
+    centers = 3.0 * rng.normal(size=(12, 4))
+    z = np.ones((3000, 4))
+    z[rng.permutation(3000)[:120]] = np.repeat(centers, 10, axis=0)
+    z = z.astype("float32")
+    layer = built(layers.VectorQuantizer(32, learning=learning, seed=0), 4)
+    for _ in range(4):
+        layer(z, training=True)
+    codes = arrays(layer(np.concatenate([np.ones((1, 4)), centers]).astype("float32")).codes)
+    assert len(np.unique(codes)) == 13
+
+
+@pytest.mark.parametrize("num_codes", [4, 2**17])
+def test_vectors_where_codes_restart_are_drawn_by_their_squared_distances(num_codes):
+    """Vectors at distances 1 and 3 get a tenth and nine tenths of the dead codes."""
+    layer = built(layers.VectorQuantizer(num_codes, k_means_start=False, decay=0.9, seed=0), 1)
+    layer.placed_embeddings.assign(np.linspace(1e6, 2e6, num_codes)[:, None] - 1e6)
+    z = np.repeat([[0.0], [-1.0], [-3.0]], [30, 10, 10], axis=0).astype("float32")
+    layer(z, training=True)
+    placed = arrays(layer.codebook())[1:, 0]
+    assert not np.any(placed == 0.0)
+    assert np.mean(placed == -3.0) == pytest.approx(0.9, abs=0.3 if num_codes == 4 else 1e-3)
+    np.testing.assert_allclose(arrays(layer.ema_cluster_size)[1:], 0.05 / num_codes, rtol=1e-5)
+
+
+def test_codes_restart_even_if_all_vectors_are_embeddings():
+    layer = placed(np.array([[0.0, 0.0], [1.0, 1.0], [9.0, 9.0]], "float32"), restart_below=0.05)
+    z = np.array([[0.0, 0.0], [1.0, 1.0]], "float32")
+    layer(z, training=True)
+    assert arrays(layer.codebook())[2].tolist() in z.tolist()
 
 
 def test_a_seed_decides_where_codes_restart():

@@ -173,6 +173,19 @@ def test_a_codebook_learns_by_its_gradient(kind):
     assert not [v for v in plain.trainable_variables if v.name == "embedding_offsets"]
 
 
+@pytest.mark.parametrize("kind", ["VQVAE", "ResidualVQVAE", "VQVAE2"])
+def test_a_good_part_of_each_codebook_is_in_use_from_the_first_epoch(kind):
+    """Most of each picture is background, and the untrained encoder's vectors are almost equal."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((256, 12, 12, 1), "float32")
+    for picture in x:
+        row, column = rng.integers(0, 8, 2)
+        picture[row : row + 4, column : column + 4, 0] = rng.random((4, 4)) > 0.3
+    model = of_pictures(kind, num_codes=32)
+    model.fit(x, batch_size=16, epochs=1, verbose=0)
+    assert model.codebook_statistics(x)["usage"] > 0.5
+
+
 def test_one_level_for_each_dimension():
     model = keras_ae.FSQVAE(3, levels=(4, 3, 2), code_length=2)
     assert model.encode(zoo.data()).shape == (48, 2) and model.num_codes == 24
