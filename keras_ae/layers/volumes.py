@@ -6,26 +6,17 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.core import backend, memory
+from keras_ae.layers.matrix_products import ByProducts
 
 
-class _Products(memory.GuardedLayer):
+class _Products(ByProducts):
     """Base class of the two layers, which compute with blocks of positions as large as the strides.
 
     The kernel is padded with zeros to whole blocks. Each block of it is a matrix: its rows belong
     to the values of a block of positions, and its columns to the channels of the smaller array.
     """
 
-    def call(self, inputs):
-        if not backend.transposes_slowly() or not self.has_products(inputs.shape):
-            return super().call(inputs)
-        outputs = self.products(inputs)
-        if self.use_bias:
-            outputs = outputs + self.bias
-        return outputs if self.activation is None else self.activation(outputs)
-
     def has_products(self, input_shape):
-        """Tell whether `products` can compute this layer for inputs of this shape."""
         return (
             self.padding == "same"
             and self.data_format == "channels_last"
