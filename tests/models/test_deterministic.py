@@ -267,13 +267,83 @@ def test_training_makes_the_codes_follow_the_prior(name):
     given, passes = {"weight": 20.0} if name != "AE" else {}, 100
     if name == "WAE":
         given = {"weight": 140.0}
-    if name == "AdversarialAE":  # Two players need more epochs.
-        given, passes = {"discriminator": keras_ae.networks.discriminator(1, units=(32, 32))}, 200
+    if name == "AdversarialAE":  # Two players need more epochs, and the penalty slows them further.
+        judge = keras_ae.networks.discriminator(1, units=(32, 32))
+        given, passes = {"discriminator": judge, "gradient_penalty": 0.0}, 200
     model = getattr(keras_ae, name)(1, network_options=options, seed=0, **given)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.005, 2 * passes)))
     model.fit(np.tile(x, (passes, 1)), batch_size=256, verbose=0)
     distance = scipy.stats.kstest(model.encode(x)[:, 0], "norm").statistic
     assert distance > 0.5 if name == "AE" else distance < 0.15
+
+
+def small_judge():
+    network = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(5, "tanh", name="judge_hidden"),
+            keras.layers.Dense(1, name="judge_logit"),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    network.set_weights([rng.normal(size=w.shape) for w in network.get_weights()])
+    return network
+
+
+def penalty_by_hand(weights, z):
+    """Return half the squared norm of the gradient of `small_judge` at every row of z."""
+    kernel, bias, last, _ = weights
+    hidden = np.tanh(z @ kernel + bias)
+    return 0.5 * ((((1 - hidden**2) * last[:, 0]) @ kernel.T) ** 2).sum(axis=1)
+
+
+def adversary(**given):
+    model = zoo.eager("AdversarialAE", keras.optimizers.SGD(0.1), **given)
+    model.build((None, 6))
+    model.step_seed = lambda training: 7  # All steps draw the same from the prior.
+    return model, numpy(model._draw_prior(16, 7))
+
+
+@pytest.mark.every_backend
+def test_the_gradient_penalty_by_hand():
+    model, draws = adversary(discriminator=small_judge(), gradient_penalty=3.0)
+    terms = zoo.compute(lambda x: model.loss_terms(x, x, False), zoo.data(16))
+    expected = penalty_by_hand(model.discriminator.get_weights(), draws)
+    np.testing.assert_allclose(terms["penalty_loss"], expected, rtol=1e-4)
+    assert model.loss_weights()["penalty_loss"] == 3.0
+    plain, _ = adversary(discriminator=small_judge(), gradient_penalty=0.0)
+    without = zoo.compute(lambda x: plain.loss_terms(x, x, False), zoo.data(16))
+    assert terms.keys() - without.keys() == {"penalty_loss"}
+    for name, values in without.items():
+        np.testing.assert_allclose(values, terms[name], rtol=1e-5)
+
+
+@pytest.mark.every_backend
+def test_the_gradient_penalty_moves_the_discriminator_alone():
+    """One step differs from one without the penalty by the penalty's own gradient."""
+    trained, factor = [], 0.5
+    for number in (factor, 0.0):
+        model, draws = adversary(discriminator=small_judge(), gradient_penalty=number)
+        start = [np.asarray(w, "float64") for w in model.discriminator.get_weights()]
+        model.fit(zoo.data(16), batch_size=16, verbose=0)
+        trained.append(model)
+    for part in ("encoder", "features_to_code", "decoder"):
+        one, other = (getattr(model, part).get_weights() for model in trained)
+        assert all(map(np.array_equal, one, other))
+    one, other = (model.discriminator.get_weights() for model in trained)
+    for place, weight in enumerate(start):
+        slope = np.zeros_like(weight)
+        for index in np.ndindex(weight.shape):
+            values = []
+            for step in (1e-5, -1e-5):
+                moved = [w.copy() for w in start]
+                moved[place][index] += step
+                values.append(penalty_by_hand(moved, draws).mean())
+            slope[index] = (values[0] - values[1]) / 2e-5
+        np.testing.assert_allclose(
+            one[place] - other[place], -0.1 * factor * slope, rtol=1e-3, atol=1e-5
+        )
+        assert np.any(slope) or place == 3  # The last bias does not change the gradient.
 
 
 def test_petals_lie_around_a_circle():
