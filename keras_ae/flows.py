@@ -50,7 +50,7 @@ def planar(z, direction, normal, bias, shortest=0.05):
     of_small = ops.where(product > 0.0, product + 1.0, ops.exp(ops.minimum(product, 0.0)))
     squared_length = ops.sum(ops.square(normal), axis=-1, keepdims=True)
     if shortest:
-        ratio = ops.power(ops.minimum(squared_length / shortest**2, 1e8), 4)
+        ratio = ops.square(ops.square(ops.minimum(squared_length / shortest**2, 1e8)))
         share = ratio / (1.0 + ratio)
         change = share * (of_paper - 1.0 - product) + (1.0 - share) * (of_small - 1.0 - product)
         wanted = share * of_paper + (1.0 - share) * of_small

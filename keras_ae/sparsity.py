@@ -78,16 +78,19 @@ class _Bound(keras.Operation):
         return ops.sum(z, axis=self.axis, keepdims=True)
 
     def call(self, z, wanted):
-        def halve(_, bounds):
-            middle = 0.5 * (bounds[0] + bounds[1])
+        def halve(_, state):
+            low, high, z = state
+            middle = 0.5 * (low + high)
             enough = self._count(z >= middle) >= wanted
-            low, high = ops.where(enough, middle, bounds[0]), ops.where(enough, bounds[1], middle)
-            return ops.stack([low, high])
+            return ops.where(enough, middle, low), ops.where(enough, high, middle), z
 
         z = ops.stop_gradient(z)
         # A replica without examples has an empty batch, for which an initial value is needed.
-        ends = [f(z, axis=self.axis, keepdims=True, initial=0.0) for f in (ops.min, ops.max)]
-        return ops.fori_loop(0, _HALVINGS, halve, ops.stack(ends))[0]
+        options = {"axis": self.axis, "keepdims": True}
+        options |= {"initial": 0.0} if self.axis is None else {}
+        ends = [ops.minimum(ops.min(z, **options), 0.0), ops.maximum(ops.max(z, **options), 0.0)]
+        # The converter from JAX to ONNX takes no loop that reads a tensor besides its state.
+        return ops.fori_loop(0, _HALVINGS, halve, (*ends, z))[0]
 
     def _count(self, condition):
         return ops.sum(ops.cast(condition, "float32"), axis=self.axis, keepdims=True)

@@ -295,7 +295,7 @@ def _make_blank_codes(uniforms, code_shape):
 def _write(values, index, value):
     """Replace the entry at index along axis 1 of values by value, which lacks that axis."""
     # `ops.slice_update` would lose the static shape that TensorFlow's loops require.
-    here = ops.arange(values.shape[1]) == index
+    here = ops.arange(0, values.shape[1]) == index
     here = ops.reshape(here, (1, -1, *[1] * (len(values.shape) - 2)))
     return ops.where(here, ops.expand_dims(value, 1), values)
 
@@ -384,17 +384,21 @@ class SequencePrior(CodePrior):
         codes = _make_blank_codes(uniforms, (self._length,))
         empty = ops.zeros_like(codes, "float32")[:, :, None] + ops.zeros((self.units,))
         cache = tuple((empty, empty) for _ in self.blocks)
-        codes, _ = ops.fori_loop(
+        # The converter from JAX to ONNX takes no loop that reads a tensor besides its state.
+        codes, _, _ = ops.fori_loop(
             0,
             self._length,
-            lambda index, state: self._draw_code(index, state, uniforms)[0],
-            (codes, cache),
+            lambda index, state: (*self._draw_code(index, *state)[0], state[2]),
+            (codes, cache, uniforms),
         )
         return self._reshape(codes, (self._length,), self.code_shape)
 
-    def _draw_code(self, index, state, uniforms):
-        """Draw the code at `index`. Return the new state and the logits (batch, sum(levels))."""
-        codes, cache = state
+    def _draw_code(self, index, codes, cache, uniforms):
+        """Draw the code at `index`.
+
+        Returns:
+            The new codes and cache, and the logits (batch, sum(levels)).
+        """
         before = self._find_rows(ops.take(codes, ops.maximum(index - 1, 0), axis=1))
         before = ops.where(index > 0, before, sum(self.levels))
         h = self._embed(before) + ops.take(self.positions, index, axis=0)  # (batch, units)
@@ -432,7 +436,7 @@ class _CausalBlock(layers.Layer):
 
     def call(self, h):
         queries, keys, values = self._project_inputs(h)
-        places = ops.arange(h.shape[1])
+        places = ops.arange(0, h.shape[1])
         h = h + self._attend(queries, keys, values, places[None] <= places[:, None])
         return h + self._apply_dense(h)
 
@@ -443,7 +447,7 @@ class _CausalBlock(layers.Layer):
         """
         query, key, value = self._project_inputs(h)
         keys, values = _write(keys, index, key), _write(values, index, value)
-        seen = ops.arange(keys.shape[1])[None] <= index
+        seen = ops.arange(0, keys.shape[1])[None] <= index
         h = h + self._attend(query[:, None], keys, values, seen)[:, 0]
         return h + self._apply_dense(h), keys, values
 
@@ -568,26 +572,30 @@ class GridPrior(CodePrior):
         if not self.built:
             self.build()
 
-        def row_turn(index, codes):
+        # The loops' states hold all tensors that they read, as in `SequencePrior`.
+        def row_turn(index, state):
+            codes, uniforms = state
             contexts = self._compute_contexts(self._find_rows(codes))
-            contexts = [ops.take(c, index, axis=1)[:, None] for c in contexts]
+            contexts = tuple(ops.take(c, index, axis=1)[:, None] for c in contexts)
             positions = ops.take(self.positions, index, axis=0)
             draws = ops.take(uniforms, index, axis=1)  # (batch, columns), or (..., digits)
 
-            def column_turn(column, row):
+            def column_turn(column, state):
+                row, draws, contexts, positions = state
                 features = self._compute_features(
                     self._find_rows(row[:, None]), contexts, positions
                 )[:, 0]
                 here = ops.take(features, column, axis=1)
                 code, _ = self._draw(here, ops.take(draws, column, axis=1))
-                return _write(row, column, code)
+                return _write(row, column, code), draws, contexts, positions
 
             row = _make_blank_codes(draws, self.code_shape[1:])
-            row = ops.fori_loop(0, self.code_shape[1], column_turn, row)
-            return _write(codes, index, row)
+            start = (row, draws, contexts, positions)
+            row, *_ = ops.fori_loop(0, self.code_shape[1], column_turn, start)
+            return _write(codes, index, row), uniforms
 
         codes = _make_blank_codes(uniforms, self.code_shape)
-        return ops.fori_loop(0, self.code_shape[0], row_turn, codes)
+        return ops.fori_loop(0, self.code_shape[0], row_turn, (codes, uniforms))[0]
 
 
 def _pad(h, above=0, left=0, right=0):

@@ -264,6 +264,7 @@ def _entropy_of_average(logits):
     corners = ops.convert_to_tensor(bits.astype("float32"))
     log_joint = ops.matmul(ops.log_sigmoid(logits), corners)
     log_joint = log_joint + ops.matmul(ops.log_sigmoid(-logits), 1.0 - corners)
-    size = ops.maximum(ops.cast(ops.shape(logits)[0], "float32"), 1.0)
+    # The rows are counted by a sum, because `torch.export` would fix the number that a shape has.
+    size = ops.maximum(ops.sum(ops.ones_like(logits[:, 0])), 1.0)
     average = ops.sum(ops.exp(log_joint), axis=0) / size
     return -ops.sum(average * ops.log(ops.maximum(average, 1e-30)))

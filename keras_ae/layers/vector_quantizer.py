@@ -321,7 +321,9 @@ class VectorQuantizer(Quantizer):
         if self.learning == "gradient":
             offsets = self.embedding_offsets
         else:
-            offsets = self.ema_embedding_sums / self.ema_cluster_size[:, None]
+            # OpenVINO knows the division of torch's tensors, but not that of Keras' weights.
+            sums = ops.convert_to_tensor(self.ema_embedding_sums)
+            offsets = sums / ops.convert_to_tensor(self.ema_cluster_size)[:, None]
         return self._scale_to_unit_length(self.placed_embeddings + offsets)
 
     def _scale_to_unit_length(self, v):

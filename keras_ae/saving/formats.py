@@ -5,13 +5,12 @@ import functools
 import importlib.util
 import io
 import logging
+import re
 import sys
 import warnings
 
 import keras
 import numpy as np
-
-from keras_ae.core import examples
 
 # Format -> backend -> the packages, besides the backend, that write a file and run it. Where a
 # backend is missing, Keras has no converter for it, or the converter's package is not maintained.
@@ -26,7 +25,9 @@ FORMATS = {
     "torch": {"torch": ()},
 }
 SUFFIXES = {"litert": ".tflite", "openvino": ".xml", "torch": ".pt2"}
+_NAMES_OUTPUTS = ("litert", "torch")
 _ROWS = (3, 1)  # A file takes batches of any size, so two sizes are tried.
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")  # Keras writes some errors in bold.
 
 
 class _Endpoint(keras.Model):
@@ -36,17 +37,19 @@ class _Endpoint(keras.Model):
         model: The model, whose weights are written.
         function: Function of named tensors.
         names: The names in the order of the arguments of a call.
+        ordered: Whether several outputs have an order instead of names.
     """
 
-    def __init__(self, model, function, names):
+    def __init__(self, model, function, names, ordered):
         super().__init__(name="endpoint")
-        self.model, self.function, self.names = model, function, names
+        self.model, self.function, self.names, self.ordered = model, function, names, ordered
 
     def build(self, *shapes):
         self.built = True
 
     def call(self, *tensors):
-        return self.function(**dict(zip(self.names, tensors, strict=True)))
+        found = self.function(**dict(zip(self.names, tensors, strict=True)))
+        return tuple(found.values()) if self.ordered and isinstance(found, dict) else found
 
 
 def check_format(format, path):
@@ -106,18 +109,19 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
     options = {"input_signature": signature, "verbose": False, **options}
     if format == "torch" and "dynamic_shapes" not in options:
         options["dynamic_shapes"] = _free_batch(signature)
-    part = _Endpoint(model, function, list(arguments))
+    part = _Endpoint(model, function, list(arguments), format not in _NAMES_OUTPUTS)
     cases = [_make_inputs(model, arguments, dtypes, rows) for rows in _find_rows(options)]
     try:
         with _quiet():
             wanted = [_call(part, given) for given in cases]
-            if format == "onnx" and keras.config.backend() == "tensorflow":
-                _add_operations_to_tf2onnx()
-            write(part, path, format=format, **options)
+            if format == "onnx":
+                _ADD_OPERATIONS.get(keras.config.backend(), lambda: None)()
+            with contextlib.nullcontext() if format == "onnx" else _unroll_loops(model):
+                write(part, path, format=format, **options)
             for given, expected in zip(cases, wanted, strict=True):
                 _compare(_RUN[format](path, given), expected)
     except _list_failures() as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = _COLORS.sub("", " ".join(f"{type(error).__name__}: {error}".split()))[:300]
         raise NotImplementedError(
             f"export: format={format!r} cannot express {type(model).__name__}.{endpoint} as "
             f"{keras.config.backend()} computes it, so nothing was written ({reason}). Choose "
@@ -139,6 +143,20 @@ def _find_rows(options):
         if spec.shape[0] is not None:
             return (spec.shape[0],)
     return _ROWS
+
+
+@contextlib.contextmanager
+def _unroll_loops(model):
+    """Let recurrent layers compute one step after the other, for formats without their loops."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    before = [layer.unroll for layer in layers]
+    try:
+        for layer in layers:
+            layer.unroll = True
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.unroll = value
 
 
 @contextlib.contextmanager
@@ -183,6 +201,29 @@ def _add_operations_to_tf2onnx():
             put(graph, node, lambda x, one, do: ("Log", [do("Add", [one, x])]))
 
 
+@functools.cache
+def _add_operations_to_torch():
+    """Teach torch's converter operations that it lacks as Keras calls them, in transformers."""
+    import torch
+    from torch.onnx import symbolic_helper
+
+    def flatten(graph, x):
+        return graph.op("Reshape", x, graph.op("Constant", value_t=torch.tensor([-1])))
+
+    @symbolic_helper.parse_args("v", "v", "v", "v", "f", "b")
+    def normalize(graph, x, shape, scale, offset, epsilon, _):
+        # The shape is computed by the graph. Only the number of its axes must be known.
+        axis = -len(list(shape.node().inputs()))
+        inputs = (x, scale, offset)
+        return graph.op("LayerNormalization", *inputs, axis_i=axis, epsilon_f=epsilon)
+
+    torch.onnx.register_custom_op_symbolic("aten::ravel", flatten, 17)
+    torch.onnx.register_custom_op_symbolic("aten::layer_norm", normalize, 17)
+
+
+_ADD_OPERATIONS = {"tensorflow": _add_operations_to_tf2onnx, "torch": _add_operations_to_torch}
+
+
 # ---------------------------------------------------------------------- what is compared
 
 
@@ -219,7 +260,7 @@ def _make_codes(model, rows):
 
 def _call(part, given):
     outputs = part(*map(keras.ops.convert_to_tensor, given.values()))
-    return examples.map_leaves(keras.ops.convert_to_numpy, outputs)
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, outputs)
 
 
 def _compare(found, expected):
@@ -227,10 +268,12 @@ def _compare(found, expected):
 
     Args:
         found: Dictionary of output name -> array.
-        expected: An array, or such a dictionary.
+        expected: An array, a tuple of arrays, or such a dictionary.
     """
     if not isinstance(expected, dict):
-        found, expected = {"output": next(iter(found.values()))}, {"output": expected}
+        # OpenVINO's converter may add other outputs after those of the function.
+        expected = dict(enumerate(expected if isinstance(expected, tuple) else [expected]))
+        found = dict(enumerate(found.values()))
     for name, array in expected.items():
         other = found[name]
         if other.shape != array.shape:
@@ -254,7 +297,9 @@ def _match(names, given):
 def _run_onnx(path, given):
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # It prints warnings about graphs past Python's streams.
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     outputs = [each.name for each in session.get_outputs()]
     inputs = _match([each.name for each in session.get_inputs()], given)
     return dict(zip(outputs, session.run(None, inputs), strict=True))

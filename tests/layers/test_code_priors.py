@@ -146,7 +146,7 @@ def test_cached_logits_equal_those_of_the_whole():
         empty = ops.zeros((6, 5, 8))
         state, found = (ops.zeros((6, 5), "int32"), ((empty, empty),) * 2), []
         for index in range(5):
-            state, logits = prior._draw_code(index, state, uniforms)
+            state, logits = prior._draw_code(index, *state, uniforms)
             found.append(logits)
         return state[0], ops.stack(found, axis=1)
 

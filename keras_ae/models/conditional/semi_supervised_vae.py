@@ -131,7 +131,8 @@ class SemiSupervisedVAE(ConditionalVAE):
     def _for_every_label(self, values):
         """Repeat every row once for each label; return the rows and their labels."""
         first = ops.reshape(values, (-1, math.prod(values.shape[1:])))[:, :1]
-        labels = ops.zeros_like(first, dtype="int32") + ops.arange(self.num_classes, dtype="int32")
+        labels = ops.arange(0, self.num_classes, dtype="int32")
+        labels = ops.zeros_like(first, dtype="int32") + labels
         return ops.repeat(values, self.num_classes, axis=0), ops.reshape(labels, (-1,))
 
     def posterior(self, x, training=False, label=None):
