@@ -240,11 +240,14 @@ def given_or_none(model, name, network):
         ValueError: If it is a string, but no kind of network has this name.
         TypeError: If it is neither a string nor a Keras layer.
     """
-    if network is None or isinstance(network, layers.Layer) or network in KINDS:
+    if network is None or isinstance(network, layers.Layer):
+        return network
+    if isinstance(network, str) and network in KINDS:
         return network
     raise (ValueError if isinstance(network, str) else TypeError)(
-        f"{type(model).__name__}: {name}={network!r} is neither a Keras model nor the name of a "
-        f"kind of network ({', '.join(KINDS)}).{arguments.did_you_mean(network, KINDS)}"
+        f"{type(model).__name__}: {name}={arguments.show(network)} is neither a Keras model nor "
+        f"the name of a kind of network ({', '.join(KINDS)})."
+        f"{arguments.did_you_mean(network, KINDS)}"
     )
 
 

@@ -1,5 +1,7 @@
 """Networks of a model, built by passing symbolic data, and whether they fit each other."""
 
+import re
+
 import keras
 
 from keras_ae.networks.by_name import decoder, encoder
@@ -83,14 +85,42 @@ def symbolic_call(model, name, network, shape):
             f"Make its first layer keras.Input({shape[1:]}), or "
             + ("set latent_dim to what it takes." if name == "decoder" else "reshape the data.")
         )
-    output = network(keras.KerasTensor(shape, dtype="float32"), training=False)
+    output = _call(model, name, network, shape)
     if not isinstance(output, keras.KerasTensor):
-        found = keras.tree.map_structure(lambda each: each.shape[1:], output)
+        found = keras.tree.map_structure(lambda each: getattr(each, "shape", (None,))[1:], output)
         raise ValueError(
             f"{type(model).__name__}: the {name} {network.name!r} has to return one tensor, and it "
             f"returns a {type(output).__name__} of outputs of shapes {found}. "
             + _explain_outputs(model, name, network)
         )
+    return output
+
+
+def _call(model, name, network, shape):
+    """Call a network with symbolic data, and return its output.
+
+    For a network of the user's own, also check that its output has a row for each example.
+    """
+    if not isinstance(model.arguments.get(name), keras.layers.Layer):
+        return network(keras.KerasTensor(shape, dtype="float32"), training=False)
+    who = f"{type(model).__name__}: the {name} {network.name!r}"
+    try:
+        output = network(keras.KerasTensor(shape, dtype="float32"), training=False)
+        two = network.compute_output_spec(keras.KerasTensor((2, *shape[1:]), dtype="float32"))
+    except (AttributeError, TypeError, ValueError) as error:
+        lines = re.sub(r"\x1b\[\d*m", "", str(error)).splitlines()
+        lines = [line for line in lines if line and not line.startswith("Exception encountered")]
+        reason = lines[0][:200].rstrip(".") if lines else type(error).__name__
+        raise ValueError(
+            f"{who} cannot compute with examples of shape {shape[1:]}, one by one: {reason}. "
+            "Pass a Keras model that returns one tensor, with a row for each example."
+        ) from error
+    for rows in {getattr(each, "shape", None) for each in keras.tree.flatten(two)}:
+        if rows is not None and rows[:1] not in ((2,), (None,)):
+            raise ValueError(
+                f"{who} returns the shape {tuple(rows)} for a batch of 2 examples. It has to "
+                "return a row for each example."
+            )
     return output
 
 

@@ -133,3 +133,50 @@ def test_an_encoder_of_a_mean_and_a_variance_is_explained():
     other = keras.Model(inputs, [features, inputs])
     with pytest.raises(ValueError, match="network.outputs.0.|Concatenate"):
         compiled("VAE", encoder=other).fit(random(6))
+
+
+class Returns(keras.layers.Layer):
+    """A layer that returns what a function makes of its input."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+ODD_NETWORKS = {
+    "nothing": lambda x: None,
+    "text": lambda x: "code",
+    "a number": lambda x: 1.0,
+    "an array": lambda x: np.ones((8, 4), "float32"),
+    "one number for a batch": lambda x: keras.ops.sum(x),
+    "one row for a batch": lambda x: keras.ops.mean(x, axis=0, keepdims=True),
+    "two rows for each example": lambda x: keras.ops.concatenate([x, x]),
+}
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+@pytest.mark.parametrize("case", ODD_NETWORKS)
+def test_networks_that_return_no_row_for_each_example_are_refused(part, case):
+    network = Returns(ODD_NETWORKS[case])
+    with pytest.raises(ValueError, match=f"the {part} 'returns.*' ") as caught:
+        compiled("AE", **{part: network}).fit(random(6), verbose=0)
+    text = str(caught.value)
+    assert len(text) < 500 and "\n" not in text and "\x1b" not in text, text
+
+
+@pytest.mark.parametrize("network", [np.ones((6, 4)), np.ones(100), [3], 3, {"units": 3}, len])
+def test_what_is_no_network_is_refused(network):
+    with pytest.raises(TypeError, match="encoder=.* is neither a Keras model") as caught:
+        keras_ae.AE(2, encoder=network)
+    assert "array(" not in str(caught.value)
+
+
+def test_an_error_of_a_network_comes_through():
+    def stop(x):
+        raise RuntimeError("no such table")
+
+    with pytest.raises(RuntimeError, match="no such table"):
+        compiled("AE", encoder=Returns(stop)).fit(random(6))
