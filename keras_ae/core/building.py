@@ -2,7 +2,7 @@
 
 import contextlib
 
-from keras_ae.core import backend, changes, examples, memory, seeds
+from keras_ae.core import arguments, backend, changes, examples, memory, seeds
 
 
 def is_built_for(model, shape, target_shape, inputs):
@@ -54,6 +54,11 @@ def take_apart(model, shape, target_shape):
     Returns:
         The shape of x, that of the targets, and a dictionary of those of the named inputs.
     """
+    if isinstance(shape, dict) and not model._modalities:
+        examples.check_keys(model, shape, "input_shape")
+    _check_shape(model, "input_shape", shape)
+    if target_shape is not None:
+        _check_shape(model, "target_shape", target_shape)
     missing = [n for n in model._modalities if not isinstance(shape, dict) or n not in shape]
     if missing:
         raise ValueError(
@@ -70,6 +75,18 @@ def take_apart(model, shape, target_shape):
         if examples.dtype_of(model, name) == "int32":  # A label is one number.
             inputs.setdefault(name, ())
     return shape, shape if target_shape is None else tuple(target_shape[1:]), inputs
+
+
+def _check_shape(model, name, shape):
+    """Raise unless this is the shape of a batch, or a dictionary of such shapes.
+
+    Only the number of examples may be unknown.
+    """
+    for each in shape.values() if isinstance(shape, dict) else [shape]:
+        sizes = tuple(each[1:]) if isinstance(each, (tuple, list)) and each else None
+        if sizes is None or not all(arguments.is_integer(n) and n > 0 for n in sizes):
+            wanted = "the shape of a batch, such as (None, 784) or (None, 28, 28, 1)"
+            raise arguments.refusal(model, name, shape, wanted)
 
 
 @contextlib.contextmanager

@@ -60,9 +60,16 @@ def exclusive(path):
     ...     path.mkdir()
     """
     path = real(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     workspace = _workspace(path)
-    lock = _acquire(workspace, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(workspace, path)
+    except OSError as error:
+        if error.errno is None:  # The messages of this package name the path already.
+            raise
+        # The folder of the path is a file.
+        number = errno.ENOTDIR if error.errno == errno.EEXIST else error.errno
+        raise OSError(number, os.strerror(number), str(path)) from error
     try:
         _clean(workspace, path)
         yield workspace
@@ -98,8 +105,8 @@ def _name_path_in_errors(path, workspace):
             raise OSError(f"{path} could not be written: {error}") from error
         # The error of a full disk has no file name, and others have one that the user never gave.
         if error.filename is None or str(workspace) in os.fsdecode(error.filename):
-            error.filename = str(path)
-        raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror, error.filename) from error
 
 
 def refuse_existing(path):
@@ -434,6 +441,30 @@ def _sync_folder(folder):
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def check_path(path, call):
+    """Raise unless a path is text or a path object, and may be the name of a file.
+
+    Args:
+        path: What the user passed.
+        call: Name of the called function in errors.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"{call}: the path must be text or a pathlib.Path, and not a {type(path).__name__}."
+        )
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        what = "contains a zero byte" if text else "is empty"
+        raise ValueError(f"{call}: the path {text!r} {what}. Choose another path.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{call}: the path {text!r} contains characters that UTF-8 cannot encode. Choose "
+            "another path."
+        ) from None
 
 
 def check_suffix(path, argument="save"):

@@ -18,10 +18,19 @@ def directories():
 def find(path):
     """Find an artifact: return the path itself if it exists, or that of a pretrained model."""
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"load: path={path!r} must be a path or the name of a pretrained model.")
+        kind = type(path).__name__
+        shown = repr(path) if isinstance(path, (int, float, bytes, type(None))) else f"a {kind}"
+        raise TypeError(
+            f"load: path={shown[:100]} must be a path or the name of a pretrained model."
+        )
     found = pathlib.Path(path)
-    if found.exists():
-        return found
+    try:
+        if found.exists():
+            return found
+    except OSError as error:  # The name is too long.
+        raise OSError(
+            f"load: {str(path)[:100]!r}... cannot be a path: {error.strerror}."
+        ) from error
     rescue = storage.rescue(found)
     if rescue:
         raise FileNotFoundError(

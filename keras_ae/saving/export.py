@@ -98,8 +98,8 @@ def write_other(model, write, path, format, endpoint=None, overwrite=False, **op
         NotImplementedError: If the backend or the format cannot have the endpoint.
         ValueError: If the format or the endpoint is unknown, or the model cannot sample yet.
     """
-    formats.check_format(format, path)
     endpoint = choice("export", "endpoint", endpoint or "reconstruct", ENDPOINTS)
+    formats.check_format(format, path)
     if endpoint == "sample":
         if not model.sampler.ready():
             raise ValueError(

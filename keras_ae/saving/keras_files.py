@@ -5,7 +5,7 @@ import os
 
 from keras.src.legacy.saving import legacy_h5_format
 
-from keras_ae.core import memory, storage
+from keras_ae.core import inputs, memory, storage
 from keras_ae.core.training import Loops
 from keras_ae.saving import objects
 
@@ -18,6 +18,7 @@ def save(model, write, path, overwrite, zipped, **options):
         write: Keras' method `save` of the model.
         path, overwrite, zipped, **options: The arguments of the call.
     """
+    storage.check_path(path, "save")
     zipped = not str(path).startswith("hf://") if zipped is None else zipped
     if zipped:
         storage.check_suffix(path)
@@ -43,6 +44,8 @@ def save_weights(model, write, path, overwrite, max_shard_size):
         write: Keras' method `save_weights` of the model.
         path, overwrite, max_shard_size: The arguments of the call.
     """
+    storage.check_path(path, "save_weights")
+    inputs.require_built(model, "save_weights")
     # With shards, Keras accepts names that lack the first dot, but cannot read such files.
     if not str(path).endswith((".weights.h5", ".weights.json")):
         raise ValueError(
@@ -57,6 +60,32 @@ def save_weights(model, write, path, overwrite, max_shard_size):
         # The space is reserved first, because HDF5 ends the process if the disk gets full.
         storage.reserve(partial, 2**20 + memory.size_of(variables))
         write(partial)
+
+
+def load_weights(model, read, path, **options):
+    """Read weights: see `keras_ae.Autoencoder.load_weights`.
+
+    Args:
+        model: The model.
+        read: Keras' method `load_weights` of the model.
+        path, **options: The arguments of the call.
+    """
+    storage.check_path(path, "load_weights")
+    inputs.require_built(model, "load_weights")
+    if "://" in str(path):  # Keras reads remote files.
+        return read(path, **options)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"load_weights: there is no file {str(path)!r}.")
+    if not os.path.isfile(path):  # Reading a pipe would never end.
+        raise OSError(f"load_weights: {path} is not a file. Pass one that save_weights wrote.")
+    try:
+        return read(path, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(
+            f"load_weights: {path} does not hold the weights of this {type(model).__name__}, or "
+            f"is damaged ({reason}). Pass a file that save_weights wrote for an equal model."
+        ) from error
 
 
 def _is_ours_to_write(path, overwrite):

@@ -48,6 +48,11 @@ def load(path, custom_objects=None, max_bytes=None):
     >>> bool(np.all(keras_ae.load(folder).encode(np.zeros((4, 8), "float32")) == codes))
     True
     """
+    if not isinstance(custom_objects, (dict, type(None))):
+        raise TypeError(
+            f"load: custom_objects={arguments.show(custom_objects)} must be a dictionary of names "
+            "and your own classes and functions."
+        )
     found = find(path)
     file = _find_trainable_file(found)
     if max_bytes is None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_ae.core import inputs
+from keras_ae.core import arguments, inputs, storage
 from keras_ae.saving import export, keras_files
 
 
@@ -40,6 +40,21 @@ class Saved:
         """
         keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Read weights from a file that `save_weights` wrote. The model must be built.
+
+        Args:
+            filepath: Path of the file.
+            skip_mismatch, **kwargs: As in Keras.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            OSError: If it is a folder, a pipe or a device.
+            ValueError: If it does not hold the weights of such a model, or is damaged.
+        """
+        read = super().load_weights
+        keras_files.load_weights(self, read, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
     def export(
         self,
         filepath,
@@ -73,6 +88,9 @@ class Saved:
             NotImplementedError: If the backend or the format lacks what the model computes.
         """
         inputs.require_built(self, "export")
+        storage.check_path(filepath, "export")
+        if card is not None and not isinstance(card, dict):
+            raise TypeError(f"export: card={arguments.show(card)} must be a dictionary of facts.")
         if format == "tf_saved_model":
             export.refuse_endpoint(endpoint)
             export.write(self, filepath, card or {}, overwrite, **kwargs)

@@ -1,5 +1,6 @@
 """Bad input to every method of every model: a clear error of this package, and nothing is lost."""
 
+import os
 import pathlib
 import shutil
 import traceback
@@ -230,7 +231,8 @@ def check(action, error, words):
     with pytest.raises(error) as caught:
         action()
     # A subclass of a library, such as UnicodeDecodeError, is an error that nobody explained.
-    assert caught.type is error or caught.type.__module__.startswith("keras_ae."), caught.type
+    errors = error if isinstance(error, tuple) else (error,)
+    assert caught.type in errors or caught.type.__module__.startswith("keras_ae."), caught.type
     message = str(caught.value)
     assert len(message.splitlines()) <= 3 and len(message) < 600, message
     for word in words:
@@ -562,3 +564,85 @@ def test_a_folder_is_no_place_for_a_file(tmp_path):
     again = keras.saving.load_model(tmp_path / "folder")
     assert np.array_equal(again.encode(zoo.data()), model.encode(zoo.data()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.keras", "folder"]
+
+
+NO_PATHS = {
+    "nothing": None,
+    "a number": 3,
+    "a list": ["a"],
+    "bytes": b"a",
+    "an array": np.zeros(100),
+    "empty": "",
+    "a zero byte": "a\0",
+    "a half of a pair": "\udcff",
+}
+
+
+@pytest.mark.parametrize("case", NO_PATHS)
+def test_what_is_no_path_is_refused(case):
+    model, path = zoo.trained("VAE"), NO_PATHS[case]
+    for call in (model.save, model.save_weights, model.load_weights, model.export):
+        check(lambda: call(path), (TypeError, ValueError), [f"{call.__name__}: the path "])  # noqa: B023
+
+
+@pytest.mark.parametrize("name", ["in a file", "in a device", "too long"])
+def test_places_that_cannot_be_written_are_named(name, tmp_path):
+    (tmp_path / "file").write_text("")
+    folder = {"in a file": tmp_path / "file", "in a device": pathlib.Path("/dev/null")}
+    stem = "a" * 300 if name == "too long" else "a"
+    for method, suffix in {"save": ".keras", "save_weights": ".weights.h5"}.items():
+        path = folder.get(name, tmp_path) / f"{stem}{suffix}"
+        with pytest.raises(OSError) as caught:
+            getattr(zoo.trained("VAE"), method)(path)
+        assert str(path) in str(caught.value)
+        assert traceback.extract_tb(caught.tb)[-1].filename.startswith(PACKAGE)
+    assert listed(tmp_path) == ["file"]
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_files_of_no_weights(tmp_path):
+    model, path = zoo.trained("VAE"), tmp_path / "a.weights.h5"
+    before = state(model)
+    check(lambda: model.load_weights(path), FileNotFoundError, ["load_weights", str(path)])
+    path.mkdir()
+    check(lambda: model.load_weights(path), OSError, ["load_weights", "is not a file"])
+    path.rmdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)  # Reading it would never end.
+        check(lambda: model.load_weights(path), OSError, ["load_weights", "is not a file"])
+        path.unlink()
+    for damage in (emptied, foreign):
+        damage(path)
+        check(lambda: model.load_weights(path), ValueError, ["load_weights", "damaged"])
+    path.unlink()
+    network = dense(3, 5)
+    network.save_weights(path)
+    check(lambda: model.load_weights(path), ValueError, ["load_weights", "of this VAE"])
+    assert unharmed(model, before)
+    fresh = zoo.make("VAE")
+    for call in (fresh.load_weights, fresh.save_weights):
+        check(lambda: call(path), ValueError, [call.__name__, "data's shape"])  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [None, 28, "28", (), (None, None), (None, 0), (None, -3), (None, 2.5), {"a": (None, 3)}],
+)
+def test_shapes_that_a_model_cannot_be_built_for(shape):
+    model = zoo.make("VAE")
+    check(lambda: model.build(shape), (TypeError, ValueError), ["input_shape"])
+    assert not model.built
+
+
+def test_options_that_are_no_dictionaries(saved):
+    for value in (3, ["a"], "VAE"):
+        check(
+            lambda: keras_ae.load(saved, custom_objects=value),  # noqa: B023
+            TypeError,
+            ["custom_objects=", "dictionary"],
+        )
+        check(
+            lambda: zoo.trained("VAE").export("model", card=value),  # noqa: B023
+            TypeError,
+            ["card=", "dictionary"],
+        )
