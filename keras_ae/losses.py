@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import memory
+from keras_ae.core import arguments, memory
 from keras_ae.core.arguments import did_you_mean
 from keras_ae.distributions import event_sum, without_padding
 
@@ -146,8 +146,8 @@ def get(identifier):
         return _find_by_name(identifier)
     if not callable(identifier):
         raise ValueError(
-            f"reconstruction_loss={identifier!r} is not a loss. Pass the name of a Keras loss, a "
-            "keras.losses.Loss, or a function of (y_true, y_pred)."
+            f"reconstruction_loss={arguments.show(identifier)} is not a loss. Pass the name of a "
+            "Keras loss, a keras.losses.Loss, or a function of (y_true, y_pred)."
         )
     return identifier
 

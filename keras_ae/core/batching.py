@@ -83,6 +83,8 @@ def batched(kind, call=None, returns_data=None):
                 if has_seed:
                     given["seed"] = seeds.draw(self, given["seed"])
                 given[first], found = inputs.take_apart(self, given[first], first)
+                if kind != "draws":
+                    given[first] = inputs.check_tensors(self, label, kind, given[first], first)
                 named = {**examples.select(self, method, found), **_drop_missing(named)}
                 named = examples.check_names(self, label, taken, named, signature)
                 named = inputs.check_arrays_with_tensors(self, label, given[first], named)

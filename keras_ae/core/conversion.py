@@ -31,7 +31,8 @@ def describe(value):
     """
     kind = type(value).__name__
     article = "an" if kind[0] in "aeiouAEIOU" else "a"
-    if isinstance(value, (tuple, list, dict, set)):  # It may hold arrays.
+    # What has a length may hold many numbers.
+    if hasattr(value, "__len__") and not isinstance(value, (str, bytes, range)):
         return f"{article} {kind}"
     text = repr(value)
     is_short = len(text) <= 50 and "\n" not in text and not text.startswith("<")
@@ -74,6 +75,32 @@ def to_numpy(data, name, allow_nan=False, shape=None):
     if array.dtype.kind not in "biuf":
         _refuse_dtype(array, name)
     return array
+
+
+def require_rows(array, data, name):
+    """Raise unless an array has rows, which are its examples, and at least one number in each.
+
+    Args:
+        array: The NumPy array.
+        data: What the user passed, of which the array was made.
+        name: Name of the argument in errors.
+    """
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
+    if array.ndim < 2:
+        if array.ndim == 0:
+            raise ValueError(
+                f"{name} is a single number. Pass an array with a row for each example."
+            )
+        one, column = f"{name}[None]", f"{name}[:, None]"
+        if hasattr(data, "to_frame"):  # This is a column of a data frame.
+            one, column = f"{name}.to_frame().T", f"{name}.to_frame()"
+        elif isinstance(data, list):
+            one, column = f"[{name}]", f"np.reshape({name}, (-1, 1))"
+        raise ValueError(
+            f"{name} of shape {array.shape} needs a batch axis and at least one feature axis. Pass "
+            f"{one} if this is one example, or {column} if it is one feature."
+        )
 
 
 def refuse_no_array(data, name, wanted="an array"):

@@ -25,6 +25,8 @@ from keras_ae.core import (
 )
 from keras_ae.core.array_batches import ArrayBatches
 
+_MOST = 1e18  # Losses add up the squares of numbers.
+
 
 def num_examples(data, steps=None):
     """Return the number of examples in an epoch, or None if only reading all of them would tell.
@@ -86,22 +88,7 @@ def array_and_extent(data, name, allow_nan=False, shape=None):
     one example, if it is known.
     """
     array = conversion.to_numpy(data, name, allow_nan, shape)
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
-    if array.ndim < 2:
-        if array.ndim == 0:
-            raise ValueError(
-                f"{name} is a single number. Pass an array with a row for each example."
-            )
-        one, column = f"{name}[None]", f"{name}[:, None]"
-        if hasattr(data, "to_frame"):  # This is a column of a data frame.
-            one, column = f"{name}.to_frame().T", f"{name}.to_frame()"
-        elif isinstance(data, list):
-            one, column = f"[{name}]", f"np.reshape({name}, (-1, 1))"
-        raise ValueError(
-            f"{name} of shape {array.shape} needs a batch axis and at least one feature axis. Pass "
-            f"{one} if this is one example, or {column} if it is one feature."
-        )
+    conversion.require_rows(array, data, name)
     # The models compute in float32, so what counts is what the values are there.
     given, array = array, ranges.as_float32(array)
     low, high = ranges.extent(array, allow_nan)
@@ -115,6 +102,11 @@ def array_and_extent(data, name, allow_nan=False, shape=None):
         raise ValueError(
             f"{name} contains NaN or infinite values (its smallest value is {low}, its largest "
             f"{high}). Remove or replace them first, for example with np.nan_to_num."
+        )
+    if max(abs(float(low)), abs(float(high))) > _MOST:
+        raise ValueError(
+            f"{name} has values between {low:g} and {high:g}, whose squares float32 cannot hold. "
+            f"Its largest number is {arguments.LARGEST:.3g}. Rescale {name}."
         )
     return array, (low, high)
 
@@ -184,11 +176,11 @@ def _one_hot(y):
 
 def check_sample_weight(sample_weight, num_examples):
     """Return checked sample weights as a float32 vector with one weight for each example."""
-    with np.errstate(over="ignore"):
-        weights = np.asarray(sample_weight, "float32").squeeze()
+    given = conversion.to_numpy(sample_weight, "sample_weight")
+    weights = np.asarray(ranges.as_float32(given), "float32").squeeze()
     if weights.shape != (num_examples,):
         raise ValueError(
-            f"sample_weight has shape {np.shape(sample_weight)}, but must have one weight for each "
+            f"sample_weight has shape {given.shape}, but must have one weight for each "
             f"of the {num_examples} examples, that is, the shape ({num_examples},)."
         )
     if not np.all(np.isfinite(weights)) or weights.min() < 0:
@@ -239,7 +231,9 @@ def check_stream(model, data, batch_size, name, function, fits):
         parts = streams.as_tuple(batch)
         try:
             compare(parts)
-            checked = check_batch(model, *streams.unpack(parts), name, function, fits)
+            checked = check_batch(
+                model, *streams.unpack(parts, f"A batch of {name}"), name, function, fits
+            )
             memory.refuse_step(model, examples.length(checked[0]))
         except (TypeError, ValueError) as error:
             model._notes.stream_errors.found.append(error)
@@ -269,9 +263,10 @@ def check_stream(model, data, batch_size, name, function, fits):
         )
     if isinstance(data, keras.utils.PyDataset):
         check_first(data[0] if data.num_batches != 0 else streams.END)
-        return streams.CheckedPyDataset(data, check)
+        return streams.CheckedPyDataset(data, check, model._notes.stream_errors)
     if isinstance(data, types.GeneratorType):
-        return streams.prepend(check_first(next(data, streams.END)), data, check)
+        first = check_first(next(data, streams.END))
+        return streams.prepend(first, data, check, model._notes.stream_errors)
     check_first(next(iter(data), streams.END))
     return streams.checked_loader(data, check)
 
@@ -450,6 +445,73 @@ def _check_input(model, call, name, value, count):
             f"built for {known}. Reshape it, or make a new model."
         )
     return np.asarray(array, examples.dtype_of(model, name))
+
+
+def check_tensors(model, call, kind, x, name):
+    """Check the shapes and dtypes of tensors, whose values are unknown within a program.
+
+    A model that is not built is built for their shapes.
+
+    Args:
+        model: The model.
+        call: Name of the called method in errors.
+        kind: "data" or "code".
+        x: Tensor, or a dictionary of tensors.
+        name: Name of the argument in errors.
+
+    Returns:
+        The tensors, in float32 unless they are integer codes.
+    """
+    known = _known_shapes(model, kind) if model.built else []
+    # Every step of training calls methods with tensors, so usual ones must pass quickly.
+    if not isinstance(x, dict) and tuple(x.shape[1:]) in known and "float32" in str(x.dtype):
+        return x
+    for key, each in x.items() if isinstance(x, dict) else [(None, x)]:
+        who, dtype = name if key is None else f"{name}[{key!r}]", str(each.dtype)
+        if "complex" in dtype or "string" in dtype:
+            raise TypeError(f"{who} is a tensor of {dtype}, but must contain numbers.")
+        if len(each.shape) < 2:
+            raise ValueError(
+                f"{who} is a tensor of shape {tuple(each.shape)}, and needs a batch axis and at "
+                "least one feature axis."
+            )
+    if not model.built:
+        shapes = examples.shapes(x)
+        is_known = None not in sum(examples.leaves(shapes), ())
+        if kind == "code" or model.extra_inputs or model._modalities or not is_known:
+            require_built(model, call)
+        building.build_once(model, shapes)
+    for key, each in x.items() if isinstance(x, dict) else [(None, x)]:
+        if key is None and known:
+            _check_static_shape(model, each, known, name)
+        elif known:
+            _check_static_shape(model, each, [known[0][key]], f"{name}[{key!r}]")
+    if kind == "code" and model._code_dtype == "int32":
+        return x
+    return examples.map_leaves(lambda each: keras.ops.cast(each, "float32"), x)
+
+
+def _known_shapes(model, kind):
+    if kind == "data":
+        return [model.data_shape]
+    if model._code_dtype == "int32":
+        return [model.code_shape, model._vector_shape]
+    return [model.code_shape]
+
+
+def _check_static_shape(model, tensor, shapes, name):
+    """Raise unless a tensor may have one of the shapes. Sizes that are None are unknown."""
+    given = tuple(tensor.shape[1:])
+    for shape in shapes:
+        if len(given) == len(shape) and all(
+            None in pair or pair[0] == pair[1] for pair in zip(given, shape, strict=True)
+        ):
+            return
+    wanted = " or ".join(f"({', '.join(map(str, ('batch', *shape)))})" for shape in shapes)
+    raise ValueError(
+        f"{name} is a tensor of shape {tuple(tensor.shape)}, but this {type(model).__name__} "
+        f"takes the shape {wanted}."
+    )
 
 
 def check_codes(model, z, name="z"):

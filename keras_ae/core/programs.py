@@ -101,7 +101,7 @@ class Programs:
         self._visit(self.model, parts, seen)
         self._visit([number.kind() for number in self.model._notes.numbers.values()], parts, seen)
         if self.training:
-            self._visit(self.model.optimizer, parts, seen)
+            self._visit(getattr(self.model, "optimizer", None), parts, seen)
         self.parts, self.flags = parts, self._flags()
 
     def _flags(self):
@@ -111,7 +111,7 @@ class Programs:
             return kinds
         # Training depends on these attributes of each variable.
         variables = [(v.trainable, v.regularizer, v.constraint) for v in model.variables]
-        return [kinds, model.optimizer, model.run_eagerly, *variables]
+        return [kinds, getattr(model, "optimizer", None), model.run_eagerly, *variables]
 
     def _visit(self, value, parts, seen):
         """Add the attributes or items of a value to `parts`, and then visit each of them."""

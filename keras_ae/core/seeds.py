@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from keras.src.random import seed_generator
 
-from keras_ae.core import backend
+from keras_ae.core import arguments, backend
 
 # The first number of a seed grows by this in each draw. Users choose seeds such as 0, 1 and 2, so a
 # small stride would make the draws of different seeds coincide.
@@ -214,7 +214,8 @@ def check_seed(seed):
         ValueError: If it needs more than 64 bits.
     """
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool):
-        raise TypeError(f"seed={seed!r} must be an integer, or None for a fresh draw.")
+        wanted = "an integer, or None for a fresh draw"
+        raise arguments.refusal(None, "seed", seed, wanted, error=TypeError)
     if not -(2**63) <= seed < 2**63:
         raise ValueError(
             f"seed={reprlib.repr(seed)} must be an integer from {-(2**63)} to {2**63 - 1}, which "

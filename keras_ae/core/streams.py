@@ -44,18 +44,25 @@ def is_tf_dataset(data):
     )
 
 
-def unpack(data):
-    """Return x, target and sample weight of a batch or a pair. A missing part is None."""
+def unpack(data, name="A batch"):
+    """Return x, target and sample weight of a batch or a pair. A missing part is None.
+
+    Args:
+        data: The batch or the pair. If it is no tuple or list, it is x.
+        name: Name of the data in errors.
+    """
     if not isinstance(data, (tuple, list)):
         return data, None, None
-    if len(data) > 3:
-        raise ValueError(f"A batch has up to 3 parts (x, target, sample_weight), not {len(data)}.")
+    if not 0 < len(data) <= 3:
+        raise ValueError(
+            f"{name} has {len(data) or 'no'} parts, but takes up to 3: x, target, sample_weight."
+        )
     return (*data, None, None)[:3]
 
 
 def unpack_pair(data):
     """Return x, target and sample weight of validation data, in which a list may hold rows."""
-    return (data, None, None) if _holds_rows(data) else unpack(data)
+    return (data, None, None) if _holds_rows(data) else unpack(data, "validation_data")
 
 
 def check_steps(data, name, argument, steps):
@@ -69,7 +76,7 @@ def check_steps(data, name, argument, steps):
     """
     if steps is not None:
         arguments.integer(None, argument, steps)
-    elif _is_endless(data):
+    elif _is_endless(data, name):
         raise ValueError(
             f"{name} is a {type(data).__name__} without an end, and {argument} was not passed. "
             f"Pass {argument}, the number of batches to read, or data that ends."
@@ -78,25 +85,29 @@ def check_steps(data, name, argument, steps):
 
 def refuse_endless(data, name):
     """Raise if data that is read as a whole is known to have no end."""
-    if _is_endless(data):
+    if _is_endless(data, name):
         raise ValueError(
             f"{name} is a {type(data).__name__} without an end. Pass one that ends, such as "
             f"{name}.take(100) of a tf.data.Dataset."
         )
 
 
-def _is_endless(data):
+def _is_endless(data, name):
     if is_tf_dataset(data):
         return int(data.cardinality()) == -1  # The value of tf.data.INFINITE_CARDINALITY.
     if not isinstance(data, keras.utils.PyDataset):
         return False
+    who = f"{name} is a {type(data).__name__}, whose"
+    wanted = "Its class needs a method `__len__` that returns the number of batches, an integer"
     try:
-        return data.num_batches is None
+        number = data.num_batches
     except NotImplementedError:
-        raise TypeError(
-            f"The {type(data).__name__} has no length. Give its class a method `__len__` that "
-            "returns the number of batches."
-        ) from None
+        raise TypeError(f"{name} is a {type(data).__name__} of no length. {wanted}.") from None
+    except ValueError as error:  # Python raises it for negative lengths.
+        raise ValueError(f"{who} length is wrong: {error}. {wanted}.") from None
+    if number is not None and not (arguments.is_integer(number) and number >= 0):
+        raise ValueError(f"{who} length is {arguments.show(number)}. {wanted}.")
+    return number is None
 
 
 def refuse_no_stream(data, name):
@@ -138,7 +149,7 @@ def read_stream(model, data, name, function):
     batches = iterate_batches(data)
     found, size, compare = [], 0, compare_parts(name)
     for batch in map(as_tuple, data) if batches is None else batches:
-        x, y, _ = unpack(compare(batch))
+        x, y, _ = unpack(compare(batch), f"A batch of {name}")
         x = _to_arrays(model, x, name)
         if found and examples.shapes(x) != examples.shapes(found[0][0]):
             raise ValueError(
@@ -199,11 +210,17 @@ def _describe_parts(parts):
 
 def _to_arrays(model, x, name):
     """Convert a batch of a stream to an array, or a dictionary of arrays."""
-    if isinstance(x, dict):
-        return {
-            key: conversion.to_numpy(value, f"{name}[{key!r}]", True) for key, value in x.items()
-        }
-    return conversion.to_numpy(x, name, model._allow_nan)
+    if not isinstance(x, dict):
+        array = conversion.to_numpy(x, name, model._allow_nan)
+        conversion.require_rows(array, x, name)
+        return array
+    arrays = {}
+    for key, value in x.items():
+        who = f"{name}[{key!r}]"
+        arrays[key] = conversion.to_numpy(value, who, model._allow_nan)
+        if key not in model.extra_inputs:  # Labels have one number for each example.
+            conversion.require_rows(arrays[key], value, who)
+    return arrays
 
 
 def is_plain(value):
@@ -218,20 +235,23 @@ class CheckedPyDataset(keras.utils.PyDataset):
     Args:
         given: The other `PyDataset`.
         check: Function that raises if a batch is wrong, and returns it.
+        errors: `turns.StreamErrors`, which learn of the errors that the other one raises.
     """
 
     is_checked = True
 
-    def __init__(self, given, check):
+    def __init__(self, given, check, errors):
         super().__init__(given.workers, given.use_multiprocessing, given.max_queue_size)
-        self._given, self._check = given, check
+        self._given, self._check, self._errors = given, check, errors
 
     @property
     def num_batches(self):
         return self._given.num_batches
 
     def __getitem__(self, number):
-        return self._check(self._given[number])
+        with self._errors.noted():
+            batch = self._given[number]
+        return self._check(batch)
 
     def on_epoch_begin(self):
         self._given.on_epoch_begin()
@@ -251,10 +271,15 @@ def checked_loader(loader, check):
     return checked
 
 
-def prepend(first, rest, check):
+def prepend(first, rest, check, errors):
     # Keras recognizes generators by their exact type, which `itertools.chain` does not have.
     yield first
-    yield from map(check, rest)
+    while True:
+        with errors.noted():
+            batch = next(rest, END)
+        if batch is END:
+            return
+        yield check(batch)
 
 
 def as_tuple(batch):

@@ -105,13 +105,19 @@ def canonical(model, dataset, batch_size, function):
         rank = 3 if is_image else None
     else:
         main, rank = {"x": spec[0]}, None
+    if len(spec) > 3:
+        raise ValueError(
+            f"The dataset yields {len(spec)} parts. It must yield x, (x, target) or (x, target, "
+            "sample_weight)."
+        )
     for part in tf.nest.flatten(spec):
         _refuse_no_numbers(part)
-    for part in spec:
-        if isinstance(part, (tuple, list)):
+    for number, part in enumerate(spec):
+        if isinstance(part, (tuple, list)) or (number and isinstance(part, dict)):
+            kind = type(part).__name__
             raise TypeError(
-                f"The dataset yields a tuple of {len(part)} parts within a tuple. It must yield x, "
-                "(x, target) or (x, target, sample_weight), each of which is a tensor."
+                f"The dataset yields a {kind} of {len(part)} parts within a tuple. It must yield "
+                "x, (x, target) or (x, target, sample_weight), each of which is a tensor."
             )
     name, shape = next((name, part.shape) for name, part in main.items())
     if model.built:

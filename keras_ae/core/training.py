@@ -104,7 +104,7 @@ class Loops(backend.TrainStep, keras.Model):
         """
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
-        _check_checkpoints(callbacks)
+        check_callbacks(callbacks)
         sizes = {"batch_size": batch_size, "validation_batch_size": validation_batch_size}
         _check_counts(validation_freq, epochs=epochs, initial_epoch=initial_epoch, **sizes)
         streams.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
@@ -161,6 +161,7 @@ class Loops(backend.TrainStep, keras.Model):
         # Keras' `fit` passes this argument to evaluate with the same iterator in all epochs.
         cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
+        check_callbacks(callbacks)
         batches = x  # If it is cached, `fit` has checked it. A generator must not be begun again.
         if not cached:
             parts = (x, y, sample_weight)
@@ -215,6 +216,7 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the reconstructions, which has the shape of the targets.
         """
+        check_callbacks(callbacks)
         options = {"divided": False, "function": self.reconstruct}
         batches = _make_batches(self, "predict", (x,), batch_size, steps, inputs, **options)
         steps = data.count_steps(batches, steps)
@@ -365,10 +367,14 @@ def build_optimizer(model):
             model.optimizer.build(model.trainable_variables)
 
 
-def _check_checkpoints(callbacks):
-    """Raise if a `ModelCheckpoint` would write whole models to files that cannot be loaded."""
+def check_callbacks(callbacks):
+    """Raise if something is no callback, or would write whole models that cannot be loaded."""
     callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList has this attribute.
-    for callback in keras.tree.flatten(callbacks or []):
+    for callback in keras.tree.flatten([] if callbacks is None else callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            wanted = "a keras.callbacks.Callback, or a list of them"
+            remedy = "Pass an object, such as keras.callbacks.EarlyStopping(patience=3)."
+            raise arguments.refusal(None, "callbacks", callback, wanted, remedy, TypeError)
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             if not callback.save_weights_only:
                 storage.check_suffix(callback.filepath, "ModelCheckpoint")

@@ -78,6 +78,15 @@ class StreamErrors:
         if error is not None and found and error not in found:
             raise found[0] from None
 
+    @contextlib.contextmanager
+    def noted(self):
+        """A context that notes the error of a stream, which then comes through as it is."""
+        try:
+            yield
+        except Exception as error:
+            self.found.append(error)
+            raise
+
 
 def one_at_a_time(training=False):
     """A decorator for methods of a model that run a loop."""

@@ -396,3 +396,126 @@ def test_an_encoder_that_rescales_bytes_is_given_bytes():
     assert np.isfinite(model.log_likelihood(x, target, num_samples=8)).all()
     with pytest.raises(ValueError, match="/ 255"):
         model.log_likelihood(x)
+
+
+# ------------------------------------------------------------------ what streams do wrong
+
+
+def raise_at(position):
+    for number, part in enumerate(split(X)):
+        if number == position:
+            raise OSError("the disk is gone")
+        yield part
+
+
+class Raising(Stored):
+    def __getitem__(self, number):
+        if number == 1:
+            raise OSError("the disk is gone")
+        return self.batches[number]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: raise_at(0), lambda: raise_at(1), lambda: Raising(split(X))]
+)
+def test_errors_of_a_stream_come_through_as_they_are(trained, make):
+    for method in METHODS:
+        with pytest.raises(OSError) as caught:
+            getattr(trained, method)(make())
+        assert type(caught.value) is OSError and str(caught.value) == "the disk is gone"
+
+
+@pytest.mark.parametrize("length", [-1, 2.5, "two"])
+def test_the_length_of_a_stream_is_a_number_of_batches(trained, length):
+    stream = type("Odd", (Stored,), {"num_batches": length})
+    if length == -1:
+        stream = type("Odd", (Stored,), {"__len__": lambda self: length})
+    for method in METHODS:
+        with pytest.raises(ValueError, match="^x is a Odd, whose length is .*__len__"):
+            getattr(trained, method)(stream(split(X)))
+
+
+def test_batches_without_parts_or_rows_are_named(trained):
+    for method in METHODS:
+        with pytest.raises(ValueError, match="^A batch of x has no parts"):
+            getattr(trained, method)(() for _ in range(2))
+        with pytest.raises(ValueError, match=r"^x of shape \(6,\) needs a batch axis"):
+            getattr(trained, method)(row for row in X)
+    for given, number in (((), "no"), ((X, X, X, X), "4")):
+        with pytest.raises(ValueError, match=f"^validation_data has {number} parts"):
+            trained.fit(X, validation_data=given)
+
+
+# ------------------------------------------------------------------ tensors
+
+
+def test_tensors_of_other_shapes_and_dtypes_are_refused(trained):
+    tensor = keras.ops.convert_to_tensor
+    for method in ("encode", "reconstruct", "log_likelihood"):
+        call = getattr(trained, method)
+        for x in (X[:, :5], X[..., None]):
+            with pytest.raises(ValueError, match=r"x is a tensor of shape .*\(batch, 6\)"):
+                call(tensor(x))
+        for x in (X[0], 1.0):
+            with pytest.raises(ValueError, match="x is a tensor .* needs a batch axis"):
+                call(tensor(x))
+        with pytest.raises(TypeError, match="x is a tensor of .*complex64.*numbers"):
+            call(tensor(X.astype("complex64")))
+    for z in (np.zeros((4, 3)), np.zeros(2)):
+        with pytest.raises(ValueError, match="z is a tensor of shape"):
+            trained.decode(tensor(z))
+
+
+def test_tensors_of_integers_are_numbers_and_build_a_model(trained):
+    x = np.eye(6, dtype="int32")
+    for method in ("encode", "reconstruct", "log_likelihood"):
+        options = {"num_samples": 8, "seed": 0} if method == "log_likelihood" else {}
+        call = getattr(trained, method)
+        found = call(keras.ops.convert_to_tensor(x), **options)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(found), call(x, **options), rtol=1e-4, atol=1e-5
+        )
+    model = compiled()
+    assert model.encode(keras.ops.convert_to_tensor(X)).shape == (len(X), 2)
+    with pytest.raises(ValueError, match="decode needs the data's shape"):
+        compiled().decode(keras.ops.zeros((3, 2)))
+
+
+# ------------------------------------------------------------------ sample weights and callbacks
+
+
+@pytest.mark.parametrize(
+    "weights",
+    ["balanced", {"x": np.ones(NUMBER)}, (1.0 for _ in range(3)), [[1.0], [1.0, 2.0]], [1j], 1.0],
+    ids=["a name", "a dictionary", "a generator", "ragged", "complex", "a number"],
+)
+def test_sample_weights_that_are_no_numbers_are_named(trained, weights):
+    for method in ("fit", "evaluate", "train_on_batch", "test_on_batch"):
+        with pytest.raises((TypeError, ValueError), match="^sample_weight "):
+            getattr(trained, method)(X, sample_weight=weights)
+
+
+@pytest.mark.parametrize(
+    "callbacks", ["stop", 3, keras.callbacks.EarlyStopping, print, [None], {"a": 3}]
+)
+def test_what_is_no_callback_is_refused(trained, callbacks):
+    for method in ("fit", "evaluate", "predict"):
+        with pytest.raises(TypeError, match="^callbacks=.* must be a keras.callbacks.Callback"):
+            getattr(trained, method)(X, callbacks=callbacks)
+
+
+def test_a_model_predicts_before_it_is_compiled():
+    model = keras_ae.VAE(2, network_options={"units": (4,)})
+    assert model.predict(X, verbose=0).shape == X.shape
+    assert model.predict_on_batch(X).shape == X.shape
+
+
+@pytest.mark.parametrize("cls", [keras_ae.AE, keras_ae.VAE])
+def test_numbers_whose_squares_overflow_are_refused(cls):
+    model = compiled(cls)
+    x = X.copy()
+    for value in (1e20, -1e30, 3e38):
+        x[3, 2] = value
+        for method in ("fit", "evaluate", "encode", "reconstruct", "predict", "train_on_batch"):
+            with pytest.raises(ValueError, match="^x has values .* float32 cannot hold"):
+                getattr(model, method)(x)

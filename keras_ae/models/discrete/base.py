@@ -6,10 +6,11 @@ import keras
 from keras import ops
 
 from keras_ae import networks, samplers
-from keras_ae.core import arguments, backend, memory
+from keras_ae.core import arguments, backend, conversion, memory
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.core.seeds import follow_seed, order_seed
+from keras_ae.core.training import check_callbacks
 from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
@@ -291,6 +292,8 @@ class DiscreteAE(DeterministicAE):
             explained in `keras_ae.layers.code_statistics`. If there are several codebooks, both are
             averages over the codebooks.
         """
+        if isinstance(x, keras.KerasTensor):
+            conversion.refuse_no_array(x, "x")
         codes = self.encode(x, batch_size=batch_size, verbose=verbose)
         found = self._statistics(ops.convert_to_tensor(codes))
         return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
@@ -344,6 +347,7 @@ class DiscreteAE(DeterministicAE):
         """
         batch_size = arguments.integer(self, "batch_size", batch_size)
         epochs = arguments.integer(self, "epochs", epochs, least=0)
+        check_callbacks(callbacks)
         codes = self.encode(x, verbose=0)
         if self._whole_codes and self.quantizer.levels and not self.sampler.ready():
             self._renew_prior()
@@ -367,7 +371,7 @@ class DiscreteAE(DeterministicAE):
                 symbolic = keras.Input(prior.draws_shape, name="codes")
                 network = keras.Model(symbolic, prior(symbolic), name="prior")
                 network.compile(optimizer, loss=prior.nats, run_eagerly=self.run_eagerly)
-            callbacks = [EpochOrder(batches), *(callbacks or [])]
+            callbacks = [EpochOrder(batches), *keras.tree.flatten(callbacks or [])]
             history = network.fit(
                 batches,
                 epochs=epochs,

@@ -313,7 +313,7 @@ def _choose_samples_at_once(x, num_samples, batch_size):
 
     For a large batch this is one, because several copies would not fit in the processor's cache.
     """
-    examples = (getattr(x, "shape", None) or (None,))[0]
+    examples = [*(getattr(x, "shape", None) or ()), None][0]
     # The number of examples is unknown for symbolic tensors and datasets. If num_samples is very
     # large, single samples would take more turns of the loop than there are seeds.
     if not isinstance(examples, int) or num_samples > RunSeed.TURNS:
