@@ -18,8 +18,8 @@ _HOMES = {
     "optimizers_for": "optimizers",
 }
 _MODULES = (
-    "callbacks corruptions datasets distributions divergences flows hamiltonian layers likelihoods "
-    "losses models networks plots samplers saving schedules sparsity testing"
+    "callbacks corruptions datasets distributions divergences evaluation flows hamiltonian layers "
+    "likelihoods losses models networks plots samplers saving schedules sparsity testing"
 ).split()
 _RENAMED = {"metric": "hamiltonian", "priors": "samplers", "artefact": "saving"}
 

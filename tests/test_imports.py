@@ -26,6 +26,7 @@ FLOORS = [
         "corruptions",
         "datasets",
         "distributions",
+        "evaluation",
         "flows",
         "hamiltonian",
         "optimizers",

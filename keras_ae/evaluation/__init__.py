@@ -1,0 +1,73 @@
+"""Figures of models, as functions of arrays and callables.
+
+- Samples: `frechet_distance`, `kernel_distance`, `precision_recall`.
+- Reconstructions: `mean_squared_error`, `peak_signal_to_noise_ratio`, `structural_similarity`,
+  `multiscale_structural_similarity`.
+- Likelihood: `active_units`, `decompose_divergence`, `bits_per_dimension`.
+- Disentanglement: `mutual_information_gap`, `disentanglement_completeness`,
+  `separated_attribute_predictability`, `modularity_explicitness`, `interventional_robustness`,
+  `unsupervised_disentanglement_ranking`, `gaussian_total_correlation`, `predict_factors`,
+  `beta_vae_score`, `factor_vae_score`.
+- Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
+  `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
+
+All compute in float64 with NumPy, on every backend.
+"""
+
+from keras_ae.evaluation.codes import (
+    cluster_codes,
+    clustering_accuracy,
+    codebook_usage,
+    linear_probe,
+    nearest_neighbor_probe,
+    probe_baselines,
+)
+from keras_ae.evaluation.disentanglement import (
+    beta_vae_score,
+    disentanglement_completeness,
+    factor_vae_score,
+    gaussian_total_correlation,
+    interventional_robustness,
+    modularity_explicitness,
+    mutual_information_gap,
+    predict_factors,
+    separated_attribute_predictability,
+    unsupervised_disentanglement_ranking,
+)
+from keras_ae.evaluation.likelihood import active_units, bits_per_dimension, decompose_divergence
+from keras_ae.evaluation.reconstruction import (
+    mean_squared_error,
+    multiscale_structural_similarity,
+    peak_signal_to_noise_ratio,
+    structural_similarity,
+)
+from keras_ae.evaluation.samples import frechet_distance, kernel_distance, precision_recall
+
+__all__ = [
+    "active_units",
+    "beta_vae_score",
+    "bits_per_dimension",
+    "cluster_codes",
+    "clustering_accuracy",
+    "codebook_usage",
+    "decompose_divergence",
+    "disentanglement_completeness",
+    "factor_vae_score",
+    "frechet_distance",
+    "gaussian_total_correlation",
+    "interventional_robustness",
+    "kernel_distance",
+    "linear_probe",
+    "mean_squared_error",
+    "modularity_explicitness",
+    "multiscale_structural_similarity",
+    "mutual_information_gap",
+    "nearest_neighbor_probe",
+    "peak_signal_to_noise_ratio",
+    "precision_recall",
+    "predict_factors",
+    "probe_baselines",
+    "separated_attribute_predictability",
+    "structural_similarity",
+    "unsupervised_disentanglement_ranking",
+]

@@ -1,0 +1,193 @@
+"""How far generated samples are from data: distances and coverage in a space of features.
+
+Every function takes arrays of features, such as the outputs of a classifier's last hidden layer,
+and flattens each example. Figures are comparable only with the same features and the same numbers
+of examples.
+"""
+
+import numpy as np
+from scipy import linalg
+
+from keras_ae.core import arguments
+from keras_ae.evaluation.arrays import check_pair, make_generator, rows_at_once
+
+
+def frechet_distance(x, y):
+    """Compute the Fréchet distance between Gaussians with the means and covariances of two samples.
+
+    The distance is |m - n|^2 + tr(A + B - 2 (A B)^(1/2)). In the features of Inception's pooling
+    layer it is known as FID. It is biased: two samples of one distribution have a positive
+    distance, which falls with their size. Report `frechet_distance` of two disjoint halves of the
+    data, of the same sizes, next to it.
+
+    Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule, arXiv:1706.08500; the bias:
+    Binkowski et al., arXiv:1801.01401.
+
+    Args:
+        x: Array of shape (n, ...), the features of one sample.
+        y: Array of shape (m, ...), the features of the other one.
+
+    Returns:
+        A float of at least 0.
+
+    Raises:
+        ValueError: If the widths differ, or a sample has no more examples than features. Its
+            covariance would be singular, and the distance meaningless.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import evaluation
+    >>> x = np.random.default_rng(0).normal(size=(1000, 3))
+    >>> round(evaluation.frechet_distance(x, x + 2.0), 6)
+    12.0
+    """
+    x, y = check_pair("frechet_distance", x, y)
+    width = x.shape[1]
+    for name, part in (("x", x), ("y", y)):
+        if len(part) <= width:
+            raise ValueError(
+                f"frechet_distance: {name} has {len(part)} examples of {width} features, and their "
+                f"covariance would be singular. Pass more than {width} examples, or fewer features."
+            )
+    apart = np.sum((x.mean(axis=0) - y.mean(axis=0)) ** 2)
+    first, second = (np.atleast_2d(np.cov(part, rowvar=False)) for part in (x, y))
+    # (A B)^(1/2) has the trace of (R B R)^(1/2) for the root R of A, which is symmetric, so that
+    # its eigenvalues are real.
+    values, vectors = linalg.eigh(first)
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    product = linalg.eigvalsh(root @ second @ root)
+    total = apart + np.trace(first) + np.trace(second)
+    return max(0.0, float(total - 2.0 * np.sum(np.sqrt(np.maximum(product, 0.0)))))
+
+
+def kernel_distance(x, y, subset_size=1000, num_subsets=100, seed=0):
+    """Estimate the squared maximum mean discrepancy with a cubic kernel, known as KID.
+
+    The kernel is (a . b / width + 1)^3. The estimate is unbiased, so that it may be negative and
+    does not depend on the number of examples.
+
+    Source: Binkowski et al., Demystifying MMD GANs, arXiv:1801.01401.
+
+    Args:
+        x: Array of shape (n, ...), the features of one sample.
+        y: Array of shape (m, ...), the features of the other one.
+        subset_size: Number of examples in a subset of each sample, an integer of at least 2.
+            Defaults to 1,000.
+        num_subsets: Number of subsets, which are drawn with a new order each. Defaults to 100.
+        seed: Integer that makes the draws repeatable. Defaults to 0.
+
+    Returns:
+        Dictionary: "mean" over the subsets, and their "standard_deviation".
+
+    Raises:
+        ValueError: If the widths differ, or a sample is smaller than a subset.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import evaluation
+    >>> x = np.random.default_rng(0).normal(size=(400, 3))
+    >>> found = evaluation.kernel_distance(x[:200], x[200:], subset_size=100)
+    >>> abs(found["mean"]) < 3 * found["standard_deviation"]
+    True
+    """
+    x, y = check_pair("kernel_distance", x, y)
+    size = arguments.integer("kernel_distance", "subset_size", subset_size, least=2)
+    number = arguments.integer("kernel_distance", "num_subsets", num_subsets)
+    if size > min(len(x), len(y)):
+        raise ValueError(
+            f"kernel_distance: subset_size={size} is larger than a sample: x has {len(x)} examples "
+            f"and y has {len(y)}. Pass a subset_size of at most {min(len(x), len(y))}."
+        )
+    rng = make_generator("kernel_distance", seed)
+    found = []
+    for _ in range(number):
+        a, b = (part[rng.choice(len(part), size, replace=False)] for part in (x, y))
+        within = sum(k.sum() - np.trace(k) for k in (_cubic(a, a), _cubic(b, b)))
+        found.append(within / (size * (size - 1)) - 2.0 * _cubic(a, b).mean())
+    return {"mean": float(np.mean(found)), "standard_deviation": float(np.std(found))}
+
+
+def _cubic(a, b):
+    return (a @ b.T / a.shape[1] + 1.0) ** 3
+
+
+def precision_recall(real, fake, k=5):
+    """Compute precision, recall, density and coverage by balls around nearest neighbors.
+
+    A ball around an example reaches to its k-th nearest neighbor in the same sample.
+
+    - `precision`: the fraction of fake examples in a ball of a real one: do samples look real?
+    - `recall`: the fraction of real examples in a ball of a fake one: is everything sampled?
+    - `density`: the number of real balls that hold a fake example, on average, divided by k. An
+      outlier among the real examples matters less to it than to precision. It may exceed 1.
+    - `coverage`: the fraction of real balls that hold a fake example.
+
+    All four depend on k and on the number of examples. For two samples of one distribution, only
+    `density` and `coverage` approach 1.
+
+    Source: Kynkäänniemi et al., Improved Precision and Recall Metric, arXiv:1904.06991; Naeem et
+    al., Reliable Fidelity and Diversity Metrics, arXiv:2002.09797.
+
+    Args:
+        real: Array of shape (n, ...), the features of data.
+        fake: Array of shape (m, ...), the features of samples.
+        k: Number of neighbors, a positive integer. Defaults to 5.
+
+    Returns:
+        Dictionary of four floats. The distances are computed in blocks, so that memory grows only
+        with n + m.
+
+    Raises:
+        ValueError: If the widths differ, or a sample has no more than k examples.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import evaluation
+    >>> x = np.random.default_rng(0).normal(size=(400, 3))
+    >>> found = evaluation.precision_recall(x, x + 100.0)
+    >>> found["precision"], found["coverage"]
+    (0.0, 0.0)
+    """
+    real, fake = check_pair("precision_recall", real, fake, names=("real", "fake"))
+    k = arguments.integer("precision_recall", "k", k)
+    for name, part in (("real", real), ("fake", fake)):
+        if len(part) <= k:
+            raise ValueError(
+                f"precision_recall: {name} has {len(part)} examples, which have no {k}-th nearest "
+                f"neighbor. Pass more than {k} examples, or a smaller k."
+            )
+    real_radius, fake_radius = (_find_radius(part, k) for part in (real, fake))
+    in_real, in_fake = np.zeros(len(fake), int), np.zeros(len(real), bool)
+    covered = np.zeros(len(real), bool)
+    for rows, squares in _find_squares(real, fake):
+        inside = squares < real_radius[rows, None]
+        in_real += inside.sum(axis=0)
+        covered[rows] = inside.any(axis=1)
+        in_fake[rows] = np.any(squares < fake_radius[None], axis=1)
+    return {
+        "precision": float(np.mean(in_real > 0)),
+        "recall": float(np.mean(in_fake)),
+        "density": float(np.mean(in_real) / k),
+        "coverage": float(np.mean(covered)),
+    }
+
+
+def _find_radius(x, k):
+    """Compute the squared distance of every example to its k-th nearest neighbor."""
+    radius = np.empty(len(x))
+    for rows, squares in _find_squares(x, x):
+        # The example itself comes first.
+        radius[rows] = np.partition(squares, k, axis=1)[:, k]
+    return radius
+
+
+def _find_squares(x, y):
+    """Yield slices of x's rows with their squared distances to all rows of y."""
+    norms = np.sum(y**2, axis=1)
+    for rows in rows_at_once(len(x), len(y)):
+        part = x[rows]
+        squares = np.sum(part**2, axis=1)[:, None] + norms - 2.0 * part @ y.T
+        yield rows, np.maximum(squares, 0.0)
