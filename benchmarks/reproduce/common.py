@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import keras_ae
-from keras_ae import datasets
+from keras_ae import datasets, evaluation
 
 # The batches of `binary_mnist`, and the dimensions of a code as in arXiv:1509.00519, section 5.
 BATCH_SIZE = 128
@@ -30,11 +30,6 @@ def binary_mnist(seed):
     )
     draws = np.random.default_rng(seed).random(test.shape, "float32")
     return batches, (draws < test).astype("float32")
-
-
-def active_units(model, x):
-    """Count the dimensions of the code whose posterior mean has a variance above 0.01 over x."""
-    return int(np.sum(np.var(model.encode(x), axis=0) > 0.01))
 
 
 def shares(model, x):
@@ -66,7 +61,7 @@ def likelihood_figures(model, test, seed):
         "standard_error": float(np.std(likelihood) / np.sqrt(len(test))),
         "negative_elbo": logs["reconstruction_loss"] + logs["kl_loss"],
         "kl": logs["kl_loss"],
-        "active_units": active_units(model, test),
+        "active_units": evaluation.active_units(model.encode(test)),
         **({"kl_by_layer": by_layer} if by_layer else {}),
         **shares(model, test[:2000]),
     }

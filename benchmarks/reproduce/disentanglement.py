@@ -11,8 +11,8 @@ import numpy as np
 import scipy.special
 
 import keras_ae
-from benchmarks.reproduce.common import active_units, shares
-from keras_ae import datasets
+from benchmarks.reproduce.common import shares
+from keras_ae import datasets, evaluation
 
 # The models have ten dimensions for the five factors, as in arXiv:1802.05983 and 1802.04942.
 DISENTANGLED_MODELS = {
@@ -72,7 +72,7 @@ def disentanglement(epochs=25, seed=0, models=tuple(DISENTANGLED_MODELS)):
             **total_correlations(model, test, seed),
             "reconstruction": logs["reconstruction_loss"],
             "kl": logs["kl_loss"],
-            "active_units": active_units(model, test),
+            "active_units": evaluation.active_units(model.encode(test)),
             **shares(model, test[:2000]),
             "training_seconds": seconds,
         }

@@ -6,11 +6,10 @@ TFDS_DATA_DIR=... python -m benchmarks.reproduce samples --pictures gallery
 import time
 
 import keras
-import numpy as np
 
 import keras_ae
-from benchmarks.reproduce.common import CROSS_ENTROPY, active_units, shares
-from keras_ae import datasets, plots
+from benchmarks.reproduce.common import CROSS_ENTROPY, shares
+from keras_ae import datasets, evaluation, plots
 
 # What each model is given besides its 16 dimensions and the seed.
 SAMPLED_MODELS = {
@@ -45,17 +44,6 @@ def classifier_features(x, labels, seed, layers):
     return keras.Model(network.inputs, [network.get_layer(name).output for name in layers])
 
 
-def frechet_distance(features, others):
-    """Return the Frechet distance between Gaussians with the features' means and covariances."""
-    means = [np.mean(f, axis=0) for f in (features, others)]
-    first, second = (np.cov(f, rowvar=False) for f in (features, others))
-    # The trace of (AB)^(1/2) is the sum of the roots of AB's eigenvalues, which are real and at
-    # least 0.
-    roots = np.sqrt(np.maximum(np.linalg.eigvals(first @ second).real, 0.0))
-    apart = np.sum((means[0] - means[1]) ** 2)
-    return float(apart + np.trace(first) + np.trace(second) - 2.0 * np.sum(roots))
-
-
 def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
     """Samples compared with test digits, in the features of a classifier that no model saw.
 
@@ -68,7 +56,7 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
     judge = classifier_features(train, labels, seed, ["last"])
 
     def distance(pictures):
-        return frechet_distance(*(judge.predict(p, verbose=0) for p in (pictures, test)))
+        return evaluation.frechet_distance(*(judge.predict(p, verbose=0) for p in (pictures, test)))
 
     for name in models:
         given = dict(SAMPLED_MODELS[name])
@@ -95,6 +83,9 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
             "reconstruction": logs["reconstruction_loss"],
         }
         if isinstance(model, keras_ae.VAE):
-            figures |= {"kl": logs["kl_loss"], "active_units": active_units(model, test)}
+            figures |= {
+                "kl": logs["kl_loss"],
+                "active_units": evaluation.active_units(model.encode(test)),
+            }
             figures |= shares(model, test[:2000])
         yield {**figures, "training_seconds": seconds}

@@ -10,8 +10,8 @@ import numpy as np
 
 import keras_ae
 from benchmarks.reproduce.common import BATCH_SIZE
-from benchmarks.reproduce.samples import classifier_features, frechet_distance
-from keras_ae import datasets, likelihoods, plots
+from benchmarks.reproduce.samples import classifier_features
+from keras_ae import datasets, evaluation, likelihoods, plots
 
 # The noise of the second one is that of half the squared error, which many programs minimize.
 SIGMA_MODELS = {
@@ -51,7 +51,9 @@ def sigma(epochs=20, seed=0, models=tuple(SIGMA_MODELS), pictures=None):
             "scale": scale,
             "closed_form": closed_form,
             "ratio": scale / closed_form,
-            "frechet_distance": frechet_distance(judge.predict(drawn, verbose=0), features),
+            "frechet_distance": evaluation.frechet_distance(
+                judge.predict(drawn, verbose=0), features
+            ),
             "negative_elbo": logs["reconstruction_loss"] + logs["kl_loss"],
             "kl": logs["kl_loss"],
             "training_seconds": seconds,
