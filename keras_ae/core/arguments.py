@@ -153,7 +153,7 @@ def number(
         remedy=remedy,
     )
     if optional and value is None:
-        record(owner, name, value, rule)
+        record(owner, name, value, None if fixed else rule)
         return None
     least = -LARGEST if least is None else least
     if is_number(value) and (0 < value if positive else least <= value) and value <= LARGEST:
@@ -173,8 +173,11 @@ def number(
     raise refusal(owner, name, value, wanted, remedy)
 
 
-def number_or_schedule(owner, name, value):
-    """The value, once it is known to be a number of at least 0 or a schedule; see `value_at`."""
+def number_or_schedule(owner, name, value, optional=False):
+    """The value, once it is known to be a number of at least 0 or a schedule; see `value_at`.
+
+    It may also be None if it is optional.
+    """
     remedy = (
         "It may also be a schedule of the training step, such as "
         "keras_ae.schedules.LinearWarmUp(5000)."
@@ -182,8 +185,10 @@ def number_or_schedule(owner, name, value):
     # Layers, losses and classes can be called, too, but not with a training step.
     others = (keras.Operation, keras.Loss, keras.Metric, type)
     is_schedule = callable(value) and not isinstance(value, others)
-    checked = value if is_schedule else number(owner, name, value, remedy=remedy)
-    record(owner, name, value, functools.partial(number_or_schedule, owner, name))
+    kept = is_schedule or (optional and value is None)
+    checked = value if kept else number(owner, name, value, remedy=remedy)
+    rule = functools.partial(number_or_schedule, owner, name, optional=optional)
+    record(owner, name, value, rule)
     return checked
 
 

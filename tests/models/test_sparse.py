@@ -37,6 +37,7 @@ SMALL = {
     "TopKSAE": {"k": 3},
     "BatchTopKSAE": {"k": 3},
     "MatryoshkaSAE": {"k": 3, "prefixes": (4, 7, FEATURES)},
+    "JumpReLUSAE": {"initial_threshold": 0.3},
 }
 
 
@@ -399,11 +400,53 @@ def test_a_jump_relu_dictionary_counts_and_learns_as_the_paper_says():
     np.testing.assert_allclose(moved, by_threshold * threshold, rtol=1e-3, atol=1e-4)
 
 
+def test_the_defaults_of_a_jump_relu_dictionary_follow_the_width_of_the_data():
+    """Squared errors of scaled data are proportional to the width, and codes to its root."""
+
+    def threshold(**given):
+        model = compiled("JumpReLUSAE", "sgd", **{"initial_threshold": None} | given)
+        start = np.exp(numpy(model._log_threshold))
+        assert np.ptp(start) == 0.0
+        kill(model, [2])
+        model._log_threshold.assign(np.zeros(FEATURES))
+        model.resample_dead(data())
+        again = np.exp(numpy(model._log_threshold))
+        assert again[2] == start[2] and np.all(np.delete(again, 2) == 1.0)
+        return start[0], model
+
+    start, model = threshold()
+    assert start == pytest.approx(np.sqrt(WIDTH / 200))
+    assert model.sparsity_weight is model.initial_threshold is None
+    assert model.loss_weights()["sparsity_loss"] == pytest.approx(WIDTH / 200)
+    model.sparsity_weight = 0.7
+    assert model.loss_weights()["sparsity_loss"] == 0.7
+    assert threshold(sparsity_weight=0.49)[0] == pytest.approx(0.7)
+    assert threshold(initial_threshold=0.4)[0] == pytest.approx(0.4)
+    for weight in (0, keras_ae.schedules.LinearWarmUp(9, end=3.0)):
+        start, model = threshold(sparsity_weight=weight)
+        assert start == pytest.approx(np.sqrt(WIDTH / 200))
+        assert numpy(model.loss_weights()["sparsity_loss"]) == 0.0
+
+
 def gated_arrays(model, x):
     encoder, encoder_bias, rows, bias = maps(model)
     gain, magnitude_bias = np.exp(numpy(model._log_gain)), numpy(model._magnitude_bias)
     weighted = (scaled(model, x) - bias) @ encoder
     return weighted, encoder_bias, gain, magnitude_bias, rows, bias
+
+
+def test_the_default_weight_of_a_gated_dictionary_follows_the_width_of_the_data():
+    """Squared errors of scaled data are proportional to the width, and gates to its root."""
+    model = made("GatedSAE")
+    assert model.sparsity_weight is None
+    assert model.loss_weights()["sparsity_loss"] == pytest.approx(np.sqrt(WIDTH) / 3)
+    x = data()
+    found = model.evaluate(x, batch_size=64, **QUIET)
+    penalty = np.sqrt(WIDTH) / 3 * found["sparsity_loss"]
+    expected = found["reconstruction_loss"] + penalty + found["auxiliary_loss"]
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+    model.sparsity_weight = 0.7
+    assert model.loss_weights()["sparsity_loss"] == 0.7
 
 
 def test_a_gated_dictionary_is_a_jump_relu_dictionary():
@@ -480,6 +523,21 @@ def test_k_is_at_most_all():
         model = keras_ae.TopKSAE(FEATURES, k=2)
         model.compile("adam")
         model.fit(data(), data()[:, :3], verbose=0)
+
+
+@pytest.mark.every_backend
+@dictionaries
+def test_with_default_arguments_codes_are_sparse_and_reconstruct(name):
+    """512 features learn pictures of 64 pixels, of which other pictures are encoded."""
+    train, test = (
+        keras_ae.datasets.as_array("digits", s).reshape(-1, 64) for s in ("train", "test")
+    )
+    model = getattr(keras_ae, name)(seed=0)
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(np.resize(train, (300 * 64, 64)), batch_size=64, verbose=0)
+    found = model.dictionary_metrics(test)
+    assert found["l0"] <= 64 and found["dead_fraction"] <= 0.5, found
+    assert found["unexplained_variance"] <= 0.5, found
 
 
 # ------------------------------------------------------------------ dead features, figures, samples

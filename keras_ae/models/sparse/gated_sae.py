@@ -1,5 +1,7 @@
 """Gated sparse autoencoders: Rajamanoharan et al. 2024, arXiv:2404.16014."""
 
+import math
+
 from keras import ops
 
 from keras_ae.core import arguments
@@ -19,7 +21,9 @@ class GatedSAE(DictionaryAE):
     Args:
         latent_dim: Number of features. Defaults to 512.
         sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
-            step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
+            step, such as `keras_ae.schedules.LinearWarmUp(5000, end=4.0)`. Defaults to None: a
+            third of the square root of the data's dimensions. On pictures of digits, about 40
+            features are then active. The paper compares several weights and has no default.
         dead_after, seed: See `keras_ae.TopKSAE`.
 
     Raises:
@@ -39,10 +43,10 @@ class GatedSAE(DictionaryAE):
 
     objective = (*DictionaryAE.objective, "sparsity_loss", "auxiliary_loss")
 
-    def __init__(self, latent_dim=512, sparsity_weight=1.0, **kwargs):
+    def __init__(self, latent_dim=512, sparsity_weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = arguments.number_or_schedule(
-            self, "sparsity_weight", sparsity_weight
+            self, "sparsity_weight", sparsity_weight, optional=True
         )
         self._log_gain = self._magnitude_bias = None
 
@@ -60,6 +64,8 @@ class GatedSAE(DictionaryAE):
         )
 
     def loss_weights(self):
+        if self.sparsity_weight is None:
+            return {"sparsity_loss": math.sqrt(self.data_scale.width) / 3}
         return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}
 
     def _select(self, a, training):

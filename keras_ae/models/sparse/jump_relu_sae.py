@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_ae import sparsity
@@ -22,10 +21,13 @@ class JumpReLUSAE(DictionaryAE):
     Args:
         latent_dim: Number of features. Defaults to 512.
         sparsity_weight: The paper's lambda: a number of at least 0, or a schedule of the training
-            step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
-        initial_threshold: Initial value of the thresholds, a positive number. Thresholds move
-            slowly towards about sqrt(sparsity_weight), near which a short training should begin.
-            Defaults to 0.3.
+            step. The paper raises it from 0 in 10,000 steps, as
+            `keras_ae.schedules.LinearWarmUp(10_000, end=4.0)` does. Defaults to None: 1/200 of the
+            data's dimensions. On pictures of digits, about 20 features are then active.
+        initial_threshold: Initial value of the thresholds, a positive number. Defaults to None:
+            the square root of sparsity_weight, towards which thresholds move slowly. A schedule or
+            0 counts as the default weight here. The paper begins with 0.001 times the square root
+            of the dimensions. In a short training, most features then stay active.
         bandwidth: Width of the window around a threshold in which numbers contribute to its
             derivative, a positive number. Defaults to 0.3.
         dead_after, seed: See `keras_ae.TopKSAE`.
@@ -48,14 +50,14 @@ class JumpReLUSAE(DictionaryAE):
     objective = (*DictionaryAE.objective, "sparsity_loss")
 
     def __init__(
-        self, latent_dim=512, sparsity_weight=1.0, initial_threshold=0.3, bandwidth=0.3, **kwargs
+        self, latent_dim=512, sparsity_weight=None, initial_threshold=None, bandwidth=0.3, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = arguments.number_or_schedule(
-            self, "sparsity_weight", sparsity_weight
+            self, "sparsity_weight", sparsity_weight, optional=True
         )
         self.initial_threshold = arguments.number(
-            self, "initial_threshold", initial_threshold, positive=True, fixed=True
+            self, "initial_threshold", initial_threshold, positive=True, fixed=True, optional=True
         )
         self.bandwidth = arguments.number(self, "bandwidth", bandwidth, positive=True)
         self._log_threshold = None
@@ -65,13 +67,25 @@ class JumpReLUSAE(DictionaryAE):
         # The logarithm of a threshold is learned, so that the threshold stays positive.
         self._log_threshold = self.add_weight(
             shape=(self.latent_dim,),
-            initializer=keras.initializers.Constant(math.log(self.initial_threshold)),
+            initializer=keras.initializers.Constant(self._start_of_log_threshold()),
             dtype="float32",
             autocast=False,
             name="log_threshold",
         )
 
+    def _default_weight(self):
+        return self.data_scale.width / 200
+
+    def _start_of_log_threshold(self):
+        if self.initial_threshold is not None:
+            return math.log(self.initial_threshold)
+        weight = self.arguments["sparsity_weight"]
+        is_positive = arguments.is_number(weight) and weight > 0
+        return 0.5 * math.log(weight if is_positive else self._default_weight())
+
     def loss_weights(self):
+        if self.sparsity_weight is None:
+            return {"sparsity_loss": self._default_weight()}
         return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}
 
     def _select(self, a, training):
@@ -83,4 +97,4 @@ class JumpReLUSAE(DictionaryAE):
 
     def _restart(self, features):
         super()._restart(features)
-        set_entries(self._log_threshold, features, np.log(self.initial_threshold))
+        set_entries(self._log_threshold, features, self._start_of_log_threshold())
