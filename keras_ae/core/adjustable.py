@@ -25,9 +25,7 @@ class Adjustable:
 
     _notes = None  # `__new__` sets this to a `keras_ae.core.notes.Notes`.
     _old_arguments = {}  # Name of an argument in earlier versions -> its name now.
-    # Attributes that a configuration holds besides the arguments, without the underscore of their
-    # names -> their values in models from files of before, which do not hold them.
-    _kept = {}
+    _kept = {}  # See `keras_ae.core.configuration.model_config`.
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -76,17 +74,11 @@ class Adjustable:
         return [*super().variables, *(number.variable for number in self._notes.numbers.values())]
 
     def get_config(self):
-        kept = {name: getattr(self, f"_{name}") for name in self._kept}
-        return {**super().get_config(), **configuration.arguments_config(self), **kept}
+        return {**super().get_config(), **configuration.model_config(self)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        kept = {**cls._kept, **config}
-        given = {name: value for name, value in config.items() if name not in cls._kept}
-        model = cls(**configuration.read_arguments(given, custom_objects))
-        for name in cls._kept:
-            setattr(model, f"_{name}", kept[name])
-        return model
+        return configuration.make_model(cls, config, custom_objects)
 
     def get_build_config(self):
         return configuration.build_config(self) if self.built else None

@@ -59,12 +59,17 @@ def refuse_unused(model, name, reason):
         )
 
 
-def arguments_config(model):
-    """Return the constructor's arguments as plain data."""
+def model_config(model):
+    """Return the constructor's arguments, and what else `make_model` needs, as plain data.
+
+    `_kept` of a class holds the names of attributes, without their underscore, which a
+    configuration holds besides the arguments -> their values in models from files of before, which
+    do not hold them.
+    """
     return {
         name: keras.saving.serialize_keras_object(_current_argument(model, name))
         for name in model.arguments
-    }
+    } | {name: getattr(model, f"_{name}") for name in model._kept}
 
 
 def _current_argument(model, name):
@@ -88,12 +93,18 @@ def describe(value):
     return type(value), {k: v for k, v in vars(value).items() if arguments.is_number(v)}
 
 
-def read_arguments(config, custom_objects):
-    """Restore the constructor's arguments from plain data."""
-    return {
+def make_model(cls, config, custom_objects):
+    """Make a model from the result of `model_config`."""
+    kept = {name: config.get(name, before) for name, before in cls._kept.items()}
+    given = {
         name: keras.saving.deserialize_keras_object(value, custom_objects)
         for name, value in config.items()
+        if name not in kept
     }
+    model = cls(**given)
+    for name, value in kept.items():
+        setattr(model, f"_{name}", value)
+    return model
 
 
 def build_config(model):

@@ -16,7 +16,6 @@ from keras_ae.core import (
     memory,
     objective,
     seeds,
-    storage,
     streams,
 )
 from keras_ae.core import inputs as data
@@ -104,7 +103,6 @@ class Loops(backend.TrainStep, keras.Model):
         """
         _refuse_class_weight(class_weight)
         self._assert_compile_called("fit")
-        check_callbacks(callbacks)
         sizes = {"batch_size": batch_size, "validation_batch_size": validation_batch_size}
         _check_counts(validation_freq, epochs=epochs, initial_epoch=initial_epoch, **sizes)
         streams.check_steps(x, "x", "steps_per_epoch", steps_per_epoch)
@@ -161,10 +159,8 @@ class Loops(backend.TrainStep, keras.Model):
         # Keras' `fit` passes this argument to evaluate with the same iterator in all epochs.
         cached = {k: inputs.pop(k) for k in ("_use_cached_eval_dataset",) if k in inputs}
         self._assert_compile_called("evaluate")
-        check_callbacks(callbacks)
-        batches = x  # If it is cached, `fit` has checked it. A generator must not be begun again.
+        parts, batches = (x, y, sample_weight), x  # If it is cached, `fit` has checked it.
         if not cached:
-            parts = (x, y, sample_weight)
             batches = _make_batches(self, "evaluate", parts, batch_size, steps, inputs)
         self._notes.step_programs.current()
         at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks)
@@ -216,7 +212,6 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the reconstructions, which has the shape of the targets.
         """
-        check_callbacks(callbacks)
         options = {"divided": False, "function": self.reconstruct}
         batches = _make_batches(self, "predict", (x,), batch_size, steps, inputs, **options)
         steps = data.count_steps(batches, steps)
@@ -365,19 +360,6 @@ def build_optimizer(model):
         name = type(model).__name__
         with backend.building_scope(model), memory.checked_weights(name, remedy, gradients):
             model.optimizer.build(model.trainable_variables)
-
-
-def check_callbacks(callbacks):
-    """Raise if something is no callback, or would write whole models that cannot be loaded."""
-    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList has this attribute.
-    for callback in keras.tree.flatten([] if callbacks is None else callbacks):
-        if not isinstance(callback, keras.callbacks.Callback):
-            wanted = "a keras.callbacks.Callback, or a list of them"
-            remedy = "Pass an object, such as keras.callbacks.EarlyStopping(patience=3)."
-            raise arguments.refusal(None, "callbacks", callback, wanted, remedy, TypeError)
-        if isinstance(callback, keras.callbacks.ModelCheckpoint):
-            if not callback.save_weights_only:
-                storage.check_suffix(callback.filepath, "ModelCheckpoint")
 
 
 class _Renewal(keras.callbacks.Callback):

@@ -5,7 +5,9 @@ import functools
 import inspect
 import threading
 
-from keras_ae.core import backend, conversion, memory
+import keras
+
+from keras_ae.core import arguments, backend, conversion, memory, storage
 
 
 class Turns:
@@ -78,14 +80,15 @@ class StreamErrors:
         if error is not None and found and error not in found:
             raise found[0] from None
 
-    @contextlib.contextmanager
     def noted(self):
         """A context that notes the error of a stream, which then comes through as it is."""
-        try:
-            yield
-        except Exception as error:
+        stack = contextlib.ExitStack()
+        stack.push(self._note)
+        return stack
+
+    def _note(self, kind, error, traceback):
+        if isinstance(error, Exception):
             self.found.append(error)
-            raise
 
 
 def one_at_a_time(training=False):
@@ -94,19 +97,18 @@ def one_at_a_time(training=False):
     def decorate(method):
         signature = inspect.signature(method)
 
-        def is_foreign(args, kwargs):
-            """Whether the loop runs callbacks, or code that produces its data."""
-            given = signature.bind(*args, **kwargs).arguments
-            return bool(given.get("callbacks")) or not conversion.holds_arrays(given.get("x"))
-
         @functools.wraps(method)
         def call(self, *args, **kwargs):
-            foreign = not training and is_foreign((self, *args), kwargs)
+            given = signature.bind(self, *args, **kwargs).arguments
+            callbacks = given.get("callbacks")
+            check_callbacks(callbacks)
+            # Callbacks are code of the user, and so is what produces data that is no array.
+            foreign = bool(callbacks) or not conversion.holds_arrays(given.get("x"))
             with (
-                self._notes.turns.take(method.__name__, training, foreign),
+                self._notes.turns.take(method.__name__, training, foreign and not training),
                 memory.explained(
                     f"{type(self).__name__}.{method.__name__}",
-                    lambda: signature.bind(self, *args, **kwargs).arguments,
+                    lambda: given,
                     memory.SMALLER_BATCH,
                 ),
                 self._notes.stream_errors,
@@ -117,3 +119,16 @@ def one_at_a_time(training=False):
         return call
 
     return decorate
+
+
+def check_callbacks(callbacks):
+    """Raise if something is no callback, or would write whole models that cannot be loaded."""
+    callbacks = getattr(callbacks, "callbacks", callbacks)  # A CallbackList has this attribute.
+    for callback in keras.tree.flatten([] if callbacks is None else callbacks):
+        if not isinstance(callback, keras.callbacks.Callback):
+            wanted = "a keras.callbacks.Callback, or a list of them"
+            remedy = "Pass an object, such as keras.callbacks.EarlyStopping(patience=3)."
+            raise arguments.refusal(None, "callbacks", callback, wanted, remedy, TypeError)
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            if not callback.save_weights_only:
+                storage.check_suffix(callback.filepath, "ModelCheckpoint")

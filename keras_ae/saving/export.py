@@ -18,7 +18,7 @@ import stat
 from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
-from keras_ae.core.arguments import choice
+from keras_ae.core.arguments import choice, show
 from keras_ae.core.draws import GivenNumbers
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving import formats, manifest, objects
@@ -69,6 +69,13 @@ def write(model, path, card, overwrite=False, **unknown):
 
 
 ENDPOINTS = ("reconstruct", "encode", "decode", "sample")
+
+
+def check_arguments(path, card):
+    """Raise unless `export` got a path, and a dictionary or nothing as its card."""
+    storage.check_path(path, "export")
+    if card is not None and not isinstance(card, dict):
+        raise TypeError(f"export: card={show(card)} must be a dictionary of facts.")
 
 
 def refuse_endpoint(endpoint):

@@ -3,6 +3,7 @@
 import functools
 import os
 
+import keras
 from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae.core import inputs, memory, storage
@@ -62,24 +63,29 @@ def save_weights(model, write, path, overwrite, max_shard_size):
         write(partial)
 
 
-def load_weights(model, read, path, **options):
-    """Read weights: see `keras_ae.Autoencoder.load_weights`.
+def load_weights(model, filepath, skip_mismatch=False, **kwargs):
+    """Read the weights that `save_weights` wrote, as in Keras. The model must be built.
 
     Args:
-        model: The model.
-        read: Keras' method `load_weights` of the model.
-        path, **options: The arguments of the call.
+        filepath: Path of the file.
+        skip_mismatch, **kwargs: As in Keras.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it is a folder, a pipe or a device.
+        ValueError: If it does not hold the weights of such a model, or is damaged.
     """
+    path, read = filepath, functools.partial(keras.Model.load_weights, model)
     storage.check_path(path, "load_weights")
     inputs.require_built(model, "load_weights")
     if "://" in str(path):  # Keras reads remote files.
-        return read(path, **options)
+        return read(path, skip_mismatch=skip_mismatch, **kwargs)
     if not os.path.exists(path):
         raise FileNotFoundError(f"load_weights: there is no file {str(path)!r}.")
     if not os.path.isfile(path):  # Reading a pipe would never end.
         raise OSError(f"load_weights: {path} is not a file. Pass one that save_weights wrote.")
     try:
-        return read(path, **options)
+        return read(path, skip_mismatch=skip_mismatch, **kwargs)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0][:200]
         raise ValueError(

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_ae.core import arguments, inputs, storage
+from keras_ae.core import inputs
 from keras_ae.saving import export, keras_files
 
 
@@ -10,6 +10,7 @@ class Saved:
     """Methods that write files and folders, each of which appears whole or not at all."""
 
     _endpoints = export.endpoints_of
+    load_weights = keras_files.load_weights
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Write the model to a `.keras` file.
@@ -17,8 +18,7 @@ class Saved:
         Args:
             filepath: Path of the file, whose name ends in `.keras`; with `zipped=False` that of a
                 new or empty folder.
-            overwrite, zipped, **kwargs: As in Keras, which asks before it replaces a file if
-                overwrite is False.
+            overwrite, zipped, **kwargs: As in Keras. It asks before it overwrites if told not to.
 
         Raises:
             ValueError: If the name is wrong, or the model holds what is not registered.
@@ -40,21 +40,6 @@ class Saved:
         """
         keras_files.save_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """Read weights from a file that `save_weights` wrote. The model must be built.
-
-        Args:
-            filepath: Path of the file.
-            skip_mismatch, **kwargs: As in Keras.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            OSError: If it is a folder, a pipe or a device.
-            ValueError: If it does not hold the weights of such a model, or is damaged.
-        """
-        read = super().load_weights
-        keras_files.load_weights(self, read, filepath, skip_mismatch=skip_mismatch, **kwargs)
-
     def export(
         self,
         filepath,
@@ -74,9 +59,8 @@ class Saved:
             filepath: Folder to make, or for another format, file.
             format: "tf_saved_model", "onnx", "litert", "openvino" or "torch". The documentation of
                 the formats says which backend writes which, and what must be installed.
-            endpoint: For the other formats, the function in the file: "reconstruct", "encode",
-                "decode" or "sample", which takes random numbers as inputs. Defaults to None, for
-                "reconstruct".
+            endpoint: For the other formats, the function in the file: "encode", "decode", "sample",
+                which takes random numbers as inputs, or "reconstruct", as for None, the default.
             card: Dictionary of facts for the folder's `card.json`, such as data and figures.
             overwrite: Whether an artifact, or a file of another format, may be replaced.
             **kwargs: For the other formats.
@@ -88,9 +72,7 @@ class Saved:
             NotImplementedError: If the backend or the format lacks what the model computes.
         """
         inputs.require_built(self, "export")
-        storage.check_path(filepath, "export")
-        if card is not None and not isinstance(card, dict):
-            raise TypeError(f"export: card={arguments.show(card)} must be a dictionary of facts.")
+        export.check_arguments(filepath, card)
         if format == "tf_saved_model":
             export.refuse_endpoint(endpoint)
             export.write(self, filepath, card or {}, overwrite, **kwargs)

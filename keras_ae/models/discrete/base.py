@@ -10,7 +10,7 @@ from keras_ae.core import arguments, backend, conversion, memory
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.core.seeds import follow_seed, order_seed
-from keras_ae.core.training import check_callbacks
+from keras_ae.core.turns import check_callbacks
 from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
