@@ -30,7 +30,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
     - `"mlp"` flattens the data and has dense layers.
     - `"conv"` has convolutions of stride 2 with kernels of 4 positions along every axis, then dense
-      layers, as in arXiv:1804.03599, appendix A.
+      layers, as in arXiv:1804.03599, appendix A. If the size of pictures leads to more than two
+      `filters`, the network begins by subtracting 0.5, the middle of the range from 0 to 1, and the
+      outputs of the decoder begin at 0.5. Their brightness would otherwise hide their colors.
     - `"resnet"` has residual blocks of convolutions with kernels of 3 positions along every axis,
       then dense layers. The first block of each size has stride 2. As in arXiv:1603.05027,
       normalization and activation come before each convolution; the normalization is over groups of
@@ -64,7 +66,8 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
             - `activation`: Keras name or callable, after every layer. For `"recurrent"`, it is the
               activation of the cells. Default `"tanh"` for `"recurrent"`, `"gelu"` for
-              `"transformer"`, and `"relu"` otherwise.
+              `"transformer"`, `"silu"` for `"conv"` if the size of pictures leads to more than two
+              `filters`, and `"relu"` otherwise.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
               `"he_uniform"` if the size of the data leads to more than two `filters`, because deep
               networks would otherwise begin to learn late. The last layer of a decoder is linear

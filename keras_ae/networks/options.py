@@ -161,8 +161,14 @@ def check_options(where, kind, options, without=(), sides=None):
                 f"{where}: {name}={value!r} is not an option of kind={kind!r}."
                 f"{arguments.did_you_mean(name, known)} The options are {', '.join(known)}."
             )
-    checked = SimpleNamespace(**{**_ABSENT, **known, **options}, output_initializer=None)
-    _choose_by_size(checked, known, sides if _follow_size.get() else None)
+    checked = SimpleNamespace(**{**_ABSENT, **known, **options})
+    checked.output_initializer, checked.centered = None, False
+    deeper = _choose_by_size(checked, known, sides if _follow_size.get() else None)
+    if deeper and kind == "conv" and len(sides) == 2:
+        # A picture of many pixels from 0 to 1 is mostly brightness. Units that are zero below a
+        # limit, and outputs that begin far from the mean picture, would learn its colors late.
+        checked.centered = True
+        checked.activation = options.get("activation", "silu")
     _check_common_options(where, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:
@@ -176,7 +182,11 @@ def check_options(where, kind, options, without=(), sides=None):
 
 
 def _choose_by_size(options, known, sides):
-    """Choose the options that are None and whose default depends on the size of the data."""
+    """Choose the options that are None and whose default depends on the size of the data.
+
+    Returns:
+        Whether the size of the data leads to more filters than the least number.
+    """
     number = _LEAST_HALVINGS if sides is None else _count_halvings(sides)
     deeper = number > _LEAST_HALVINGS
     if "patch_size" in known and options.patch_size is None:
@@ -190,6 +200,7 @@ def _choose_by_size(options, known, sides):
             # "glorot_uniform" makes each convolution of stride 2 shrink the signal, and each
             # transposed one even more. The more there are, the longer training takes to begin.
             options.kernel_initializer = "he_uniform" if deeper else "glorot_uniform"
+    return deeper
 
 
 def _count_halvings(sides):

@@ -280,6 +280,48 @@ def test_the_initializer_follows_the_depth_unless_it_is_given(side, name):
     assert initializers(kernel_initializer="zeros") == {"Zeros"}
 
 
+def test_deep_networks_of_pictures_are_centered_and_smooth():
+    """A gray picture has no features, and the decoder begins at a gray picture."""
+    shape = (40, 44, 3)
+    gray, zero = np.full((2, *shape), 0.5, "float32"), np.zeros((2, 5), "float32")
+    for options in ({}, {"activation": "tanh"}, {"spectral_normalization": True}):
+        encoder, decoder = networks.encoder(shape, **options), networks.decoder(5, shape, **options)
+        np.testing.assert_array_equal(zoo.compute(encoder, gray), 0.0)
+        assert np.any(zoo.compute(encoder, gray + 0.1))
+        np.testing.assert_array_equal(zoo.compute(decoder, zero), 0.5)
+        names = {
+            layer.activation.__name__
+            for layer in (*encoder.layers, *decoder.layers)
+            if hasattr(layer, "activation")
+        }
+        expected = options.get("activation", "silu")
+        assert "spectral_normalization" in options or names == {expected, "linear"}
+
+
+@pytest.mark.parametrize(
+    "shape, options",
+    [
+        ((32, 32, 3), {}),
+        ((40, 44, 3), {"filters": (3, 3, 3)}),
+        ((40, 44, 3), {"kind": "unet"}),
+        ((40, 44, 3), {"kind": "resnet"}),
+        ((200, 3), {"kind": "conv"}),
+    ],
+    ids=str,
+)
+def test_other_networks_are_not_centered(shape, options):
+    encoder = networks.encoder(shape, **options)
+    assert not any(isinstance(layer, keras.layers.Rescaling) for layer in encoder.layers)
+    assert not np.any(zoo.compute(encoder, np.zeros((1, *shape), "float32")))
+    decoder = networks.decoder(5, shape, **options)
+    assert not np.any(zoo.compute(decoder, np.zeros((1, 5), "float32")))
+    silu = keras.activations.silu
+    assert all(
+        getattr(layer, "activation", None) is not silu
+        for layer in (*encoder.layers, *decoder.layers)
+    )
+
+
 @pytest.mark.parametrize("kind", MAPPED)
 def test_a_map_follows_the_size_of_the_data(kind):
     """Models with a code for each position keep the positions of a fixed depth."""
