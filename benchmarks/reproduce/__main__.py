@@ -69,6 +69,9 @@ def main():
     parser.add_argument(
         "--pictures", type=pathlib.Path, help="folder for pictures of what models make"
     )
+    parser.add_argument(
+        "--sides", type=int, nargs="+", help="sides of the pictures, for `large_pictures`"
+    )
     parser.add_argument("--data", help="path of the data, for `missing_data` and `large_pictures`")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}

@@ -1,6 +1,6 @@
 """Default networks on pictures of 64x64 and 128x128, compared with the mean picture and with PCA.
 
-python -m benchmarks.reproduce large_pictures --data photos/ --pictures reconstructions
+python -m benchmarks.reproduce large_pictures --data photos/ --sides 64 --pictures reconstructions
 """
 
 import io
@@ -14,7 +14,6 @@ from PIL import Image
 import keras_ae
 from keras_ae import plots
 
-SIDES = (64, 128)
 NUM_TRAIN, NUM_TEST = 4_000, 400
 LATENT_DIM = 16
 
@@ -73,7 +72,9 @@ def project(train, test):
     return pca.inverse_transform(codes).reshape(test.shape)
 
 
-def large_pictures(epochs=3, seed=0, models=("AE", "VAE"), data=None, pictures=None):
+def large_pictures(
+    epochs=3, seed=0, models=("AE", "VAE"), data=None, sides=(64, 128), pictures=None
+):
     """Errors of reconstructed test pictures, as shares of that of the mean training picture.
 
     Each model is made with its default arguments, and trained by Adam at 1e-3 with batches of 32.
@@ -81,7 +82,7 @@ def large_pictures(epochs=3, seed=0, models=("AE", "VAE"), data=None, pictures=N
     if data is None:
         raise SystemExit("large_pictures needs --data PATH, photographs or an archive of pictures.")
     read = read_crops if pathlib.Path(data).is_dir() else read_archive
-    for side in SIDES:
+    for side in sides:
         train, test = read(data, side, seed)
         error_of_mean = mean_squared_error(test, train.mean(axis=0))
         share_of_pca = mean_squared_error(test, project(train, test)) / error_of_mean
