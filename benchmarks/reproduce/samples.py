@@ -15,7 +15,7 @@ from keras_ae import datasets, evaluation, plots
 SAMPLED_MODELS = {
     "VAE": {},
     "PerceptualVAE": {},
-    "VAEGAN": {"gamma": 1.0},
+    "VAEGAN": {"gamma": 1.0, "network_options": {"kernel_initializer": "glorot_uniform"}},
     "AE": CROSS_ENTROPY,
     "RegularizedAE": CROSS_ENTROPY,
     "WAE": CROSS_ENTROPY | {"weight": 700.0},
