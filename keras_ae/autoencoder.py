@@ -81,6 +81,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _code_dtype = "float32"  # It is "int32" if `encode` returns integers.
     _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
     _restored = False  # It is True after the model was built from a file.
+    _outputs_are_data = True  # It is False if the decoder returns logits.
     _networks_follow_size = True  # It is False in files of before default networks did so.
     _needs_data = False  # If True, `_adapt` is called before the first step.
     _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
@@ -262,7 +263,8 @@ class Autoencoder(Adjustable, Saved, Loops):
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
             (self.data_shape, self.target_shape), self._extra_shapes = shapes, inputs
-            with building.scope(self), networks.defaults_of(self._networks_follow_size):
+            defaults = networks.defaults_of(self._networks_follow_size, self._outputs_are_data)
+            with building.scope(self), defaults:
                 objective.make_trackers(self)
                 adaptation.make_weights(self)
                 self._build_networks(*shapes)

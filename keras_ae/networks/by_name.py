@@ -32,7 +32,8 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
     - `"conv"` has convolutions of stride 2 with kernels of 4 positions along every axis, then dense
       layers, as in arXiv:1804.03599, appendix A. If the size of pictures leads to more than two
       `filters`, the network begins by subtracting 0.5, the middle of the range from 0 to 1, and the
-      outputs of the decoder begin at 0.5. Their brightness would otherwise hide their colors.
+      outputs of the decoder begin at 0.5, or at the logit 0 in models whose decoder returns
+      logits. Brightness would otherwise hide the colors.
     - `"resnet"` has residual blocks of convolutions with kernels of 3 positions along every axis,
       then dense layers. The first block of each size has stride 2. As in arXiv:1603.05027,
       normalization and activation come before each convolution; the normalization is over groups of

@@ -6,10 +6,9 @@ from keras import layers
 from keras.initializers import Constant
 
 from keras_ae.networks import mlp
+from keras_ae.networks.options import MIDDLE
 from keras_ae.networks.spatial import layers_for
 
-# The middle of the range of pictures, where deep networks of pictures are centered.
-_MIDDLE = 0.5
 _STRIDED = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
 
@@ -22,7 +21,7 @@ def map_shape(shape, options):
 def encoder(make, x, grid):
     convolution = layers_for(x.shape).convolution
     if make.options.centered:
-        x = make.layer(layers.Rescaling, "center", 1.0, -_MIDDLE)(x)
+        x = make.layer(layers.Rescaling, "center", 1.0, -MIDDLE)(x)
     for number, size in enumerate(make.options.filters, start=1):
         x = make.block(x, convolution, f"conv_{number}", size, **_STRIDED)
     return x if grid else mlp.encoder(make, x)
@@ -30,9 +29,9 @@ def encoder(make, x, grid):
 
 def decoder(make, z, shape):
     h = _enlarge(make, z, shape, make.options.filters[-2::-1])
-    given = {"bias_initializer": Constant(_MIDDLE)} if make.options.centered else {}
-    transposed = layers_for(h.shape).transposed
-    h = make.kernel_layer(transposed, "output", shape[-1], **_STRIDED, **given)(h)
+    start = make.options.output_start
+    given = {**_STRIDED, "bias_initializer": Constant(start) if start else "zeros"}
+    h = make.kernel_layer(layers_for(h.shape).transposed, "output", shape[-1], **given)(h)
     return crop(make, h, shape)
 
 

@@ -48,6 +48,9 @@ _OPTIONS = {
 _MOST_POSITIONS = 64
 _LEAST_HALVINGS = 2
 _follow_size = contextvars.ContextVar("follow_size", default=True)
+_outputs_are_data = contextvars.ContextVar("outputs_are_data", default=True)
+# The middle of the range of pictures, where deep networks of pictures are centered.
+MIDDLE = 0.5
 # These values stand for options that a kind of network does not have.
 _ABSENT = {
     "activity_regularizer": None,
@@ -80,18 +83,21 @@ _KERAS_OPTIONS = {
 
 
 @contextlib.contextmanager
-def defaults_of(follow_size):
-    """Make networks with the defaults of a file in a `with` block.
+def defaults_of(follow_size, outputs_are_data):
+    """Make networks with the defaults of a model in a `with` block.
 
     Args:
         follow_size: False for files of before the defaults depended on the size of the data. Then
             `filters` are (32, 64), `patch_size` is 4 and volumes are flattened, whatever the size.
+        outputs_are_data: Whether a decoder returns the data, or its mean, instead of logits. If
+            not, the outputs of deep decoders of pictures begin at 0, the logit of 0.5.
     """
-    token = _follow_size.set(follow_size)
+    tokens = _follow_size.set(follow_size), _outputs_are_data.set(outputs_are_data)
     try:
         yield
     finally:
-        _follow_size.reset(token)
+        _follow_size.reset(tokens[0])
+        _outputs_are_data.reset(tokens[1])
 
 
 def check_kind(where, kind, shape):
@@ -162,12 +168,13 @@ def check_options(where, kind, options, without=(), sides=None):
                 f"{arguments.did_you_mean(name, known)} The options are {', '.join(known)}."
             )
     checked = SimpleNamespace(**{**_ABSENT, **known, **options})
-    checked.output_initializer, checked.centered = None, False
+    checked.output_initializer, checked.centered, checked.output_start = None, False, 0.0
     deeper = _choose_by_size(checked, known, sides if _follow_size.get() else None)
     if deeper and kind == "conv" and len(sides) == 2:
         # A picture of many pixels from 0 to 1 is mostly brightness. Units that are zero below a
         # limit, and outputs that begin far from the mean picture, would learn its colors late.
         checked.centered = True
+        checked.output_start = MIDDLE if _outputs_are_data.get() else 0.0
         checked.activation = options.get("activation", "silu")
     _check_common_options(where, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)

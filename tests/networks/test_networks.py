@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zoo
 
+import keras_ae
 from keras_ae import networks
 
 pytestmark = pytest.mark.formula
@@ -296,6 +297,23 @@ def test_deep_networks_of_pictures_are_centered_and_smooth():
         }
         expected = options.get("activation", "silu")
         assert "spectral_normalization" in options or names == {expected, "linear"}
+
+
+@pytest.mark.parametrize(
+    ("make", "start"),
+    [
+        (lambda: keras_ae.AE(5), 0.5),
+        (lambda: keras_ae.AE(5, reconstruction_loss="binary_crossentropy"), 0.5),
+        (lambda: keras_ae.AE(5, reconstruction_loss="mean_absolute_error"), 0.5),
+        (lambda: keras_ae.VAE(5), 0.5),
+        (lambda: keras_ae.VAE(5, likelihood="gaussian"), 0.5),
+    ],
+)
+def test_models_of_larger_pictures_begin_at_a_gray_picture(make, start):
+    """Logits are 0 there."""
+    model = make()
+    model.build((None, 40, 44, 3))
+    np.testing.assert_array_equal(model.decode(np.zeros((2, 5), "float32")), start)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class DeterministicAE(Autoencoder):
         if losses.takes_shares(self.reconstruction_loss):
             self._support = (0.0, 1.0)
         self._takes_classes = losses.takes_classes(self.reconstruction_loss)
+        self._outputs_are_data = losses.wanted_output(self.reconstruction_loss) is None
 
     def _check_given(self):
         super()._check_given()

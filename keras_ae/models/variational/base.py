@@ -43,6 +43,7 @@ class VariationalAE(Autoencoder):
         self.likelihood = likelihoods.get(likelihood)
         self._support = self.likelihood.support
         self._takes_classes = self.likelihood.takes_classes
+        self._outputs_are_data = self.likelihood.wanted_output is None
 
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
