@@ -15,6 +15,7 @@ import typer
 from keras_ae import models
 from keras_ae.cli import terminal
 from keras_ae.cli.config import Config, add_to_config
+from keras_ae.core.silence import silence_libraries
 
 app = typer.Typer(
     help="Autoencoders for Keras 3: train, sample, serve and fine-tune.",
@@ -366,7 +367,7 @@ def export(
     model = _load_model(path)
     described = saving.read_card(place).items()
     card = {name: value for name, value in described if name in _OF_THE_RUN}
-    with terminal.silence_libraries():  # Converters print whole graphs if they fail.
+    with silence_libraries():  # Converters print whole graphs if they fail.
         model.export(output, format=format, endpoint=endpoint, card=card)
     what = "all endpoints" if format == "tf_saved_model" else endpoint or "reconstruct"
     terminal.show(f"{output}: {what} as {format}")
@@ -435,7 +436,7 @@ def _import_runs():
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3":
         return importlib.import_module("keras_ae.cli.runs")
     # The libraries write their first lines from C++, before they read the variable above.
-    with terminal.silence_libraries():
+    with silence_libraries():
         # This module loads TensorFlow, whatever the backend.
         importlib.import_module("keras_ae.core.tf_data")
         return importlib.import_module("keras_ae.cli.runs")

@@ -12,6 +12,9 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ae.core.backend import ERRORS
+from keras_ae.core.silence import silence_libraries
+
 # Format -> backend -> the packages, besides the backend, that write a file and run it. Where a
 # backend is missing, Keras has no converter for it, or the converter's package is not maintained.
 FORMATS = {
@@ -122,10 +125,12 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
                 _compare(_RUN[format](path, given), expected)
     except _list_failures() as error:
         reason = _COLORS.sub("", " ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        remedy = "Choose another format or endpoint"
+        if keras.config.backend() != "torch":  # It cannot write the following format.
+            remedy += "; 'tf_saved_model' has every endpoint"
         raise NotImplementedError(
             f"export: format={format!r} cannot express {type(model).__name__}.{endpoint} as "
-            f"{keras.config.backend()} computes it, so nothing was written ({reason}). Choose "
-            "another format or endpoint; 'tf_saved_model' has every endpoint."
+            f"{keras.config.backend()} computes it, so nothing was written ({reason}). {remedy}."
         ) from error
 
 
@@ -166,6 +171,7 @@ def _quiet():
     logging.disable(logging.CRITICAL)
     try:
         with (
+            silence_libraries(),
             warnings.catch_warnings(action="ignore"),
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
@@ -272,8 +278,11 @@ def _compare(found, expected):
     """
     if not isinstance(expected, dict):
         # OpenVINO's converter may add other outputs after those of the function.
-        expected = dict(enumerate(expected if isinstance(expected, tuple) else [expected]))
-        found = dict(enumerate(found.values()))
+        expected = expected if isinstance(expected, tuple) else [expected]
+        expected, found = (
+            {f"output {number}": array for number, array in enumerate(arrays, 1)}
+            for arrays in (expected, found.values())
+        )
     for name, array in expected.items():
         other = found[name]
         if other.shape != array.shape:
@@ -341,8 +350,11 @@ _RUN = {
 _HOMES_OF_ERRORS = (
     "jax.errors",
     "onnxruntime.capi.onnxruntime_pybind11_state",
+    "onnx.checker",
+    "onnx.shape_inference",
     "openvino._pyopenvino",
     "tensorflow.lite.python.convert_phase",
+    "torch.jit._trace",
 )
 
 
@@ -359,5 +371,6 @@ def _list_failures():
         RuntimeError,
         TypeError,
         ValueError,
+        *ERRORS,
         *errors,
     )

@@ -193,6 +193,41 @@ def test_a_wrong_file_never_appears(fault, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@here
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(path, given):
+        raise KeyboardInterrupt
+
+    format = HERE[0]
+    monkeypatch.setitem(formats._RUN, format, interrupt)
+    path = place(tmp_path, format)
+    path.write_text("of before")
+    with pytest.raises(KeyboardInterrupt):
+        zoo.trained("VAE").export(path, format=format, endpoint="encode", overwrite=True)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["of before"]
+
+
+@here
+@pytest.mark.parametrize("change", ["int8", "int4", "mixed_bfloat16", "mixed_float16"])
+def test_other_precisions_are_written_or_refused_quietly(change, tmp_path, capfd):
+    if change.startswith("int"):
+        model = zoo.fitted("VAE")
+        model.quantize(change)
+    else:
+        model = zoo.fitted("VAE", dtype=change)
+    capfd.readouterr()
+    for format in HERE:
+        path = place(tmp_path / format, format)
+        path.parent.mkdir()
+        try:
+            model.export(path, format=format)
+        except NotImplementedError as error:
+            assert not list(path.parent.iterdir())
+            assert len(str(error).splitlines()) == 1 and "\x1b" not in str(error)
+            assert (BACKEND == "torch") != ("tf_saved_model" in str(error))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_formats_and_endpoints_that_are_refused(tmp_path, monkeypatch):
     model = zoo.trained("VAE")
     for error, message, options in (
