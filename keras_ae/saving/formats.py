@@ -183,7 +183,7 @@ def _quiet():
 
 @functools.cache
 def _add_operations_to_tf2onnx():
-    """Teach tf2onnx operations that it lacks: those of GELU, in transformers, and of log(1 + x)."""
+    """Teach tf2onnx operations that it lacks: that of GELU, log(1 + x) and exp(x) - 1."""
     from tf2onnx.handler import tf_op
 
     def put(graph, node, make):
@@ -206,10 +206,16 @@ def _add_operations_to_tf2onnx():
         def version_9(cls, graph, node, **_):
             put(graph, node, lambda x, one, do: ("Log", [do("Add", [one, x])]))
 
+    @tf_op("Expm1")
+    class _Expm1:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            put(graph, node, lambda x, one, do: ("Sub", [do("Exp", [x]), one]))
+
 
 @functools.cache
 def _add_operations_to_torch():
-    """Teach torch's converter operations that it lacks as Keras calls them, in transformers."""
+    """Teach torch's converter operations of Keras that it lacks, such as those of transformers."""
     import torch
     from torch.onnx import symbolic_helper
 
@@ -223,6 +229,10 @@ def _add_operations_to_torch():
         inputs = (x, scale, offset)
         return graph.op("LayerNormalization", *inputs, axis_i=axis, epsilon_f=epsilon)
 
+    def expm1(graph, x):
+        return graph.op("Sub", graph.op("Exp", x), graph.op("Constant", value_t=torch.tensor(1.0)))
+
+    torch.onnx.register_custom_op_symbolic("aten::expm1", expm1, 17)
     torch.onnx.register_custom_op_symbolic("aten::ravel", flatten, 17)
     torch.onnx.register_custom_op_symbolic("aten::layer_norm", normalize, 17)
 
