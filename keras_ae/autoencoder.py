@@ -82,7 +82,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
     _restored = False  # It is True after the model was built from a file.
     _outputs_are_data = True  # It is False if the decoder returns logits.
-    _networks_follow_size = True  # It is False in files of before default networks did so.
+    _networks_follow_size = True  # It is False in older files, whose default networks did not.
     _needs_data = False  # If True, `_adapt` is called before the first step.
     _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
 
@@ -186,7 +186,6 @@ class Autoencoder(Adjustable, Saved, Loops):
 
     def _label_range(self, call):
         """Return the least and the largest label that a method takes, or None if any is taken."""
-        return None
 
     def _to_sequences(self, array):
         """Reshape data so that its last axis is a time step. Return None if it has no steps."""
@@ -263,8 +262,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
             (self.data_shape, self.target_shape), self._extra_shapes = shapes, inputs
-            defaults = networks.defaults_of(self._networks_follow_size, self._outputs_are_data)
-            with building.scope(self), defaults:
+            with building.scope(self), networks.defaults_of(self):
                 objective.make_trackers(self)
                 adaptation.make_weights(self)
                 self._build_networks(*shapes)

@@ -83,16 +83,18 @@ _KERAS_OPTIONS = {
 
 
 @contextlib.contextmanager
-def defaults_of(follow_size, outputs_are_data):
+def defaults_of(model):
     """Make networks with the defaults of a model in a `with` block.
 
-    Args:
-        follow_size: False for files of before the defaults depended on the size of the data. Then
-            `filters` are (32, 64), `patch_size` is 4 and volumes are flattened, whatever the size.
-        outputs_are_data: Whether a decoder returns the data, or its mean, instead of logits. If
-            not, the outputs of deep decoders of pictures begin at 0, the logit of 0.5.
+    Two attributes of the model decide. In files of before the defaults depended on the size of the
+    data, `_networks_follow_size` is False, and `filters` are (32, 64), `patch_size` is 4 and
+    volumes are flattened. If `_outputs_are_data` is False, because the decoder returns logits, the
+    outputs of deep decoders of pictures begin at 0, the logit of 0.5.
     """
-    tokens = _follow_size.set(follow_size), _outputs_are_data.set(outputs_are_data)
+    tokens = (
+        _follow_size.set(model._networks_follow_size),
+        _outputs_are_data.set(model._outputs_are_data),
+    )
     try:
         yield
     finally:
