@@ -67,21 +67,35 @@ def likelihood_figures(model, test, seed):
     }
 
 
-def train_dictionary(name, x, epochs, rate, seed, given):
+def train_dictionary(name, x, epochs, rate, seed, given, beta_1=0.9, restarts=0.5, start=None):
     """Return a trained dictionary and the seconds of training.
 
-    In the first half of the epochs, dead features are restarted after each epoch.
+    In a first part of the epochs, dead features are restarted after each epoch.
+
+    Args:
+        name: The model's class.
+        x: Array of training examples.
+        epochs: Passes over the examples.
+        rate: Learning rate of Adam at first. It falls to 0 with a cosine.
+        seed: The model's seed.
+        given: Dictionary of further arguments of the model.
+        beta_1: Of Adam.
+        restarts: The first part of the epochs, as a fraction.
+        start: Dictionary model whose directions and encoder the model begins with, or None.
     """
     batch_size = 512
     model = getattr(keras_ae, name)(NUM_FEATURES, seed=seed, **given)
     schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * -(-len(x) // batch_size))
-    model.compile(keras.optimizers.Adam(schedule))
+    model.compile(keras.optimizers.Adam(schedule, beta_1=beta_1))
+    if start is not None:
+        model.build((None, *x.shape[1:]))
+        model.dictionary.set_weights(start.dictionary.get_weights())
 
     def resample(epoch, logs):
-        if 2 * (epoch + 1) <= epochs:
+        if epoch + 1 <= restarts * epochs:
             model.resample_dead(x[:10_000])
 
     callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=resample)]
-    start = time.perf_counter()
+    began = time.perf_counter()
     model.fit(x, batch_size=batch_size, epochs=epochs, callbacks=callbacks, verbose=0)
-    return model, round(time.perf_counter() - start, 1)
+    return model, round(time.perf_counter() - began, 1)

@@ -16,6 +16,10 @@ class BatchTopKSAE(TopKSAE):
     it exceeds this mean, so that no example depends on the others. The losses are those of
     `keras_ae.TopKSAE`.
 
+    While features are new, examples of large norm get most of the numbers that are kept. Where
+    norms differ much, features are therefore learned sooner from the weights of a `TopKSAE` that
+    was trained for some epochs: `model.dictionary.set_weights(top_k.dictionary.get_weights())`.
+
     Args:
         latent_dim: Number of features. Defaults to 512.
         k: Average number of active features in an example, an integer from 1 to latent_dim.
