@@ -28,6 +28,7 @@ TINY = {
     "gamma": 2.0,
     "hidden_units": 8,
     "k": 1,
+    "kl_weight": 1.0,
     "mask_value": -1.0,
     "modalities": {"bits": "bernoulli", "numbers": "gaussian", "kind": "categorical"},
     "num_anchors": 10,

@@ -322,12 +322,20 @@ def test_the_layers_divergences_sum_to_the_whole(name):
     assert logs["loss"] == pytest.approx(logs["reconstruction_loss"] + minimized, rel=1e-5)
 
 
+def test_a_ladder_warms_up_by_default():
+    model = keras_ae.LadderVAE(2)
+    assert model.kl_weight.get_config() == schedules.LinearWarmUp(1000).get_config()
+    again = keras_ae.LadderVAE.from_config(model.get_config())
+    assert again.kl_weight.get_config() == model.kl_weight.get_config()
+    assert keras_ae.LadderVAE(2, kl_weight=1.0).kl_weight == 1.0
+
+
 @hierarchical
 def test_importance_sampling_meets_the_integral(name):
     """The integral is a trained model's likelihood by quadrature over its two latent numbers."""
     ladder = name == "LadderVAE"
     made = {"upper_dims": (1,)} if ladder else {"width": 8}
-    model = getattr(keras_ae, name)(1 if ladder else 2, **made, **zoo.OPTIONS)
+    model = getattr(keras_ae, name)(1 if ladder else 2, kl_weight=1.0, **made, **zoo.OPTIONS)
     model.compile(keras.optimizers.Adam(0.01))
     x = zoo.data()
     model.fit(x, epochs=30, batch_size=16, verbose=0)

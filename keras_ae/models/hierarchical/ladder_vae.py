@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import schedules
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_normal
@@ -30,7 +31,9 @@ class LadderVAE(HierarchicalVAE):
             numbers or schedules of the step, for a warm-up layer by layer. They multiply
             `kl_weight`. `weighted_kl_loss` is then minimized, and the bound stays in the logs.
             Defaults to None, all 1.
-        encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
+        kl_weight: See `keras_ae.VAE`. Defaults to None, a warm-up from 0 to 1 in 1,000 steps, as in
+            arXiv:1602.02282, where it takes 200 epochs. The code would otherwise learn late.
+        encoder, decoder, likelihood, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of each layer that are exempt from the penalty. Defaults to 0.
 
     Example:
@@ -47,8 +50,17 @@ class LadderVAE(HierarchicalVAE):
     ((64, 4), (3, 8))
     """
 
-    def __init__(self, latent_dim=16, upper_dims=None, units=(128,), layer_weights=None, **kwargs):
-        super().__init__(latent_dim, **kwargs)
+    def __init__(
+        self,
+        latent_dim=16,
+        upper_dims=None,
+        units=(128,),
+        layer_weights=None,
+        kl_weight=None,
+        **kwargs,
+    ):
+        kl_weight = schedules.LinearWarmUp(1000) if kl_weight is None else kl_weight
+        super().__init__(latent_dim, kl_weight=kl_weight, **kwargs)
         if upper_dims is None:
             upper_dims = (max(1, self.latent_dim // 2), max(1, self.latent_dim // 4))
         example = "(8, 4), or () for one layer"
