@@ -379,12 +379,14 @@ def get(identifier):
             return _BY_NAME[identifier]()
         hint = arguments.did_you_mean(identifier, _BY_NAME)
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is unknown.{hint} Pass one of {names}."
+            f"corruptions.get: identifier={arguments.show(identifier)} is unknown.{hint} "
+            f"Pass one of {names}."
         )
     # A class is callable, too, but a call with (x, seed) would make an instance of it.
     if not callable(identifier) or isinstance(identifier, type):
         raise ValueError(
-            f"corruptions.get: identifier={identifier!r} is not a corruption. Pass one of {names}, "
+            f"corruptions.get: identifier={arguments.show(identifier)} is not a corruption. "
+            f"Pass one of {names}, "
             "an object such as corruptions.Masking(rate=0.5), or a function of (x, seed)."
         )
     return identifier

@@ -381,6 +381,6 @@ def get(identifier):
         return BY_NAME[identifier]()
     hint = arguments.did_you_mean(identifier, BY_NAME)
     raise ValueError(
-        f"likelihood={identifier!r} is unknown.{hint} Pass one of {', '.join(BY_NAME)}, or a "
-        "keras_ae.likelihoods object."
+        f"likelihood={arguments.show(identifier)} is unknown.{hint} Pass one of "
+        f"{', '.join(BY_NAME)}, or a keras_ae.likelihoods object."
     )

@@ -211,7 +211,8 @@ def sizes(owner, name, value, example, least=1, may_be_empty=False):
 def choice(owner, name, value, choices):
     """The value, once it is known to be one of the choices."""
     choices = tuple(choices)
-    if value in choices:
+    # NumPy would compare each number of an array.
+    if (isinstance(value, str) or not hasattr(value, "__len__")) and value in choices:
         return value
     *first, last = (f'"{one}"' for one in choices)
     wanted = f"{', '.join(first)} or {last}"

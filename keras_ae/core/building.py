@@ -82,9 +82,12 @@ def _check_shape(model, name, shape):
 
     Only the number of examples may be unknown.
     """
-    for each in shape.values() if isinstance(shape, dict) else [shape]:
-        sizes = tuple(each[1:]) if isinstance(each, (tuple, list)) and each else None
-        if sizes is None or not all(arguments.is_integer(n) and n > 0 for n in sizes):
+    for key, each in shape.items() if isinstance(shape, dict) else [(None, shape)]:
+        # A label is a single number, which has no axis of its own.
+        least = 1 if key in model.extra_inputs else 2
+        is_shape = isinstance(each, (tuple, list)) and len(each) >= least
+        sizes = each[1:] if is_shape else ()
+        if not is_shape or not all(arguments.is_integer(n) and n > 0 for n in sizes):
             wanted = "the shape of a batch, such as (None, 784) or (None, 28, 28, 1)"
             raise arguments.refusal(model, name, shape, wanted)
 

@@ -77,6 +77,24 @@ def to_numpy(data, name, allow_nan=False, shape=None):
     return array
 
 
+def to_labels(data, name):
+    """Return named inputs as a NumPy array of any dtype.
+
+    Raises:
+        ValueError: If rows have different lengths, or values are masked.
+    """
+    if keras.ops.is_tensor(data):
+        return keras.ops.convert_to_numpy(data)
+    if isinstance(data, np.ma.MaskedArray):
+        data = _fill(data, name, False)
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is not an array, because its rows have different lengths."
+        ) from error
+
+
 def require_rows(array, data, name):
     """Raise unless an array has rows, which are its examples, and at least one number in each.
 
@@ -189,8 +207,8 @@ def _fill(data, name, allow_nan):
         return data.astype(np.result_type(data.dtype, "float32")).filled(np.nan)
     raise ValueError(
         f"{name} is a masked array with {np.ma.count_masked(data)} masked values. Replace them, "
-        f"for example with {name}.filled(0), or use keras_ae.MissingDataIWAE, which learns from "
-        "incomplete data."
+        f"for example with {name}.filled(0). To learn from incomplete data, use "
+        "keras_ae.MissingDataIWAE."
     )
 
 

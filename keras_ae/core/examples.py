@@ -16,6 +16,7 @@ import inspect
 import keras
 import numpy as np
 
+from keras_ae.core import conversion
 from keras_ae.core.arguments import did_you_mean
 
 _RESERVED = frozenset(
@@ -270,9 +271,7 @@ def rows(model, inputs, number):
     """
     found = {}
     for name, value in inputs.items():
-        value = np.asarray(
-            keras.ops.convert_to_numpy(value) if keras.ops.is_tensor(value) else value
-        )
+        value = conversion.to_labels(value, name)
         shape = model._extra_shapes.get(name, ())
         if value.shape == shape:
             value = np.broadcast_to(value, (number, *shape))

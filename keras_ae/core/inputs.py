@@ -350,8 +350,8 @@ def _check_x(model, x, name):
         return array_and_extent(x, name, model._allow_nan, shape)
     if not isinstance(x, dict):
         raise TypeError(
-            f"{name} is a {type(x).__name__}, but {type(model).__name__} takes a dictionary of its "
-            f"modalities: {', '.join(model._modalities)}."
+            f"{name} is {conversion.describe(x)}, but {type(model).__name__} takes a dictionary of "
+            f"its modalities: {', '.join(model._modalities)}."
         )
     found = {
         key: array_and_extent(x[key], f"{name}[{key!r}]", model._allow_nan)
@@ -406,10 +406,7 @@ def check_arrays_with_tensors(model, call, tensors, given):
 
 
 def _check_input(model, call, name, value, count):
-    if keras.ops.is_tensor(value):
-        value = keras.ops.convert_to_numpy(value)
-    array = np.asarray(value)
-    who = type(model).__name__
+    array, who = conversion.to_labels(value, name), type(model).__name__
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"{who}: the input {name!r} has dtype {array.dtype}, but must contain numbers. Convert "
@@ -475,6 +472,9 @@ def check_tensors(model, call, kind, x, name):
                 f"{who} is a tensor of shape {tuple(each.shape)}, and needs a batch axis and at "
                 "least one feature axis."
             )
+    lengths = {each.shape[0] for each in examples.leaves(x)} - {None}
+    if len(lengths) > 1:
+        raise ValueError(f"{name} has tensors of different lengths: {sorted(lengths)}.")
     if not model.built:
         shapes = examples.shapes(x)
         is_known = None not in sum(examples.leaves(shapes), ())

@@ -270,7 +270,8 @@ class VectorQuantizer(Quantizer):
         self.learning = arguments.choice(self, "learning", learning, ("ema", "gradient"))
         self.decay = arguments.number(self, "decay", decay, positive=True, below=1)
         self.estimator = arguments.choice(self, "estimator", estimator, ESTIMATORS)
-        self.cosine, self.k_means_start = bool(cosine), bool(k_means_start)
+        self.cosine = arguments.flag(self, "cosine", cosine)
+        self.k_means_start = arguments.flag(self, "k_means_start", k_means_start)
         self.restart_below = arguments.number(self, "restart_below", restart_below, below=1)
         self.seed = seed
         self.seed_generator = SeedGenerator(seed, name="seed_generator")

@@ -4,6 +4,7 @@ import re
 
 import keras
 
+from keras_ae.core import arguments
 from keras_ae.networks.by_name import decoder, encoder
 
 
@@ -72,6 +73,8 @@ def refuse_misread_pictures(model, shape, name="x", argument="encoder", are_clas
 
 def symbolic_call(model, name, network, shape):
     """The network's output for symbolic data, with an error that says who asked for what."""
+    if not isinstance(network, keras.layers.Layer):
+        raise arguments.refusal(model, name, network, "a Keras model", error=TypeError)
     given = getattr(network, "input_shape", None) if network.built else None
     if isinstance(given, (list, dict)) and len(given) > 1:
         raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
-from keras_ae.core.arguments import did_you_mean
+from keras_ae.core.arguments import did_you_mean, show
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import RunSeed
 
@@ -125,7 +125,7 @@ def get(identifier):
         return identifier
     hint = did_you_mean(identifier, _BY_NAME)
     raise ValueError(
-        f"prior={identifier!r} is neither {', '.join(map(repr, _BY_NAME))} nor a function of "
+        f"prior={show(identifier)} is neither {', '.join(map(repr, _BY_NAME))} nor a function of "
         f"(num_samples, latent_dim, seed).{hint}"
     )
 

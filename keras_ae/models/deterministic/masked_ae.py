@@ -92,7 +92,7 @@ class MaskedAE(AE):
             self, "mask_ratio", mask_ratio, positive=True, below=1, fixed=True
         )
         self.decoder_blocks = arguments.layers(self, "decoder_blocks", decoder_blocks)
-        self.normalized_targets = normalized_targets
+        self.normalized_targets = arguments.flag(self, "normalized_targets", normalized_targets)
         if normalized_targets and self._decoder_activation != "linear":
             raise ValueError(
                 f"MaskedAE: normalized_targets={normalized_targets!r} makes some targets negative, "

@@ -67,7 +67,8 @@ class RecurrentAE(AE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.cell = arguments.choice(self, "cell", cell, ("gru", "lstm"))
-        self.reverse, self.teacher_forcing = reverse, teacher_forcing
+        self.reverse = arguments.flag(self, "reverse", reverse)
+        self.teacher_forcing = arguments.flag(self, "teacher_forcing", teacher_forcing)
         if mask_value is not None:
             self._mask_value = mask_value
         for name in ("encoder", "decoder"):

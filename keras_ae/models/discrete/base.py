@@ -451,7 +451,7 @@ class VectorQuantizedAE(DiscreteAE):
         **kwargs,
     ):
         super().__init__(latent_dim, **kwargs)
-        if learning == "gradient":
+        if isinstance(learning, str) and learning == "gradient":
             self.objective = (*self.objective, "codebook_loss")
         self.commitment_weight = arguments.number(self, "commitment_weight", commitment_weight)
         self._quantizer_options = {

@@ -65,14 +65,14 @@ class HierarchicalVAE(VAE):
     def _check_layer_weights(self, weights):
         if not isinstance(weights, (list, tuple)) or len(weights) != self._num_layers:
             raise ValueError(
-                f"{type(self).__name__}: layer_weights={weights!r} must be a list of "
+                f"{type(self).__name__}: layer_weights={arguments.show(weights)} must be a list of "
                 f"{self._num_layers} numbers or schedules, one for each layer."
             )
         if not {"weighted_kl_loss", "free_bits_loss"} & {*self.objective}:
             raise ValueError(
-                f"{type(self).__name__}: layer_weights={weights!r} would have no effect, because "
-                "the model was made without them. Make a new model with layer_weights, such as a "
-                "list of ones."
+                f"{type(self).__name__}: layer_weights={arguments.show(weights)} would have no "
+                "effect, because the model was made without them. Make a new model with "
+                "layer_weights, such as a list of ones."
             )
         return [arguments.number_or_schedule(self, "layer_weights", w) for w in weights]
 

@@ -45,7 +45,9 @@ class TopKSAE(DictionaryAE):
     def __init__(self, latent_dim=512, k=32, auxiliary_k=None, auxiliary_weight=1 / 32, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.k = self._check_count("k", k)
-        self.auxiliary_k = auxiliary_k and self._check_count("auxiliary_k", auxiliary_k)
+        self.auxiliary_k = (
+            None if auxiliary_k is None else self._check_count("auxiliary_k", auxiliary_k)
+        )
         self.auxiliary_weight = arguments.number(self, "auxiliary_weight", auxiliary_weight)
 
     def _check_count(self, name, value):

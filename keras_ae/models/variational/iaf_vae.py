@@ -40,6 +40,7 @@ class IAFVAE(VAE):
     _code_parameters = 3
 
     def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
+        arguments.integer(self, "flow_units", flow_units)
         super().__init__(latent_dim, **kwargs)
         arguments.layers(self, "num_flows", num_flows, least=0)
         self.flows = [

@@ -63,7 +63,8 @@ class VAE(VariationalAE):
         **kwargs,
     ):
         super().__init__(latent_dim, encoder, decoder, likelihood, network_options, seed, **kwargs)
-        if free_bits:
+        has_free_bits = arguments.is_number(free_bits) and free_bits != 0
+        if has_free_bits:
             minimized = [*self.objective, *sum(self.players.values(), ())]
             if "kl_loss" not in minimized:
                 raise ValueError(
@@ -72,7 +73,7 @@ class VAE(VariationalAE):
                 )
             self._replace_minimized_terms({"kl_loss": "free_bits_loss"})
         self.kl_weight = arguments.number_or_schedule(self, "kl_weight", kl_weight)
-        self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not free_bits)
+        self.free_bits = arguments.number(self, "free_bits", free_bits, fixed=not has_free_bits)
 
     def _replace_minimized_terms(self, others):
         """Replace minimized losses by others: name -> other name. The logs keep the old ones."""
