@@ -60,7 +60,11 @@ class PerceptualVAE(VAE):
         self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
         self._compares_by_loss = isinstance(features, (str, keras.losses.Loss))
         if self._compares_by_loss:
-            self.features = losses.get(features)
+            try:
+                self.features = losses.get(features)
+            except ValueError as error:
+                reason = str(error).replace("reconstruction_loss=", "features=")
+                raise ValueError(f"{type(self).__name__}: {reason}") from error
         else:
             self.features = networks.given_or_none(self, "features", features)
 
