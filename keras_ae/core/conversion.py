@@ -54,7 +54,9 @@ def to_numpy(data, name, allow_nan=False, shape=None):
         ValueError: If its rows have different lengths, or some of its values are masked.
     """
     if type(data) in (np.ndarray, np.memmap) and data.dtype.kind in "biuf":
-        return data
+        # torch reads the byte order of this machine alone. Files are converted when they are read.
+        is_native = data.dtype.isnative or isinstance(data, np.memmap)
+        return data if is_native else data.astype(data.dtype.newbyteorder("="))
     refuse_no_array(data, name)
     if keras.ops.is_tensor(data):
         data = keras.ops.convert_to_numpy(data)

@@ -226,7 +226,9 @@ def _to_arrays(model, x, name):
 def is_plain(value):
     """Tell whether a value is an array or a tensor, and not a list, data frame or masked array."""
     is_frame = hasattr(value, "iloc")
-    return hasattr(value, "shape") and not is_frame and not isinstance(value, np.ma.MaskedArray)
+    is_native = getattr(getattr(value, "dtype", None), "isnative", True)
+    is_masked = isinstance(value, np.ma.MaskedArray)
+    return hasattr(value, "shape") and not (is_frame or is_masked) and is_native
 
 
 class CheckedPyDataset(keras.utils.PyDataset):

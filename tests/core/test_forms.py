@@ -80,6 +80,7 @@ def as_loader(x):
 FORMS = {
     "array": np.asarray,
     "float64": lambda x: x.astype("float64"),
+    "another byte order": lambda x: x.astype(">f4"),
     "list": lambda x: x.tolist(),
     "list of examples": list,
     "masked array without masked values": np.ma.array,
