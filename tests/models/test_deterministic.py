@@ -117,6 +117,7 @@ def test_each_penalty_has_a_weight_of_its_own():
     assert zoo.make("SparseAE", weight=2.0, **l1).loss_weights() == model.loss_weights()
 
 
+@pytest.mark.every_backend
 def test_the_units_of_l1_begin_above_0():
     model = zoo.make("SparseAE", penalty="l1", target=0.05)
     assert np.all(model.encode(np.zeros((1, 6), "float32")) == 1.0)

@@ -56,8 +56,7 @@ class SparseAE(AE):
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
         if self.penalty == "l1":
-            bias = self.features_to_code.layers[-1].bias
-            bias.assign(ops.ones_like(bias))
+            self.features_to_code.layers[-1].bias.assign(ops.ones(self.latent_dim))
 
     def _check_given(self):
         super()._check_given()
