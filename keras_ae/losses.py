@@ -144,7 +144,8 @@ def get(identifier):
     """
     if isinstance(identifier, str):
         return _find_by_name(identifier)
-    if not callable(identifier):
+    # Classes, layers and models can be called, too, but not with (y_true, y_pred).
+    if not callable(identifier) or isinstance(identifier, (type, keras.Operation)):
         raise ValueError(
             f"reconstruction_loss={arguments.show(identifier)} is not a loss. Pass the name of a "
             "Keras loss, a keras.losses.Loss, or a function of (y_true, y_pred)."

@@ -96,6 +96,11 @@ def symbolic_call(model, name, network, shape):
             f"returns a {type(output).__name__} of outputs of shapes {found}. "
             + _explain_outputs(model, name, network)
         )
+    if 0 in output.shape[1:]:  # TensorFlow's products end the process if there is nothing to add.
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} returns no numbers: its output "
+            f"has the shape {output.shape[1:]}. Make its last layer wider."
+        )
     return output
 
 
