@@ -375,7 +375,10 @@ def _check_x(model, x, name):
                 f"{name} has modalities of different lengths: {lengths}. Pass one row for each "
                 "example, and NaN if an example lacks a modality."
             )
-    arrays = {key: model._check_values(key, arrays[key], "fit") for key in model._modalities}
+    arrays = {
+        key: model._check_values(f"{name}[{key!r}]", arrays[key], "fit")
+        for key in model._modalities
+    }
     return arrays, {key: found[key][1] for key in found}
 
 

@@ -117,7 +117,7 @@ class VAEOfModalities(VAE):
         partly = missing.any(axis=1) & ~missing.all(axis=1)
         if partly.any():
             raise ValueError(
-                f"x[{name!r}] has NaN in a part of row {np.argmax(partly)}, and in a "
+                f"{name} has NaN in a part of row {np.argmax(partly)}, and in a "
                 f"{type(self).__name__} a modality is absent as a whole. Fill the row, or make all "
                 "of it NaN."
             )
