@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 
 from keras_ae.core import (
     adaptation,
@@ -239,7 +240,7 @@ class Loops(backend.TrainStep, keras.Model):
     def predict_on_batch(self, x, **inputs):
         """Reconstruct one batch, as `keras.Model.predict_on_batch` does."""
         x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
-        batch = examples.join(self, x, named)
+        batch = examples.join(self, examples.map_leaves(np.float32, x), named)
         memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
         self._notes.step_programs.current()
         return super().predict_on_batch(batch)

@@ -520,3 +520,11 @@ def test_numbers_whose_squares_overflow_are_refused(cls):
         for method in ("fit", "evaluate", "encode", "reconstruct", "predict", "train_on_batch"):
             with pytest.raises(ValueError, match="^x has values .* float32 cannot hold"):
                 getattr(model, method)(x)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_unsigned_integers_that_torch_lacks_are_numbers(dtype):
+    x, model = (X > 0.5).astype(dtype), compiled()
+    for method in ("train_on_batch", "test_on_batch", "predict_on_batch", "encode", "reconstruct"):
+        getattr(model, method)(x)
+    model.fit(x, verbose=0)
