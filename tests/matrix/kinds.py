@@ -25,6 +25,9 @@ SAME, EITHER, OWN = "the same", "an error or a finite result", "the user's own e
 OWN_TEXT = "the disk is gone"
 SIZE = 16
 
+# JAX warns if it is asked for float64.
+OTHER_FLOATS = "float16" if keras.config.backend() == "jax" else "float64"
+
 
 def pandas():
     import pandas
@@ -231,7 +234,7 @@ ARRAYS = {
     # Tensors.
     "a tensor": (ops.convert_to_tensor, SAME),
     "a variable": (lambda x: keras.Variable(x), SAME),
-    "a float64 tensor": (lambda x: ops.cast(x, "float64"), SAME),
+    "a tensor of other floats": (lambda x: ops.cast(x, OTHER_FLOATS), SAME),
     "an int32 tensor": (lambda x: ops.cast(x, "int32"), SAME),
     "a uint8 tensor": (lambda x: ops.cast(x, "uint8"), SAME),
     "a tensor of truth values": (lambda x: ops.cast(x, "bool"), SAME),
