@@ -478,6 +478,11 @@ def check_tensors(model, call, kind, x, name):
     lengths = {each.shape[0] for each in examples.leaves(x)} - {None}
     if len(lengths) > 1:
         raise ValueError(f"{name} has tensors of different lengths: {sorted(lengths)}.")
+    if len({isinstance(each, keras.KerasTensor) for each in examples.leaves(x)}) > 1:
+        raise TypeError(
+            f"{name} has symbolic tensors of Keras, and others with values. Make all of them "
+            "symbolic, or none."
+        )
     if not model.built:
         shapes = examples.shapes(x)
         is_known = None not in sum(examples.leaves(shapes), ())

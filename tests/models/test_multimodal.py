@@ -372,3 +372,10 @@ def test_each_modality_is_an_argument_of_a_served_function(trained, tmp_path):
     assert card["data_shape"] == {"bits": [6], "numbers": [3], "kind": [8]}
     loaded = keras_ae.load(tmp_path / "model")
     np.testing.assert_allclose(loaded.encode(x), trained.encode(x), atol=1e-6)
+
+
+def test_symbolic_tensors_are_not_mixed_with_others():
+    x = zoo.data_for("MultimodalVAE")
+    mixed = {**x, "bits": keras.KerasTensor((None, 6))}
+    with pytest.raises(TypeError, match="x has symbolic tensors of Keras, and others"):
+        zoo.trained("MultimodalVAE").reconstruct(mixed)
