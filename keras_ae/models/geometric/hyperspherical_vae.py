@@ -9,6 +9,8 @@ from keras_ae.distributions import UniformSphere, VonMisesFisher
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
 
+_FIRST_BIAS = 3.0  # The concentration begins at about this number times latent_dim.
+
 
 class HypersphericalVAE(VAE):
     """A VAE whose codes are unit vectors, with von Mises-Fisher posteriors and a uniform prior.
@@ -42,6 +44,14 @@ class HypersphericalVAE(VAE):
 
     def _code_width(self):
         return self.latent_dim + 1
+
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
+        # The concentration begins high enough for draws to tell examples apart. With a start at a
+        # bias of 0, the code sometimes carried nothing after hundreds of steps.
+        bias = self.features_to_code.layers[-1].bias
+        start = ops.arange(self._code_width()) >= self.latent_dim
+        bias.assign(ops.where(start, _FIRST_BIAS, 0.0))
 
     def posterior(self, x, training=False):
         """q(z | x): a `keras_ae.distributions.VonMisesFisher` over (batch, latent_dim).
