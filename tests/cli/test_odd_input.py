@@ -52,7 +52,7 @@ SAMPLE = ("sample", "PLACE/run", "--output", "PLACE/s.npy")
         (("train", "x" * 5000), "is unknown"),
         (("train", "VAE", f"--{RED}"), r"--\x1b[31m"),
         (("info", f"PLACE/{RED}\u202e"), r"\x1b[31m\u202e"),
-        (("info", "x" * 5000), "[...]"),
+        (("info", "x" * 5000), "File name too long"),
     ],
 )
 def test_odd_arguments(words, message, place, capsys):

@@ -172,6 +172,7 @@ class LinearHierarchy:
             units=(),
             network_options={"units": ()},
             likelihood=likelihoods.Gaussian(self.scale),
+            kl_weight=1.0,
             seed=0,
         )
         model.compile(keras.optimizers.SGD(0.0))

@@ -384,7 +384,7 @@ PLACES = [
     folder_of_the_user,
     other_saved_model,
     file,
-    *(of_working_directory(path) for path in ("", ".", "./", "x/..", "../model", "../model/")),
+    *(of_working_directory(path) for path in (".", "./", "x/..", "../model", "../model/")),
     *(of_working_directory(path) for path in ("..", "../..", "./.")),
     inside_of_it,
     home,
@@ -404,6 +404,12 @@ def test_only_artifacts_are_replaced(make, overwrite, tmp_path, monkeypatch):
         zoo.trained("VAE").export(path, overwrite=overwrite)
     assert "Choose another path, or move away" in str(caught.value)
     assert contents(tmp_path) == before
+
+
+def test_an_empty_path_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="export: the path '' is empty"):
+        zoo.trained("VAE").export("", overwrite=True)
 
 
 def test_the_root_and_tildes_are_refused_as_paths(tmp_path, monkeypatch):
@@ -546,7 +552,7 @@ def test_files_of_other_formats_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "export", export)
     # This test is about the files alone.
     monkeypatch.setattr(formats, "check_format", lambda format, path: None)
-    monkeypatch.setattr(formats, "_add_operations_to_tf2onnx", lambda: None)
+    monkeypatch.setattr(formats, "_ADD_OPERATIONS", {})
     monkeypatch.setattr(formats, "_compare", lambda found, expected: None)
     monkeypatch.setitem(formats._RUN, "onnx", lambda path, given: None)
     model, path = zoo.trained("VAE"), tmp_path / "model.onnx"
