@@ -1,7 +1,16 @@
 """The base class of all models, which defines what every model does."""
 
 from keras_ae import networks, samplers
-from keras_ae.core import adaptation, arguments, building, examples, memory, objective, seeds
+from keras_ae.core import (
+    adaptation,
+    arguments,
+    building,
+    examples,
+    interpolation,
+    memory,
+    objective,
+    seeds,
+)
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
@@ -83,6 +92,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _restored = False  # It is True after the model was built from a file.
     _outputs_are_data = True  # It is False if the decoder returns logits.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
+    _space = interpolation.Vectors()  # The space in which codes lie.
     _needs_data = False  # If True, `_adapt` is called before the first step.
     _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
 
@@ -241,12 +251,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         draws, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
         return self._decode_draws(draws, batch_size=batch_size, verbose=verbose, **inputs)
 
-    def step_seed(self, training):
-        """Return the seed of one step's draws: new in training, the same in every evaluation.
-
-        In evaluation it depends on the number of examples so far, so that batches share no noise.
-        """
-        return seeds.step_seed(self, training)
+    interpolate, step_seed = interpolation.interpolate, seeds.step_seed
 
     def build(self, input_shape, target_shape=None):
         """Make the networks and the weights for data of this shape.

@@ -163,7 +163,10 @@ def seed_pair(model, seed):
 
 
 def step_seed(model, training):
-    """Return the seed generator of one step: see `keras_ae.Autoencoder.step_seed`."""
+    """Return the seed of one step's draws: new in training, the same in every evaluation.
+
+    In evaluation it depends on the number of examples so far, so that batches share no noise.
+    """
     if training:
         return model._seed_generator
     if getattr(model._notes.in_step, "seed", None) is not None:

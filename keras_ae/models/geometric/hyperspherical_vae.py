@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_ae.core import arguments
+from keras_ae.core import arguments, interpolation
 from keras_ae.distributions import UniformSphere, VonMisesFisher
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
@@ -36,6 +36,8 @@ class HypersphericalVAE(VAE):
     >>> bool(np.allclose((model.encode(x) ** 2).sum(axis=1), 1.0))
     True
     """
+
+    _space = interpolation.Sphere()
 
     def __init__(self, latent_dim=16, **kwargs):
         super().__init__(latent_dim, **kwargs)

@@ -5,7 +5,7 @@ import math
 from keras import ops
 
 from keras_ae import samplers
-from keras_ae.core import arguments
+from keras_ae.core import arguments, interpolation
 from keras_ae.core.batching import batched
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
@@ -51,6 +51,7 @@ class PoincareVAE(VAE):
     ):
         super().__init__(latent_dim, **kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
+        self._space = _Ball(self.curvature)
         self._family = arguments.choice(self, "posterior", posterior, ("wrapped", "riemannian"))
         # With a larger scale, most draws would lie where float32 cannot tell points apart.
         radius = hyperbolic.MAX_RADIUS
@@ -160,3 +161,25 @@ class PoincareVAE(VAE):
             self._divergence(tangent, log_posterior),
         )
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
+
+
+class _Ball(interpolation.Vectors):
+    """The Poincaré ball, in which the shortest ways are arcs that meet the rim at right angles."""
+
+    def __init__(self, curvature):
+        self.curvature = curvature
+
+    def go_between(self, a, b, shares, spherical):
+        if spherical:
+            raise ValueError(
+                "PoincareVAE.interpolate: spherical=True would leave the geodesics of the ball. "
+                "Leave spherical out."
+            )
+        shape = (-1, len(shares), a.shape[-1])
+        velocity = hyperbolic.logarithmic_map(a, b, self.curvature)[:, None] * shares[:, None]
+        start = ops.broadcast_to(a[:, None], ops.shape(velocity))
+        flat = [ops.reshape(v, (-1, a.shape[-1])) for v in (start, velocity)]
+        return ops.reshape(hyperbolic.exponential_map(*flat, self.curvature), shape)
+
+    def project(self, z):
+        return hyperbolic.project(z, self.curvature)
