@@ -22,7 +22,6 @@ every_file = pytest.mark.parametrize("file", FILES)
 FLOORS = [
     {"core"},
     {
-        "callbacks",
         "corruptions",
         "datasets",
         "distributions",
@@ -30,15 +29,14 @@ FLOORS = [
         "flows",
         "hamiltonian",
         "optimizers",
-        "plots",
         "saving",
         "schedules",
         "sparsity",
     },
     {"divergences", "layers", "likelihoods", "losses"},
     {"networks", "samplers"},
-    {"autoencoder"},
-    {"models"},
+    {"autoencoder", "plots"},
+    {"callbacks", "models"},
     {"cli", "testing"},
     {"__main__"},
 ]

@@ -1,8 +1,10 @@
 """Plots of arrays: what is drawn where, without using pyplot's state."""
 
+import functools
+
 import numpy as np
 import pytest
-from matplotlib import pyplot
+from matplotlib import colormaps, pyplot
 from sklearn.decomposition import PCA
 
 from keras_ae import plots
@@ -167,3 +169,84 @@ def test_figures_are_saved_and_shown_without_pyplot(tmp_path):
     assert all(p.read_bytes().startswith(PNG) for p in tmp_path.iterdir())
     assert figure._repr_png_().startswith(PNG)
     assert pyplot.get_fignums() == []
+
+
+# ------------------------------------------------------------------ axes, size, colormap, labels
+
+
+def drawers():
+    """Return functions of a keyword that draw pictures with one channel."""
+    x = pictures()
+    return {
+        "image_grid": functools.partial(plots.image_grid, x),
+        "reconstructions": functools.partial(plots.reconstructions, x, x),
+        "features": functools.partial(plots.features, x),
+    }
+
+
+@pytest.mark.parametrize("name", ["image_grid", "reconstructions", "features"])
+def test_axes_size_colormap_and_labels(name, tmp_path):
+    draw = drawers()[name]
+    figure = pyplot.figure()
+    try:
+        axes = figure.add_subplot(1, 2, 2)
+        assert draw(ax=axes, labels=list("abcdef")) is figure
+        assert [text.get_text() for text in axes.texts] == list("abcdef") and axes.images
+    finally:
+        pyplot.close(figure)
+    figure = draw(size=(3, 2), colormap="viridis", labels=np.arange(6))
+    np.testing.assert_array_equal(figure.get_size_inches(), (3, 2))
+    assert shown(figure).shape[-1] == 3 and figure.axes[0].texts[5].get_text() == "5"
+    figure.savefig(tmp_path / "drawn.png")
+    for wrong, message in {
+        "size": r"size=3 must be a width and a height in inches",
+        "colormap": r"colormap='viridiss' must be the name.*Did you mean 'viridis'",
+        "labels": rf"{name}: labels=\[0\] must be a list of 6 texts",
+    }.items():
+        value = {"size": 3, "colormap": "viridiss", "labels": [0]}[wrong]
+        with pytest.raises(ValueError, match=message):
+            draw(**{wrong: value})
+    with pytest.raises(ValueError, match="no effect on axes that exist"):
+        draw(size=(3, 2), ax=axes)
+
+
+def test_a_colormap_colors_the_pictures_and_not_the_gaps():
+    x = pictures(count=2)
+    canvas = shown(plots.image_grid(x, columns=2, colormap="magma"))
+    np.testing.assert_allclose(canvas[:, :4], colormaps["magma"](x[0, ..., 0])[..., :3], atol=1e-6)
+    assert np.all(canvas[:, 4] == 1)
+    with pytest.raises(ValueError, match="no effect on pictures with 3 channels"):
+        plots.image_grid(pictures(channels=3), colormap="magma")
+    with pytest.raises(ValueError, match="no effect on curves"):
+        plots.image_grid(x[:, :, 0, 0], colormap="magma")
+
+
+def test_labels_stand_above_their_pictures():
+    texts = plots.image_grid(pictures(), columns=3, labels=range(6)).axes[0].texts
+    assert [text.get_position() for text in texts[::4]] == [(1.5, 1.0), (6.5, 12.0)]
+
+
+def test_the_most_active_features_come_first():
+    directions = pictures() - 0.5
+    figure = plots.features(directions, activity=[0, 3, 1, 5, 2, 4], most=2, columns=2)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3", "5"]
+    first = directions[3, ..., 0]
+    wanted = colormaps["RdBu_r"](0.5 + 0.5 * first / np.abs(first).max())[..., :3]
+    np.testing.assert_allclose(shown(figure)[2:10, :4], wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="one number for each of the 6 features"):
+        plots.features(directions, activity=[1.0])
+
+
+def test_modalities_are_drawn_one_by_one():
+    with pytest.raises(TypeError, match=r"keys 'image', 'text'. Pass one.*examples\['image'\]"):
+        plots.image_grid({"image": pictures(), "text": np.zeros((6, 3))})
+
+
+@pytest.mark.parametrize("count", [3, 15])
+def test_classes_take_the_colors_of_a_colormap(count):
+    codes = np.zeros((count, 2))
+    for name in ("Set1", "viridis"):
+        figure = plots.latent_plane(codes, np.arange(count), colormap=name)
+        assert len(figure.axes[0].collections) == count
+    with pytest.raises(ValueError, match="no effect on points without labels"):
+        plots.latent_plane(codes, colormap="Set1")
