@@ -2,6 +2,7 @@
 
 - Of arrays: `image_grid`, `reconstructions`, `latent_plane`, `loss_curves`, and `features` of a
   dictionary.
+- Of a model's codes: `traversal`, `interpolation`, `manifold`.
 
 Examples are pictures with 1, 3 or 4 channels, or vectors, which are drawn as curves. Most functions
 take these arguments, too:
@@ -23,12 +24,16 @@ from keras_ae.plots.arrays import (
     loss_curves,
     reconstructions,
 )
+from keras_ae.plots.codes import interpolation, manifold, traversal
 
 __all__ = [
     "can_draw",
     "features",
     "image_grid",
+    "interpolation",
     "latent_plane",
     "loss_curves",
+    "manifold",
     "reconstructions",
+    "traversal",
 ]
