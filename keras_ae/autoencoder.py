@@ -76,7 +76,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         # A step is padding if all its features equal this value. With None, no step is padding.
         self._mask_value = networks.mask_value(self.encoder, self.network_options)
         self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
-        self.features_to_code = self.sampler = None
+        self.features_to_code = self.sampler = self._fitted_sampler = None
         self.standardize = arguments.flag(self, "standardize", standardize)
         self._extra_shapes, self._adapted = {}, None
         self._step = building.make_counter(self, "step")
@@ -251,6 +251,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         draws, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
         return self._decode_draws(draws, batch_size=batch_size, verbose=verbose, **inputs)
 
+    fit_sampler = samplers.fit_sampler
     interpolate, step_seed = interpolation.interpolate, seeds.step_seed
 
     def build(self, input_shape, target_shape=None):

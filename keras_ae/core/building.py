@@ -116,3 +116,20 @@ def make_counter(model, name):
         aggregation="only_first_replica",
         name=name,
     )
+
+
+def install_sampler(model, sampler):
+    """Make a fitted sampler, or None, part of a built model.
+
+    Args:
+        model: The model.
+        sampler: `keras_ae.samplers.FittedSampler`, whose weights exist.
+    """
+    model._tracker.unlock()
+    if model._fitted_sampler is not None:
+        model._layers.remove(model._fitted_sampler)  # Keras goes on tracking replaced layers.
+    model._fitted_sampler = sampler
+    model._tracker.lock()
+    if sampler is not None:
+        sampler.follow(model)
+    model._notes.programs.forget()

@@ -5,7 +5,7 @@ import itertools
 
 import keras
 
-from keras_ae.core import arguments, backend, changes, examples
+from keras_ae.core import arguments, backend, building, changes, examples
 
 
 def constructor_parameters(cls):
@@ -109,7 +109,9 @@ def make_model(cls, config, custom_objects):
 
 def build_config(model):
     """Return what `build` needs to build a model again, as plain data."""
+    sampler = model._fitted_sampler
     return {
+        "sampler": None if sampler is None else keras.saving.serialize_keras_object(sampler),
         "input_shape": _as_lists(examples.join(model, model.data_shape, model._extra_shapes)),
         "target_shape": None if model._modalities else [None, *model.target_shape],
         "networks_follow_size": model._networks_follow_size,
@@ -128,6 +130,11 @@ def build(model, config):
     shape, target_shape = config["input_shape"], config["target_shape"]
     shape = examples.map_leaves(tuple, shape)
     model.build(shape, None if target_shape is None else tuple(target_shape))
+    if config.get("sampler"):
+        with backend.building_scope(model):
+            building.install_sampler(
+                model, keras.saving.deserialize_keras_object(config["sampler"])
+            )
     if "changes" in config:  # Files of old do not hold them.
         with backend.building_scope(model):
             changes.repeat(model, config["changes"])

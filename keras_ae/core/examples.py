@@ -69,10 +69,15 @@ def taken_by(model, function):
     return {name: names[name] for name in model.extra_inputs if name in names}
 
 
+def sampler_of(model):
+    """Return what draws the codes of `sample`: the fitted sampler, or else the model's own."""
+    return model.sampler if model._fitted_sampler is None else model._fitted_sampler
+
+
 def taken_by_sample(model):
     """Return the named inputs that `sample` of a model takes: name -> whether it is required."""
-    taken = taken_by(model, model.decode)
-    for name, required in model.sampler.inputs_taken(model).items() if model.sampler else ():
+    taken, sampler = taken_by(model, model.decode), sampler_of(model)
+    for name, required in sampler.inputs_taken(model).items() if sampler else ():
         taken[name] = required or taken.get(name, False)
     return taken
 
@@ -218,7 +223,20 @@ def with_batch_axis(shape):
 
 def dtype_of(model, name):
     """Return the dtype of a named input: "int32" for a label, otherwise "float32"."""
-    return model._input_dtypes.get(name, "float32")
+    return dtypes_of(model).get(name, "float32")
+
+
+def dtypes_of(model):
+    """Return the dtypes of those named inputs that are no float32, also of a sampler's label."""
+    of_sampler = {} if "label" in model.extra_inputs else {"label": "int32"}
+    return {**of_sampler, **model._input_dtypes}
+
+
+def label_range(model, call):
+    """Return the least and the largest label that a method takes, or None if any is taken."""
+    if call == "sample" and "label" not in model.extra_inputs:
+        return sampler_of(model).label_range()
+    return model._label_range(call)
 
 
 def cast(model, x, inputs):

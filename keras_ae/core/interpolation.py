@@ -31,6 +31,13 @@ class Vectors:
         """Move vectors of shape (batch, latent_dim) to the nearest codes."""
         return z
 
+    def to_vectors(self, z):
+        """Return codes as the vectors to which samplers are fitted, of the same shape.
+
+        A model's `_decode_draws` decodes them as its `decode` does the codes.
+        """
+        return z
+
 
 class Sphere(Vectors):
     """The unit sphere, on which the shortest way is the arc of a great circle."""

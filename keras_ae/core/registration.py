@@ -20,6 +20,8 @@ CLASSES = {
     "OptimalGaussian",
     "losses": "MSSSIM",
     "networks.transformer": "LearnedPositions",
+    "samplers": "AggregatedPosterior FlowMatching GaussianMixture HyperbolicUniform InverseFlow "
+    "KernelDensity MaskedFlow NearestCodes SphericalUniform TwoStage",
     "schedules": "Cyclical LinearWarmUp",
 }
 

@@ -7,7 +7,9 @@ from keras_ae.core.inputs import check_rows, require_built
 
 
 class Sampler:
-    """Draws the codes that a model's `sample` decodes. The model's attribute `sampler` holds it.
+    """Draws the codes that a model's `sample` decodes.
+
+    The model's attribute `sampler` holds it. The sampler that `fit_sampler` returns takes its place.
 
     A sampler that learns from codes is also a Keras layer, which is saved and exported with the
     model.
@@ -42,6 +44,10 @@ class Sampler:
     def inputs_taken(self, model):
         """Return the named inputs on which the codes depend: name -> whether it is required."""
         return {}
+
+    def check_inputs(self, given, num_samples):
+        """Check those named inputs of `sample` that the model does not know, and return them."""
+        return given
 
     def draw(self, num_samples, seed, verbose=0, **options):
         """Draw codes as a NumPy array, outside compiled functions.
@@ -92,15 +98,18 @@ def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
         RuntimeError: If the sampler is not ready. The message says what to call.
     """
     num_samples = arguments.integer("sample", "num_samples", num_samples)
-    if model.sampler is None or not model.sampler.ready():
-        needs = (model.sampler or Sampler).needs
+    sampler = examples.sampler_of(model)
+    if sampler is None or not sampler.ready():
+        needs = (Sampler if sampler is None else sampler).needs
         raise RuntimeError(f"{type(model).__name__}.sample needs {needs}")
     require_built(model, "sample")
     memory.refuse_samples(model, num_samples)
     given = examples.check_names(model, "sample", examples.taken_by_sample(model), inputs or {})
+    own = {k: given.pop(k) for k in sampler.inputs_taken(model) if k not in model.extra_inputs}
+    own = sampler.check_inputs(own, num_samples)
     given = check_rows(model, "sample", examples.rows(model, given, num_samples), num_samples)
-    own = {name: given[name] for name in model.sampler.inputs_taken(model) if name in given}
-    own = adaptation.standardize_inputs(model, own)
-    model.sampler.prepare()
-    draws = model.sampler.draw(num_samples, seed, verbose=verbose, **own, **options)
+    shared = {name: given[name] for name in sampler.inputs_taken(model) if name in given}
+    own |= adaptation.standardize_inputs(model, shared)
+    sampler.prepare()
+    draws = sampler.draw(num_samples, seed, verbose=verbose, **own, **options)
     return draws, examples.select(model, model.decode, given)

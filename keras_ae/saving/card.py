@@ -34,6 +34,7 @@ def facts(model, trainable, endpoints):
         "latent_dim": model.latent_dim,
         "parameters": model.count_params(),
         "endpoints": endpoints,
+        "sampler": type(examples.sampler_of(model)).__name__ if "sample" in endpoints else None,
         "backend": keras.config.backend(),
         "versions": {name: _find_version(name) for name in packages},
         "sha256": {str(TRAINABLE): hashlib.sha256(trainable.read_bytes()).hexdigest()},

@@ -108,7 +108,7 @@ def write_other(model, write, path, format, endpoint=None, overwrite=False, **op
     endpoint = choice("export", "endpoint", endpoint or "reconstruct", ENDPOINTS)
     formats.check_format(format, path)
     if endpoint == "sample":
-        if not model.sampler.ready():
+        if not examples.sampler_of(model).ready():
             raise ValueError(
                 f"export: endpoint='sample': {type(model).__name__} cannot sample yet. Train it, "
                 "or call fit_prior."
@@ -276,15 +276,15 @@ def _make_served(model):
     """
     import tensorflow as tf
 
-    if model.sampler.ready():
-        model.sampler.prepare()
+    if examples.sampler_of(model).ready():
+        examples.sampler_of(model).prepare()
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
-    dtypes = {"seed": "int32", "z": model._code_dtype, **model._input_dtypes}
+    dtypes = {"seed": "int32", "z": model._code_dtype, **examples.dtypes_of(model)}
     for name, (function, arguments) in model._endpoints().items():
         endpoint = _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes)
         setattr(module, name, endpoint)
-    if not model.sampler.ready():
+    if not examples.sampler_of(model).ready():
         return module
 
     module.sample = _make_sample(model, in_tensorflow, dtypes)
@@ -327,13 +327,13 @@ def _sample_like(model):
     required = [
         name for name, is_required in examples.taken_by_sample(model).items() if is_required
     ]
-    shapes = {name: (None, *model._extra_shapes[name]) for name in required}
-    own = model.sampler.inputs_taken(model)
+    shapes = {name: (None, *model._extra_shapes.get(name, ())) for name in required}
+    own = examples.sampler_of(model).inputs_taken(model)
 
     def sample_like(rows, seed, **inputs):
         given = {name: value for name, value in inputs.items() if name in own}
         given = adaptation.standardize_inputs(model, given)
-        draws = model.sampler.sample(ops.shape(rows)[0], seed, **given)
+        draws = examples.sampler_of(model).sample(ops.shape(rows)[0], seed, **given)
         return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
 
     return sample_like, {"rows": (None,), "seed": (), **shapes}
@@ -347,12 +347,12 @@ def _sample_from_numbers(model):
     Raises:
         NotImplementedError: If the sampler draws numbers that are not given to it.
     """
-    model.sampler.prepare()
+    examples.sampler_of(model).prepare()
     sample_like, shapes = _sample_like(model)
     inputs = {name: shape for name, shape in shapes.items() if name not in ("rows", "seed")}
     counted = GivenNumbers(rows=3)
     examples_of_inputs = {
-        name: ops.zeros((3, *shape[1:]), model._input_dtypes.get(name, "float32"))
+        name: ops.zeros((3, *shape[1:]), examples.dtype_of(model, name))
         for name, shape in inputs.items()
     }
     try:
@@ -480,4 +480,4 @@ def gather_x(model, method):
 
 
 def _list_endpoints(model):
-    return [*model._endpoints(), *(["sample"] if model.sampler.ready() else [])]
+    return [*model._endpoints(), *(["sample"] if examples.sampler_of(model).ready() else [])]

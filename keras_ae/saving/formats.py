@@ -12,6 +12,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ae.core import examples
 from keras_ae.core.backend import ERRORS
 from keras_ae.core.silence import silence_libraries
 
@@ -103,7 +104,7 @@ def write_endpoint(model, endpoint, function, arguments, path, format, write, **
     Raises:
         NotImplementedError: If the format cannot express the function, or computes something else.
     """
-    dtypes = {"z": model._code_dtype, **model._input_dtypes}
+    dtypes = {"z": model._code_dtype, **examples.dtypes_of(model)}
     dtypes = {name: dtypes.get(name, "float32") for name in arguments}
     signature = [
         keras.InputSpec(dtype=dtypes[name], shape=shape, name=name)
@@ -268,7 +269,7 @@ def _make_inputs(model, arguments, dtypes, rows):
 def _make_codes(model, rows):
     """Return the codes of some data, because not every array is a code."""
     encode, arguments = model._endpoints()["encode"]
-    dtypes = {name: model._input_dtypes.get(name, "float32") for name in arguments}
+    dtypes = {name: examples.dtype_of(model, name) for name in arguments}
     given = _make_inputs(model, arguments, dtypes, rows)
     given = {name: keras.ops.convert_to_tensor(array) for name, array in given.items()}
     return keras.ops.convert_to_numpy(encode(**given))

@@ -208,6 +208,34 @@ def untrained_samples(subject):
 
 
 @check
+def fitted_samples(subject):
+    """`fit_sampler` decides what `sample` draws, until the model is trained further."""
+    model = subject.built()
+    model.fit(subject.x, **subject.batches)
+    if hasattr(model, "fit_prior"):
+        raise unittest.SkipTest("its codes are integers, which `fit_prior` fits")
+    own = subject.sample(9, seed=3, model=model)
+    model.fit_sampler(subject.x, "kernel_density", seed=0, verbose=0)
+    drawn = subject.sample(9, seed=3, model=model)
+    require(is_finite(drawn), "The samples are not finite.")
+    require(not is_equal(drawn, own), "The samples are those of before.")
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(pathlib.Path(folder) / "model.keras")
+        loaded = load(pathlib.Path(folder) / "model.keras")
+    found = subject.sample(9, seed=3, model=loaded)
+    require_close(found, drawn, "The loaded model draws others.")
+    loaded.fit(subject.x, **subject.batches)
+    require_error(
+        lambda: subject.sample(3, model=loaded),
+        (RuntimeError,),
+        "sample after further training",
+        ["Call fit_sampler"],
+    )
+    model.fit_sampler(sampler="own")
+    require(is_equal(subject.sample(9, seed=3, model=model), own), "The own samples are lost.")
+
+
+@check
 def draws(subject):
     """Draws from the posterior and from the likelihood follow their seeds."""
     model, x = subject.trained, cut(subject.x, 8)

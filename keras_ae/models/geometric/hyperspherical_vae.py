@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from keras_ae.core import arguments, interpolation
+from keras_ae.core.batching import batched
 from keras_ae.distributions import UniformSphere, VonMisesFisher
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
@@ -79,6 +80,11 @@ class HypersphericalVAE(VAE):
     def conditional(self, z, training=False):
         # The initializers of networks are meant for inputs of about unit variance.
         return super().conditional(math.sqrt(self.latent_dim) * z, training)
+
+    @batched("code")
+    def _decode_draws(self, draws):
+        # A fitted sampler may draw points that are not on the sphere.
+        return self.decode(self._space.project(draws))
 
     def prior(self, like):
         """Make p(z), uniform on the sphere, for codes of a given tensor's shape."""

@@ -183,3 +183,6 @@ class _Ball(interpolation.Vectors):
 
     def project(self, z):
         return hyperbolic.project(z, self.curvature)
+
+    def to_vectors(self, z):
+        return hyperbolic.logarithmic_map_at_origin(z, self.curvature)
