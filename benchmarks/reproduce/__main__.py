@@ -29,6 +29,7 @@ from benchmarks.reproduce.large_pictures import large_pictures
 from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
+from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
 from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
@@ -43,6 +44,7 @@ ROWS = {
         likelihood,
         disentanglement,
         samples,
+        samplers,
         codes,
         compression,
         denoising,
