@@ -1,3 +1,4 @@
 """Callbacks for `fit`."""
 
 from keras_ae.callbacks.backup_and_restore import BackupAndRestore as BackupAndRestore
+from keras_ae.callbacks.pictures import Pictures as Pictures

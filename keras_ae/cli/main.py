@@ -179,7 +179,8 @@ def train(
         typer.Option("--resume", help="Go on with a stopped run, with the same result to the bit."),
     ] = False,
     logdir: Annotated[
-        pathlib.Path | None, typer.Option(help="Folder of logs for TensorBoard. [default: none]")
+        pathlib.Path | None,
+        typer.Option(help="Folder of logs and pictures for TensorBoard. [default: none]"),
     ] = None,
     as_json: Json = False,
     config: Config = None,

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
+from keras_ae.callbacks.pictures import can_draw
 from keras_ae.cli.settings import Settings as Settings
 from keras_ae.cli.settings import make_resume_command, read_rows, read_settings, to_json
 from keras_ae.cli.settings import parse as parse
@@ -37,6 +38,7 @@ CONTENTS = {
 IN_MEMORY = 2**30  # A dataset of up to this many bytes, as float32, is loaded as an array.
 SHUFFLED = 2**28  # A larger dataset is shuffled with a buffer of this many bytes.
 PRIOR_EXAMPLES = 100_000  # A prior over codes is trained on at most this many examples.
+PICTURED = 500  # So many examples tell which dimensions of the code come first in a picture.
 TEST_EXAMPLES = 2000  # More examples would make plots crowded and estimates slow.
 IMPORTANCE_SAMPLES = 100
 
@@ -306,8 +308,8 @@ def train(settings, folder=None, resume=False, verbose=1, logdir=None):
         resume: Whether to resume a run that was started in the folder with the same settings. The
             final weights are bit for bit those of a run that was never stopped. Defaults to False.
         verbose: 0 shows nothing, 1 a progress bar, and 2 one line for each epoch. Defaults to 1.
-        logdir: Folder in which TensorBoard finds the losses of each epoch. Defaults to None: no
-            such logs are written.
+        logdir: Folder in which TensorBoard finds the losses of each epoch, and pictures of about
+            ten epochs if there is one worker. Defaults to None: no such logs are written.
 
     Returns:
         `pathlib.Path` of the folder. If there are several workers, only the first one writes to the
@@ -349,6 +351,8 @@ def train(settings, folder=None, resume=False, verbose=1, logdir=None):
                     folder.mkdir(parents=True, exist_ok=True)
                     _write_json(folder / "run.json", to_json(settings))
                 more = [] if worker else logs
+                if logs and settings.workers == 1:
+                    more = [*logs, *_make_pictures(model, data, settings, logdir)]
                 _fit(model, data, settings, folder, worker, 0 if worker else verbose, more)
         if worker:
             return None
@@ -478,6 +482,14 @@ def _make_logs(logdir):
         raise ImportError(f"--logdir {logdir}: logs need TensorBoard: pip install tensorboard")
     pathlib.Path(logdir).mkdir(parents=True, exist_ok=True)
     return keras.callbacks.TensorBoard(str(logdir), write_graph=False)
+
+
+def _make_pictures(model, data, settings, logdir):
+    """Make the callback that draws pictures for TensorBoard, if the data can be drawn."""
+    if not can_draw(model):
+        return []
+    x, every = take_first(data.x_test, PICTURED), -(-settings.epochs // 10)
+    return [callbacks.Pictures(x, logdir=logdir, every=every, seed=settings.seed)]
 
 
 def _restore(model, folder):

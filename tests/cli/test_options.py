@@ -253,6 +253,9 @@ def test_logs_for_tensorboard(place, capsys):
     history = runs.read_history(place / "logged")
     values = [float(make_ndarray(each.tensor_proto)) for each in events.Tensors("epoch_loss")]
     np.testing.assert_allclose(values, history["val_loss"], rtol=1e-6)
+    pictures = EventAccumulator(str(place / "logs" / "pictures"))
+    pictures.Reload()
+    assert sorted(pictures.Tags()["images"]) == ["reconstructions", "samples", "traversal"]
     # The logs change nothing about the run.
     for name in ("history.csv", "metrics.json", "run.json"):
         assert (place / "logged" / name).read_text() == (place / "run" / name).read_text()
