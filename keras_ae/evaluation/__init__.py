@@ -1,6 +1,7 @@
 """Figures of models, as functions of arrays and callables.
 
-- Samples: `frechet_distance`, `kernel_distance`, `precision_recall`.
+- Samples: `frechet_distance`, `kernel_distance`, `precision_recall`, and all of them at once:
+  `score_samples`. Features for them: `DigitFeatures`, `InceptionFeatures`, `DataFeatures`.
 - Reconstructions: `mean_squared_error`, `peak_signal_to_noise_ratio`, `structural_similarity`,
   `multiscale_structural_similarity`.
 - Likelihood: `active_units`, `decompose_divergence`, `bits_per_dimension`.
@@ -11,7 +12,8 @@
 - Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
   `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
 
-All compute in float64 with NumPy, on every backend.
+All compute with NumPy on every backend, and all but `DigitFeatures` in float64. Only
+`InceptionFeatures` runs a network of Keras.
 """
 
 from keras_ae.evaluation.codes import (
@@ -34,6 +36,7 @@ from keras_ae.evaluation.disentanglement import (
     separated_attribute_predictability,
     unsupervised_disentanglement_ranking,
 )
+from keras_ae.evaluation.features import DataFeatures, DigitFeatures, InceptionFeatures
 from keras_ae.evaluation.likelihood import active_units, bits_per_dimension, decompose_divergence
 from keras_ae.evaluation.reconstruction import (
     mean_squared_error,
@@ -41,9 +44,17 @@ from keras_ae.evaluation.reconstruction import (
     peak_signal_to_noise_ratio,
     structural_similarity,
 )
-from keras_ae.evaluation.samples import frechet_distance, kernel_distance, precision_recall
+from keras_ae.evaluation.samples import (
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+    score_samples,
+)
 
 __all__ = [
+    "DataFeatures",
+    "DigitFeatures",
+    "InceptionFeatures",
     "active_units",
     "beta_vae_score",
     "bits_per_dimension",
@@ -67,6 +78,7 @@ __all__ = [
     "precision_recall",
     "predict_factors",
     "probe_baselines",
+    "score_samples",
     "separated_attribute_predictability",
     "structural_similarity",
     "unsupervised_disentanglement_ranking",

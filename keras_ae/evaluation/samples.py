@@ -1,8 +1,8 @@
 """How far generated samples are from data: distances and coverage in a space of features.
 
-Every function takes arrays of features, such as the outputs of a classifier's last hidden layer,
-and flattens each example. Figures are comparable only with the same features and the same numbers
-of examples.
+All functions but `score_samples` take arrays of features, such as the outputs of a classifier's
+last hidden layer, and flatten each example. Figures are comparable only with the same features and
+the same numbers of examples.
 """
 
 import numpy as np
@@ -17,8 +17,8 @@ def frechet_distance(x, y):
 
     The distance is |m - n|^2 + tr(A + B - 2 (A B)^(1/2)). In the features of Inception's pooling
     layer it is known as FID. It is biased: two samples of one distribution have a positive
-    distance, which falls with their size. Report `frechet_distance` of two disjoint halves of the
-    data, of the same sizes, next to it.
+    distance, which falls with their size. `score_samples` computes the distance of two samples of
+    the data next to it.
 
     Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule, arXiv:1706.08500; the bias:
     Binkowski et al., arXiv:1801.01401.
@@ -172,6 +172,66 @@ def precision_recall(real, fake, k=5):
         "recall": float(np.mean(in_fake)),
         "density": float(np.mean(in_real) / k),
         "coverage": float(np.mean(covered)),
+    }
+
+
+def score_samples(samples, real, more_real, features, k=5, seed=0):
+    """Compare samples with data in every way of this module, and the data with more data.
+
+    All figures are computed from as many examples of each kind as the smallest of the three arrays
+    has. The distances of the data from more data are those that perfect samples would have.
+
+    Args:
+        samples: Array of shape (examples, ...), what a model generated.
+        real: Array of shape (examples, ...), data with which the samples are compared, such as the
+            test data.
+        more_real: Array of shape (examples, ...), other examples of the data, such as the training
+            data.
+        features: Function of an array that returns an array of shape (examples, width), such as
+            `DigitFeatures()`, `InceptionFeatures()` or `DataFeatures(more_real)`.
+        k: See `precision_recall`. Defaults to 5.
+        seed: See `kernel_distance`. Defaults to 0.
+
+    Returns:
+        Dictionary of "features", the name of the features; "examples", the number of each kind;
+        "frechet_distance" and "kernel_distance" of the samples, each with one of the same name that
+        ends in "_of_real"; "kernel_distance_deviation" over its subsets, which have at most 1,000
+        examples; "precision", "recall", "density" and "coverage".
+
+    Raises:
+        TypeError: If features is not a function.
+        ValueError: If there are no more examples than features, or the arrays do not fit each
+            other.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import evaluation
+    >>> x = np.random.default_rng(0).normal(size=(3, 500, 4))
+    >>> found = evaluation.score_samples(x[0] + 1.0, x[1], x[2], evaluation.DataFeatures(x[2]))
+    >>> found["features"], found["examples"]
+    ('identity', 500)
+    >>> found["frechet_distance"] > 10 * found["frechet_distance_of_real"]
+    True
+    """
+    if not callable(features):
+        raise TypeError(
+            f"score_samples: features={arguments.show(features)} must be a function of an array, "
+            "such as keras_ae.evaluation.DigitFeatures()."
+        )
+    number = min(map(len, (samples, real, more_real)))
+    fake, real, other = (features(x[:number]) for x in (samples, real, more_real))
+    subsets = {"subset_size": min(number, 1000), "seed": seed}
+    distance = kernel_distance(fake, real, **subsets)
+    return {
+        "features": getattr(features, "name", getattr(features, "__name__", "unnamed")),
+        "examples": number,
+        "frechet_distance": frechet_distance(fake, real),
+        "frechet_distance_of_real": frechet_distance(other, real),
+        "kernel_distance": distance["mean"],
+        "kernel_distance_deviation": distance["standard_deviation"],
+        "kernel_distance_of_real": kernel_distance(other, real, **subsets)["mean"],
+        **precision_recall(real, fake, k),
     }
 
 
