@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Autoencoder": "autoencoder",
     "activations": "datasets.inner_activations",
+    "compare": "cli.compare",
     "load": "saving.load",
     "optimizers_for": "optimizers",
 }

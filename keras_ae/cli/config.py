@@ -48,6 +48,11 @@ def add_to_config(context: typer.Context, option: typer.CallbackParam, words: li
     return [word for word in stored if word.partition("=")[0] not in names] + list(words or [])
 
 
+def takes_pairs(option):
+    """Tell whether the values of an option that may be repeated are NAME=VALUE."""
+    return option.metavar == "NAME=VALUE"
+
+
 Config = Annotated[
     pathlib.Path | None,
     typer.Option(
@@ -72,6 +77,13 @@ def _to_words(value, option, where):
         if isinstance(value, bool):
             return value
         raise ValueError(f"{where} = {_shorten(value)} must be true or false.")
+    if option.multiple and not takes_pairs(option):
+        if isinstance(value, list) and value and all(map(_is_word, value)):
+            return list(map(str, value))
+        raise ValueError(
+            f"{where} = {_shorten(value)} must be a list of numbers or strings, such as "
+            f'{where.split()[-1]} = ["a", "b"].'
+        )
     if option.multiple:
         if not isinstance(value, dict):
             raise ValueError(
@@ -82,9 +94,13 @@ def _to_words(value, option, where):
             return [f"{key}={json.dumps(each)}" for key, each in value.items()]
         except (TypeError, RecursionError) as error:
             raise ValueError(f"{where} cannot be written as JSON: {error}.") from None
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if not _is_word(value):
         raise ValueError(f"{where} = {_shorten(value)} must be a number or a string.")
     return str(value)
+
+
+def _is_word(value):
+    return isinstance(value, (str, int, float)) and not isinstance(value, bool)
 
 
 def _shorten(value):

@@ -11,10 +11,11 @@ import sys
 from typing import Annotated
 
 import typer
+import typer.core
 
 from keras_ae import models
 from keras_ae.cli import terminal
-from keras_ae.cli.config import Config, add_to_config
+from keras_ae.cli.config import Config, add_to_config, takes_pairs
 from keras_ae.core.silence import silence_libraries
 
 app = typer.Typer(
@@ -122,6 +123,28 @@ def _take_common_options(
     pass
 
 
+class _TakesSeveral(typer.core.TyperCommand):
+    """A command whose lists may be given in one go: --seeds 0 1 2 for --seeds 0 --seeds 1 ..."""
+
+    def parse_args(self, context, words):
+        lists = {o for p in self.params if p.multiple and not takes_pairs(p) for o in p.opts}
+        found, option, has_value = [], None, False
+        for number, word in enumerate(words):
+            if word == "--":
+                found += words[number:]
+                break
+            if word.startswith("-") and not word[1:].isdigit():
+                if option and not has_value:
+                    raise ValueError(f"{option}: write at least one value after it.")
+                name, equals, _ = word.partition("=")
+                option, has_value = (name if name in lists else None), bool(equals)
+            elif option:
+                found += [option] if has_value else []
+                has_value = True
+            found.append(word)
+        return super().parse_args(context, found)
+
+
 # ---------------------------------------------------------------------- commands
 
 
@@ -221,6 +244,95 @@ def train(
             _show_json({"folder": str(folder), "model": model, "metrics": figures})
         else:
             terminal.show(*_summarize(runs, folder, figures))
+
+
+@app.command(
+    cls=_TakesSeveral,
+    epilog="Example: keras-ae compare --data mnist --models VAE BetaVAE VQVAE --seeds 0 1 2 "
+    "--set latent_dim=16 --set BetaVAE.beta=4 --output report/",
+)
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Option(
+            metavar="MODEL ...",
+            help="The models: see `keras-ae list`.",
+            autocompletion=lambda: list(models.FILES),
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option(help="Name or path of the data: see `keras-ae train --help`.")
+    ] = "digits",
+    seeds: Annotated[
+        list[int] | None,
+        typer.Option(metavar="SEED ...", help="Seeds of the runs of each model. [default: 0]"),
+    ] = None,
+    output: Annotated[
+        pathlib.Path,
+        typer.Option(
+            help="Folder of the report and of the runs. Runs that are finished there are kept."
+        ),
+    ] = pathlib.Path("report"),
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 60,
+    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An argument of all models that have it, or of one: BetaVAE.beta=4. The value is "
+            "JSON, or else a string. May be repeated.",
+            callback=add_to_config,
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(help="Runs at a time, each of which takes the memory of a training.")
+    ] = 1,
+    config: Config = None,
+):
+    """Train models with several seeds, and write one report that compares them.
+
+    The folder gets report.html, report.md and results.csv. A run that fails is listed with its
+    error.
+    """
+    runs = _import_runs()
+    from keras_ae.cli.compare import compare as write_report
+
+    arguments = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting}: write the setting as name=value.")
+        model, dot, argument = name.partition(".")
+        value = runs.parse(value)
+        if dot:
+            arguments.setdefault(model, {})[argument] = value
+        elif isinstance(value, dict) and isinstance(arguments.get(name), dict):
+            arguments[name] |= value
+        else:
+            arguments[name] = value
+    write_report(
+        data,
+        models,
+        [0] if seeds is None else seeds,
+        output,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        arguments=arguments,
+        processes=processes,
+    )
+    terminal.show(*(str(output / name) for name in ("report.html", "report.md", "results.csv")))
+
+
+@app.command("run-trial", hidden=True)
+def run_trial(settings: str, folder: pathlib.Path):
+    """Train and evaluate one model of `keras-ae compare`, which starts this command."""
+    runs = _import_runs()
+    from keras_ae.cli import trial
+
+    trial.run(runs.Settings(**json.loads(settings)), folder)
 
 
 @app.command(epilog="Example: keras-ae evaluate runs/vae_digits")
@@ -452,18 +564,9 @@ def _show_json(values):
 
 
 def _find_artifact(path):
-    """Return the path of a run folder's model. Other paths and names are returned as they are."""
-    folder = pathlib.Path(path)
-    if not os.path.lexists(folder / "run.json"):
-        return path
-    for name in ("model", "model.keras"):
-        if (folder / name).exists():
-            return folder / name
-    from keras_ae.cli import runs
+    from keras_ae.cli.settings import find_artifact
 
-    raise FileNotFoundError(
-        f"the run in {path} has no model yet. Go on with it: {runs.make_resume_command(folder)}"
-    )
+    return find_artifact(path)
 
 
 def _load_model(path):

@@ -589,8 +589,8 @@ def measure(model, data, split, x=None):
     Returns:
         Dictionary with the data, the split, the number of examples and the mean of every loss. If
         the model has the method `log_likelihood`, the dictionary also has the log-likelihood in
-        nats per example, estimated from the first examples of the split, the number of these
-        examples, and the number of importance samples.
+        nats per example, estimated from the first examples of the split, its standard error over
+        these examples, their number, and the number of importance samples.
     """
     x = examples(data, split, model) if x is None else x
     count = batch.length(x) if are_arrays(x) else int(x.cardinality())
@@ -600,6 +600,8 @@ def measure(model, data, split, x=None):
         first = take_first(x, TEST_EXAMPLES)
         values = model.log_likelihood(first, num_samples=IMPORTANCE_SAMPLES, seed=0, verbose=0)
         figures["log_likelihood"] = float(values.mean())
+        error = float(values.std() / math.sqrt(len(values)))
+        figures["log_likelihood_standard_error"] = error
         figures["log_likelihood_samples"] = IMPORTANCE_SAMPLES
         figures["log_likelihood_examples"] = batch.length(first)
     return figures

@@ -87,7 +87,7 @@ class Settings:
     def folder(self):
         """Return the default folder of the run: runs/<model>_<data>."""
         data = pathlib.Path(self.data).stem if os.path.exists(self.data) else self.data
-        name = f"{_to_snake_case(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
+        name = f"{to_snake_case(self.model)}_{re.sub(r'[^a-z0-9]+', '_', data.lower()).strip('_')}"
         return pathlib.Path("runs") / name
 
 
@@ -104,7 +104,8 @@ def parse(text):
         return text
 
 
-def _to_snake_case(name):
+def to_snake_case(name):
+    """Turn the name of a class into that of a folder: BetaVAE -> beta_vae."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -116,6 +117,23 @@ def make_resume_command(folder):
     return f"{read_settings(folder)[0].command(folder)} --resume"
 
 
+def find_artifact(path):
+    """Return the path of a run folder's model. Other paths and names are returned as they are.
+
+    Raises:
+        FileNotFoundError: If the run has not written its model yet.
+    """
+    folder = pathlib.Path(path)
+    if not os.path.lexists(folder / "run.json"):
+        return path
+    for name in ("model", "model.keras"):
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(
+        f"the run in {path} has no model yet. Go on with it: {make_resume_command(folder)}"
+    )
+
+
 def read_settings(folder):
     """Read the settings of the run in a folder, and the name of the backend that it uses.
 
@@ -123,7 +141,7 @@ def read_settings(folder):
         OSError: If the file cannot be read.
         ValueError: If it is not what `train` writes.
     """
-    stored = _read_json(folder / "run.json")
+    stored = read_json(folder / "run.json")
     known = {field.name for field in dataclasses.fields(Settings)}
     try:
         unknown = sorted(stored.keys() - known - {"backend"})
@@ -143,14 +161,14 @@ def read_figures(folder):
         OSError: If the file cannot be read.
         ValueError: If it is not what `train` writes.
     """
-    figures = _read_json(folder / "metrics.json")
+    figures = read_json(folder / "metrics.json")
     for name, kind in {"data": str, "split": str, "loss": float}.items():
         if not isinstance(figures.get(name), kind):
             raise _refuse(folder / "metrics.json", f"{name}={figures.get(name)!r}")
     return figures
 
 
-def _read_json(file):
+def read_json(file):
     """Read a file with a JSON dictionary."""
     if file.exists() and not file.is_file():
         raise _refuse(file, "it is not a regular file")

@@ -65,8 +65,7 @@ def launch(command, number):
         RuntimeError: If one was killed, or ended with a status other than 0.
     """
     addresses = [f"{LOOPBACK}:{port}" for port in _free_ports(number)]
-    if sys.platform == "linux":
-        command = [sys.executable, "-I", "-c", _TIED, str(os.getpid()), *command]
+    command = tie_to_this_process(command)
     with contextlib.ExitStack() as stack:
         errors = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in range(1, number))]
         processes = []
@@ -95,6 +94,13 @@ def launch(command, number):
                         f"worker {index} of {number} {_end(status, errors[index])} The others were "
                         "stopped."
                     )
+
+
+def tie_to_this_process(command):
+    """Return a command that does the same, and on Linux is killed when this process ends."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-I", "-c", _TIED, str(os.getpid()), *command]
 
 
 def _free_ports(number):

@@ -48,7 +48,7 @@ def test_the_bare_command_prints_help(capsys):
 
 @pytest.mark.parametrize(
     "name",
-    ["train", "evaluate", "sample", "encode", "reconstruct", "export", "verify", "info", "list"],
+    "train compare evaluate sample encode reconstruct export verify info list".split(),
 )
 def test_help_shows_an_example(name, capsys):
     assert command(name, "--help") == 0
