@@ -315,7 +315,7 @@ def _describe(output, trials, arguments):
         words += ["--set", f"{name}={json.dumps(value)}"]
     return {
         "data": first.data,
-        "training": f"{first.epochs} epochs, batches of {first.batch_size}, learning rate "
+        "training": f"epochs: {first.epochs}, batch size: {first.batch_size}, learning rate: "
         f"{first.learning_rate:g}",
         "command": shlex.join([*words, "--output", str(output)]),
         "versions": f"keras_ae {version}, Keras {keras.__version__} with "

@@ -71,7 +71,8 @@ _EXPLANATIONS = {
     "objectives cannot be compared by it.",
     "Likelihood": "The log-likelihood is estimated by importance sampling from {samples} draws for "
     "each of at most 2,000 test examples.",
-    "Reconstructions": "MSE is the mean squared error of a number, in squared units of the data.",
+    "Reconstructions": "MSE is the mean over all numbers of all examples, in squared units of the "
+    "data.",
     "Samples": "{examples} samples are compared with as many test examples in the features "
     "{features}. As many training examples have the figures of the row “training data”, which are "
     "those of perfect samples.",
@@ -172,7 +173,9 @@ def format_page(results, description, pictures):
     parts.append("</table>")
     for title, head, rows, text in _make_tables(results):
         parts.append(f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p><div><table><tr>")
-        parts += [f"<th>{html.escape(cell)}</th>" for cell in head]
+        for cell in head:
+            name = "text" if cell in _TEXTS else ""
+            parts.append(f'<th class="{name}">{html.escape(cell)}</th>')
         parts.append("</tr>")
         for cells, kind, best in rows:
             parts.append(f'<tr class="{kind}">')
@@ -226,7 +229,7 @@ def _make_tables(results):
             cells = [model, *(_format(means[model, column], column) for column in columns)]
             if title == "Training":
                 cells += [_tell_untrained(runs), _tell_errors(runs)]
-            elif failed:
+            elif not any(cells[1:]):
                 continue
             marked = {i for i, c in enumerate(columns, 1) if model in best[c]}
             rows.append((cells, "failed" if failed else "model", marked))
@@ -248,7 +251,8 @@ def _make_tables(results):
 
 
 def _name_with_direction(column):
-    return column.title + {1: " ↑", -1: " ↓", 0: ""}[column.better]
+    # A space that does not break, because an arrow alone on a line says nothing.
+    return column.title + {1: "\u00a0↑", -1: "\u00a0↓", 0: ""}[column.better]
 
 
 def _average(runs, column):
@@ -270,7 +274,7 @@ def _find_best(column, means):
         for (model, other), value in means.items()
         if other == column and value is not None and math.isfinite(value[0])
     }
-    if not column.better or len(known) < 2:
+    if not column.better or len(set(known.values())) < 2:
         return ()
     return [model for model, value in known.items() if value == max(known.values())]
 

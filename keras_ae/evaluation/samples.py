@@ -195,8 +195,8 @@ def score_samples(samples, real, more_real, features, k=5, seed=0):
     Returns:
         Dictionary of "features", the name of the features; "examples", the number of each kind;
         "frechet_distance" and "kernel_distance" of the samples, each with one of the same name that
-        ends in "_of_real"; "kernel_distance_deviation" over its subsets, which have at most 1,000
-        examples; "precision", "recall", "density" and "coverage".
+        ends in "_of_real"; "kernel_distance_deviation" over its subsets, which have half of the
+        examples, and at most 1,000; "precision", "recall", "density" and "coverage".
 
     Raises:
         TypeError: If features is not a function.
@@ -221,7 +221,8 @@ def score_samples(samples, real, more_real, features, k=5, seed=0):
         )
     number = min(map(len, (samples, real, more_real)))
     fake, real, other = (features(x[:number]) for x in (samples, real, more_real))
-    subsets = {"subset_size": min(number, 1000), "seed": seed}
+    # A subset of everything would have no deviation.
+    subsets = {"subset_size": max(2, min(number // 2, 1000)), "seed": seed}
     distance = kernel_distance(fake, real, **subsets)
     return {
         "features": getattr(features, "name", getattr(features, "__name__", "unnamed")),
