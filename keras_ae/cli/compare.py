@@ -101,16 +101,19 @@ def compare(
     arguments = checks.dictionary("compare", "arguments", arguments, "{'latent_dim': 16}")
     processes = checks.integer("compare", "processes", processes)
     verbose = checks.integer("compare", "verbose", verbose, least=0, most=1)
-    output = pathlib.Path(output)
+    if not isinstance(data, (str, os.PathLike)):
+        wanted, remedy = "a name or a path", "Save an array as .npy or .npz, and pass its path."
+        raise checks.refusal("compare", "data", data, wanted, remedy, error=TypeError)
+    data, output = str(data), pathlib.Path(output)
     given = _assign_arguments(models, arguments)
     trials = []
     for model in models:
         for seed in seeds:
             settings = runs.Settings(
-                model, str(data), epochs, batch_size, learning_rate, seed, given[model]
+                model, data, epochs, batch_size, learning_rate, seed, given[model]
             )
             trials.append(_Trial(settings, output / _RUNS / f"{to_snake_case(model)}_{seed}"))
-    runs.splits(str(data))  # This raises an error if the data is unknown.
+    runs.splits(data)  # This raises an error if the data is unknown.
     _check_output(output, trials)
     (output / _RUNS).mkdir(parents=True, exist_ok=True)
     errors = _run(trials, processes, print if verbose else lambda line, **_: None)
@@ -139,6 +142,13 @@ def _check_list(name, values, kind):
 
 def _assign_arguments(names, arguments):
     """Return the arguments of every model: those that all share, and those under its name."""
+    try:
+        json.dumps(arguments)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"compare: arguments cannot be written as JSON: {error}. Pass an object of Keras as "
+            "keras.saving.serialize_keras_object(it)."
+        ) from None
     classes = runs.model_classes()
     for name in names:
         if name not in classes:

@@ -70,7 +70,8 @@ _EXPLANATIONS = {
     "Training": "The objective is that of each model on the test data. Models with other "
     "objectives cannot be compared by it.",
     "Likelihood": "The log-likelihood is estimated by importance sampling from {samples} draws for "
-    "each of at most 2,000 test examples.",
+    "each of at most 2,000 test examples. Models with other likelihoods cannot be compared by it, "
+    "because a density is no probability.",
     "Reconstructions": "MSE is the mean over all numbers of all examples, in squared units of the "
     "data.",
     "Samples": "{examples} samples are compared with as many test examples in the features "
@@ -119,6 +120,7 @@ def name_columns(results):
         for column in _COLUMNS:
             value = result.get(column.key)
             row[column.title] = None if value is None else value * column.factor
+        row["likelihood"] = result.get("likelihood")
         row["features"] = result.get("features")
         row["samples compared"] = result.get("examples")
         row["Fréchet distance of training data"] = result.get("frechet_distance_of_real")
@@ -201,8 +203,7 @@ def format_page(results, description, pictures):
 
 # ---------------------------------------------------------------------- tables
 
-_UNTRAINED, _ERROR = "beats untrained", "error"
-_TEXTS = (_UNTRAINED, _ERROR)
+_TEXTS = _UNTRAINED, _ERROR, _LIKELIHOOD = "beats untrained", "error", "likelihood"
 
 
 def _make_tables(results):
@@ -223,6 +224,12 @@ def _make_tables(results):
             for column in columns
         }
         best = {column: _find_best(column, means) for column in columns}
+        kinds = {
+            model: {run["likelihood"] for run in runs if "likelihood" in run}
+            for model, runs in by_model.items()
+        }
+        if title == "Likelihood" and len(set().union(*kinds.values())) > 1:
+            best = dict.fromkeys(columns, ())
         rows = []
         for model, runs in by_model.items():
             failed = all(run["error"] is not None for run in runs)
@@ -231,11 +238,13 @@ def _make_tables(results):
                 cells += [_tell_untrained(runs), _tell_errors(runs)]
             elif not any(cells[1:]):
                 continue
+            elif title == "Likelihood":
+                cells.append(", ".join(kinds[model]))
             marked = {i for i, c in enumerate(columns, 1) if model in best[c]}
             rows.append((cells, "failed" if failed else "model", marked))
         rows += [(cells, "reference", ()) for cells in _make_references(title, columns, finished)]
         head = ["model", *(_name_with_direction(column) for column in columns)]
-        head += _TEXTS if title == "Training" else ()
+        head += {"Training": [_UNTRAINED, _ERROR], "Likelihood": [_LIKELIHOOD]}.get(title, [])
         if title == "Training" and len(finished) == len(results):
             head.pop()
             rows = [(cells[:-1], kind, marked) for cells, kind, marked in rows]

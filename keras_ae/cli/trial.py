@@ -1,6 +1,7 @@
 """One run of a comparison: trains a model, and computes all figures that apply to it."""
 
 import json
+import math
 import time
 
 import keras
@@ -16,6 +17,7 @@ from keras_ae.saving.load import load
 
 FIGURES = "evaluation.json"  # Its presence marks a run of a comparison as complete.
 SAMPLES = 10_000  # At most this many samples are compared with as many test examples.
+_NUMBERS = 2**27  # Fewer, but no fewer than 1,000, if they would have more numbers than this.
 PROBED = 5000  # Probes are trained on at most this many codes, and tested on runs.TEST_EXAMPLES.
 NEIGHBORS = 10
 _FEATURES = 64  # Features of samples: those of the classifier of digits, or principal components.
@@ -55,7 +57,8 @@ def evaluate(model, settings, measured):
     train_split, test_split = runs.splits(settings.data)
     every_train = runs.examples(settings.data, train_split, model)
     every_test = runs.examples(settings.data, test_split, model)
-    train, test = _take(every_train, SAMPLES), _take(every_test, SAMPLES)
+    count = min(SAMPLES, max(1000, _NUMBERS // math.prod(model.data_shape)))
+    train, test = _take(every_train, count), _take(every_test, count)
     untrained = _make_untrained(model, settings, train)
     copies = model.reconstruct(test, verbose=0)
     shown, _ = batch.split(model, test)
@@ -72,6 +75,7 @@ def evaluate(model, settings, measured):
     if hasattr(model, "log_likelihood"):
         names = ("log_likelihood", "log_likelihood_standard_error", "log_likelihood_samples")
         figures |= {name: measured[name] for name in names}
+        figures["likelihood"] = type(model.likelihood).__name__
     if isinstance(model, models.VAE):
         figures["negative_bound"] = measured["reconstruction_loss"] + measured["kl_loss"]
     figures |= _score_pictures(shown, copies)
@@ -115,7 +119,6 @@ def _make_untrained(trained, settings, train):
 
 
 def _compute_objective(model, x):
-    x = x if runs.are_arrays(x) else x.batch(100)
     return model.evaluate(x, batch_size=100, return_dict=True, verbose=0)["loss"]
 
 

@@ -107,7 +107,8 @@ def test_what_is_finished_is_not_trained_again(place, data, here, capsys):
 
 
 def test_every_model_has_the_figures_that_apply(data, here, tmp_path):
-    arguments = {**TINY, "VQVAE": {"num_codes": 4, "prior_options": {"units": 8, "num_layers": 1}}}
+    small = {"num_codes": 4, "code_length": 2, "prior_options": {"units": 4, "num_layers": 1}}
+    arguments = {**TINY, "VQVAE": small}
     table = keras_ae.compare(
         data, ["VAE", "VQVAE"], [0], tmp_path / "r", epochs=1, arguments=arguments, verbose=0
     )
@@ -119,6 +120,7 @@ def test_every_model_has_the_figures_that_apply(data, here, tmp_path):
         assert 0 <= row["linear probe (%)"] <= 100
         assert row["untrained MSE"] != row["MSE"]
     assert vae["log-likelihood (nats)"] >= -vae["negative bound (nats)"] - 0.5
+    assert vae["likelihood"] == "Bernoulli"
     assert vae["its standard error (nats)"] > 0 and vae["active units"] in (0, 1, 2)
     assert math.isnan(vae["codebook usage (%)"]) and math.isnan(vqvae["active units"])
     assert vqvae["codebook usage (%)"] in (25, 50, 75, 100)
@@ -151,6 +153,24 @@ def test_a_comparison_without_any_finished_run(data, monkeypatch, tmp_path):
     assert comparison._read_error(tmp_path / "r" / "runs" / "ae_0.log", -9).endswith("signal 9.")
 
 
+def test_data_that_is_streamed_and_labels_that_a_model_reads(data, monkeypatch):
+    settings = runs.Settings(
+        "ConditionalVAE", str(data), 1, 32, arguments=TINY | {"num_classes": 2}
+    )
+    found = []
+    for limit in (runs.IN_MEMORY, 1000):
+        monkeypatch.setattr(runs, "IN_MEMORY", limit)
+        model = runs.make_model(settings)
+        x = runs.examples(str(data), "train", model)
+        assert runs.are_arrays(x) == (limit > 1000)
+        model.build({"x": (None, 12, 12, 1), "label": (None,)})
+        found.append(trial.evaluate(model, settings, runs.measure(model, str(data), "test")))
+    # The first examples of a stream are other ones than those that are scattered over an array.
+    assert found[0].keys() == found[1].keys()
+    for name in ("objective", "untrained_objective", "mse"):
+        assert found[1][name] == pytest.approx(found[0][name], rel=1e-4), name
+
+
 # ---------------------------------------------------------------------- the report
 
 
@@ -177,6 +197,17 @@ def test_means_and_spread_over_seeds():
     assert "`c --set 'a_b'`" in text and "Likelihood" not in text
 
 
+def test_likelihoods_of_other_kinds_have_no_best_one():
+    figures = {"likelihood": "Bernoulli", "negative_bound": 90.0}
+    alike = [result("A", 0, **figures), result("B", 0, **figures | {"negative_bound": 80.0})]
+    assert "| B | **80.00** | Bernoulli |" in report.format_markdown(alike, {})
+    alike[1]["likelihood"] = "Gaussian"
+    alike.append(result("C", 0, mse=1.0))
+    text = report.format_markdown(alike, {})
+    assert "| B | 80.00 | Gaussian |" in text and "**" not in text
+    assert "| C |  |" not in text.partition("## Likelihood")[2]
+
+
 def test_a_page_shows_what_errors_say_and_runs_nothing():
     page = report.format_page(RESULTS, {"data": "<script>"}, {})
     assert "&lt;b&gt;bad | news&lt;/b&gt;" in page and "<script>" not in page
@@ -187,6 +218,7 @@ def test_columns_have_units():
     assert rows[0]["PSNR (dB)"] == 20.0 and rows[0]["codebook usage (%)"] == 50.0
     assert rows[2]["codebook usage (%)"] is None and rows[4]["error"] == "worse"
     assert {"negative bound (nats)", "training (s)", "its standard error (nats)"} <= set(rows[0])
+    assert rows[0]["likelihood"] is None
 
 
 @pytest.mark.parametrize(
@@ -261,6 +293,10 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path, data):
     for output, words in ((tmp_path, "holds no report"), (tmp_path / "mine.txt", "is a file")):
         with pytest.raises(FileExistsError, match=words):
             keras_ae.compare(data, ["AE"], output=output)
+    with pytest.raises(TypeError, match="data=ndarray of shape .* must be a name or a path"):
+        keras_ae.compare(np.zeros((9, 3)), ["AE"], output=tmp_path / "r")
+    with pytest.raises(TypeError, match="arguments cannot be written as JSON"):
+        keras_ae.compare(data, ["AE"], output=tmp_path / "r", arguments={"encoder": object()})
     for wrong in ("AE", [], ["AE", 3], 3):
         with pytest.raises((TypeError, ValueError), match="must be a list, such as"):
             keras_ae.compare(data, wrong, output=tmp_path / "r")
