@@ -9,7 +9,7 @@ from keras_ae.core.inputs import check_rows, require_built
 class Sampler:
     """Draws the codes that a model's `sample` decodes.
 
-    The model's attribute `sampler` holds it. The sampler that `fit_sampler` returns takes its place.
+    The model's attribute `sampler` holds it, and one that `fit_sampler` returns takes its place.
 
     A sampler that learns from codes is also a Keras layer, which is saved and exported with the
     model.
