@@ -67,12 +67,16 @@ def main():
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", help="seeds of `disentanglement`")
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
     parser.add_argument(
         "--pictures", type=pathlib.Path, help="folder for pictures of what models make"
     )
     parser.add_argument(
         "--sides", type=int, nargs="+", help="sides of the pictures, for `large_pictures`"
+    )
+    parser.add_argument(
+        "--output", help="folder that keeps finished runs of `disentanglement`, not to repeat them"
     )
     parser.add_argument("--data", help="path of the data, for `missing_data` and `large_pictures`")
     arguments = parser.parse_args()
