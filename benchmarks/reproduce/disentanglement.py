@@ -70,20 +70,14 @@ def total_correlations(model, x, seed):
 
 
 def train(name, seed, x, epochs):
-    """Return the trained model and the seconds of training.
-
-    A large factor of the divergence at first makes a model begin with what matters most, the
-    position. `AnnealedVAE` has a capacity that rises instead.
-    """
+    """Return the trained model and the seconds of training."""
     steps = epochs * math.ceil(len(x) / 64)
     given = {"seed": seed, **DISENTANGLED_MODELS[name], "network_options": NETWORKS}
     if name == "AnnealedVAE":
         given["capacity"] = schedules.LinearWarmUp(steps, end=25.0)
-    else:
-        given["kl_weight"] = schedules.LinearWarmUp(1000, start=4.0, end=1.0)
     keras.utils.set_random_seed(seed)
     model = getattr(keras_ae, name)(LATENT_DIM, **given)
-    model.compile(keras.optimizers.Adam(2e-3))
+    model.compile(keras.optimizers.Adam(1e-3))
     start = time.perf_counter()
     model.fit(x, batch_size=64, epochs=epochs, verbose=0)
     return model, round(time.perf_counter() - start, 1)
