@@ -149,6 +149,11 @@ class NoSymbols(keras_ae.AE):
         return super().encode(x, **options)
 
 
+class DeafToFits(keras_ae.VAE):
+    def fit_sampler(self, x=None, sampler="own", **options):
+        return super().fit_sampler(sampler="own")
+
+
 class DeafToSeeds(keras_ae.VAE):
     def sample(self, num_samples, seed=None, **options):
         return super().sample(num_samples, **options)
@@ -196,6 +201,7 @@ BROKEN = {
     "symbols": (NoSymbols, "TypeError: x is a KerasTensor"),
     "samples": (DeafToSeeds, "Seed 3 gives others again"),
     "untrained_samples": (Bold, "sample before build raised no"),
+    "fitted_samples": (DeafToFits, "The samples are those of before"),
     "draws": (DeafToSeeds, "encode: seed 1 gives another draw again"),
     "likelihood": (DeafToSeeds, "Seed 0 gives another estimate again"),
     "export": (OtherTensors, "The served serve gives other numbers"),

@@ -54,7 +54,7 @@ class DigitFeatures:
         self.name = f"digits-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
         with np.load(path) as file:
             weights = {name: file[name].astype("float32") for name in file.files}
-        self._layers = [(weights[f"kernel_{i}"], weights[f"bias_{i}"]) for i in range(1, 6)]
+        self._weights = [(weights[f"kernel_{i}"], weights[f"bias_{i}"]) for i in range(1, 6)]
 
     def __call__(self, x):
         """Compute the features of pictures.
@@ -95,14 +95,14 @@ class DigitFeatures:
         Returns:
             Int64 array of shape (examples,) with values from 0 to 9.
         """
-        kernel, bias = self._layers[4]
+        kernel, bias = self._weights[4]
         return np.argmax(self(x) @ kernel + bias, axis=1)
 
     def _compute(self, x):
-        for padding, (kernel, bias) in zip((2, 1, 1), self._layers, strict=False):
+        for padding, (kernel, bias) in zip((2, 1, 1), self._weights, strict=False):
             x = _convolve(x, kernel, padding) + bias
             x = np.maximum(x, 0.0)
-        kernel, bias = self._layers[3]
+        kernel, bias = self._weights[3]
         x = x.reshape(len(x), -1) @ kernel + bias
         return np.maximum(x, 0.2 * x)
 
