@@ -65,7 +65,7 @@ class FlowMatching(TrainedSampler):
         Returns:
             Tensor of z's shape.
         """
-        angles = t * _FREQUENCIES
+        angles = t * ops.convert_to_tensor(_FREQUENCIES)
         return self.network(ops.concatenate([z, ops.sin(angles), ops.cos(angles)], axis=1))
 
     def _losses_of(self, codes, seed):
