@@ -475,7 +475,8 @@ def check_tensors(model, call, kind, x, name):
                 f"{who} is a tensor of shape {tuple(each.shape)}, and needs a batch axis and at "
                 "least one feature axis."
             )
-    lengths = {each.shape[0] for each in examples.leaves(x)} - {None}
+    # While torch exports a program, a length may be a symbol, which is no integer.
+    lengths = {n for n in (each.shape[0] for each in examples.leaves(x)) if isinstance(n, int)}
     if len(lengths) > 1:
         raise ValueError(f"{name} has tensors of different lengths: {sorted(lengths)}.")
     if len({isinstance(each, keras.KerasTensor) for each in examples.leaves(x)}) > 1:
