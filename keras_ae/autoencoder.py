@@ -267,7 +267,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
-            (self.data_shape, self.target_shape), self._extra_shapes = shapes, inputs
+            (self._data_shape, self._target_shape), self._extra_shapes = shapes, inputs
             with building.scope(self), networks.defaults_of(self):
                 objective.make_trackers(self)
                 adaptation.make_weights(self)

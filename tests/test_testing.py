@@ -48,7 +48,7 @@ class HalvedArrays(keras_ae.AE):
 
 class DeafToTargets(keras_ae.AE):
     def _decoder_shape(self, target_shape):
-        return self.data_shape
+        return self._data_shape
 
 
 class ReadsPadding(keras_ae.VAE):

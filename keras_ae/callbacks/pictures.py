@@ -82,7 +82,7 @@ class Pictures(keras.callbacks.Callback):
             )
         if not can_draw(self.model):
             raise ValueError(
-                f"Pictures: data of shape {self.model.target_shape} cannot be drawn. Pass data of "
+                f"Pictures: data of shape {self.model._target_shape} cannot be drawn. Pass data of "
                 "vectors or of pictures with 1, 3 or 4 channels, or leave this callback out."
             )
 
@@ -132,7 +132,7 @@ def can_draw(model):
 
     if model._modalities:
         return False
-    shape = tuple(size or 1 for size in model.target_shape)  # A series may have any length.
+    shape = tuple(size or 1 for size in model._target_shape)  # A series may have any length.
     return plots.can_draw(np.broadcast_to(0.0, (1, *shape)))
 
 

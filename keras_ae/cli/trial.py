@@ -57,7 +57,7 @@ def evaluate(model, settings, measured):
     train_split, test_split = runs.splits(settings.data)
     every_train = runs.examples(settings.data, train_split, model)
     every_test = runs.examples(settings.data, test_split, model)
-    count = min(SAMPLES, max(1000, _NUMBERS // math.prod(model.data_shape)))
+    count = min(SAMPLES, max(1000, _NUMBERS // math.prod(model._data_shape)))
     train, test = _take(every_train, count), _take(every_test, count)
     untrained = _make_untrained(model, settings, train)
     copies = model.reconstruct(test, verbose=0)

@@ -88,7 +88,7 @@ def make_weights(model):
     """Make the weights that hold what a model learns, if it learns anything."""
     if model.standardize:
         _refuse_units(model)
-        shapes = {"x": model.data_shape}
+        shapes = {"x": model._data_shape}
         for name, shape in model._extra_shapes.items():
             if examples.dtype_of(model, name) == "float32":
                 shapes[name] = shape
@@ -137,10 +137,10 @@ def _refuse_units(model):
             f"{who} would change the value {model._mask_value} of padded steps. Standardize the "
             "other steps yourself."
         )
-    if model.target_shape != model.data_shape:
+    if model._target_shape != model._data_shape:
         raise ValueError(
-            f"{who} needs targets of the data's shape {model.data_shape}, and they have shape "
-            f"{model.target_shape}. Standardize both yourself."
+            f"{who} needs targets of the data's shape {model._data_shape}, and they have shape "
+            f"{model._target_shape}. Standardize both yourself."
         )
 
 
@@ -235,5 +235,5 @@ def log_scale(model):
 
 def log_volume(model):
     """Return the sum of `log_scale` over the elements of an example."""
-    places = int(np.prod(model.data_shape[:-1]))
+    places = int(np.prod(model._data_shape[:-1]))
     return places * ops.sum(log_scale(model))

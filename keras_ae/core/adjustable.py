@@ -144,7 +144,7 @@ def note_change(model, name, value):
     elif isinstance(notes.arguments[name], str) and hasattr(value, "get_config"):
         # Only objects that the constructor makes are recorded. The networks that `build` makes are
         # saved with their weights.
-        if getattr(model, "data_shape", None) is None:
+        if getattr(model, "_data_shape", None) is None:
             notes.named.setdefault(name, configuration.describe(value))
 
 

@@ -98,7 +98,7 @@ def batched(kind, call=None, returns_data=None):
             arrays = _Arrays(data, named, "float32" if kind == "data" else None)
             if batch_size is None:
                 shapes = [array.shape[1:] for array in arrays.values]
-                batch_size = default_batch_size(*shapes, self.data_shape)
+                batch_size = default_batch_size(*shapes, self._data_shape)
             name = f"{type(self).__name__}.{label}"
             sizes = {**data, **named, "batch_size": batch_size, **given}
             kept = _preserve_state(self) if given.get("training") else contextlib.nullcontext()

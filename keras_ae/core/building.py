@@ -13,10 +13,10 @@ def is_built_for(model, shape, target_shape, inputs):
     """
     if not model.built:
         return False
-    if (shape, target_shape) != (model.data_shape, model.target_shape):
+    if (shape, target_shape) != (model._data_shape, model._target_shape):
         raise ValueError(
-            f"This {type(model).__name__} was built for {model.data_shape} -> "
-            f"{model.target_shape}, and cannot be built again for {shape} -> {target_shape}. Make "
+            f"This {type(model).__name__} was built for {model._data_shape} -> "
+            f"{model._target_shape}, and cannot be built again for {shape} -> {target_shape}. Make "
             "a new model."
         )
     for name, each in inputs.items():
@@ -100,7 +100,7 @@ def scope(model):
         seeds.follow_seed(seeds.order_seed(model)),
         backend.building_scope(model),
         memory.checked_weights(name, remedy),
-        memory.explained(f"{name}.build", lambda: {"data_shape": model.data_shape}, remedy),
+        memory.explained(f"{name}.build", lambda: {"data_shape": model._data_shape}, remedy),
     ):
         yield
         changes.note_numbers(model)

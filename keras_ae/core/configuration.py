@@ -112,8 +112,8 @@ def build_config(model):
     sampler = model._fitted_sampler
     return {
         "sampler": None if sampler is None else keras.saving.serialize_keras_object(sampler),
-        "input_shape": _as_lists(examples.join(model, model.data_shape, model._extra_shapes)),
-        "target_shape": None if model._modalities else [None, *model.target_shape],
+        "input_shape": _as_lists(examples.join(model, model._data_shape, model._extra_shapes)),
+        "target_shape": None if model._modalities else [None, *model._target_shape],
         "networks_follow_size": model._networks_follow_size,
         "changes": changes.record(model),
     }

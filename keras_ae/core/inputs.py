@@ -318,7 +318,7 @@ def check_call(model, call, function, x, given, name="x", is_target=False):
     x, bounds = _check_x(model, x, name)
     given = check_named(model, call, function, given, examples.length(x))
     building.build_once(model, examples.shapes(examples.join(model, x, given)))
-    check_shape(x, model.data_shape, name, model)
+    check_shape(x, model._data_shape, name, model)
     if is_target:
         _require_target(model, call)
     if is_target or ranges.reads_data(model):
@@ -328,10 +328,10 @@ def check_call(model, call, function, x, given, name="x", is_target=False):
 
 def _require_target(model, call):
     """Raise if the model compares what it computes with targets that x cannot be."""
-    if model.target_shape != model.data_shape:
+    if model._target_shape != model._data_shape:
         raise ValueError(
-            f"This {type(model).__name__} turns inputs of shape {model.data_shape} into "
-            f"targets of shape {model.target_shape}, but no target was passed. Call "
+            f"This {type(model).__name__} turns inputs of shape {model._data_shape} into "
+            f"targets of shape {model._target_shape}, but no target was passed. Call "
             f"{call}(x, target)."
         )
 
@@ -346,7 +346,7 @@ def take_apart(model, x, name):
 def _check_x(model, x, name):
     """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
-        shape = model.data_shape if model.built else None
+        shape = model._data_shape if model.built else None
         return array_and_extent(x, name, model._allow_nan, shape)
     if not isinstance(x, dict):
         raise TypeError(
@@ -368,7 +368,7 @@ def _check_x(model, x, name):
                     "yet. Pass an array of NaN in the right shape, or call build first."
                 )
             missing = np.float32("nan")
-            arrays[key] = np.broadcast_to(missing, (count, *model.data_shape[key]))
+            arrays[key] = np.broadcast_to(missing, (count, *model._data_shape[key]))
         elif len(arrays[key]) != count:
             lengths = {key: len(array) for key, array in arrays.items()}
             raise ValueError(
@@ -502,7 +502,7 @@ def check_tensors(model, call, kind, x, name):
 
 def _known_shapes(model, kind):
     if kind == "data":
-        return [model.data_shape]
+        return [model._data_shape]
     if model._code_dtype == "int32":
         return [model.code_shape, model._vector_shape]
     return [model.code_shape]
@@ -565,7 +565,7 @@ def check_target(model, x, y, name="y", fits=False):
         )
     y, bounds = as_target(x, y, name, model._allow_nan)
     if model.built:
-        check_shape(y, model.target_shape, name, model)
+        check_shape(y, model._target_shape, name, model)
     ranges.check_support(model, y, name, bounds, fits)
     return y
 
@@ -588,7 +588,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
         y = check_target(model, x, y, "y" if name == "x" else f"{name}[1]", fits)
     batch = examples.join(model, x, given)
     building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
-    check_shape(x, model.data_shape, name, model)
+    check_shape(x, model._data_shape, name, model)
     if y is None:
         is_target = function is None
         if is_target:

@@ -198,10 +198,10 @@ class _End:
         leaves = examples.leaves(x)
         self.has_tensors = all(map(ops.is_tensor, leaves))
         if not self.has_tensors:
-            shape = None if model._modalities else model.data_shape
+            shape = None if model._modalities else model._data_shape
             allow_nan = model._allow_nan
             x = examples.map_leaves(lambda v: conversion.to_numpy(v, name, allow_nan, shape), x)
-        shapes = model.data_shape if model._modalities else {None: model.data_shape}
+        shapes = model._data_shape if model._modalities else {None: model._data_shape}
         parts = x if model._modalities else {None: x}
         ranks = {len(v.shape) - len(shapes[key]) for key, v in parts.items()}
         if ranks not in ({0}, {1}):
@@ -209,7 +209,7 @@ class _End:
             raise ValueError(
                 f"{type(model).__name__}.interpolate: {name} has the shape "
                 f"{found if model._modalities else found[None]}. Pass one example, of shape "
-                f"{model.data_shape}, or a batch of examples."
+                f"{model._data_shape}, or a batch of examples."
             )
         self.is_single = ranks == {0}
         found = {key: conversion.to_labels(value, key) for key, value in found.items()}

@@ -440,10 +440,10 @@ def numbers_in(shape):
 
 def refuse_samples(model, num_samples):
     """Raise an error if samples of a built model and their codes do not fit into memory."""
-    numbers = numbers_in(model.target_shape) + math.prod(model.code_shape)
+    numbers = numbers_in(model._target_shape) + math.prod(model.code_shape)
     refuse_beyond(
         4.0 * num_samples * numbers,
-        f"{type(model).__name__}.sample: num_samples={num_samples} of shape {model.target_shape}",
+        f"{type(model).__name__}.sample: num_samples={num_samples} of shape {model._target_shape}",
         FEWER_DRAWS,
     )
 
@@ -486,7 +486,7 @@ def refuse_batch(model, size, arrays, at_once=1):
 def refuse_step(model, size):
     """Raise an error if a step of training or evaluation does not fit into memory."""
     _, outputs = numbers_of_layers(model)
-    numbers = numbers_in(model.data_shape) + outputs
+    numbers = numbers_in(model._data_shape) + outputs
     _refuse_examples(
         model, size, numbers, model._step_numbers(size), margin=backend.MARGIN_OF_A_STEP
     )
@@ -541,7 +541,7 @@ def _numbers_of_steps(layer, model):
         steps = layer.input.shape[1]
     # A layer that is only called inside other layers has no `input`. It makes the target's steps.
     except (AttributeError, ValueError):
-        shape = getattr(model, "target_shape", (1,))
+        shape = getattr(model, "_target_shape", (1,))
         shapes = shape.values() if isinstance(shape, dict) else [shape]
         steps = max(each[0] for each in shapes)
     return 10 * (steps or 1) * sum(keras.tree.flatten(layer.state_size))

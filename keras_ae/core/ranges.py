@@ -65,7 +65,7 @@ def reads_data(model):
     An encoder of the user's own may rescale bytes.
     """
     has_limits = model._inputs_are_targets and not has_own_encoder(model)
-    return has_limits and model.target_shape == model.data_shape
+    return has_limits and model._target_shape == model._data_shape
 
 
 def has_own_encoder(model):

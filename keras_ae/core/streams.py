@@ -179,7 +179,7 @@ def read_stream(model, data, name, function):
     else:
         x = np.concatenate([each for each, _ in found])
     is_target = model.built and all(
-        y is not None and y.shape[1:] == model.target_shape for y in targets
+        y is not None and y.shape[1:] == model._target_shape for y in targets
     )
     return x, np.concatenate(targets) if is_target else None
 

@@ -121,7 +121,7 @@ def canonical(model, dataset, batch_size, function):
             )
     name, shape = next((name, part.shape) for name, part in main.items())
     if model.built:
-        known = model.data_shape
+        known = model._data_shape
         rank = len(known[name] if model._modalities else known)
     single = _yields_single_examples(shape, rank)
     if batch_size is not None and single is False:

@@ -152,17 +152,17 @@ def interpolation(
     ways = model.interpolate(a, b, steps, spherical, verbose=0, **inputs)
     if isinstance(ways, dict):
         check_drawable(ways, "what the model decodes")
-    rank = len(model.target_shape)
-    ways = np.asarray(ways).reshape(-1, steps, *model.target_shape)
+    rank = len(model._target_shape)
+    ways = np.asarray(ways).reshape(-1, steps, *model._target_shape)
     ends = [np.asarray(take_apart(model, x, "a")[0], "float32") for x in (a, b)]
     names = [f"{share:.2g}" for share in np.linspace(0.0, 1.0, steps)]
-    if model.data_shape == model.target_shape:  # The ends can be drawn next to the ways.
+    if model._data_shape == model._target_shape:  # The ends can be drawn next to the ways.
         ends = [
             np.broadcast_to(end if end.ndim > rank else end[None], ways[:, 0].shape) for end in ends
         ]
         ways = np.concatenate([ends[0][:, None], ways, ends[1][:, None]], axis=1)
         names = ["from", *names, "to"]
-    data = check_drawable(ways.reshape(-1, *model.target_shape), "what the model decodes")
+    data = check_drawable(ways.reshape(-1, *model._target_shape), "what the model decodes")
     labels = check_labels("interpolation", labels, len(ways)) or ()
     axes = draw_examples([data], len(names), style, row_names=labels, column_names=names)
     return finish(axes, path)

@@ -44,7 +44,7 @@ def facts(model, trainable, endpoints):
 
 def describe_shapes(model):
     """Describe the shapes of the data, the targets and the named inputs of a model."""
-    shapes = {"data_shape": model.data_shape, "target_shape": model.target_shape}
+    shapes = {"data_shape": model._data_shape, "target_shape": model._target_shape}
     if model._extra_shapes:
         shapes["inputs"] = model._extra_shapes
     return {name: examples.map_leaves(list, shape) for name, shape in shapes.items()}

@@ -456,7 +456,7 @@ def endpoints_of(model):
 
 def shapes_of_x(model):
     """Return the shapes of batches of x, or of the modalities: name -> shape."""
-    x = examples.with_batch_axis(model.data_shape)
+    x = examples.with_batch_axis(model._data_shape)
     return x if model._modalities else {"x": x}
 
 

@@ -61,7 +61,7 @@ def _check_data(model, endpoint, name, x):
         return found[name] if model._modalities else found
 
     support = None
-    is_target = endpoint == "log_likelihood" and model.target_shape == model.data_shape
+    is_target = endpoint == "log_likelihood" and model._target_shape == model._data_shape
     if model._modalities or is_target or ranges.reads_data(model):
         support = of_modality("_support")
     low, high = support or (-LARGEST, LARGEST)
@@ -81,7 +81,7 @@ def _check_data(model, endpoint, name, x):
             )
         x = tf.where(missing, tf.constant(low, x.dtype), x)
     elif support and model._mask_value is not None:
-        example = model._to_sequences(np.empty((1, *model.data_shape)))
+        example = model._to_sequences(np.empty((1, *model._data_shape)))
         if example is not None:  # Padded steps may lie out of range.
             steps = tf.reshape(x, [-1, example.shape[-1]])
             padded = tf.reduce_all(steps == model._mask_value, 1, keepdims=True)

@@ -91,7 +91,7 @@ def _reads_data(model, x):
         return False
 
     def decode(z, **options):
-        return ops.zeros((ops.shape(z)[0], *model.target_shape))
+        return ops.zeros((ops.shape(z)[0], *model._target_shape))
 
     with unittest.mock.patch.object(model, "decode", decode):
         found = numpy_of(model.reconstruct(to_tensors(as_floats(model, x))))
@@ -181,7 +181,7 @@ def samples(subject):
     model = subject.trained
     if model.sampler is None:
         raise unittest.SkipTest("it has no sampler")
-    first, shape = subject.sample(37, seed=3), with_rows(model.data_shape, 37)
+    first, shape = subject.sample(37, seed=3), with_rows(model._data_shape, 37)
     require(shapes_of(first) == shape, f"They have shape {shapes_of(first)} instead of {shape}.")
     require(is_finite(first), "They are not finite.")
     require(is_equal(subject.sample(37, seed=3), first), "Seed 3 gives others again.")
@@ -201,7 +201,7 @@ def untrained_samples(subject):
     subject.build(model)
     if can_sample(model):
         found = shapes_of(subject.sample(3, seed=0, model=model))
-        require(found == with_rows(model.data_shape, 3), f"Samples have shape {found}.")
+        require(found == with_rows(model._data_shape, 3), f"Samples have shape {found}.")
     else:
         what = "sample before training"
         require_error(lambda: subject.sample(3, model=model), (RuntimeError,), what, ["Call "])

@@ -138,12 +138,12 @@ def networks_for(model):
     """
     if not takes_networks(model):
         return {}
-    inputs = getattr(model.encoder, "input_shape", (None, *model.data_shape))[1:]
+    inputs = getattr(model.encoder, "input_shape", (None, *model._data_shape))[1:]
     codes = getattr(model.decoder, "input_shape", (None, *model._decoder_input_shape()))[1:]
     outputs = getattr(model.decoder, "output_shape", None)
-    outputs = outputs[1:] if outputs else tuple(model._decoder_shape(model.target_shape))
-    if outputs == (*model.target_shape, 1):  # The model's own decoder reads vectors as sequences.
-        outputs = model.target_shape
+    outputs = outputs[1:] if outputs else tuple(model._decoder_shape(model._target_shape))
+    if outputs == (*model._target_shape, 1):  # The model's own decoder reads vectors as sequences.
+        outputs = model._target_shape
     layers = [keras.layers.Dense(outputs[-1])]
     if codes[:-1] != outputs[:-1]:
         width = math.prod(outputs)

@@ -75,7 +75,7 @@ def test_tfds_features_train_as_they_come():
     model.compile("adam")
     dataset = tf.data.Dataset.from_tensor_slices(features)
     model.fit(dataset, batch_size=10, verbose=0, validation_data=dataset)
-    assert model.data_shape == (8, 8, 1)
+    assert model._data_shape == (8, 8, 1)
     np.testing.assert_allclose(
         model.encode(dataset), model.encode(images.astype("float32") / 255), atol=1e-6
     )

@@ -55,7 +55,7 @@ def test_a_refused_model_can_still_be_trained():
     with pytest.raises(ValueError, match="pictures"):
         model.fit(x)
     model.fit(keras.ops.transpose(x, (0, 2, 3, 1)), verbose=0)
-    assert model.data_shape == (8, 8, 3)
+    assert model._data_shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_refused_model_can_still_be_trained():
 def test_series_and_chosen_networks_are_taken(shape, given):
     model = compiled("AE", **{"network_options": SMALL, **given})
     model.build((None, *shape))
-    assert model.data_shape == shape
+    assert model._data_shape == shape
 
 
 def test_classes_over_time_are_no_picture():
@@ -90,7 +90,7 @@ def test_a_target_is_no_misread_picture_either():
         compiled("AE").build((None, 64), (None, 8, 8))
     model = compiled("AE", network_options=SMALL, decoder="mlp")
     model.build((None, 64), (None, 8, 8))
-    assert model.target_shape == (8, 8)
+    assert model._target_shape == (8, 8)
 
 
 def test_a_condition_is_no_misread_picture_either():

@@ -484,7 +484,7 @@ def test_artifacts_of_the_version_before_are_replaced(tmp_path, exports, monkeyp
     monkeypatch.chdir(tmp_path / "link")
     model.export("./model/", overwrite=True)
     model.export(folder / "model", overwrite=True)
-    assert keras_ae.load("model").data_shape == (6,)
+    assert keras_ae.load("model")._data_shape == (6,)
     assert [path.name for path in folder.iterdir()] == ["model"]
 
 
@@ -623,7 +623,7 @@ def test_pretrained_models_load_and_say_how_they_were_made(name):
     assert np.isfinite(card["figures"]["loss"]) and card["figures"]["split"] == "test"
     assert 4 * model.count_params() < 1.5e6  # The weights take less than 1.5 MB.
     pictures = model.sample(3, seed=0)
-    assert pictures.shape == (3, *model.data_shape)
+    assert pictures.shape == (3, *model._data_shape)
     assert model.encode(pictures.clip(0, 1)).shape == (3, model.latent_dim)
 
 

@@ -171,14 +171,14 @@ class ConditionalVAE(VAE):
             training: Whether layers such as dropout are active. Defaults to False.
             **inputs: The condition, a tensor.
         """
-        if self._joins_channels(self.data_shape):
+        if self._joins_channels(self._data_shape):
             channels = inputs["condition"]
         else:
             channels = self._features(inputs, training)
-            axes = [1] * (len(self.data_shape) - 1)
+            axes = [1] * (len(self._data_shape) - 1)
             channels = ops.reshape(channels, (-1, *axes, self._num_features))
             channels = channels + ops.zeros_like(x[..., :1])  # The same at every place.
-        if self._mask_value is not None and len(self.data_shape) > 1:
+        if self._mask_value is not None and len(self._data_shape) > 1:
             # Padded steps stay padding.
             given = counted(x, self._mask_value)[..., None]
             channels = ops.where(given, channels, self._mask_value)

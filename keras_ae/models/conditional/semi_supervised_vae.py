@@ -199,7 +199,7 @@ class SemiSupervisedVAE(ConditionalVAE):
     def _batch_numbers(self, batch_size):
         # Every label has a copy of an example, and of what the networks make of it.
         layers = (memory.numbers_of_layers(network)[1] for network in (self.encoder, self.decoder))
-        numbers = sum(layers) + math.prod(self.data_shape) + 2 * math.prod(self.target_shape)
+        numbers = sum(layers) + math.prod(self._data_shape) + 2 * math.prod(self._target_shape)
         return batch_size * self.num_classes * (numbers + 4 * self.latent_dim)
 
     # ------------------------------------------------------------------ calls
@@ -255,9 +255,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         q = self._weigh_labels(x, self._log_class_probabilities(x, training), training, label)
         z, (_, labels) = ops.reshape(q.means, (-1, self.latent_dim)), self._for_every_label(x)
         data = self.conditional(z, training, label=labels).mean
-        data = ops.reshape(data, (-1, self.num_classes, *self.target_shape))
+        data = ops.reshape(data, (-1, self.num_classes, *self._target_shape))
         weights = ops.reshape(
-            ops.exp(q.log_probabilities), (-1, self.num_classes, *[1] * len(self.target_shape))
+            ops.exp(q.log_probabilities), (-1, self.num_classes, *[1] * len(self._target_shape))
         )
         return ops.sum(weights * data, axis=1)
 
@@ -304,5 +304,5 @@ class SemiSupervisedVAE(ConditionalVAE):
         return self._average_weights(self.posterior(x), target, num_samples, draws_at_once, seed)
 
     def _endpoints(self):
-        found = (self.class_probabilities, {"x": (None, *self.data_shape)})
+        found = (self.class_probabilities, {"x": (None, *self._data_shape)})
         return {**super()._endpoints(), "class_probabilities": found}

@@ -56,7 +56,7 @@ class DeterministicAE(Autoencoder):
         if self._vector_width() == 1 and losses.is_constant_for_one(self.reconstruction_loss):
             raise ValueError(
                 f"{type(self).__name__}: {name} reads the last axis of data of shape "
-                f"{self.target_shape} as one vector, but learns nothing from one number. Make "
+                f"{self._target_shape} as one vector, but learns nothing from one number. Make "
                 "labels one-hot with keras.utils.to_categorical, or choose 'binary_crossentropy' "
                 "for a binary value."
             )
@@ -73,7 +73,7 @@ class DeterministicAE(Autoencoder):
 
     def _vector_width(self):
         """Return the length of the last axis that the loss compares. The model must be built."""
-        return self.target_shape[-1]
+        return self._target_shape[-1]
 
     def _code(self, x, training=False):
         """Compute the code of a batch, a float32 tensor.

@@ -58,7 +58,7 @@ class ContractiveAE(AE):
         if self.num_probes is None and self._has_one_layer():
             return 0
         _, outputs = memory.numbers_of_layers(self.encoder)
-        numbers = self.latent_dim + math.prod(self.data_shape) + outputs
+        numbers = self.latent_dim + math.prod(self._data_shape) + outputs
         return batch_size * (self.num_probes or self.latent_dim) * numbers
 
     def loss_weights(self):

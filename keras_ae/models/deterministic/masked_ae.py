@@ -141,17 +141,18 @@ class MaskedAE(AE):
     def _check_given(self):
         super()._check_given()
         width = self._vector_width()
-        if self._takes_classes and width != self.target_shape[-1]:
+        if self._takes_classes and width != self._target_shape[-1]:
             raise ValueError(
-                f"MaskedAE: {self._loss_name()} needs the probabilities of {self.target_shape[-1]} "
-                f"classes, but a patch of data of shape {self.target_shape} has {width} numbers. "
+                f"MaskedAE: {self._loss_name()} needs the probabilities of "
+                f"{self._target_shape[-1]} classes, but a patch of data of shape "
+                f"{self._target_shape} has {width} numbers. "
                 "Set patch_size=1, or choose 'binary_crossentropy'."
             )
         if isinstance(self.arguments["decoder"], keras.layers.Layer):
             refuse_unused(self, "decoder_blocks", "the decoder was given")
 
     def _vector_width(self):
-        return math.prod(self.target_shape) // self._num_patches
+        return math.prod(self._target_shape) // self._num_patches
 
     def _batch_numbers(self, batch_size):
         # The networks accept any number of tokens, so their layers' shapes do not include it.
@@ -232,7 +233,7 @@ class MaskedAE(AE):
         # A run has no weight at the patches that it shows.
         weights = (~shown / np.sum(~shown, axis=0)).astype("float32")
         patches = ops.sum(ops.multiply(output, weights), axis=1)
-        return from_patches(patches, self.data_shape, self.patch_size)
+        return from_patches(patches, self._data_shape, self.patch_size)
 
     def loss_terms(self, x, y, training):
         order = self._draw_order(ops.shape(x)[0], self.step_seed(training))

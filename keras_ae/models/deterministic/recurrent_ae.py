@@ -137,7 +137,7 @@ class RecurrentAE(AE):
     def _output_to_data(self, output):
         """Turn the decoder's output into data of shape (batch, ...)."""
         steps = ops.reshape(ops.cast(output, "float32"), (-1, *self._steps))
-        data = ops.reshape(self._reorder_steps(steps), (-1, *self.target_shape))
+        data = ops.reshape(self._reorder_steps(steps), (-1, *self._target_shape))
         return keras.activations.get(self._decoder_activation)(data)
 
     @batched("code")

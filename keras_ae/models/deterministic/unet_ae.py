@@ -66,7 +66,7 @@ class UNetAE(DenoisingAE):
 
     def _check_given(self):
         super()._check_given()
-        if self._mask_value is not None and len(self.target_shape) > 1:
+        if self._mask_value is not None and len(self._target_shape) > 1:
             raise ValueError(
                 f"UNetAE: mask_value={self._mask_value!r} is not possible, because the U-Net's "
                 "convolutions would read padding like data. Train on sequences of one length "
@@ -81,13 +81,13 @@ class UNetAE(DenoisingAE):
 
     def _refine(self, x, decoded, training):
         """Apply the U-Net to data (batch, ...) and to what was decoded from its code."""
-        shapes = self.data_shape, self.target_shape
+        shapes = self._data_shape, self._target_shape
         pictures = [
             ops.reshape(values, (-1, *_picture(shape)))
             for values, shape in zip((x, decoded), shapes, strict=True)
         ]
         output = self.unet(ops.concatenate(pictures, axis=-1), training=training)
-        output = ops.reshape(ops.cast(output, "float32"), (-1, *self.target_shape))
+        output = ops.reshape(ops.cast(output, "float32"), (-1, *self._target_shape))
         return keras.activations.get(self._decoder_activation)(output)
 
     @batched("data", returns_data=True)

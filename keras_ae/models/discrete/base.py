@@ -409,7 +409,7 @@ class DiscreteAE(DeterministicAE):
             # The default batch size is suited to the size of the data, but the prior may need more
             # memory per example.
             most = max(1, _NUMBERS_OF_A_BATCH // self.code_prior.numbers_of_example())
-            batch_size = min(most, default_batch_size(self.data_shape))
+            batch_size = min(most, default_batch_size(self._data_shape))
         return self._log_prob(x, batch_size=batch_size, verbose=verbose)
 
     @batched("data")

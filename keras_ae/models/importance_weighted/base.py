@@ -37,7 +37,7 @@ class ImportanceWeightedVAE(VAE):
         # A draw has a posterior, a code, a target, the decoder's outputs, and all densities.
         # The decoder's largest output also has a gradient.
         outputs = sum(memory.numbers_of_layers(self.decoder))
-        numbers = outputs + 2 * math.prod(self.target_shape) + 3 * self.latent_dim
+        numbers = outputs + 2 * math.prod(self._target_shape) + 3 * self.latent_dim
         return batch_size * self._num_draws() * numbers
 
     def _bound_losses(self, log_likelihood, divergence, weight):

@@ -137,10 +137,11 @@ class MissingDataIWAE(IWAE):
             x = ops.cast(x, "float32")
         else:
             library, x = np, np.asarray(inputs.check_data(self, x), "float32")
-        if self.built and self.target_shape != self.data_shape:
+        if self.built and self._target_shape != self._data_shape:
             raise ValueError(
-                f"impute needs targets of the data's shape {self.data_shape}, and this "
-                f"{type(self).__name__} has targets of shape {self.target_shape}. Call reconstruct."
+                f"impute needs targets of the data's shape {self._data_shape}, and "
+                f"this {type(self).__name__} has targets of shape {self._target_shape}. "
+                "Call reconstruct."
             )
         found = self._impute(x, num_samples, multiple, seed, **options)
         if multiple is not None:
@@ -157,10 +158,10 @@ class MissingDataIWAE(IWAE):
         log_weights = log_likelihood + self.prior(z).log_prob(z) - log_posterior
         log_weights = ops.reshape(log_weights, (-1, draws_at_once))
         if multiple is None:
-            means = ops.reshape(p.mean, (-1, draws_at_once, *self.target_shape))
+            means = ops.reshape(p.mean, (-1, draws_at_once, *self._target_shape))
             # Keras warns of a softmax over a single sample.
             shares = ops.exp(log_weights - ops.logsumexp(log_weights, axis=1, keepdims=True))
-            shares = ops.reshape(shares, (-1, draws_at_once, *[1] * len(self.target_shape)))
+            shares = ops.reshape(shares, (-1, draws_at_once, *[1] * len(self._target_shape)))
             return ops.sum(shares * means, axis=1)
         chosen = keras.random.categorical(log_weights, multiple, seed=seed)  # (batch, multiple)
         first = draws_at_once * ops.arange(ops.shape(chosen)[0], dtype=chosen.dtype)

@@ -110,7 +110,7 @@ class VAEOfModalities(VAE):
         for name, likelihood in self.likelihood.parts.items():
             decoder, shape = self._given_network("decoders", name), (self.latent_dim,)
             label = f"the likelihood of {name!r}"
-            check_likelihood(self, likelihood, label, self.target_shape[name], decoder, shape)
+            check_likelihood(self, likelihood, label, self._target_shape[name], decoder, shape)
 
     def _check_values(self, name, values, call):
         missing = np.isnan(values.reshape(len(values), -1))

@@ -132,7 +132,7 @@ class MultimodalVAE(VAEOfModalities):
         """Add rows of NaN if a batch lacks a modality, so that every weight has a gradient."""
         count = ops.shape(next(iter(x.values())))[0]
         return {
-            name: x[name] if name in x else ops.full((count, *self.data_shape[name]), math.nan)
+            name: x[name] if name in x else ops.full((count, *self._data_shape[name]), math.nan)
             for name in self._modalities
         }
 

@@ -85,12 +85,12 @@ class DictionaryAE(Autoencoder):
     # ------------------------------------------------------------------ what all of them do
 
     def _batch_numbers(self, batch_size):
-        return batch_size * (math.prod(self.data_shape) + 2 * self.latent_dim)
+        return batch_size * (math.prod(self._data_shape) + 2 * self.latent_dim)
 
     def _step_numbers(self, batch_size):
         # These are scaled data and its distances, features before and after selection, and
         # gradients.
-        return batch_size * (5 * math.prod(self.data_shape) + 6 * self.latent_dim)
+        return batch_size * (5 * math.prod(self._data_shape) + 6 * self.latent_dim)
 
     def _compute_pre_activations(self, x):
         """Compute pre-activations for data of shape (batch, ...), before the selection."""
@@ -106,7 +106,7 @@ class DictionaryAE(Autoencoder):
     @batched("code")
     def decode(self, z, training=False):
         output = self.data_scale.restore(self.dictionary.decode(ops.cast(z, "float32")))
-        return ops.reshape(output, (-1, *self.data_shape))
+        return ops.reshape(output, (-1, *self._data_shape))
 
     def loss_terms(self, x, y, training):
         if training:
@@ -130,7 +130,7 @@ class DictionaryAE(Autoencoder):
         """The features' directions in the data, an array (latent_dim, ...), each of length 1."""
         inputs.require_built(self, "directions")
         rows = ops.convert_to_numpy(self.dictionary.rows())
-        return rows.reshape(self.latent_dim, *self.data_shape)
+        return rows.reshape(self.latent_dim, *self._data_shape)
 
     def dictionary_metrics(self, x, batch_size=None):
         """Measure how sparse the codes of data are, and how much of the data they explain.
@@ -145,7 +145,7 @@ class DictionaryAE(Autoencoder):
         """
         x, size = inputs.check_data(self, x), batch_size
         if size is None:
-            size = default_batch_size(self.data_shape, (self.latent_dim,))
+            size = default_batch_size(self._data_shape, (self.latent_dim,))
         size = arguments.integer("dictionary_metrics", "batch_size", size)
 
         def parts():

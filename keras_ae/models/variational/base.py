@@ -55,9 +55,9 @@ class VariationalAE(Autoencoder):
         super()._check_given()
         name = self._likelihood_name()
         decoder, shape = self.arguments["decoder"], self._decoder_input_shape()
-        check_likelihood(self, self.likelihood, name, self.target_shape, decoder, shape)
+        check_likelihood(self, self.likelihood, name, self._target_shape, decoder, shape)
         sees_targets = type(self.likelihood).log_prob is not likelihoods.Likelihood.log_prob
-        if sees_targets and self._mask_value is not None and len(self.target_shape) > 1:
+        if sees_targets and self._mask_value is not None and len(self._target_shape) > 1:
             raise ValueError(
                 f"{type(self).__name__}: {name} fits itself to all steps of a batch, padding "
                 f"included, and mask_value={self._mask_value!r} was set. Use keras_ae.VAE with "
@@ -101,7 +101,7 @@ class VariationalAE(Autoencoder):
             training: Whether layers such as dropout are active. Defaults to False.
         """
         parameters = self.decoder(z, training=training)
-        if self._mask_value is None or len(self.target_shape) < 2:
+        if self._mask_value is None or len(self._target_shape) < 2:
             p = self.likelihood.condition(parameters, training)
             return Rescaled(p, adaptation.log_volume(self)) if self.standardize else p
         return WithoutPadding(self.likelihood.distribution, parameters, self._mask_value)
@@ -276,7 +276,7 @@ class VariationalAE(Autoencoder):
     _SERVED_SAMPLES = 100  # The exported endpoint draws this many importance samples.
 
     def _endpoints(self):
-        if self.target_shape != self.data_shape:
+        if self._target_shape != self._data_shape:
             return super()._endpoints()
 
         def log_likelihood(x, seed, **inputs):

@@ -92,7 +92,7 @@ class PerceptualVAE(VAE):
         weight = self.weight
         if weight is None:
             is_random = self.arguments["features"] is None and self._compares_maps
-            weight = math.prod(self.target_shape) * (16 if is_random else 1)
+            weight = math.prod(self._target_shape) * (16 if is_random else 1)
         return {**super().loss_weights(), "perceptual_loss": weight}
 
     def _perceptual_loss(self, y, reconstruction):

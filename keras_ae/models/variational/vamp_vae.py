@@ -55,7 +55,7 @@ class VampVAE(VAE):
 
     def _step_numbers(self, batch_size):
         # Each draw is paired with each component, and the encoder reads the pseudo-inputs.
-        numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self.data_shape)
+        numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self._data_shape)
         return self.num_components * (batch_size * self.latent_dim + numbers)
 
     def set_pseudo_inputs(self, x):
@@ -81,7 +81,7 @@ class VampVAE(VAE):
         points = ops.convert_to_tensor(self.pseudo_inputs)
         if self._support:
             inside = ops.clip(points, *self._support)
-            if self._mask_value is not None and len(self.data_shape) > 1:
+            if self._mask_value is not None and len(self._data_shape) > 1:
                 # Padded steps are not clipped, so that they stay padding. No gradient moves them.
                 given = counted(points, self._mask_value)[..., None]
                 inside = ops.where(given, inside, points)
