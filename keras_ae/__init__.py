@@ -19,8 +19,9 @@ _HOMES = {
     "optimizers_for": "optimizers",
 }
 _MODULES = (
-    "callbacks corruptions datasets distributions divergences evaluation flows hamiltonian layers "
-    "likelihoods losses models networks plots samplers saving schedules sparsity testing"
+    "callbacks corruptions datasets distributions divergences estimators evaluation flows "
+    "hamiltonian layers likelihoods losses models networks plots samplers saving schedules "
+    "sparsity testing"
 ).split()
 _RENAMED = {"metric": "hamiltonian", "priors": "samplers", "artefact": "saving"}
 

@@ -37,7 +37,7 @@ FLOORS = [
     {"networks", "samplers"},
     {"autoencoder", "plots"},
     {"callbacks", "models"},
-    {"cli", "testing"},
+    {"cli", "estimators", "testing"},
     {"__main__"},
 ]
 # The same for the families of models.

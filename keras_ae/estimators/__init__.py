@@ -1,0 +1,3 @@
+"""scikit-learn's API around any model."""
+
+from keras_ae.estimators.base import AutoencoderEstimator as AutoencoderEstimator

@@ -1,0 +1,265 @@
+"""The base class of all estimators: what `fit` does, and how fitted estimators are pickled."""
+
+import math
+
+import keras
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from keras_ae import models
+from keras_ae.autoencoder import Autoencoder
+from keras_ae.core import arguments
+from keras_ae.core.configuration import constructor_parameters
+from keras_ae.estimators import trainers
+
+_STEPS = 2000  # Training steps, if nobody chose a number of epochs.
+_LEAST_EPOCHS = 20
+_STEPS_BETWEEN_EVALUATIONS = 50
+_LEAST_HELD_OUT = 8  # The loss of fewer examples is too noisy to tell when to stop.
+
+
+class AutoencoderEstimator(BaseEstimator):
+    """Base class of scikit-learn estimators that train a model of this package.
+
+    Args:
+        model: Name of a model, such as "VAE" or "AE", or a model that is not built. It is never
+            changed: `fit` trains another one that is made from its configuration, with new weights.
+            Defaults to "VAE".
+        model_options: Dictionary of arguments of the model's constructor, if model is a name, such
+            as `{"latent_dim": 4, "network_options": {"units": (64,)}}`. If it lacks them, tables
+            get a latent_dim of half their number of columns, from 2 to 16, and models with a
+            likelihood get "gaussian_learned_scale". Defaults to None, an empty dictionary.
+        epochs: Number of passes over the data, a positive integer. Defaults to None: as many as
+            make 2,000 training steps, and at least 20.
+        batch_size: Number of examples in a batch. Defaults to 32.
+        learning_rate: That of the optimizer Adam, a positive number. Defaults to 0.001.
+        validation_fraction: Fraction of the examples on which the loss is measured during training,
+            a number from 0 to below 1. The fitted model has the weights with which this loss was
+            least. Models that minimize several losses with different weights, such as "FactorVAE",
+            have no such loss, and 0, or a fraction of fewer than 8 examples, holds none out: then
+            the model trains on all examples for all epochs. Defaults to 0.1.
+        patience: Number of epochs without a smaller loss after which training ends, a positive
+            integer. Defaults to None, a fifth of all epochs.
+        standardize: Whether the model scales each feature to mean 0 and deviation 1. This is the
+            argument `standardize` of the model itself, so that the mean and the deviation are part
+            of the saved or exported model, which takes and returns data in your units. Models with
+            limits, such as those with a Bernoulli likelihood, need False. Defaults to True.
+        random_state: Integer, `numpy.random.RandomState` or None, as everywhere in scikit-learn. It
+            determines the weights, all noise and the order of the data. Defaults to None.
+        verbose: 0 for silence, 1 for a progress bar for each epoch, 2 for a line. Defaults to 0.
+
+    Attributes:
+        model_: The fitted model. It is not compiled: to train it further, call `compile` first.
+        history_: Dictionary of loss -> list of its means over successive parts of the training.
+            A part takes at least 50 steps, unless there are fewer in an epoch and the number of
+            epochs cannot be divided.
+        n_features_in_: Number of columns.
+        feature_names_in_: Their names, if `fit` was given a DataFrame whose names are all strings.
+    """
+
+    _takes_nan = False
+
+    def __init__(
+        self,
+        model="VAE",
+        *,
+        model_options=None,
+        epochs=None,
+        batch_size=32,
+        learning_rate=1e-3,
+        validation_fraction=0.1,
+        patience=None,
+        standardize=True,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.model_options = model_options
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._takes_nan
+        tags.input_tags.three_d_array = True
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    # ------------------------------------------------------------------ for subclasses
+
+    def _check_data(self, X, reset=False, **options):
+        """Return X as a float32 array, once scikit-learn has checked it.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+            reset: Whether the estimator learns the number and the names of the columns. If not, it
+                must be fitted, and they are compared. Defaults to False.
+            **options: Further arguments of scikit-learn's `validate_data`, such as y.
+        """
+        if not reset:
+            check_is_fitted(self)
+        finite = "allow-nan" if self._takes_nan else True
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=np.float32,
+            order="C",
+            allow_nd=True,
+            ensure_all_finite=finite,
+            **options,
+        )
+
+    def _train(self, X, model_defaults=None, **inputs):
+        """Make the model, train it, and assign `model_` and `history_`.
+
+        Args:
+            X: Array that `_check_data` has checked.
+            model_defaults: Dictionary of arguments of the model, if model is a name, that
+                model_options may replace. Defaults to None.
+            **inputs: Arrays of the model's named inputs, with one row for each example.
+
+        Returns:
+            self.
+        """
+        generator = check_random_state(self.random_state)
+        seed = int(generator.randint(2**31 - 1))
+        batch_size = arguments.integer(self, "batch_size", self.batch_size)
+        rate = arguments.number(self, "learning_rate", self.learning_rate, positive=True)
+        standardize = arguments.flag(self, "standardize", self.standardize)
+        verbose = arguments.integer(self, "verbose", self.verbose, least=0, most=2)
+        shapes = {"x": X.shape, **{name: value.shape for name, value in inputs.items()}}
+        shapes = {name: (None, *shape[1:]) for name, shape in shapes.items()}
+
+        def make(compiled=True):
+            model = self._make_model(seed, standardize, X.shape[1:], model_defaults or {})
+            if compiled:
+                model.compile(keras.optimizers.Adam(rate))
+            model.build(shapes if inputs else shapes["x"])
+            return model
+
+        model = make(compiled=False)
+        held_out = self._choose_held_out(model, len(X), generator)
+        given = {"x": X, **inputs}
+        kept = {name: value[~held_out] for name, value in given.items()}
+        others = {name: value[held_out] for name, value in given.items()}
+        epochs, at_once, per_pass = self._plan(len(kept["x"]), batch_size)
+        options = {"epochs": epochs // at_once, "verbose": verbose, "batch_size": batch_size}
+        if at_once > 1:
+            options["steps_per_epoch"] = at_once * per_pass
+        if held_out.any():
+            options["validation_data"] = others if inputs else others["x"]
+            options["validation_batch_size"] = max(batch_size, 256)
+        patience = self._find_patience(epochs, at_once)
+
+        def fit(model):
+            callbacks = []
+            if held_out.any():
+                callbacks = [
+                    keras.callbacks.EarlyStopping(
+                        "val_loss", patience=patience, mode="min", restore_best_weights=True
+                    )
+                ]
+            return model.fit(**kept, callbacks=callbacks, **options)
+
+        history = trainers.train(model, make, repr(rate), fit)
+        self.model_ = model
+        self.history_ = {name: list(map(float, v)) for name, v in history.history.items()}
+        return self
+
+    # ------------------------------------------------------------------ the model
+
+    def _make_model(self, seed, standardize, shape, defaults):
+        """Make the model that is trained.
+
+        Args:
+            seed: The model's seed.
+            standardize: Whether it standardizes the data.
+            shape: Shape of one example.
+            defaults: Arguments that hold unless model_options has them.
+        """
+        options = arguments.dictionary(
+            self, "model_options", self.model_options, "{'latent_dim': 4}"
+        )
+        if isinstance(self.model, Autoencoder):
+            if self.model.built:
+                raise ValueError(
+                    f"{type(self).__name__}: model is a {type(self.model).__name__} that is built, "
+                    "and its weights would be ignored. Pass one that is not built, or its name."
+                )
+            if options:
+                raise ValueError(
+                    f"{type(self).__name__}: model_options={options!r} has no effect, because "
+                    "model is no name. Pass these arguments to the constructor of the model."
+                )
+            cls, config = type(self.model), self.model.get_config()
+            changed = self._without_absent(cls, {"seed": seed, "standardize": standardize})
+            return cls.from_config({**config, **changed})
+        names = list(models.FILES)
+        if not isinstance(self.model, str) or self.model not in names:
+            hint = arguments.did_you_mean(self.model, names).lstrip()
+            wanted = "the name of a model of keras_ae, or a model that is not built"
+            raise arguments.refusal(self, "model", self.model, wanted, hint)
+        cls = getattr(models, self.model)
+        for name in ("seed", "standardize"):
+            if name in options:
+                other = "random_state" if name == "seed" else name
+                raise ValueError(
+                    f"{type(self).__name__}: model_options={options!r} may not contain {name!r}. "
+                    f"Pass {other}={options[name]!r} to {type(self).__name__} instead."
+                )
+        known = constructor_parameters(cls)
+        suited = {"likelihood": "gaussian_learned_scale"}
+        if len(shape) == 1:
+            suited["latent_dim"] = min(16, max(2, shape[0] // 2))
+        suited = {name: v for name, v in {**suited, **defaults}.items() if name in known}
+        changed = self._without_absent(cls, {"seed": seed, "standardize": standardize})
+        return cls(**{**suited, **options, **changed})
+
+    def _without_absent(self, cls, options):
+        """Return options without `standardize`, if models of the class do not have it."""
+        if "standardize" in constructor_parameters(cls):
+            return options
+        if options["standardize"]:
+            raise ValueError(
+                f"{type(self).__name__}: standardize=True is not possible, because {cls.__name__} "
+                "does not scale its data. Pass standardize=False, and scale X before."
+            )
+        return {"seed": options["seed"]}
+
+    # ------------------------------------------------------------------ how long it trains
+
+    def _choose_held_out(self, model, number, generator):
+        """Return which examples measure the loss: an array of truth values."""
+        name, given = "validation_fraction", self.validation_fraction
+        count = int(arguments.number(self, name, given, below=1) * number)
+        mask = np.zeros(number, bool)
+        if count >= _LEAST_HELD_OUT and not model.players:
+            mask[generator.permutation(number)[:count]] = True
+        return mask
+
+    def _plan(self, number, batch_size):
+        """Return how many epochs there are, how many go without a pause, and steps in an epoch."""
+        per_pass = math.ceil(number / batch_size)
+        most = max(1, _STEPS_BETWEEN_EVALUATIONS // per_pass)
+        if self.epochs is None:
+            epochs = max(_LEAST_EPOCHS, math.ceil(_STEPS / per_pass))
+            return math.ceil(epochs / most) * most, most, per_pass
+        epochs = arguments.integer(self, "epochs", self.epochs)
+        at_once = max(n for n in range(1, min(most, epochs) + 1) if epochs % n == 0)
+        return epochs, at_once, per_pass
+
+    def _find_patience(self, epochs, at_once):
+        """Return after how many evaluations without progress training ends."""
+        patience = self.patience
+        patience = epochs / 5 if patience is None else arguments.integer(self, "patience", patience)
+        return max(1, math.ceil(patience / at_once))
