@@ -90,8 +90,6 @@ class AutoencoderEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self._takes_nan
         tags.input_tags.three_d_array = True
-        if tags.transformer_tags is not None:
-            tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
     # ------------------------------------------------------------------ for subclasses
@@ -148,6 +146,12 @@ class AutoencoderEstimator(BaseEstimator):
             return model
 
         model = make(compiled=False)
+        unread = {*model.extra_inputs, *model._modalities} - inputs.keys()
+        if unread:
+            raise ValueError(
+                f"{type(self).__name__}: a {type(model).__name__} reads {', '.join(sorted(unread))}, "
+                "and X is one array. Choose another model."
+            )
         held_out = self._choose_held_out(model, len(X), generator)
         given = {"x": X, **inputs}
         kept = {name: value[~held_out] for name, value in given.items()}
@@ -175,6 +179,10 @@ class AutoencoderEstimator(BaseEstimator):
         self.model_ = model
         self.history_ = {name: list(map(float, v)) for name, v in history.history.items()}
         return self
+
+    def _encode(self, X):
+        """Return the codes of checked data, one row for each example."""
+        return self.model_.encode(X, verbose=0).reshape(len(X), -1)
 
     # ------------------------------------------------------------------ the model
 
