@@ -60,6 +60,7 @@ class AutoencoderEstimator(BaseEstimator):
     """
 
     _takes_nan = False
+    _kind = None  # Name of the class to which models must belong, or None for any model.
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class AutoencoderEstimator(BaseEstimator):
     # ------------------------------------------------------------------ for subclasses
 
     def _check_data(self, X, reset=False, **options):
-        """Return X as a float32 array, once scikit-learn has checked it.
+        """Return X as an array, float32 unless told otherwise, once scikit-learn has checked it.
 
         Args:
             X: Array or DataFrame of shape (examples, ...).
@@ -106,31 +107,25 @@ class AutoencoderEstimator(BaseEstimator):
         if not reset:
             check_is_fitted(self)
         finite = "allow-nan" if self._takes_nan else True
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=np.float32,
-            order="C",
-            allow_nd=True,
-            ensure_all_finite=finite,
-            **options,
-        )
+        defaults = {"dtype": np.float32, "allow_nd": True, "ensure_all_finite": finite}
+        return validate_data(self, X, reset=reset, **{**defaults, **options})
 
-    def _train(self, X, model_defaults=None, **inputs):
+    def _train(self, X, model_defaults=None, fixed=None, **inputs):
         """Make the model, train it, and assign `model_` and `history_`.
 
         Args:
             X: Array that `_check_data` has checked.
             model_defaults: Dictionary of arguments of the model, if model is a name, that
                 model_options may replace. Defaults to None.
+            fixed: Dictionary of arguments of the model that the estimator determines. Defaults to
+                None.
             **inputs: Arrays of the model's named inputs, with one row for each example.
 
         Returns:
             self.
         """
         generator = check_random_state(self.random_state)
-        seed = int(generator.randint(2**31 - 1))
+        self._seed = seed = int(generator.randint(2**31 - 1))
         batch_size = arguments.integer(self, "batch_size", self.batch_size)
         rate = arguments.number(self, "learning_rate", self.learning_rate, positive=True)
         standardize = arguments.flag(self, "standardize", self.standardize)
@@ -139,21 +134,22 @@ class AutoencoderEstimator(BaseEstimator):
         shapes = {name: (None, *shape[1:]) for name, shape in shapes.items()}
 
         def make(compiled=True):
-            model = self._make_model(seed, standardize, X.shape[1:], model_defaults or {})
+            own = {"seed": seed, "standardize": standardize, **(fixed or {})}
+            model = self._make_model(X.shape[1:], own, model_defaults or {})
             if compiled:
                 model.compile(keras.optimizers.Adam(rate))
             model.build(shapes if inputs else shapes["x"])
             return model
 
         model = make(compiled=False)
+        given = {"x": X, **inputs}
         unread = {*model.extra_inputs, *model._modalities} - inputs.keys()
         if unread:
             raise ValueError(
-                f"{type(self).__name__}: a {type(model).__name__} reads {', '.join(sorted(unread))}, "
-                "and X is one array. Choose another model."
+                f"{type(self).__name__}: a {type(model).__name__} reads "
+                f"{', '.join(sorted(unread))}, and X is one array. Choose another model."
             )
-        held_out = self._choose_held_out(model, len(X), generator)
-        given = {"x": X, **inputs}
+        held_out = self._choose_held_out(model, given, generator)
         kept = {name: value[~held_out] for name, value in given.items()}
         others = {name: value[held_out] for name, value in given.items()}
         epochs, at_once, per_pass = self._plan(len(kept["x"]), batch_size)
@@ -186,70 +182,74 @@ class AutoencoderEstimator(BaseEstimator):
 
     # ------------------------------------------------------------------ the model
 
-    def _make_model(self, seed, standardize, shape, defaults):
+    def _make_model(self, shape, fixed, defaults):
         """Make the model that is trained.
 
         Args:
-            seed: The model's seed.
-            standardize: Whether it standardizes the data.
             shape: Shape of one example.
+            fixed: Arguments that this estimator determines.
             defaults: Arguments that hold unless model_options has them.
         """
         options = arguments.dictionary(
             self, "model_options", self.model_options, "{'latent_dim': 4}"
         )
-        if isinstance(self.model, Autoencoder):
-            if self.model.built:
-                raise ValueError(
-                    f"{type(self).__name__}: model is a {type(self.model).__name__} that is built, "
-                    "and its weights would be ignored. Pass one that is not built, or its name."
-                )
+        cls = self._find_class()
+        known = constructor_parameters(cls)
+        if "standardize" not in known and fixed.pop("standardize"):
+            raise ValueError(
+                f"{type(self).__name__}: standardize=True is not possible, because {cls.__name__} "
+                "does not scale its data. Pass standardize=False, and scale X before."
+            )
+        if not isinstance(self.model, str):
             if options:
                 raise ValueError(
                     f"{type(self).__name__}: model_options={options!r} has no effect, because "
                     "model is no name. Pass these arguments to the constructor of the model."
                 )
-            cls, config = type(self.model), self.model.get_config()
-            changed = self._without_absent(cls, {"seed": seed, "standardize": standardize})
-            return cls.from_config({**config, **changed})
-        names = list(models.FILES)
-        if not isinstance(self.model, str) or self.model not in names:
-            hint = arguments.did_you_mean(self.model, names).lstrip()
-            wanted = "the name of a model of keras_ae, or a model that is not built"
-            raise arguments.refusal(self, "model", self.model, wanted, hint)
-        cls = getattr(models, self.model)
-        for name in ("seed", "standardize"):
-            if name in options:
-                other = "random_state" if name == "seed" else name
-                raise ValueError(
-                    f"{type(self).__name__}: model_options={options!r} may not contain {name!r}. "
-                    f"Pass {other}={options[name]!r} to {type(self).__name__} instead."
-                )
-        known = constructor_parameters(cls)
+            return cls.from_config({**self.model.get_config(), **fixed})
+        for name in options.keys() & fixed.keys():
+            remedy = {"seed": "Pass random_state instead.", "num_classes": "Leave it out."}.get(
+                name, f"Pass {name} to {type(self).__name__} itself."
+            )
+            raise ValueError(
+                f"{type(self).__name__}: model_options={options!r} may not have {name!r}, which "
+                f"the estimator determines. {remedy}"
+            )
         suited = {"likelihood": "gaussian_learned_scale"}
         if len(shape) == 1:
             suited["latent_dim"] = min(16, max(2, shape[0] // 2))
         suited = {name: v for name, v in {**suited, **defaults}.items() if name in known}
-        changed = self._without_absent(cls, {"seed": seed, "standardize": standardize})
-        return cls(**{**suited, **options, **changed})
+        return cls(**{**suited, **options, **fixed})
 
-    def _without_absent(self, cls, options):
-        """Return options without `standardize`, if models of the class do not have it."""
-        if "standardize" in constructor_parameters(cls):
-            return options
-        if options["standardize"]:
+    def _find_class(self):
+        """Return the class of the model that is trained."""
+        kind = getattr(models, self._kind) if self._kind else Autoencoder
+        wanted = f"the name of a {self._kind or 'model of keras_ae'}, or one that is not built"
+        cls, hint = type(self.model), ""
+        if isinstance(self.model, str):
+            cls = getattr(models, self.model) if self.model in models.FILES else object
+            hint = arguments.did_you_mean(self.model, models.FILES).lstrip()
+        if not issubclass(cls, kind):
+            raise arguments.refusal(self, "model", self.model, wanted, hint)
+        if not isinstance(self.model, str) and self.model.built:
             raise ValueError(
-                f"{type(self).__name__}: standardize=True is not possible, because {cls.__name__} "
-                "does not scale its data. Pass standardize=False, and scale X before."
+                f"{type(self).__name__}: model is a {cls.__name__} that is built, and its weights "
+                "would be ignored. Pass one that is not built, or its name."
             )
-        return {"seed": options["seed"]}
+        return cls
 
     # ------------------------------------------------------------------ how long it trains
 
-    def _choose_held_out(self, model, number, generator):
-        """Return which examples measure the loss: an array of truth values."""
-        name, given = "validation_fraction", self.validation_fraction
-        count = int(arguments.number(self, name, given, below=1) * number)
+    def _choose_held_out(self, model, given, generator):
+        """Return which examples measure the loss: an array of truth values.
+
+        Args:
+            model: The model.
+            given: Dictionary of x and the named inputs.
+            generator: `numpy.random.RandomState`.
+        """
+        name, number = "validation_fraction", len(given["x"])
+        count = int(arguments.number(self, name, self.validation_fraction, below=1) * number)
         mask = np.zeros(number, bool)
         if count >= _LEAST_HELD_OUT and not model.players:
             mask[generator.permutation(number)[:count]] = True

@@ -1,0 +1,118 @@
+"""Classification with few labels, by the model of Kingma et al. 2014, arXiv:1406.5298."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from keras_ae.estimators.base import AutoencoderEstimator
+
+_UNLABELED = -1
+
+
+class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
+    """A classifier that also learns from examples whose label is not known.
+
+    These have the label -1, as in `sklearn.semi_supervised`. Where classes are strings, y is an
+    array of dtype object.
+
+    Args:
+        model: "SemiSupervisedVAE", a model of this class, or of a subclass, that is not built. Its
+            number of classes is replaced by that of the data. Defaults to "SemiSupervisedVAE".
+        model_options, epochs, batch_size, learning_rate, validation_fraction, patience,
+            standardize, random_state, verbose: See `keras_ae.estimators.AutoencoderEstimator`. The
+            labels of held-out examples are not learned from, but no class loses all of its labels.
+
+    Attributes:
+        classes_: The known classes, sorted.
+        model_, history_, n_features_in_, feature_names_in_: See
+            `keras_ae.estimators.AutoencoderEstimator`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae.estimators import AutoencoderClassifier
+    >>> x = np.random.default_rng(0).normal(size=(64, 8))
+    >>> y = np.where(x[:, 0] > 0, "yes", "no").astype(object)
+    >>> y[20:] = -1
+    >>> classifier = AutoencoderClassifier(epochs=2, random_state=0).fit(x, y)
+    >>> list(classifier.classes_), classifier.predict_proba(x).shape
+    (['no', 'yes'], (64, 2))
+    """
+
+    _kind = "SemiSupervisedVAE"
+
+    def __init__(
+        self,
+        model="SemiSupervisedVAE",
+        *,
+        model_options=None,
+        epochs=None,
+        batch_size=32,
+        learning_rate=1e-3,
+        validation_fraction=0.1,
+        patience=None,
+        standardize=True,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            model,
+            model_options=model_options,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            standardize=standardize,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    def fit(self, X, y):
+        """Train the model.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+            y: Array of shape (examples,), the class of each example, or -1 where it is not known.
+
+        Returns:
+            self.
+        """
+        X, y = self._check_data(X, reset=True, y=y)
+        known = y != _UNLABELED
+        if not known.any():
+            raise ValueError(
+                f"{type(self).__name__}: y is -1, unlabeled, for all {len(y)} examples. Pass some "
+                "that are known, or train an AutoencoderTransformer, which needs none."
+            )
+        check_classification_targets(y[known])
+        self.classes_, numbers = np.unique(y[known], return_inverse=True)
+        label = np.full(len(y), _UNLABELED, "int32")
+        label[known] = numbers
+        return self._train(X, fixed={"num_classes": len(self.classes_)}, label=label)
+
+    def predict_proba(self, X):
+        """Compute the probability of every class.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Array of shape (examples, classes), float32, in the order of `classes_`.
+        """
+        X = self._check_data(X)
+        return self.model_.class_probabilities(X, verbose=0)
+
+    def predict(self, X):
+        """Find the most probable class of every example: an array of shape (examples,).
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+        """
+        X = self._check_data(X)
+        return self.classes_[self.model_.classify(X, verbose=0)]
+
+    def _choose_held_out(self, model, given, generator):
+        held_out, label = super()._choose_held_out(model, given, generator), given["label"]
+        lost = set(label[held_out]) - set(label[~held_out])
+        return held_out & ~np.isin(label, list(lost))
