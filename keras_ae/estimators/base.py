@@ -17,6 +17,7 @@ from keras_ae.estimators import trainers
 _STEPS = 2000  # Training steps, if nobody chose a number of epochs.
 _LEAST_EPOCHS = 20
 _STEPS_BETWEEN_EVALUATIONS = 50
+_ROWS = 64  # Rows of a block, a multiple of the numbers that a processor computes together.
 _LEAST_HELD_OUT = 8  # The loss of fewer examples is too noisy to tell when to stop.
 
 
@@ -176,9 +177,31 @@ class AutoencoderEstimator(BaseEstimator):
         self.history_ = {name: list(map(float, v)) for name, v in history.history.items()}
         return self
 
+    def _apply(self, method, X, **options):
+        """Call a method of the model such that no example's result depends on the other examples.
+
+        Processors compute the last few rows of a batch by other instructions than its first rows,
+        so that rounding differs. Therefore the last rows are filled up to a whole block.
+
+        Args:
+            method: A method of `model_` that takes and returns an array with a row for each
+                example.
+            X: Array that `_check_data` has checked.
+            **options: Further arguments of the method.
+
+        Returns:
+            Array with a row for each example.
+        """
+        whole = len(X) // _ROWS * _ROWS
+        parts = [X[:whole]] if whole else []
+        if whole < len(X):
+            rest = X[whole:]
+            parts.append(np.concatenate([rest, np.repeat(rest[-1:], _ROWS - len(rest), axis=0)]))
+        return np.concatenate([method(part, verbose=0, **options) for part in parts])[: len(X)]
+
     def _encode(self, X):
         """Return the codes of checked data, one row for each example."""
-        return self.model_.encode(X, verbose=0).reshape(len(X), -1)
+        return self._apply(self.model_.encode, X).reshape(len(X), -1)
 
     # ------------------------------------------------------------------ the model
 

@@ -101,7 +101,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
             Array of shape (examples, classes), float32, in the order of `classes_`.
         """
         X = self._check_data(X)
-        return self.model_.class_probabilities(X, verbose=0)
+        return self._apply(self.model_.class_probabilities, X)
 
     def predict(self, X):
         """Find the most probable class of every example: an array of shape (examples,).
@@ -110,7 +110,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
             X: Array or DataFrame of shape (examples, ...).
         """
         X = self._check_data(X)
-        return self.classes_[self.model_.classify(X, verbose=0)]
+        return self.classes_[self._apply(self.model_.classify, X)]
 
     def _choose_held_out(self, model, given, generator):
         held_out, label = super()._choose_held_out(model, given, generator), given["label"]

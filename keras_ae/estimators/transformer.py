@@ -84,7 +84,8 @@ class AutoencoderTransformer(
                 f"inverse_transform: Z has {Z.shape[1]} columns, and codes have "
                 f"{math.prod(shape)} dimensions. Pass what transform returned."
             )
-        return self.model_.decode(Z.reshape(-1, *shape).astype(self.model_._code_dtype), verbose=0)
+        Z = Z.reshape(-1, *shape).astype(self.model_._code_dtype)
+        return self._apply(self.model_.decode, Z)
 
     def score(self, X, y=None):
         """Compute minus the mean squared error of the reconstructions of X.
@@ -100,7 +101,7 @@ class AutoencoderTransformer(
             A float of at most 0.
         """
         X = self._check_data(X)
-        both = X, self.model_.reconstruct(X, verbose=0)
+        both = X, self._apply(self.model_.reconstruct, X)
         x, copies = (ops.convert_to_numpy(adaptation.standardize(self.model_, v)) for v in both)
         return -float(np.mean(np.square(x.astype("float64") - copies)))
 
