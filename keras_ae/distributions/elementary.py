@@ -51,6 +51,22 @@ class Distribution:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
 
+    @memory.explains(_FEWER)
+    def log_prob(self, x):
+        """Compute the log-density, or of discrete values the log-probability, in nats.
+
+        Args:
+            x: Tensor of shape (batch, ...), the shape of the parameters.
+
+        Returns:
+            Float32 tensor of shape (batch,): the sum over the elements of each example, which are
+            independent.
+
+        Raises:
+            ValueError: If the shapes of x and the parameters differ beyond the batch axis.
+        """
+        return event_sum(self.log_prob_per_element(x))
+
     def sample_with_log_prob(self, seed):
         """Draw samples and compute their log-densities: the pair that importance weights need.
 
@@ -360,21 +376,18 @@ class Normal(Distribution):
         noise = draw_normal(ops.shape(self.mean), seed)
         return self.mean + self.scale * noise
 
-    def log_prob(self, x):
-        """Compute the log-density in nats.
+    def log_prob_per_element(self, x):
+        """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
             x: Tensor of the mean's shape.
 
         Returns:
-            Float32 tensor of shape (batch,).
-
-        Raises:
-            ValueError: the shapes of x and the mean differ beyond the batch axis.
+            Float32 tensor of the same shape.
         """
         reciprocal, log_scale = _reciprocal_and_log(self.scale)
         standardized = (self._event(x, self.mean) - self.mean) * reciprocal
-        return -event_sum(0.5 * ops.square(standardized) + log_scale + 0.5 * LOG_TWO_PI)
+        return -(0.5 * ops.square(standardized) + log_scale + 0.5 * LOG_TWO_PI)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -410,21 +423,18 @@ class Laplace(Distribution):
         noise = -ops.sign(centered) * ops.log1p(-ops.abs(centered))
         return self.mean + self.scale * noise
 
-    def log_prob(self, x):
-        """Compute the log-density in nats.
+    def log_prob_per_element(self, x):
+        """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
             x: Tensor of the mean's shape.
 
         Returns:
-            Float32 tensor of shape (batch,).
-
-        Raises:
-            ValueError: the shapes of x and the mean differ beyond the batch axis.
+            Float32 tensor of the same shape.
         """
         reciprocal, log_scale = _reciprocal_and_log(self.scale)
         distance = ops.abs(self._event(x, self.mean) - self.mean) * reciprocal
-        return -event_sum(distance + log_scale + math.log(2.0))
+        return -(distance + log_scale + math.log(2.0))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -475,8 +485,19 @@ class Bernoulli(Distribution):
         """
         x = self._event(x, self.logits)
         if len(x.shape) == 1:  # Given an empty tuple of axes, torch would sum over the batch.
-            return x * self.logits - ops.softplus(self.logits)
-        return backend.log_bernoulli(x, self.logits)
+            return self.log_prob_per_element(x)
+        return backend.log_bernoulli(x, self.logits)  # This is faster than the sum of the elements.
+
+    def log_prob_per_element(self, x):
+        """Compute the log-probability of every element in nats: see `log_prob`.
+
+        Args:
+            x: Tensor of the logits' shape, values in [0, 1].
+
+        Returns:
+            Float32 tensor of the same shape.
+        """
+        return self._event(x, self.logits) * self.logits - ops.softplus(self.logits)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -531,17 +552,14 @@ class ContinuousBernoulli(Distribution):
         first_order = uniform + 0.5 * self.logits * uniform * (1.0 - uniform)
         return ops.clip(ops.where(near_zero, first_order, draw), 0.0, 1.0)
 
-    def log_prob(self, x):
-        """Compute the log-density in nats.
+    def log_prob_per_element(self, x):
+        """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
             x: Tensor of the logits' shape, values in [0, 1].
 
         Returns:
-            Float32 tensor of shape (batch,).
-
-        Raises:
-            ValueError: the shapes of x and the logits differ beyond the batch axis.
+            Float32 tensor of the same shape.
         """
         x = self._event(x, self.logits)
         near_zero, small, large = _split_at_zero(0.5 * self.logits)
@@ -551,7 +569,7 @@ class ContinuousBernoulli(Distribution):
         from_mode = ops.where(large > 0.0, 1.0 - x, x)
         twice = 2.0 * ops.abs(large)
         closed_form = ops.log(twice) - ops.log(-ops.expm1(-twice)) - twice * from_mode
-        return event_sum(ops.where(near_zero, series, closed_form))
+        return ops.where(near_zero, series, closed_form)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -589,23 +607,20 @@ class Categorical(Distribution):
         chosen = ops.argmax(self.logits + gumbel, axis=-1)
         return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
 
-    def log_prob(self, x):
-        """Compute the log-probability in nats.
+    def log_prob_per_element(self, x):
+        """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:
             x: Tensor of the logits' shape, one-hot along the last axis.
 
         Returns:
-            Float32 tensor of shape (batch,).
-
-        Raises:
-            ValueError: the shapes of x and the logits differ beyond the batch axis.
+            Float32 tensor of the same shape.
         """
         x = self._event(x, self.logits)
         # A class that is not chosen contributes 0, even where its log-probability is minus
         # infinity.
         chosen = ops.not_equal(x, 0.0)
-        return event_sum(x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0))
+        return x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0)
 
 
 def _draw_open_uniform(shape, seed):

@@ -45,3 +45,16 @@ class Rescaled:
             Float32 tensor of shape (batch,).
         """
         return self.base.log_prob(u) - self.log_volume
+
+    def log_prob_per_element(self, u):
+        """Compute the log-density of every element of the standardized data, in nats.
+
+        In other units, each would differ by a constant.
+
+        Args:
+            u: Tensor of shape (batch, ...).
+
+        Returns:
+            Float32 tensor of the same shape.
+        """
+        return self.base.log_prob_per_element(u)
