@@ -354,6 +354,7 @@ BY_NAME = {
     "gaussian_learned_scale": lambda: Gaussian("learned"),
     "gaussian_optimal_scale": OptimalGaussian,
     "laplace": Laplace,
+    "laplace_learned_scale": lambda: Laplace("learned"),
     "categorical": Categorical,
 }
 
@@ -363,8 +364,8 @@ def get(identifier):
 
     Args:
         identifier: One of `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
-            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`, or
-            a `Likelihood`.
+            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`,
+            `"laplace_learned_scale"`, `"categorical"`, or a `Likelihood`.
 
     Raises:
         ValueError: If the identifier is neither such a name nor a `Likelihood`.

@@ -211,10 +211,7 @@ def train(
     """Train a model, and write a folder with the model, its metrics and pictures."""
     runs = _import_runs()
     arguments = {} if latent_dim is None else {"latent_dim": latent_dim}
-    for setting in settings or []:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set {setting}: write the setting as name=value.")
+    for setting, name, value in _split_pairs("--set", "setting", settings):
         if name == "seed":
             raise ValueError(f"--set {setting}: pass it as --seed {value}.")
         if name in arguments:
@@ -300,10 +297,7 @@ def compare(
     from keras_ae.cli.compare import compare as write_report
 
     arguments = {}
-    for setting in settings or []:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set {setting}: write the setting as name=value.")
+    for _, name, value in _split_pairs("--set", "setting", settings):
         model, dot, argument = name.partition(".")
         value = runs.parse(value)
         if dot:
@@ -371,10 +365,7 @@ def sample(
     runs = _import_runs()
     _check_output(output, ".png", ".npy")
     given = {}
-    for each in inputs or []:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise ValueError(f"--input {each}: write the input as name=value.")
+    for each, name, value in _split_pairs("--input", "input", inputs):
         given[name] = runs.parse(value)
         try:
             runs.np.asarray(given[name])
@@ -439,6 +430,90 @@ def reconstruct(
         shown = x["x"] if isinstance(x, dict) else x
         pairs = _write(output, model.reconstruct(x), lambda y: runs.plots.reconstructions(shown, y))
         terminal.show(pairs)
+
+
+@app.command(
+    epilog="Example: keras-ae detect table.csv --model VAE --contamination 0.05 --output scores.csv"
+)
+def detect(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Name or path of the data.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The model to train, such as VAE, or a folder that --export wrote, whose detector "
+            "scores the data without training."
+        ),
+    ] = "VAE",
+    contamination: Annotated[
+        float | None,
+        typer.Option(help="Share of the examples that are anomalies. [default: 0.1]"),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="contamination, false_positive_rate, extreme_values, or a number. "
+            "[default: contamination]"
+        ),
+    ] = None,
+    false_positive_rate: Annotated[
+        float | None,
+        typer.Option(help="Share of normal examples above the threshold. [default: 0.01]"),
+    ] = None,
+    anomaly_score: Annotated[
+        str | None,
+        typer.Option(help="The score, such as reconstruction_error. [default: the model's best]"),
+    ] = None,
+    trim: Annotated[
+        float | None,
+        typer.Option(help="Share of the examples that a second training leaves out. [default: 0]"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data. [default: 2,000 steps]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers. [default: 0]")] = (
+        None
+    ),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An argument of the model's constructor. May be repeated.",
+            callback=add_to_config,
+        ),
+    ] = None,
+    output: Annotated[pathlib.Path, typer.Option(help="New .csv file.")] = (
+        pathlib.Path("scores.csv")
+    ),
+    export: Annotated[
+        pathlib.Path | None, typer.Option(help="New folder for the detector.")
+    ] = None,
+    config: Config = None,
+):
+    """Score how anomalous the examples of a table are, or of other data, and write a table.
+
+    Its columns are anomaly_score, which is high for anomalies, is_anomaly, and for tables the
+    column with the largest share in the score, counted from 0.
+    """
+    runs = _import_runs()
+    from keras_ae.cli import detect as command
+
+    _check_output(output, ".csv")
+    if export is not None and os.path.lexists(export):
+        raise FileExistsError(f"--export {export} exists. Pass another name.")
+    given = {
+        "contamination": contamination,
+        "threshold": threshold,
+        "false_positive_rate": false_positive_rate,
+        "anomaly_score": anomaly_score,
+        "trim": trim,
+        "epochs": epochs,
+        "random_state": seed,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    pairs = _split_pairs("--set", "setting", settings)
+    options = {name: runs.parse(value) for _, name, value in pairs}
+    terminal.show(*command.run(data, model, given, options, output, export))
 
 
 @app.command(epilog="Example: keras-ae verify runs/vae_digits")
@@ -589,6 +664,15 @@ def _find_data(path, data):
     if not isinstance(known, str):
         raise ValueError(f"{path} does not say on which data it was trained. Pass --data.")
     return known
+
+
+def _split_pairs(option, what, words):
+    """Split the NAME=VALUE words of an option, and yield each with its name and its value."""
+    for word in words or []:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ValueError(f"{option} {word}: write the {what} as name=value.")
+        yield word, name, value
 
 
 def _check_output(output, *suffixes):

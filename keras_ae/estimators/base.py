@@ -173,7 +173,7 @@ class AutoencoderEstimator(BaseEstimator):
             return model.fit(**kept, callbacks=callbacks, **options)
 
         history = trainers.train(model, make, repr(rate), fit)
-        self.model_ = model
+        self.model_, self._held_out = model, held_out
         self.history_ = {name: list(map(float, v)) for name, v in history.history.items()}
         return self
 

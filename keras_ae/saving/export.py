@@ -26,7 +26,7 @@ from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
 from keras_ae.saving.served_checks import make_check
 
 
-def write(model, path, card, overwrite=False, **unknown):
+def write(model, path, card, overwrite=False, more=None, **unknown):
     """Export a model as a folder, which appears at its path only when it is complete.
 
     Args:
@@ -34,6 +34,8 @@ def write(model, path, card, overwrite=False, **unknown):
         path: Path of the folder.
         card: Dictionary of the user's own entries for `card.json`.
         overwrite: Whether an artifact at the path may be replaced.
+        more: Dictionary of endpoints besides the model's own: name -> (function, {argument:
+            shape}). Defaults to None.
         **unknown: Options of other formats, which are refused.
 
     Raises:
@@ -56,8 +58,8 @@ def write(model, path, card, overwrite=False, **unknown):
         _check_replaceable(place, overwrite, _describe_other_than_artifact)
 
     with _raise_os_error(path), storage.whole_folder(path, check) as partial:
-        served = _make_served(model)
-        endpoints = _list_endpoints(model)
+        served = _make_served(model, more or {})
+        endpoints = [*_list_endpoints(model), *(more or {})]
         signatures = {name: _name_output(name, getattr(served, name)) for name in endpoints}
         signatures["serving_default"] = signatures["serve"]
         tf.saved_model.save(served, str(partial), signatures)
@@ -268,8 +270,8 @@ def _raise_error(error):
 # ---------------------------------------------------------------------- writing
 
 
-def _make_served(model):
-    """Make a `tf.Module` of the functions that TensorFlow serves.
+def _make_served(model, more):
+    """Make a `tf.Module` of the functions that TensorFlow serves, the model's own and more.
 
     Keras' `ExportArchive` would trace the functions twice. They are traced only once here, when the
     module is saved.
@@ -281,7 +283,7 @@ def _make_served(model):
     module = tf.Module()
     module.weights, in_tensorflow = backend.servable(model)
     dtypes = {"seed": "int32", "z": model._code_dtype, **examples.dtypes_of(model)}
-    for name, (function, arguments) in model._endpoints().items():
+    for name, (function, arguments) in {**model._endpoints(), **more}.items():
         endpoint = _make_endpoint(model, name, in_tensorflow, function, arguments, dtypes)
         setattr(module, name, endpoint)
     if not examples.sampler_of(model).ready():

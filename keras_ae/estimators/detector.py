@@ -1,0 +1,383 @@
+"""Anomaly detection with any model."""
+
+import pathlib
+
+import numpy as np
+from sklearn.base import OutlierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from keras_ae.core import arguments
+from keras_ae.estimators import scores
+from keras_ae.estimators.base import AutoencoderEstimator
+from keras_ae.estimators.thresholds import Calibration, find_extreme_threshold
+from keras_ae.saving import export, read_card
+from keras_ae.saving.load import load
+
+_THRESHOLDS = ("contamination", "false_positive_rate", "extreme_values")
+_KEY = "detector"  # The entry of card.json.
+
+
+class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
+    """Detect anomalies with a model of this package, in scikit-learn's API.
+
+    Three conventions meet here:
+
+    | what | high means | values |
+    |---|---|---|
+    | `score_samples`, `decision_function` | normal, as in scikit-learn | real numbers |
+    | `predict`, `fit_predict` | | 1 is normal, -1 an anomaly |
+    | `decision_scores_`, `threshold_` | anomalous, as in PyOD | minus `score_samples` |
+    | `labels_` | | 0 is normal, 1 an anomaly |
+    | the endpoint `score`, `keras-ae detect` | anomalous | `anomaly_score`, `is_anomaly` |
+
+    Args:
+        model: Name of a model, or a model that is not built. Defaults to "VAE".
+        anomaly_score: What makes an example anomalous:
+
+            - "reconstruction_error": the squared error, summed over the features.
+            - "reconstruction_probability": the mean of -log p(x | z) over draws from the posterior,
+              in nats (An and Cho 2015).
+            - "likelihood": -log p(x) in nats, by importance sampling.
+            - "code_distance": the squared Mahalanobis distance of the code from the mean code.
+            - "model": the method `anomaly_score` of a model that is made to detect anomalies.
+            - A function of the fitted model and an array (examples, ...) that returns an array
+              (examples,), high where an example is anomalous. It cannot be exported.
+
+            Defaults to "auto": the first that the model has of "model", "likelihood" and
+            "reconstruction_error".
+        contamination: Share of the training examples that are anomalies, a number above 0 and at
+            most 0.5. Defaults to 0.1.
+        threshold: How the score is found above which an example is an anomaly:
+
+            - "contamination": so many training examples are above it.
+            - "false_positive_rate": so many normal examples are above it. The training data must be
+              normal. The threshold is a quantile of the scores of the held-out examples, or of all
+              if there are none.
+            - "extreme_values": the same, by the theory of extreme values (Siffer et al. 2017),
+              which also finds rates below one in the number of examples.
+            - A number, in the units of the score.
+
+            Defaults to "contamination".
+        false_positive_rate: Share of normal examples that may be taken for anomalies, a number
+            above 0 and below 1. Defaults to 0.01.
+        trim: Share of the training examples, those with the highest scores, that a second training
+            leaves out, a number from 0 to 0.5. This helps if anomalies in the training data are
+            learned. Defaults to 0: the model is trained once on all.
+        model_options, epochs, batch_size, learning_rate, validation_fraction, patience: See
+            `AutoencoderTransformer`. If model is a name, tables get a latent_dim of 2 and a Laplace
+            likelihood with a learned scale, which outliers in the training data hardly move.
+        standardize, random_state, verbose: See `AutoencoderTransformer`.
+
+    Attributes:
+        model_: The fitted model.
+        anomaly_score_: Name of the score that was chosen, or the function.
+        threshold_: Anomaly score above which an example is an anomaly.
+        offset_: Minus `threshold_`: `decision_function` is `score_samples` minus this.
+        decision_scores_: Anomaly scores of the training data, shape (examples,).
+        labels_: 1 where the training data is anomalous and 0 elsewhere, shape (examples,).
+        history_, n_features_in_, feature_names_in_: See `AutoencoderTransformer`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae.estimators import AnomalyDetector
+    >>> x = np.random.default_rng(0).normal(size=(200, 4))
+    >>> x[:4] += 20
+    >>> detector = AnomalyDetector(contamination=0.02, epochs=20, random_state=0).fit(x)
+    >>> detector.predict(x[:6]).tolist()
+    [-1, -1, -1, -1, 1, 1]
+    """
+
+    def __init__(
+        self,
+        model="VAE",
+        *,
+        anomaly_score="auto",
+        contamination=0.1,
+        threshold="contamination",
+        false_positive_rate=0.01,
+        trim=0.0,
+        model_options=None,
+        epochs=None,
+        batch_size=32,
+        learning_rate=1e-3,
+        validation_fraction=0.1,
+        patience=None,
+        standardize=True,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            model,
+            model_options=model_options,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            standardize=standardize,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.anomaly_score = anomaly_score
+        self.contamination = contamination
+        self.threshold = threshold
+        self.false_positive_rate = false_positive_rate
+        self.trim = trim
+
+    def fit(self, X, y=None):
+        """Train the model, and find the threshold.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+            y: Ignored.
+
+        Returns:
+            self.
+
+        Raises:
+            ValueError: If an argument or X is not as described above.
+        """
+        share = arguments.number(self, "contamination", self.contamination, positive=True, most=0.5)
+        rate = arguments.number(
+            self, "false_positive_rate", self.false_positive_rate, positive=True, below=1
+        )
+        trim = arguments.number(self, "trim", self.trim, most=0.5)
+        if not arguments.is_number(self.threshold):
+            arguments.choice(self, "threshold", self.threshold, _THRESHOLDS)
+        X = self._check_data(X, reset=True, ensure_min_samples=2)
+        found = self._train_and_score(X)
+        if trim:
+            kept = found <= np.quantile(found, 1.0 - trim)
+            self._train_and_score(X[kept])
+            held_out = np.zeros(len(X), bool)
+            held_out[kept] = self._held_out
+            self._held_out, found = held_out, self._compute(X)
+        normal = found[self._held_out] if self._held_out.any() else found
+        del self._held_out
+        if self.threshold == "contamination":
+            self.threshold_ = float(np.quantile(found, 1.0 - share))
+        elif self.threshold == "false_positive_rate":
+            self.threshold_ = float(np.quantile(normal, 1.0 - rate))
+        elif self.threshold == "extreme_values":
+            self.threshold_ = find_extreme_threshold(found, rate)
+        else:
+            self.threshold_ = float(self.threshold)
+        self.offset_ = -self.threshold_
+        self.decision_scores_ = found
+        self.labels_ = (found > self.threshold_).astype(int)
+        self._calibration = Calibration().fit(found, self.threshold_, share)
+        return self
+
+    def _train_and_score(self, X):
+        """Train the model, choose its score, and return the anomaly scores of X."""
+        defaults = {"likelihood": "laplace_learned_scale"}
+        if X.ndim == 2:
+            defaults["latent_dim"] = 2
+        self._train(X, defaults)
+        if callable(self.anomaly_score):
+            self.anomaly_score_ = self.anomaly_score
+        else:
+            self.anomaly_score_ = scores.choose(self.model_, self.anomaly_score)
+            self._score = scores.BY_NAME[self.anomaly_score_]()
+            self._score.learn(self.model_, X)
+        return self._compute(X)
+
+    def _compute(self, X):
+        """Return the anomaly scores of checked data: a float64 array (examples,)."""
+        if callable(self.anomaly_score_):
+            found = np.asarray(self.anomaly_score_(self.model_, X), "float64")
+            if found.shape != (len(X),) or not np.all(np.isfinite(found)):
+                raise ValueError(
+                    f"AnomalyDetector: anomaly_score={arguments.show(self.anomaly_score_)} must "
+                    f"return one finite number for each of the {len(X)} examples, and returned an "
+                    f"array of shape {found.shape}."
+                )
+            return found
+        return scores.compute(self.model_, X, self._score).astype("float64")
+
+    def score_samples(self, X):
+        """Compute minus the anomaly score of every example, so that high is normal.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Float64 array of shape (examples,).
+        """
+        return -self._compute(self._check_data(X))
+
+    def decision_function(self, X):
+        """Compute how far every example is on the normal side of the threshold.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Float64 array of shape (examples,). It is negative for anomalies.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X):
+        """Tell anomalies from normal examples.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Integer array of shape (examples,): 1 is normal and -1 an anomaly.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def predict_proba(self, X):
+        """Compute the probability that an example is normal, and that it is an anomaly.
+
+        The mean over the training data is close to the contamination. The probabilities hold as far
+        as the scores of normal data and of anomalies, once normal scores are transformed to a
+        Gaussian, are two Gaussians of equal deviation.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Float64 array of shape (examples, 2), whose rows add up to 1.
+        """
+        found = -self.score_samples(X)
+        probability = self._calibration(found)
+        return np.stack([1.0 - probability, probability], axis=1)
+
+    def explain(self, X):
+        """Compute the share that every feature has in the anomaly score.
+
+        For scores that are sums over features, this is what exceeds the median over the training
+        data. For others, it is the gradient times the distance from the feature's mean. For
+        "likelihood" the shares are those of the reconstruction probability. The shares of pictures
+        are heat maps: see `keras_ae.plots.heat_maps`.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+
+        Returns:
+            Float32 array like X. Each example's shares are at least 0 and add up to 1.
+
+        Raises:
+            ValueError: If the score is a function of yours.
+        """
+        X = self._check_data(X)
+        self._refuse_function("explain")
+        return scores.explain(self.model_, X, self._score)
+
+    def _refuse_function(self, method):
+        if callable(self.anomaly_score_):
+            raise ValueError(
+                f"AnomalyDetector.{method}: anomaly_score={arguments.show(self.anomaly_score_)} is "
+                "a function, of which nothing else is known. Choose one of "
+                f"{', '.join(scores.BY_NAME)}."
+            )
+
+    # ------------------------------------------------------------------ files
+
+    def export(self, path, *, card=None, overwrite=False):
+        """Write a folder that TensorFlow serves without this package, and `load` reads.
+
+        It is the folder that `model_.export` writes with one more endpoint: `score` takes x and
+        returns `anomaly_score` (batch,), `is_anomaly` (batch,) and `contributions`, the shares of
+        `explain`. The scaler and the threshold are part of it.
+
+        Args:
+            path: Folder to make.
+            card: Dictionary of facts for the folder's `card.json`.
+            overwrite: Whether an artifact at the path may be replaced.
+
+        Raises:
+            OSError: If the path is taken and may not be replaced, or cannot be written.
+            ValueError: If the score is a function, or the model cannot be loaded again.
+            NotImplementedError: On the torch backend.
+        """
+        check_is_fitted(self)
+        self._refuse_function("export")
+        export.check_arguments(path, card)
+        model, score = self.model_, self._score
+
+        def serve_score(x):
+            found = scores.compute(model, x, score)
+            return {
+                "anomaly_score": found,
+                "is_anomaly": found > self.threshold_,
+                "contributions": scores.explain(model, x, score),
+            }
+
+        card = {**(card or {}), _KEY: self._describe()}
+        endpoints = {"score": (serve_score, export.shapes_of_x(model))}
+        export.write(model, path, card, overwrite, endpoints)
+
+    def _describe(self):
+        """Describe in JSON what `load` needs besides the model."""
+        state = {name: value.tolist() for name, value in self._score.state.items()}
+        names = getattr(self, "feature_names_in_", None)
+        return {
+            "score": self.anomaly_score_,
+            "threshold": self.threshold_,
+            "contamination": float(self.contamination),
+            "score_state": state,
+            "calibration": self._calibration.state,
+            "n_features_in": getattr(self, "n_features_in_", None),
+            "feature_names_in": None if names is None else names.tolist(),
+        }
+
+    @classmethod
+    def load(cls, path):
+        """Load a detector from a folder that `export` wrote. `keras_ae.load` loads its model.
+
+        It has no `decision_scores_` and `labels_`, which are those of the training data.
+
+        Args:
+            path: The folder.
+
+        Returns:
+            A fitted `AnomalyDetector`.
+
+        Raises:
+            FileNotFoundError: If the folder does not exist.
+            ValueError: If it is damaged, or has no detector.
+        """
+        model = load(path)
+        found = read_card(path).get(_KEY)
+        if not isinstance(found, dict) or found.get("score") not in scores.BY_NAME:
+            raise ValueError(
+                f"AnomalyDetector.load: {path} has no detector, only a {type(model).__name__}. "
+                "Load it with keras_ae.load, or export an AnomalyDetector."
+            )
+        try:
+            detector = cls._restore(model, found)
+            detector._compute(np.zeros((2, *model._data_shape), "float32"))
+        except (LookupError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise ValueError(
+                f"AnomalyDetector.load: the entry {_KEY!r} of {pathlib.Path(path) / 'card.json'} "
+                f"is not what export wrote ({reason}). Export the detector again."
+            ) from error
+        return detector
+
+    @classmethod
+    def _restore(cls, model, found):
+        fresh = type(model).from_config(model.get_config())
+        detector = cls(
+            fresh,
+            anomaly_score=found["score"],
+            contamination=found["contamination"],
+            standardize=model.standardize,
+        )
+        state = {k: np.asarray(v, "float32") for k, v in found["score_state"].items()}
+        detector.model_, detector.anomaly_score_ = model, found["score"]
+        detector._score = scores.BY_NAME[found["score"]](state)
+        detector._score.find_parts(model)
+        detector.threshold_ = float(found["threshold"])
+        detector.offset_ = -detector.threshold_
+        keys = ("center", "spread", "power", "slope", "shift")
+        detector._calibration = Calibration({k: float(found["calibration"][k]) for k in keys})
+        if found["n_features_in"] is not None:
+            detector.n_features_in_ = int(found["n_features_in"])
+        if found["feature_names_in"] is not None:
+            detector.feature_names_in_ = np.array(found["feature_names_in"], dtype=object)
+        return detector
