@@ -5,6 +5,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
     python -m benchmarks.reproduce large_pictures --data photos/
+    python -m benchmarks.reproduce anomaly --data adbench/ --output anomaly/  # needs pyod
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -20,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
+from benchmarks.reproduce.anomaly import anomaly
 from benchmarks.reproduce.codes import codes
 from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.conditional import conditional
@@ -56,6 +58,7 @@ ROWS = {
         conditional,
         semi_supervised,
         large_pictures,
+        anomaly,
     )
 }
 
@@ -67,7 +70,9 @@ def main():
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, nargs="+", help="seeds of `disentanglement`")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", help="seeds of `disentanglement` and `anomaly`"
+    )
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
     parser.add_argument(
         "--pictures", type=pathlib.Path, help="folder for pictures of what models make"
@@ -76,9 +81,10 @@ def main():
         "--sides", type=int, nargs="+", help="sides of the pictures, for `large_pictures`"
     )
     parser.add_argument(
-        "--output", help="folder that keeps finished runs of `disentanglement`, not to repeat them"
+        "--output",
+        help="folder that keeps the finished runs of `disentanglement` or `anomaly`",
     )
-    parser.add_argument("--data", help="path of the data, for `missing_data` and `large_pictures`")
+    parser.add_argument("--data", help="path of the data, for the rows that say so above")
     arguments = parser.parse_args()
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     settings = {

@@ -99,7 +99,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         trim=0.0,
         model_options=None,
         epochs=None,
-        batch_size=32,
+        batch_size=128,
         learning_rate=1e-3,
         validation_fraction=0.1,
         patience=None,
@@ -166,14 +166,14 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         self.offset_ = -self.threshold_
         self.decision_scores_ = found
         self.labels_ = (found > self.threshold_).astype(int)
-        self._calibration = Calibration().fit(found, self.threshold_, share)
+        self._calibration = Calibration().fit(found, share)
         return self
 
     def _train_and_score(self, X):
         """Train the model, choose its score, and return the anomaly scores of X."""
         defaults = {"likelihood": "laplace_learned_scale"}
         if X.ndim == 2:
-            defaults["latent_dim"] = 2
+            defaults |= {"latent_dim": 2, "network_options": {"units": (64, 32)}}
         self._train(X, defaults)
         if callable(self.anomaly_score):
             self.anomaly_score_ = self.anomaly_score
@@ -194,7 +194,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
                     f"array of shape {found.shape}."
                 )
             return found
-        return scores.compute(self.model_, X, self._score).astype("float64")
+        return scores.compute(self.model_, X, self._score, verbose=0).astype("float64")
 
     def score_samples(self, X):
         """Compute minus the anomaly score of every example, so that high is normal.
@@ -265,7 +265,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """
         X = self._check_data(X)
         self._refuse_function("explain")
-        return scores.explain(self.model_, X, self._score)
+        return scores.explain(self.model_, X, self._score, verbose=0)
 
     def _refuse_function(self, method):
         if callable(self.anomaly_score_):

@@ -56,7 +56,7 @@ class Score:
         """Learn from the training data, an array in the user's units."""
         self.find_parts(model)
         if self.has_parts:
-            parts = _compute_parts(model, X, self)
+            parts = _compute_parts(model, X, self, verbose=0)
             self.state["usual"] = np.median(parts, axis=0).astype("float32")
         else:
             mean = X.mean(axis=0, dtype="float64").astype("float32")
@@ -166,7 +166,7 @@ class CodeDistance(Score):
 
     def learn(self, model, X):
         super().learn(model, X)
-        codes = model.encode(X).reshape(len(X), -1).astype("float64")
+        codes = model.encode(X, verbose=0).reshape(len(X), -1).astype("float64")
         self.state["mean"] = codes.mean(axis=0).astype("float32")
         values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(codes, rowvar=False)))
         # Directions in which codes do not differ would make every distance infinite.

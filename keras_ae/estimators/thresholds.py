@@ -61,8 +61,9 @@ class Calibration:
     def __init__(self, state=None):
         self.state = state
 
-    def fit(self, scores, threshold, contamination):
+    def fit(self, scores, contamination):
         """Fit to the scores of data of which this share is anomalous. Return self."""
+        threshold = np.quantile(scores, 1.0 - contamination)
         normal = scores[scores <= threshold]
         center, spread = np.median(normal), max(float(np.std(normal)), 1e-12)
         power = PowerTransformer(standardize=False)
