@@ -36,7 +36,9 @@ def run(data, model, given, model_options, output, folder):
     else:
         refused = [*given, *(["set"] if model_options else [])]
         if refused or folder is not None:
-            options = ", ".join(f"--{name.replace('_', '-')}" for name in refused) or "--export"
+            names = {"random_state": "seed"}
+            words = [names.get(name, name).replace("_", "-") for name in refused]
+            options = ", ".join(f"--{word}" for word in words) or "--export"
             raise ValueError(
                 f"{options}: the detector in {model} was trained with its own. Leave this out, or "
                 "pass the name of a model."
