@@ -123,7 +123,7 @@ class AutoencoderEstimator(BaseEstimator):
             **inputs: Arrays of the model's named inputs, with one row for each example.
 
         Returns:
-            self.
+            Array (examples,) of truth values: which examples were held out.
         """
         generator = check_random_state(self.random_state)
         self._seed = seed = int(generator.randint(2**31 - 1))
@@ -173,9 +173,9 @@ class AutoencoderEstimator(BaseEstimator):
             return model.fit(**kept, callbacks=callbacks, **options)
 
         history = trainers.train(model, make, repr(rate), fit)
-        self.model_, self._held_out = model, held_out
+        self.model_ = model
         self.history_ = {name: list(map(float, v)) for name, v in history.history.items()}
-        return self
+        return held_out
 
     def _apply(self, method, X, **options):
         """Call a method of the model such that no example's result depends on the other examples.

@@ -94,12 +94,13 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
         self.classes_, numbers = np.unique(y[known], return_inverse=True)
         label = np.full(len(y), _UNLABELED, "int32")
         label[known] = numbers
-        return self._train(
+        self._train(
             X,
             model_defaults={"classification_weight": _CLASSIFICATION_WEIGHT},
             fixed={"num_classes": len(self.classes_)},
             label=label,
         )
+        return self
 
     def predict_proba(self, X):
         """Compute the probability of every class.

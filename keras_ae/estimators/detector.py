@@ -1,5 +1,6 @@
 """Anomaly detection with any model."""
 
+import functools
 import pathlib
 
 import numpy as np
@@ -146,15 +147,14 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         if not arguments.is_number(self.threshold):
             arguments.choice(self, "threshold", self.threshold, _THRESHOLDS)
         X = self._check_data(X, reset=True, ensure_min_samples=2)
-        found = self._train_and_score(X)
+        held_out = self._train_and_choose(X)
+        found = self._compute(X)
         if trim:
             kept = found <= np.quantile(found, 1.0 - trim)
-            self._train_and_score(X[kept])
             held_out = np.zeros(len(X), bool)
-            held_out[kept] = self._held_out
-            self._held_out, found = held_out, self._compute(X)
-        normal = found[self._held_out] if self._held_out.any() else found
-        del self._held_out
+            held_out[kept] = self._train_and_choose(X[kept])
+            found = self._compute(X)
+        normal = found[held_out] if held_out.any() else found
         if self.threshold == "contamination":
             self.threshold_ = float(np.quantile(found, 1.0 - share))
         elif self.threshold == "false_positive_rate":
@@ -169,19 +169,19 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         self._calibration = Calibration().fit(found, share)
         return self
 
-    def _train_and_score(self, X):
-        """Train the model, choose its score, and return the anomaly scores of X."""
+    def _train_and_choose(self, X):
+        """Train the model, and choose its score. Return which examples were held out."""
         defaults = {"likelihood": "laplace_learned_scale"}
         if X.ndim == 2:
             defaults |= {"latent_dim": 2, "network_options": {"units": (64, 32)}}
-        self._train(X, defaults)
+        held_out = self._train(X, defaults)
         if callable(self.anomaly_score):
             self.anomaly_score_ = self.anomaly_score
         else:
             self.anomaly_score_ = scores.choose(self.model_, self.anomaly_score)
             self._score = scores.BY_NAME[self.anomaly_score_]()
             self._score.learn(self.model_, X)
-        return self._compute(X)
+        return held_out
 
     def _compute(self, X):
         """Return the anomaly scores of checked data: a float64 array (examples,)."""
@@ -194,7 +194,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
                     f"array of shape {found.shape}."
                 )
             return found
-        return scores.compute(self.model_, X, self._score, verbose=0).astype("float64")
+        compute = functools.partial(scores.compute, self.model_, score=self._score)
+        return self._apply(compute, X).astype("float64")
 
     def score_samples(self, X):
         """Compute minus the anomaly score of every example, so that high is normal.
@@ -265,7 +266,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """
         X = self._check_data(X)
         self._refuse_function("explain")
-        return scores.explain(self.model_, X, self._score, verbose=0)
+        return self._apply(functools.partial(scores.explain, self.model_, score=self._score), X)
 
     def _refuse_function(self, method):
         if callable(self.anomaly_score_):

@@ -53,7 +53,8 @@ class AutoencoderTransformer(
         Returns:
             self.
         """
-        return self._train(self._check_data(X, reset=True))
+        self._train(self._check_data(X, reset=True))
+        return self
 
     def transform(self, X):
         """Compute the code of every example.

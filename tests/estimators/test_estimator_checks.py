@@ -20,6 +20,7 @@ ESTIMATORS = [
     estimators.AutoencoderClusterer("AE", **TINY),
     estimators.AutoencoderImputer(num_samples=4, **TINY),
     estimators.AutoencoderClassifier(**TINY),
+    estimators.AnomalyDetector(**TINY),
 ]
 EXPECTED = {
     "AutoencoderClassifier": {
