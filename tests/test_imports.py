@@ -45,6 +45,7 @@ FAMILIES = [
     {"deterministic", "variational"},
     {
         "adversarial",
+        "anomaly",
         "conditional",
         "discrete",
         "geometric",

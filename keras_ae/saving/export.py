@@ -450,6 +450,8 @@ def endpoints_of(model):
         "encode": (model.encode, x),
         "decode": (model.decode, z),
     }
+    if hasattr(model, "anomaly_score"):
+        calls["anomaly_score"] = (model.anomaly_score, x)
     return {
         name: (gather_x(model, call), {**first, **shapes_of_inputs(model, call)})
         for name, (call, first) in calls.items()

@@ -278,6 +278,22 @@ def likelihood(subject):
 
 
 @check
+def anomaly_scores(subject):
+    """`anomaly_score` gives one number for each example, which no other example changes."""
+    model, x = subject.trained, as_floats(subject.trained, subject.x)
+    if not hasattr(model, "anomaly_score"):
+        raise unittest.SkipTest("it has no anomaly_score")
+    scores = model.anomaly_score(x)
+    require(scores.shape == (length(x),), f"It has shape {scores.shape}.")
+    require(np.all(np.isfinite(scores)), f"It is {scores}.")
+    require(np.ptp(scores) > 1e-4 * np.abs(scores).max(), "It is the same for all examples.")
+    of_batches = model.anomaly_score(x, batch_size=3)
+    require_close(of_batches, scores, "batch_size=3 gives other scores.", atol=1e-5)
+    of_tensor = numpy_of(model.anomaly_score(map_leaves(ops.convert_to_tensor, x)))
+    require_close(of_tensor, scores, "A tensor has other scores.", atol=1e-5)
+
+
+@check
 def export(subject):
     """TensorFlow serves an exported model, which gives the numbers that the model gives."""
     if keras.config.backend() == "torch":
@@ -312,6 +328,9 @@ def export(subject):
             model.decode(codes, **inputs_of(model.decode)),
         ),
     }
+    if hasattr(model, "anomaly_score"):
+        found = serve("anomaly_score", model.anomaly_score, **data)
+        calls["anomaly_score"] = (found, model.anomaly_score(x, **inputs_of(model.anomaly_score)))
     if can_sample(model):
         required = [name for name, is_required in taken_by_sample(model).items() if is_required]
         given = subject.inputs(required, 7)
