@@ -190,6 +190,9 @@ class Autoencoder(Adjustable, Saved, Loops):
             passes: `keras_ae.core.adaptation.Passes`. Each loop over it is one pass over the data.
         """
 
+    def _check_epoch(self, logs):
+        """Raise an error if the mean losses of an epoch show that training has failed."""
+
     def _check_values(self, name, values, call):
         """Check the array of a named input or modality, and return it. Subclasses add checks."""
         return values

@@ -1,6 +1,7 @@
 """What a model learns from the data before its first step, among it the data's units."""
 
 import contextlib
+import types
 
 import keras
 import numpy as np
@@ -24,6 +25,10 @@ class Passes:
 
     def __init__(self, model, batches, steps=None):
         self.model, self.batches, self.steps = model, batches, steps
+
+    def can_repeat(self):
+        """Tell whether the data can be read more than once. A generator cannot."""
+        return not isinstance(self.batches, types.GeneratorType)
 
     def __iter__(self):
         if isinstance(self.batches, ArrayBatches):

@@ -38,12 +38,13 @@ def watch(model, train_function):
 
 
 class EpochCheck(keras.callbacks.Callback):
-    """Callback that raises an error if a loss was not finite in the epoch."""
+    """Callback that raises an error if a loss was not finite in the epoch, or the model failed."""
 
     async_safe = True
 
     def on_epoch_end(self, epoch, logs=None):
         check(self.model, logs)
+        self.model._check_epoch(logs)
 
 
 def check(model, logs):

@@ -118,7 +118,7 @@ class Loops(backend.TrainStep, keras.Model):
         callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
         shape = data.batch_shape(batches)
         with backend.steps_at_once(self, shape, callbacks, total) as callbacks:
-            return super().fit(
+            history = super().fit(
                 batches,
                 epochs=epochs,
                 verbose=verbose,
@@ -130,6 +130,8 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
+        self._finish_training(adaptation.Passes(self, batches, steps_per_epoch))
+        return history
 
     @one_at_a_time()
     def evaluate(
@@ -196,6 +198,13 @@ class Loops(backend.TrainStep, keras.Model):
 
     def _prepare_training(self, batches, steps):
         """Look at the batches of `fit` before training. Subclasses may override this."""
+
+    def _finish_training(self, passes):
+        """Look at the data of `fit` after training. Subclasses may override this.
+
+        Args:
+            passes: `keras_ae.core.adaptation.Passes`.
+        """
 
     def _evaluation_scope(self, batches, steps):
         """Return a context in which `evaluate` runs its loop. Subclasses may override this."""
