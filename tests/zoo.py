@@ -37,6 +37,7 @@ TINY = {
     "num_codes": 8,
     "num_components": 4,
     "num_flows": 2,
+    "num_items": 8,
     "num_projections": 4,
     "num_samples": 3,
     "num_steps": 2,
@@ -62,6 +63,8 @@ TINY_WITH_PATCHES = {
     "mask_ratio": 0.3,
     "network_options": {"width": 8, "heads": 2, "blocks": 1},
 }
+# A one-class model takes no bounded activations.
+TINY_ONE_CLASS = {"network_options": {"units": (8,), "activation": "silu"}}
 # These arguments have an effect only on a decoder that the model makes itself.
 WITH_OWN_DECODER_ONLY = ("teacher_forcing",)
 
@@ -76,6 +79,7 @@ def settings(name, **given):
     """Return the arguments of a tiny model of a class."""
     parameters = parameters_of(name)
     tiny = TINY | (TINY_WITH_PATCHES if "patch_size" in parameters else {})
+    tiny |= TINY_ONE_CLASS if "nu" in parameters else {}
     tiny = {argument: value for argument, value in tiny.items() if argument in parameters}
     if given.get("decoder") is not None:
         tiny = {k: v for k, v in tiny.items() if k not in WITH_OWN_DECODER_ONLY}

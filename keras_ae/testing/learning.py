@@ -17,7 +17,8 @@ def learning(subject):
     """With its default arguments a model learns in 300 steps what tells examples apart.
 
     Errors are those of held-out examples, decoded from their codes. What should be sparse is
-    sparse, and a good part of a codebook is in use.
+    sparse, and a good part of a codebook is in use. If the encoder does not learn to reconstruct,
+    but to score anomalies, scores tell examples from those with shuffled elements.
     """
     if subject.defaults is None:
         raise unittest.SkipTest("nobody passed defaults=")
@@ -26,6 +27,9 @@ def learning(subject):
     held_out = map_leaves(lambda value: value[-(len(value) // 5) :], data)
     model = make()
     _train(model, train)
+    if hasattr(model, "anomaly_score") and "decoder" in model.players:
+        _check_scores(model, held_out)
+        return
     codes, (wanted, inputs) = model.encode(held_out), split(model, held_out)
     taken = taken_by(model, model.decode)
     inputs = {name: value for name, value in inputs.items() if name in taken}
@@ -39,6 +43,14 @@ def learning(subject):
         require(own <= 0.9 * mean, compared % ("the mean example instead", mean))
         require(own <= 0.9 * others, compared % ("the codes of other examples", others))
     _check_use_of_codes(model, codes, train)
+
+
+def _check_scores(model, held_out):
+    flat = held_out.reshape(len(held_out), -1)
+    shuffled = np.random.default_rng(0).permuted(flat, axis=1).reshape(held_out.shape)
+    own, others = (model.anomaly_score(values, verbose=0) for values in (held_out, shuffled))
+    share = np.mean(others[:, None] > own)
+    require(share >= 0.9, f"Only {share:.0%} of the scores of shuffled examples are higher.")
 
 
 def _train(model, x):

@@ -152,8 +152,11 @@ def networks_for(model):
             keras.layers.Dense(width),
             keras.layers.Reshape(outputs),
         ]
+    # A model that makes its encoder without biases may refuse others.
+    use_bias = any(v.name == "bias" for v in model.encoder.weights)
+    dense = keras.layers.Dense(4, "relu", use_bias=use_bias)
     given = {
-        "encoder": keras.Sequential([keras.Input(inputs), keras.layers.Dense(4, "relu")]),
+        "encoder": keras.Sequential([keras.Input(inputs), dense]),
         "decoder": keras.Sequential([keras.Input(codes), *layers]),
     }
     # Options of networks that the model does not make are refused.
