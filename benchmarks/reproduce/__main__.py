@@ -31,6 +31,7 @@ from benchmarks.reproduce.large_pictures import large_pictures
 from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
+from benchmarks.reproduce.one_class import one_class
 from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
 from benchmarks.reproduce.semi_supervised import semi_supervised
@@ -59,6 +60,7 @@ ROWS = {
         semi_supervised,
         large_pictures,
         anomaly,
+        one_class,
     )
 }
 
