@@ -9,6 +9,8 @@
   `separated_attribute_predictability`, `modularity_explicitness`, `interventional_robustness`,
   `unsupervised_disentanglement_ranking`, `gaussian_total_correlation`, `predict_factors`,
   `beta_vae_score`, `factor_vae_score`.
+- Anomalies: `anomaly_scores`; of the steps of a series: `event_f1`, `vus_pr`, `vus_roc`, and
+  `point_adjusted_f1`, which is for comparison with published figures only.
 - Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
   `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
 
@@ -16,6 +18,13 @@ All compute with NumPy on every backend, and all but `DigitFeatures` in float64.
 `InceptionFeatures` runs a network of Keras.
 """
 
+from keras_ae.evaluation.anomaly import (
+    anomaly_scores,
+    event_f1,
+    point_adjusted_f1,
+    vus_pr,
+    vus_roc,
+)
 from keras_ae.evaluation.codes import (
     cluster_codes,
     clustering_accuracy,
@@ -56,6 +65,7 @@ __all__ = [
     "DigitFeatures",
     "InceptionFeatures",
     "active_units",
+    "anomaly_scores",
     "beta_vae_score",
     "bits_per_dimension",
     "cluster_codes",
@@ -63,6 +73,7 @@ __all__ = [
     "codebook_usage",
     "decompose_divergence",
     "disentanglement_completeness",
+    "event_f1",
     "factor_vae_score",
     "frechet_distance",
     "gaussian_total_correlation",
@@ -75,6 +86,7 @@ __all__ = [
     "mutual_information_gap",
     "nearest_neighbor_probe",
     "peak_signal_to_noise_ratio",
+    "point_adjusted_f1",
     "precision_recall",
     "predict_factors",
     "probe_baselines",
@@ -82,4 +94,6 @@ __all__ = [
     "separated_attribute_predictability",
     "structural_similarity",
     "unsupervised_disentanglement_ranking",
+    "vus_pr",
+    "vus_roc",
 ]
