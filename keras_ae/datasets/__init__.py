@@ -1,7 +1,8 @@
 """Data by name: embedded, generated, from TensorFlow Datasets or from your own files.
 
 `load` returns a `tf.data.Dataset` of single float32 examples. `as_array` returns NumPy arrays, for
-data that fits in memory. Both work on every Keras backend.
+data that fits in memory. Both work on every Keras backend. `cut_windows` makes examples of a time
+series, and `score_steps` turns scores of windows into scores of steps.
 """
 
 from keras_ae.datasets.catalog import as_array, load
@@ -12,12 +13,15 @@ from keras_ae.datasets.sprites import (
     sprites_index,
 )
 from keras_ae.datasets.streams import dynamic_binarization
+from keras_ae.datasets.windows import cut_windows, score_steps
 
 __all__ = [
     "SPRITES_FACTORS",
     "as_array",
+    "cut_windows",
     "dynamic_binarization",
     "load",
+    "score_steps",
     "sprites_factors",
     "sprites_images",
     "sprites_index",
