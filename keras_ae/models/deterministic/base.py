@@ -67,7 +67,7 @@ class DeterministicAE(Autoencoder):
             networks.refuse_linear(self, wanted, name)
 
     def _loss_name(self):
-        given = self.arguments["reconstruction_loss"]
+        given = self.arguments.get("reconstruction_loss")  # Some models have a fixed loss.
         named = given if isinstance(given, str) else getattr(given, "name", None)
         return f"reconstruction_loss={named!r}" if named else "reconstruction_loss"
 
