@@ -25,7 +25,7 @@ def weight_shown(logs, name="kl_loss"):
 def other_values(model):
     """Return a new value for every number that may be assigned."""
     return {
-        name: 1.0 if number.value is None else 0.5 * number.value + 0.3
+        name: 0.8 if number.value is None else 0.5 * number.value + 0.3
         for name, number in model._notes.numbers.items()
     }
 
