@@ -14,6 +14,7 @@ FILES = {
     "SparseAE": "deterministic.sparse_ae",
     "ContractiveAE": "deterministic.contractive_ae",
     "RegularizedAE": "deterministic.regularized_ae",
+    "RobustAE": "anomaly.robust_ae",
     "AdversarialAE": "adversarial.adversarial_ae",
     "VAE": "variational.vae",
     "BetaVAE": "variational.beta_vae",
