@@ -15,6 +15,7 @@ FILES = {
     "ContractiveAE": "deterministic.contractive_ae",
     "RegularizedAE": "deterministic.regularized_ae",
     "RobustAE": "anomaly.robust_ae",
+    "USAD": "anomaly.usad",
     "AdversarialAE": "adversarial.adversarial_ae",
     "VAE": "variational.vae",
     "BetaVAE": "variational.beta_vae",
