@@ -12,6 +12,7 @@ from keras import ops
 
 import keras_ae
 from keras_ae import testing
+from keras_ae.core.batching import batched
 
 pytestmark = pytest.mark.formula
 COUNT, MADE = itertools.count(), []
@@ -175,6 +176,13 @@ class Constant(keras_ae.VAE):
         return {"kl_loss": 1e4}
 
 
+class ScoresOfBatches(keras_ae.MemAE):
+    @batched("data")
+    def anomaly_score(self, x):
+        scores = super().anomaly_score(x)
+        return scores - ops.mean(scores)
+
+
 BROKEN = {
     "configuration": (ForgetfulConfiguration, "latent_dim"),
     "seed": (Unseeded, "Two trainings from seed=3 differ"),
@@ -204,6 +212,7 @@ BROKEN = {
     "fitted_samples": (DeafToFits, "The samples are those of before"),
     "draws": (DeafToSeeds, "encode: seed 1 gives another draw again"),
     "likelihood": (DeafToSeeds, "Seed 0 gives another estimate again"),
+    "anomaly_scores": (ScoresOfBatches, "batch_size=3 gives other scores"),
     "export": (OtherTensors, "The served serve gives other numbers"),
 }
 for broken, _ in BROKEN.values():
