@@ -156,10 +156,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         return tuple(target_shape)
 
     def _step_numbers(self, batch_size):
-        """Return how many numbers a training step keeps in memory besides the layers' outputs.
-
-        `fit` and `evaluate` refuse a batch_size that needs more memory than there is.
-        """
+        """Return how many numbers a training step keeps in memory besides the layers' outputs."""
         return self._batch_numbers(batch_size)
 
     def _batch_numbers(self, batch_size):
@@ -189,9 +186,6 @@ class Autoencoder(Adjustable, Saved, Loops):
         Args:
             passes: `keras_ae.core.adaptation.Passes`. Each loop over it is one pass over the data.
         """
-
-    def _check_epoch(self, logs):
-        """Raise an error if the mean losses of an epoch show that training has failed."""
 
     def _check_values(self, name, values, call):
         """Check the array of a named input or modality, and return it. Subclasses add checks."""

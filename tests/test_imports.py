@@ -37,7 +37,8 @@ FLOORS = [
     {"networks", "samplers"},
     {"autoencoder", "plots"},
     {"callbacks", "models"},
-    {"cli", "estimators", "testing"},
+    {"estimators", "testing"},
+    {"cli"},
     {"__main__"},
 ]
 # The same for the families of models.

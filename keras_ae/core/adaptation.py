@@ -49,6 +49,13 @@ class Passes:
             )
 
 
+@contextlib.contextmanager
+def finishing(model, batches, steps):
+    """Let a model look at the data once more after a `with` block that trains it."""
+    yield
+    model._finish_training(Passes(model, batches, steps))
+
+
 class Adaptation(keras.callbacks.Callback):
     """Adapts a model when training begins, unless a callback before this one restored a backup."""
 

@@ -83,8 +83,7 @@ class Loops(backend.TrainStep, keras.Model):
             y: Array of targets. Defaults to None, which reconstructs x. Labels raise an error.
             batch_size: Number of examples in a batch of arrays, or of a dataset of single examples.
                 Defaults to 32. If several devices share a batch in `keras.distribution`, it must be
-                a multiple of their number, and so is the length of every batch of arrays. A pass
-                therefore leaves out the last few examples.
+                a multiple of their number, and a pass leaves out the last few rows of arrays.
             shuffle: Whether arrays are read in a new order in every epoch. The order depends only
                 on the model's seed and the epoch, so that a resumed run reads the same batches.
             class_weight: Must be None, because targets are no classes. Use sample_weight instead.
@@ -117,8 +116,9 @@ class Loops(backend.TrainStep, keras.Model):
         self._prepare_training(batches, steps_per_epoch)
         callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
         shape = data.batch_shape(batches)
-        with backend.steps_at_once(self, shape, callbacks, total) as callbacks:
-            history = super().fit(
+        finishing = adaptation.finishing(self, batches, steps_per_epoch)
+        with finishing, backend.steps_at_once(self, shape, callbacks, total) as callbacks:
+            return super().fit(
                 batches,
                 epochs=epochs,
                 verbose=verbose,
@@ -130,8 +130,6 @@ class Loops(backend.TrainStep, keras.Model):
                 validation_steps=validation_steps,
                 validation_freq=validation_freq,
             )
-        self._finish_training(adaptation.Passes(self, batches, steps_per_epoch))
-        return history
 
     @one_at_a_time()
     def evaluate(
@@ -199,12 +197,11 @@ class Loops(backend.TrainStep, keras.Model):
     def _prepare_training(self, batches, steps):
         """Look at the batches of `fit` before training. Subclasses may override this."""
 
-    def _finish_training(self, passes):
-        """Look at the data of `fit` after training. Subclasses may override this.
+    def _check_epoch(self, logs):
+        """Raise an error if the mean losses of an epoch show that training has failed."""
 
-        Args:
-            passes: `keras_ae.core.adaptation.Passes`.
-        """
+    def _finish_training(self, passes):
+        """Look at the data of `fit` after training: see `_adapt`. Subclasses may override this."""
 
     def _evaluation_scope(self, batches, steps):
         """Return a context in which `evaluate` runs its loop. Subclasses may override this."""
