@@ -151,8 +151,10 @@ class AutoencoderEstimator(BaseEstimator):
                 f"{', '.join(sorted(unread))}, and X is one array. Choose another model."
             )
         held_out = self._choose_held_out(model, given, generator)
-        kept = {name: value[~held_out] for name, value in given.items()}
         others = {name: value[held_out] for name, value in given.items()}
+        kept = given  # Data of which nothing is held out is not copied.
+        if held_out.any():
+            kept = {name: value[~held_out] for name, value in given.items()}
         epochs, at_once, per_pass = self._plan(len(kept["x"]), batch_size)
         options = {"epochs": epochs // at_once, "verbose": verbose, "batch_size": batch_size}
         if at_once > 1:
