@@ -9,27 +9,11 @@ import keras
 import numpy as np
 
 import keras_ae
-from keras_ae import datasets
+from keras_ae import datasets, evaluation
 
 BATCH_SIZE = 200
 # The areas under the curve in percent of "one-class Deep SVDD" in table 1, by digit.
 PAPER = (98.0, 99.7, 91.7, 91.9, 94.9, 88.5, 98.3, 94.6, 93.9, 96.5)
-
-
-def area_under_curve(normal, odd):
-    """Return the probability that an anomaly has a higher score than a normal example.
-
-    Equal scores count half.
-    """
-    ordered = np.sort(normal)
-    below, up_to = (np.searchsorted(ordered, odd, side) for side in ("left", "right"))
-    return float(np.mean(below + up_to) / (2 * len(normal)))
-
-
-def normalize_contrast(x):
-    """Subtract the mean of every picture, and divide it by its mean absolute value."""
-    x = x - x.mean(axis=(1, 2, 3), keepdims=True)
-    return x / np.abs(x).mean(axis=(1, 2, 3), keepdims=True)
 
 
 def one_class(epochs=8, seed=0, models=tuple("0123456789")):
@@ -51,7 +35,7 @@ def one_class(epochs=8, seed=0, models=tuple("0123456789")):
         model.fit(x, batch_size=BATCH_SIZE, epochs=epochs, verbose=0)
         seconds = round(time.perf_counter() - began, 1)
         scores, is_normal = model.anomaly_score(test, verbose=0), test_labels == int(name)
-        areas.append(area_under_curve(scores[is_normal], scores[~is_normal]))
+        areas.append(evaluation.anomaly_scores(~is_normal, scores)["roc_auc"])
         yield {
             "digit": int(name),
             "area_under_curve": areas[-1],

@@ -1,7 +1,7 @@
 """Plots. Every function returns a Matplotlib figure, and saves it if it gets a path.
 
-- Of arrays: `image_grid`, `reconstructions`, `latent_plane`, `loss_curves`, and `features` of a
-  dictionary.
+- Of arrays: `image_grid`, `reconstructions`, `heat_maps`, `latent_plane`, `loss_curves`, and
+  `features` of a dictionary.
 - Of a model's codes: `traversal`, `interpolation`, `manifold`.
 
 Examples are pictures with 1, 3 or 4 channels, or vectors, which are drawn as curves. Most functions
@@ -19,6 +19,7 @@ choose. A notebook shows a figure that is the last value of a cell.
 from keras_ae.plots.arrays import (
     can_draw,
     features,
+    heat_maps,
     image_grid,
     latent_plane,
     loss_curves,
@@ -29,6 +30,7 @@ from keras_ae.plots.codes import interpolation, manifold, traversal
 __all__ = [
     "can_draw",
     "features",
+    "heat_maps",
     "image_grid",
     "interpolation",
     "latent_plane",

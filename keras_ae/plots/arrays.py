@@ -13,6 +13,7 @@ from keras_ae.plots.drawing import (
     check_drawable,
     check_labels,
     draw_examples,
+    find_limits,
     finish,
     make_figure,
     refuse_points,
@@ -100,6 +101,56 @@ def reconstructions(
     labels = check_labels("reconstructions", labels, len(originals))
     names = ("original", "reconstruction")
     axes = draw_examples([originals, outputs], columns, style, names=names, labels=labels)
+    return finish(axes, path)
+
+
+@memory.explains(FEWER, converts=False)
+def heat_maps(pictures, shares, path=None, columns=10, *, ax=None, size=None, labels=None):
+    """Draw pictures above the same pictures with their heat maps in red.
+
+    The share of a pixel is relative to the largest one of its picture.
+
+    Args:
+        pictures: Array of shape (examples, height, width, 1 or 3) or (examples, height, width).
+        shares: Array of the same shape, of numbers of at least 0, such as what
+            `keras_ae.estimators.AnomalyDetector.explain` returns.
+        path: File to write. Defaults to None, no file.
+        columns: Number of pictures in a row. Defaults to 10.
+        ax, size: See `keras_ae.plots`. Default to None.
+        labels: One text for each picture, which is drawn above it. Defaults to None.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ValueError: If the two arrays differ in shape, or are no pictures.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import plots
+    >>> x = np.random.default_rng(0).random((5, 8, 8, 1))
+    >>> [label.get_text() for label in plots.heat_maps(x, x).axes[0].get_yticklabels()]
+    ['picture', 'heat map']
+    """
+    style = Style("heat_maps", ax, size, None)
+    pictures = check_drawable(pictures, "pictures")
+    shares = check_drawable(shares, "shares")
+    if pictures.shape != shares.shape or pictures.ndim != 4 or pictures.shape[-1] == 4:
+        raise ValueError(
+            f"heat_maps: pictures has shape {pictures.shape} and shares {shares.shape}. Pass two "
+            "arrays of the same shape, (examples, height, width, 1 or 3)."
+        )
+    low, high = find_limits(pictures)
+    scaled = np.clip((pictures - low) / max(high - low, 1e-12), 0.0, 1.0)
+    scaled = np.broadcast_to(scaled, (*scaled.shape[:-1], 3))
+    heat = np.maximum(shares, 0.0).sum(axis=-1, keepdims=True)
+    heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
+    colored = (1.0 - heat) * scaled + heat * np.array([1.0, 0.0, 0.0])
+    labels = check_labels("heat_maps", labels, len(pictures))
+    columns = _check_columns("heat_maps", columns)
+    names = ("picture", "heat map")
+    axes = draw_examples([scaled, colored], columns, style, names=names, labels=labels)
     return finish(axes, path)
 
 

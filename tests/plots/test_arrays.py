@@ -52,6 +52,23 @@ def test_reconstructions_stand_below_their_originals_on_the_originals_scale():
     assert labels == ["original", "reconstruction"] * 2
 
 
+def test_heat_maps_are_red_where_a_share_is_large():
+    x, shares = pictures(count=2), np.zeros((2, 8, 4, 1))
+    shares[0, 2, 1], shares[0, 3, 1], shares[1, 5, 3] = 0.8, 0.2, 1e-3
+    canvas = shown(plots.heat_maps(x, shares, columns=2))
+    np.testing.assert_allclose(canvas[:8, :4], np.repeat(x[0], 3, axis=-1), rtol=1e-6)
+    for row, column, color in (
+        (9 + 2, 1, [1, 0, 0]),
+        (9 + 3, 1, 0.75 * np.repeat(x[0, 3, 1], 3) + [0.25, 0, 0]),
+        (9 + 5, 5 + 3, [1, 0, 0]),
+        (9, 0, np.repeat(x[0, 0, 0], 3)),
+    ):
+        np.testing.assert_allclose(canvas[row, column], color, rtol=1e-5)
+    for wrong in (shares[:1], shares[..., 0, 0], np.zeros((2, 8, 4, 3))):
+        with pytest.raises(ValueError, match="heat_maps: pictures has shape"):
+            plots.heat_maps(x, wrong)
+
+
 def test_vectors_are_drawn_as_curves():
     x = pictures(count=7)[:, :, 0, 0]
     figure = plots.reconstructions(x, -x)
