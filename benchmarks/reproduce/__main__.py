@@ -6,6 +6,9 @@
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
     python -m benchmarks.reproduce large_pictures --data photos/
     python -m benchmarks.reproduce anomaly --data adbench/ --output anomaly/  # needs pyod
+    python -m benchmarks.reproduce tiles --data magnetic_tile_64.npz --pictures tiles/
+    python -m benchmarks.reproduce skab --data skab.tar.gz
+    python -m benchmarks.reproduce spacecraft --data smap_msl.npz
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -22,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 
 from benchmarks.reproduce.anomaly import anomaly
+from benchmarks.reproduce.anomaly_series import skab, spacecraft
 from benchmarks.reproduce.codes import codes
 from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.conditional import conditional
@@ -38,6 +42,7 @@ from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
+from benchmarks.reproduce.tiles import tiles
 from benchmarks.reproduce.vae_mnist import vae_mnist
 
 ROWS = {
@@ -61,6 +66,9 @@ ROWS = {
         large_pictures,
         anomaly,
         one_class,
+        tiles,
+        skab,
+        spacecraft,
     )
 }
 
