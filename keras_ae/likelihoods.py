@@ -104,6 +104,9 @@ class _Conditional:
     def log_prob(self, y):
         return self.likelihood.log_prob(y, self.parameters, self.training)
 
+    def log_prob_per_element(self, y):
+        return self.base.log_prob_per_element(y)
+
 
 class Bernoulli(Likelihood):
     """A likelihood for data in [0, 1], where each value is the probability of a 1.

@@ -244,6 +244,8 @@ class AutoencoderEstimator(BaseEstimator):
         if len(shape) == 1:
             suited["latent_dim"] = min(16, max(2, shape[0] // 2))
         suited = {name: v for name, v in {**suited, **defaults}.items() if name in known}
+        if not getattr(cls, "_trains_likelihood", True) and "likelihood" in suited:
+            suited["likelihood"] = suited["likelihood"].removesuffix("_learned_scale")
         return cls(**{**suited, **options, **fixed})
 
     def _find_class(self):

@@ -178,9 +178,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         if callable(self.anomaly_score):
             self.anomaly_score_ = self.anomaly_score
         else:
-            self.anomaly_score_ = scores.choose(self.model_, self.anomaly_score)
-            self._score = scores.BY_NAME[self.anomaly_score_]()
-            self._score.learn(self.model_, X)
+            self.anomaly_score_, self._score = scores.make(self.model_, self.anomaly_score, X)
         return held_out
 
     def _compute(self, X):

@@ -12,6 +12,7 @@ from keras_ae.core import arguments, backend
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers
 from keras_ae.distributions.elementary import event_sum
+from keras_ae.models.variational.base import VariationalAE
 
 NUM_DRAWS = 32  # Draws from the posterior of each example, a power of two.
 
@@ -36,18 +37,21 @@ def _compute_parts(model, x, score):
 class Score:
     """Base class of scores.
 
-    Subclasses define `__call__(model, x)`, tensors in the model's own units -> (batch,), and
-    `learn(model, X)` if they need anything of the data.
+    A score is called with the model and a tensor (batch, ...) in the model's own units, and returns
+    a tensor (batch,).
 
-    Attributes:
-        state: Dictionary of name -> float32 array, what the score learned. The constructor takes
-            it to make the score of a saved detector.
+    Args:
+        state: Dictionary of name -> float32 array, what the score of a saved detector has learned.
+            Defaults to None: `learn` is called next.
     """
 
-    has_parts = False  # If True, `parts(model, x)` returns a tensor like x.
+    has_parts = False  # If True, `parts(model, x)` returns a tensor like x, whose sum is the score.
 
     def __init__(self, state=None):
         self.state = state or {}
+
+    def find_obstacle(self, model, X):
+        """Say why a model does not have this score, or return None if it does."""
 
     def find_parts(self, model):
         """Find out whether the score of this model is a sum over the features."""
@@ -100,28 +104,34 @@ class ReconstructionError(Score):
 class ReconstructionProbability(Score):
     """-E[log p(x | z)] over draws z from the posterior, in nats (An and Cho 2015, algorithm 4)."""
 
-    name = "reconstruction_probability"
+    def find_obstacle(self, model, X):
+        if not hasattr(model, "_importance_terms"):
+            return "has no likelihood"
+        try:
+            self._find_widths(model, X)
+        except NotImplementedError:
+            return "cannot give the same draws from the posterior to every example"
+        return None
 
-    def learn(self, model, X):
+    def _find_widths(self, model, X):
+        """Return how many numbers of each kind the draws of one example take."""
         probe = GivenNumbers(rows=2)
         x = ops.convert_to_tensor(X[:2])
-        try:
-            model.posterior(x).sample(probe)
-        except NotImplementedError:
-            raise ValueError(
-                f"AnomalyDetector: anomaly_score={self.name!r} needs draws that are the same for "
-                f"every example, and the posterior of {type(model).__name__} has none. Pass "
-                "anomaly_score='reconstruction_error'."
-            ) from None
-        for kind, width in probe.widths.items():
+        model._importance_terms(model.posterior(x), x, 1, probe)
+        return probe.widths
+
+    def learn(self, model, X):
+        for kind, width in self._find_widths(model, X).items():
             points = stats.qmc.Sobol(width, seed=0).random(NUM_DRAWS)
             noise = stats.norm.ppf(points) if kind == "normal_noise" else points
             self.state[kind] = noise.astype("float32")
         super().learn(model, X)
 
     def find_parts(self, model):
-        z = ops.zeros((1, *model.code_shape))
-        self.has_parts = hasattr(model.conditional(z), "log_prob_per_element")
+        # The decoder of several layers of codes does not read the codes themselves.
+        if type(model)._importance_terms is VariationalAE._importance_terms:
+            z = ops.zeros((1, *model.code_shape))
+            self.has_parts = hasattr(model.conditional(z), "log_prob_per_element")
 
     def _draws(self, x):
         """Return the numbers of all draws of every example, in place of a seed.
@@ -153,8 +163,6 @@ class Likelihood(ReconstructionProbability):
     Its shares are those of the reconstruction probability, the part that features add to.
     """
 
-    name = "likelihood"
-
     def __call__(self, model, x):
         terms = model._importance_terms(model.posterior(x), x, NUM_DRAWS, self._draws(x))
         log_weights = terms[0] - terms[1]
@@ -182,6 +190,9 @@ class CodeDistance(Score):
 class OwnScore(Score):
     """The method `anomaly_score` of a model that has one."""
 
+    def find_obstacle(self, model, X):
+        return None if hasattr(model, "anomaly_score") else "has no method anomaly_score"
+
     def __call__(self, model, x):
         return model.anomaly_score(x)
 
@@ -195,31 +206,30 @@ BY_NAME = {
 }
 
 
-def choose(model, name):
-    """Return the class of a score of this name, or of the one that suits a model.
+def make(model, name, X):
+    """Make a score, and have it learn what it needs.
 
     Args:
-        model: The built model.
-        name: A key of `BY_NAME`, or "auto".
+        model: The trained model.
+        name: A key of `BY_NAME`, or "auto", which stands for the first of "model", "likelihood" and
+            "reconstruction_error" that the model has.
+        X: Array of the training data, in the user's units.
+
+    Returns:
+        The score's name, and the score.
 
     Raises:
         ValueError: If there is no such score, or the model does not have it.
     """
-    has_likelihood = hasattr(model, "_importance_terms") and not model._modalities
-    has_likelihood = has_likelihood and model._target_shape == model._data_shape
-    if name == "auto":
-        own = "model" if hasattr(model, "anomaly_score") else "likelihood"
-        return own if own == "model" or has_likelihood else "reconstruction_error"
     arguments.choice("AnomalyDetector", "anomaly_score", name, ["auto", *BY_NAME])
-    kind = type(model).__name__
-    if name == "model" and not hasattr(model, "anomaly_score"):
-        raise ValueError(
-            "AnomalyDetector: anomaly_score='model' needs a model with a method anomaly_score, and "
-            f"{kind} has none. Pass anomaly_score='auto'."
-        )
-    if name in ("likelihood", "reconstruction_probability") and not has_likelihood:
-        raise ValueError(
-            f"AnomalyDetector: anomaly_score={name!r} needs a model with a likelihood, and {kind} "
-            "has none. Pass anomaly_score='reconstruction_error'."
-        )
-    return name
+    names = ["model", "likelihood", "reconstruction_error"] if name == "auto" else [name]
+    for each in names:
+        score = BY_NAME[each]()
+        obstacle = score.find_obstacle(model, X)
+        if obstacle is None:
+            score.learn(model, X)
+            return each, score
+    raise ValueError(
+        f"AnomalyDetector: anomaly_score={name!r} is not possible, because {type(model).__name__} "
+        f"{obstacle}. Pass anomaly_score='reconstruction_error', which every model has."
+    )

@@ -278,13 +278,37 @@ def test_pictures_and_frames_and_pipelines(table):
         ({"false_positive_rate": 1}, "false_positive_rate=1"),
         ({"trim": 0.7}, "trim=0.7"),
         ({"anomaly_score": "likelihod"}, "did you mean 'likelihood'"),
-        ({"anomaly_score": "model"}, "anomaly_score='model' needs"),
-        ({"model": "AE", "anomaly_score": "likelihood"}, "AE has none"),
+        ({"anomaly_score": "model"}, "VAE has no method anomaly_score"),
+        ({"model": "AE", "anomaly_score": "likelihood"}, "AE has no likelihood"),
     ],
 )
 def test_what_makes_no_sense_is_refused(table, given, message):
     with pytest.raises(ValueError, match=f"(?i){message}"):
         made(**{"epochs": 1, **given}).fit(table)
+
+
+SCORES = {
+    "DeepSVDD": "model",
+    "DAGMM": "model",
+    "SparseAE": "reconstruction_error",
+    "IWAE": "likelihood",
+    "FlowVAE": "likelihood",
+    "LadderVAE": "likelihood",
+    "SigmaVAE": "likelihood",
+    "PerceptualVAE": "likelihood",
+    "HamiltonianVAE": "reconstruction_error",  # Its draws are steps from random places.
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_kind_of_model_has_a_score(table, name):
+    detector = made(name, epochs=2, model_options={}).fit(table[:64])
+    assert detector.anomaly_score_ == SCORES[name]
+    shares = detector.explain(table[:5])
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-3)
+    np.testing.assert_allclose(
+        detector.score_samples(table[3:5]), detector.score_samples(table[:5])[3:], rtol=1e-3
+    )
 
 
 # ---------------------------------------------------------------------- files
