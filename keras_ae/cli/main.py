@@ -465,14 +465,14 @@ def detect(
     ] = None,
     trim: Annotated[
         float | None,
-        typer.Option(help="Share of the examples that a second training leaves out. [default: 0]"),
+        typer.Option(
+            help="Share of the examples that a second training leaves out. [default: 0.2]"
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the data. [default: 2,000 steps]")
+        int | None, typer.Option(help="Passes over the data. [default: 700 steps]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers. [default: 0]")] = (
-        None
-    ),
+    seed: Annotated[int | None, typer.Option(help="Seed of the model. [default: 0]")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(

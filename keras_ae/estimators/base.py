@@ -14,7 +14,6 @@ from keras_ae.core import arguments
 from keras_ae.core.configuration import constructor_parameters
 from keras_ae.estimators import trainers
 
-_STEPS = 2000  # Training steps, if nobody chose a number of epochs.
 _LEAST_EPOCHS = 20
 _STEPS_BETWEEN_EVALUATIONS = 50
 _ROWS = 64  # Rows of a block, a multiple of the numbers that a processor computes together.
@@ -61,6 +60,7 @@ class AutoencoderEstimator(BaseEstimator):
     """
 
     _takes_nan = False
+    _steps = 2000  # Training steps, if nobody chose a number of epochs.
     _kind = None  # Name of the class to which models must belong, or None for any model.
 
     def __init__(
@@ -287,7 +287,7 @@ class AutoencoderEstimator(BaseEstimator):
         per_pass = math.ceil(number / batch_size)
         most = max(1, _STEPS_BETWEEN_EVALUATIONS // per_pass)
         if self.epochs is None:
-            epochs = max(_LEAST_EPOCHS, math.ceil(_STEPS / per_pass))
+            epochs = max(_LEAST_EPOCHS, math.ceil(self._steps / per_pass))
             return math.ceil(epochs / most) * most, most, per_pass
         epochs = arguments.integer(self, "epochs", self.epochs)
         at_once = max(n for n in range(1, min(most, epochs) + 1) if epochs % n == 0)

@@ -62,11 +62,14 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         false_positive_rate: Share of normal examples that may be taken for anomalies, a number
             above 0 and below 1. Defaults to 0.01.
         trim: Share of the training examples, those with the highest scores, that a second training
-            leaves out, a number from 0 to 0.5. This helps if anomalies in the training data are
-            learned. Defaults to 0: the model is trained once on all.
-        model_options, epochs, batch_size, learning_rate, validation_fraction, patience: See
-            `AutoencoderTransformer`. If model is a name, tables get a latent_dim of 2 and a Laplace
-            likelihood with a learned scale, which outliers in the training data hardly move.
+            leaves out, a number from 0 to 0.5, so that anomalies in the training data are not
+            learned. With 0 the model is trained once on all. Defaults to 0.2.
+        epochs: Number of passes over the data in each training. Defaults to None: as many as make
+            700 training steps, and at least 20.
+        batch_size: Number of examples in a batch. Defaults to 128.
+        model_options, learning_rate, validation_fraction, patience: See `AutoencoderTransformer`.
+            If model is a name, tables get a latent_dim of 2, hidden layers of 64 and 32 units, and
+            a Laplace likelihood with a learned scale, which outliers hardly move.
         standardize, random_state, verbose: See `AutoencoderTransformer`.
 
     Attributes:
@@ -89,6 +92,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
     [-1, -1, -1, -1, 1, 1]
     """
 
+    _steps = 700
+
     def __init__(
         self,
         model="VAE",
@@ -97,7 +102,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         contamination=0.1,
         threshold="contamination",
         false_positive_rate=0.01,
-        trim=0.0,
+        trim=0.2,
         model_options=None,
         epochs=None,
         batch_size=128,

@@ -21,6 +21,7 @@ TINY = {"network_options": {"units": (8,)}}
 
 def made(model="VAE", **given):
     options = {"model_options": TINY, "epochs": 40, "learning_rate": 0.01, "random_state": 0}
+    options["trim"] = 0.0
     options |= given
     return AnomalyDetector(model, **options)
 

@@ -20,7 +20,7 @@ ESTIMATORS = [
     estimators.AutoencoderClusterer("AE", **TINY),
     estimators.AutoencoderImputer(num_samples=4, **TINY),
     estimators.AutoencoderClassifier(**TINY),
-    estimators.AnomalyDetector(**TINY),
+    estimators.AnomalyDetector(trim=0.0, **TINY),
 ]
 EXPECTED = {
     "AutoencoderClassifier": {
