@@ -70,7 +70,7 @@ def _measure(name, path, seed, is_clean):
     if name.startswith("keras_ae"):
         found = -detector.fit(train).score_samples(test)
     else:
-        # Of PyOD's detectors, the forest, ECOD and the neighbors do not scale columns themselves.
+        # PyOD's forest, ECOD and neighbors do not scale columns themselves.
         scaler = StandardScaler().fit(train)
         detector.fit(scaler.transform(train))
         found = detector.decision_function(scaler.transform(test))
