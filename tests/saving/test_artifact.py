@@ -513,13 +513,13 @@ def test_a_second_export_is_refused(tmp_path, exports, monkeypatch):
     """While the first one is under way, whether it may overwrite or not."""
     model, served, refused = zoo.trained("VAE"), export._make_served, []
 
-    def meanwhile(model):
+    def meanwhile(model, more):
         for overwrite in (False, True):
             with pytest.raises(BlockingIOError, match="another thread of this process.*Wait"):
                 thread = ThreadPoolExecutor(1)
                 thread.submit(model.export, tmp_path / "model", overwrite=overwrite).result()
             refused.append(overwrite)
-        return served(model)
+        return served(model, more)
 
     monkeypatch.setattr(export, "_make_served", meanwhile)
     model.export(tmp_path / "model")
