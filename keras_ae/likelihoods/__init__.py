@@ -1,0 +1,16 @@
+"""Likelihoods, which turn a decoder's output into the distribution of the data given a code.
+
+A likelihood is a small Keras layer, so that a learned scale is a weight like any other, which is
+saved and loaded with the model. `get` finds a likelihood by its name.
+"""
+
+from keras_ae.likelihoods.base import Likelihood as Likelihood
+from keras_ae.likelihoods.by_modality import ByModality as ByModality
+from keras_ae.likelihoods.by_name import BY_NAME as BY_NAME
+from keras_ae.likelihoods.by_name import get as get
+from keras_ae.likelihoods.elementary import Bernoulli as Bernoulli
+from keras_ae.likelihoods.elementary import Categorical as Categorical
+from keras_ae.likelihoods.elementary import ContinuousBernoulli as ContinuousBernoulli
+from keras_ae.likelihoods.elementary import Gaussian as Gaussian
+from keras_ae.likelihoods.elementary import Laplace as Laplace
+from keras_ae.likelihoods.elementary import OptimalGaussian as OptimalGaussian
