@@ -8,6 +8,9 @@ import math
 
 import keras
 from keras import ops
+from keras.src.random import seed_generator
+
+from keras_ae.core import backend
 
 
 def draw_normal(shape, seed):
@@ -28,6 +31,20 @@ def draw_uniform(shape, seed, low=0.0, high=1.0):
     if isinstance(seed, GivenNumbers):
         return low + (high - low) * seed.take("uniform_noise", shape)
     return keras.random.uniform(shape, low, high, dtype="float32", seed=seed)
+
+
+_MOST_MEAN = 1e9  # JAX draws 32-bit integers.
+
+
+def draw_poisson(mean, seed):
+    """Draw counts with the Poisson distributions of these means: a float32 tensor.
+
+    Args:
+        mean: Float32 tensor of numbers of at least 0. Larger ones than 1e9 count as 1e9.
+        seed: Integer, None, or `keras.random.SeedGenerator`.
+    """
+    mean = ops.stop_gradient(ops.minimum(mean, _MOST_MEAN))
+    return backend.draw_poisson(mean, seed_generator.draw_seed(seed))
 
 
 class GivenNumbers(keras.random.SeedGenerator):

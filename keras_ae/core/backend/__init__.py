@@ -8,6 +8,7 @@ Each module has the same names:
 - `view`: the result of a program as an array.
 - `pullback`: products with the Jacobian of a function within a step.
 - `log_bernoulli`: a density that each backend computes fastest in a way of its own.
+- `draw_poisson`: counts with Poisson distributions, of which Keras has none.
 - `servable`: what an export writes.
 - `steps_at_once`: the context in which one call makes several steps.
 - `building_scope`: the context in which weights are made.
@@ -53,6 +54,7 @@ view = _backend.view
 program = _backend.program
 pullback = _backend.pullback
 log_bernoulli = _backend.log_bernoulli
+draw_poisson = _backend.draw_poisson
 servable = _backend.servable
 steps_at_once = _backend.steps_at_once
 building_scope = _backend.building_scope

@@ -203,6 +203,11 @@ def log_bernoulli(x, logits):
     return keras.ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
+def draw_poisson(mean, seed):
+    """Counts with Poisson distributions of these means, in float32."""
+    return jax.random.poisson(seed, mean).astype("float32")
+
+
 def servable(model):
     """Variables of TensorFlow, and (function, specs) -> a function of its tensors."""
     import tensorflow as tf

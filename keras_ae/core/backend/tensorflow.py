@@ -236,6 +236,12 @@ def _log_bernoulli(x, logits):
     return linear + tf.reduce_sum(logarithms, axis=1), gradient
 
 
+def draw_poisson(mean, seed):
+    """Counts with Poisson distributions of these means, in float32."""
+    seed = tf.cast(seed, "int32")
+    return tf.random.stateless_poisson(tf.shape(mean), seed, mean, dtype=tf.float32)
+
+
 def servable(model):
     """Its variables, and (function, specs) -> a function of TensorFlow's tensors."""
     return [v.value for v in model.variables], lambda function, _: lambda *given: function(*given)

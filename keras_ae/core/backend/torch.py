@@ -170,6 +170,14 @@ def log_bernoulli(x, logits):
     return keras.ops.sum(values, axis=tuple(range(1, len(values.shape))))
 
 
+def draw_poisson(mean, seed):
+    """Counts with Poisson distributions of these means, in float32."""
+    generator = torch.Generator(device=mean.device)
+    # Keras' own draws on torch make one number of a seed in the same way.
+    generator.manual_seed(int(seed[0] + seed[1]) & 0xFFFFFFFF)
+    return torch.poisson(mean, generator)
+
+
 def servable(model):
     raise NotImplementedError(
         "export writes a TensorFlow SavedModel, which the torch backend cannot trace with a "
