@@ -5,6 +5,11 @@ vectors, images and sequences alike. Parameters, samples and densities are float
 precision of the networks, because a sum over thousands of pixels does not fit in 16 bits.
 """
 
+from keras_ae.distributions.counts import NegativeBinomial as NegativeBinomial
+from keras_ae.distributions.counts import Poisson as Poisson
+from keras_ae.distributions.counts import (
+    ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial,
+)
 from keras_ae.distributions.elementary import Bernoulli as Bernoulli
 from keras_ae.distributions.elementary import Categorical as Categorical
 from keras_ae.distributions.elementary import ContinuousBernoulli as ContinuousBernoulli
@@ -20,10 +25,14 @@ from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.joint import Joint as Joint
 from keras_ae.distributions.joint import is_absent as is_absent
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
+from keras_ae.distributions.levels import DiscretizedLogisticMixture as DiscretizedLogisticMixture
 from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted
 from keras_ae.distributions.padded import without_padding as without_padding
+from keras_ae.distributions.real import Beta as Beta
+from keras_ae.distributions.real import LogNormal as LogNormal
+from keras_ae.distributions.real import StudentT as StudentT
 from keras_ae.distributions.rescaled import Rescaled as Rescaled
 from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian
 from keras_ae.distributions.von_mises_fisher import UniformSphere as UniformSphere

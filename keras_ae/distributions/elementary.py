@@ -94,8 +94,11 @@ class Distribution:
         memory.refuse_beyond(
             4.0 * num_copies * numbers, f"{type(self).__name__}: num_copies={num_copies}", _FEWER
         )
-        # A scalar, such as one scale for all examples, has no batch axis to repeat.
-        return type(self)(*(ops.repeat(v, num_copies, axis=0) if v.shape else v for v in values))
+        # What all examples share, such as one scale, has no batch axis to repeat.
+        rank = max(len(v.shape) for v in values)
+        return type(self)(
+            *(ops.repeat(v, num_copies, axis=0) if len(v.shape) == rank else v for v in values)
+        )
 
     def _event(self, x, parameter):
         """Cast x, and refuse one that would silently broadcast against the parameter."""
@@ -336,12 +339,12 @@ def _standardize(difference, log_variance):
     return difference * root * root
 
 
-_SMALLEST = 1.1754944e-38  # The smallest normal number: processors may treat smaller ones as 0.
+SMALLEST = 1.1754944e-38  # The smallest normal number: processors may treat smaller ones as 0.
 
 
-def _reciprocal_and_log(scale):
+def reciprocal_and_log(scale):
     """Compute 1 / scale and log(scale) of a positive scale, with gradients that are never NaN."""
-    log_scale = ops.log(ops.where(scale > _SMALLEST, scale, _SMALLEST))
+    log_scale = ops.log(ops.where(scale > SMALLEST, scale, SMALLEST))
     # The derivative of 1 / scale is minus its square, which overflows for a scale below 1e-19.
     return ops.exp(-log_scale), log_scale
 
@@ -385,7 +388,7 @@ class Normal(Distribution):
         Returns:
             Float32 tensor of the same shape.
         """
-        reciprocal, log_scale = _reciprocal_and_log(self.scale)
+        reciprocal, log_scale = reciprocal_and_log(self.scale)
         standardized = (self._event(x, self.mean) - self.mean) * reciprocal
         return -(0.5 * ops.square(standardized) + log_scale + 0.5 * LOG_TWO_PI)
 
@@ -432,7 +435,7 @@ class Laplace(Distribution):
         Returns:
             Float32 tensor of the same shape.
         """
-        reciprocal, log_scale = _reciprocal_and_log(self.scale)
+        reciprocal, log_scale = reciprocal_and_log(self.scale)
         distance = ops.abs(self._event(x, self.mean) - self.mean) * reciprocal
         return -(distance + log_scale + math.log(2.0))
 
