@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import building, examples, streams
+from keras_ae.core import building, examples, ranges, streams
 from keras_ae.core.array_batches import ArrayBatches
 
 
@@ -138,10 +138,9 @@ def _refuse_units(model):
             "Standardize those that need it yourself."
         )
     if model._support is not None:
-        low, high = model._support
         raise ValueError(
-            f"{who} gives the data mean 0 and deviation 1, and this model takes values from "
-            f"{low:g} to {high:g}. Leave it out, or choose likelihood='gaussian' or "
+            f"{who} gives the data mean 0 and deviation 1, and this model takes "
+            f"{ranges.describe(model._support)}. Leave it out, or choose likelihood='gaussian' or "
             "reconstruction_loss='mean_squared_error'."
         )
     if model._mask_value is not None:

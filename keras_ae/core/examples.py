@@ -16,7 +16,7 @@ import inspect
 import keras
 import numpy as np
 
-from keras_ae.core import conversion
+from keras_ae.core import conversion, ranges
 from keras_ae.core.arguments import did_you_mean
 
 _RESERVED = frozenset(
@@ -272,7 +272,7 @@ def clip_to_support(model, y):
 
 
 def _clip(values, support):
-    return values if support is None else keras.ops.clip(values, *support)
+    return values if support is None else ranges.clip(values, support)
 
 
 def _as_rows(model, name, tensor):

@@ -1,5 +1,7 @@
 """The values of data: their extent, and the range that a model is defined on."""
 
+import dataclasses
+import math
 import warnings
 
 import keras
@@ -8,6 +10,34 @@ import numpy as np
 _NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
 _SCALES = 1e-3, 100.0
 _MOST_BEYOND = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """The lowest and the highest value of data, and which values between them it may have.
+
+    It unpacks to the two values, as the pair does that also is a support.
+
+    Args:
+        low: The lowest value.
+        high: The highest value, which may be infinite.
+        step: Data has only the values low, low + step, low + 2 step and so on. Defaults to None,
+            all values.
+        is_open: Whether data has all values but low and high themselves. Defaults to False.
+    """
+
+    low: float
+    high: float
+    step: float | None = None
+    is_open: bool = False
+
+    def __iter__(self):
+        return iter((self.low, self.high))
+
+
+def as_support(pair):
+    """Return a `Support` for the lowest and highest value, or the one that was passed."""
+    return pair if isinstance(pair, Support) else Support(*pair)
 
 
 def as_float32(array):
@@ -108,6 +138,82 @@ def check_support(model, array, name, bounds, fits=True):
         check_classes(array, name, model)
 
 
+def clip(values, support):
+    """Return a tensor of data as the nearest values that a likelihood with this support takes."""
+    support = as_support(support)
+    low, high, step = support.low, support.high, support.step
+    if support.is_open:
+        low, high = _nearest_inside(low, high), _nearest_inside(high, low)
+    values = keras.ops.maximum(values, low)
+    if math.isfinite(high):
+        values = keras.ops.minimum(values, high)
+    if step is None:
+        return values
+    return low + step * keras.ops.round((values - low) / step)
+
+
+def _nearest_inside(end, other):
+    """Return the normal float32 between two numbers that is nearest to the first of them."""
+    if math.isinf(end):
+        return end
+    return float(np.nextafter(np.float32(end), np.float32(other))) if end else _SMALLEST
+
+
+_SMALLEST = 1.1754944e-38  # The smallest normal float32: processors may treat smaller ones as 0.
+
+
+def _check_inside(model, name, array, bounds, support, fits):
+    """Raise unless data has the steps of its support, and leaves out its ends if they are open.
+
+    Data with limits on both sides may have other values where no model is fitted to it.
+    """
+    low, high = support
+    if not (fits or math.isinf(high)):
+        return
+    who = f"this {type(model).__name__} models"
+    support = as_support(support)
+    if support.is_open:
+        for end, value in zip(support, bounds, strict=True):
+            if value == end and math.isinf(high):
+                raise ValueError(
+                    f"{name} has values of {end:g}, but {who} values above {low:g}. Leave them "
+                    "out, or add a small number to all values."
+                )
+            if value == end:
+                raise ValueError(
+                    f"{name} has values of {end:g}, but {who} values between {low:g} and "
+                    f"{high:g}, without the ends. Move them inside, for example with 0.01 + 0.98 * "
+                    f"{name}, or choose likelihood='continuous_bernoulli'."
+                )
+    step = support.step
+    if step is None or (step == 1.0 and array.dtype.kind in "iub"):
+        return
+    found = _find_between_steps(array, low, step)
+    if found is None:
+        return
+    if step == 1.0:
+        kind = f"counts, the whole numbers from {low:g}"
+        remedy = "Pass the counts themselves, neither rescaled nor their logarithms."
+    else:
+        kind = f"the {round((high - low) / step) + 1} values k / {round(1 / step)}"
+        remedy = f"Pass bytes divided by {round(1 / step)}, or choose another likelihood."
+    raise ValueError(f"{name} has values such as {found:.7g}, but {who} {kind}. {remedy}")
+
+
+def _find_between_steps(array, low, step):
+    """Return a value of data that is no multiple of the step above low, or None."""
+    # Like `extent`, this reads the array in parts that fit into the processor's cache.
+    rows = max(1, _NUMBERS_IN_CACHE // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        part = np.asarray(array[start : start + rows], "float64").ravel()
+        steps = (part - low) / step
+        # NaN is missing data. Scalers err by rounding.
+        wrong = np.abs(steps - np.round(steps)) > (0.0 if step == 1.0 else 1e-2)
+        if np.any(wrong):
+            return part[np.argmax(wrong)]
+    return None
+
+
 def _warn_of_scale(model, name, bounds):
     """Warn once if numbers that a model is fitted to are far from unit scale."""
     smallest, largest = bounds
@@ -129,9 +235,12 @@ def _warn_of_scale(model, name, bounds):
 def widen(support):
     """Return the range of what a model encodes and scores, which it need not have been fitted to.
 
-    Examples may lie beyond the range of the training data by 100 times its width.
+    Examples may lie beyond the range of the training data by 100 times its width. Data that has
+    only one limit may not lie beyond it.
     """
     low, high = support
+    if math.isinf(high):
+        return low, high
     most = _MOST_BEYOND * (high - low)
     return low - most, high + most
 
@@ -141,8 +250,9 @@ def _check_range(model, name, array, bounds, support, are_classes, fits):
         return
     (low, high), (smallest, largest) = support, bounds
     # Scalers exceed the range by rounding errors.
-    margin = 1e-6 * (high - low)
+    margin = 1e-6 * (high - low) if math.isfinite(high) else 0.0
     if not (smallest < low - margin or largest > high + margin):  # All values may be NaN.
+        _check_inside(model, name, array, bounds, support, fits)
         return
     is_bytes = not are_classes and high < largest and _look_like_bytes(array, bounds)
     least, most = widen(support)
@@ -160,8 +270,14 @@ def _check_range(model, name, array, bounds, support, are_classes, fits):
         remedy = _explain_rescaling(model, name, bounds, support)
     raise ValueError(
         f"{name} has values between {smallest:.7g} and {largest:.7g}, but this "
-        f"{type(model).__name__} models values between {low:g} and {high:g}. {remedy}"
+        f"{type(model).__name__} models {describe(support)}. {remedy}"
     )
+
+
+def describe(support):
+    """Say which values data may have."""
+    low, high = support
+    return f"values from {low:g} on" if math.isinf(high) else f"values between {low:g} and {high:g}"
 
 
 def _look_like_bytes(array, bounds):
@@ -179,7 +295,9 @@ def _explain_rescaling(model, name, bounds, support):
     (low, high), (smallest, largest) = support, bounds
     width = high - low
     remedies = [f"rescale {name} to that range"]
-    if smallest >= low - 0.1 * width and largest <= high + 0.1 * width:
+    if math.isinf(high):
+        remedies = [f"pass {name} itself, neither standardized nor its logarithm"]
+    elif smallest >= low - 0.1 * width and largest <= high + 0.1 * width:
         remedies.insert(0, f"clip it with np.clip({name}, {low:g}, {high:g})")
     other = {"likelihood": "gaussian", "reconstruction_loss": "mean_squared_error"}
     for argument in other.keys() & model.arguments.keys():

@@ -87,7 +87,13 @@ def _check_data(model, endpoint, name, x):
             padded = tf.reduce_all(steps == model._mask_value, 1, keepdims=True)
             x = rows = tf.where(padded, tf.constant(low, x.dtype), steps)
     remedy = " Divide bytes by 255." if support and tuple(support) == (0, 1) else ""
-    _assert_range(endpoint, name, x, low, high, remedy)
+    _assert_range(endpoint, name, x, low, min(high, LARGEST), remedy)
+    if support and np.isinf(high) and ranges.as_support(support).step == 1.0:
+        _assert(
+            tf.reduce_all(x == tf.round(x)),
+            f"{endpoint}: {name} must hold counts, which are whole numbers.",
+            [],
+        )
     if support and of_modality("_takes_classes"):
         sums = tf.reduce_sum(rows, -1)
         sums = tf.where(tf.math.is_nan(sums), 0.0, sums)
@@ -103,7 +109,9 @@ def _assert_range(endpoint, name, tensor, low, high, remedy=""):
     import tensorflow as tf
 
     smallest, largest = tf.reduce_min(tensor), tf.reduce_max(tensor)
-    wanted = f"must hold values from {low:g} to {high:g}" if high < LARGEST else "must be finite"
+    wanted = "must be finite"
+    if high < LARGEST or low > -LARGEST:
+        wanted = f"must hold values from {low:g} to {high:g}"
     return _assert(
         (smallest >= low) & (largest <= high),
         f"{endpoint}: {name} {wanted}.{remedy} Its smallest and its largest value:",

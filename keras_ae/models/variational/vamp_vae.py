@@ -46,6 +46,7 @@ class VampVAE(VAE):
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
         low, high = self._support or (-1.0, 1.0)
+        high = high if math.isfinite(high) else low + 2.0
         self.pseudo_inputs = self.add_weight(
             shape=(self.num_components, *shape),
             initializer=keras.initializers.RandomNormal(0.5 * (low + high), 0.01 * (high - low)),
