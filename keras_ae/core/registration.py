@@ -16,8 +16,10 @@ CLASSES = {
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
     "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
     "SpectralNormalization StochasticLayer VectorQuantizer",
-    "likelihoods": "Bernoulli ByModality Categorical ContinuousBernoulli Gaussian Laplace "
-    "OptimalGaussian",
+    "likelihoods": "Bernoulli Beta ByModality Categorical ContinuousBernoulli "
+    "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
+    "LogNormal NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
+    "ZeroInflatedNegativeBinomial",
     "losses": "MSSSIM",
     "networks.transformer": "LearnedPositions",
     "samplers": "AggregatedPosterior FlowMatching GaussianMixture HyperbolicUniform InverseFlow "

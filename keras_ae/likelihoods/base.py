@@ -9,9 +9,12 @@ class Likelihood(keras.layers.Layer):
     """Base class of likelihoods.
 
     Attributes:
-        support: Lowest and highest value that the data may take, or None.
-        wanted_output: What a user's own decoder must return, `"logits"` or `"class logits"`, which
-            `keras_ae.networks.check_output` checks. Defaults to None, no check.
+        support: Lowest and highest value that the data may take, or None. A
+            `keras_ae.core.ranges.Support` also says whether data has steps, as counts have, and
+            whether the ends are excluded.
+        wanted_output: What a user's own decoder must return, `"logits"`, `"class logits"` or
+            `"real numbers"`, which `keras_ae.networks.check_output` checks. Defaults to None, no
+            check.
         takes_classes: Whether the data's last axis holds the probabilities of classes.
     """
 
@@ -20,7 +23,7 @@ class Likelihood(keras.layers.Layer):
     takes_classes = False
 
     def build(self, input_shape=None):
-        """Make the weights, if the likelihood has any."""
+        """Make the weights, if the likelihood has any, for targets of this shape, without batch."""
 
     def build_from_config(self, config):
         """Leave it to the model that is made with the likelihood to build it."""

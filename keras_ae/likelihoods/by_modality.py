@@ -30,8 +30,8 @@ class ByModality(Likelihood):
     takes_classes = property(lambda self: {n: p.takes_classes for n, p in self.parts.items()})
 
     def build(self, input_shape=None):
-        for part in self.parts.values():
-            part.build()
+        for name, part in self.parts.items():
+            part.build(input_shape[name])
 
     def parameter_shape(self, shape):
         return {name: self.parts[name].parameter_shape(each) for name, each in shape.items()}

@@ -2,6 +2,7 @@
 
 from keras_ae.core import arguments
 from keras_ae.likelihoods.base import Likelihood
+from keras_ae.likelihoods.counts import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from keras_ae.likelihoods.elementary import (
     Bernoulli,
     Categorical,
@@ -9,6 +10,14 @@ from keras_ae.likelihoods.elementary import (
     Gaussian,
     Laplace,
     OptimalGaussian,
+)
+from keras_ae.likelihoods.levels import DiscretizedLogisticMixture, Ordinal
+from keras_ae.likelihoods.real import (
+    Beta,
+    HeteroscedasticGaussian,
+    HeteroscedasticLaplace,
+    LogNormal,
+    StudentT,
 )
 
 BY_NAME = {
@@ -19,7 +28,21 @@ BY_NAME = {
     "gaussian_optimal_scale": OptimalGaussian,
     "laplace": Laplace,
     "laplace_learned_scale": lambda: Laplace("learned"),
+    "gaussian_feature_scale": lambda: Gaussian("feature"),
+    "gaussian_heteroscedastic": HeteroscedasticGaussian,
+    "laplace_feature_scale": lambda: Laplace("feature"),
+    "laplace_heteroscedastic": HeteroscedasticLaplace,
+    "student_t": StudentT,
+    "student_t_learned_scale": lambda: StudentT("learned"),
+    "log_normal": LogNormal,
+    "log_normal_learned_scale": lambda: LogNormal("learned"),
+    "beta": Beta,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
     "categorical": Categorical,
+    "ordinal": Ordinal,
+    "discretized_logistic_mixture": DiscretizedLogisticMixture,
 }
 
 
@@ -27,9 +50,14 @@ def get(identifier):
     """Find a likelihood by its name. A likelihood is returned as it is.
 
     Args:
-        identifier: One of `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
-            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`,
-            `"laplace_learned_scale"`, `"categorical"`, or a `Likelihood`.
+        identifier: A `Likelihood`, or one of these names. For data in [0, 1]: `"bernoulli"`,
+            `"continuous_bernoulli"`, `"beta"` (without the ends), `"discretized_logistic_mixture"`
+            (8-bit data divided by 255). For real data: `"gaussian"`, `"laplace"`, `"student_t"`,
+            each also with `"_learned_scale"` at its end, `"gaussian_optimal_scale"`,
+            `"gaussian_feature_scale"`, `"laplace_feature_scale"`, `"gaussian_heteroscedastic"`,
+            `"laplace_heteroscedastic"`. For positive data: `"log_normal"`,
+            `"log_normal_learned_scale"`. For counts: `"poisson"`, `"negative_binomial"`,
+            `"zero_inflated_negative_binomial"`. For one-hot data: `"categorical"`, `"ordinal"`.
 
     Raises:
         ValueError: If the identifier is neither such a name nor a `Likelihood`.

@@ -7,6 +7,11 @@ from keras import ops
 from keras_ae import distributions
 from keras_ae.core import arguments
 from keras_ae.likelihoods.base import Likelihood
+from keras_ae.likelihoods.bounds import bound
+
+_LEARNED = ("learned", "feature")
+# A feature that is predicted perfectly would have no finite density.
+LEAST_LOG_SCALE, MOST_LOG_SCALE = -6.0, 40.0
 
 
 class Bernoulli(Likelihood):
@@ -54,11 +59,12 @@ class Gaussian(Likelihood):
     Args:
         scale: Standard deviation of the noise, in the data's units: a positive number, or
             `"learned"` for a trained weight that all features share (the shared variance of
-            arXiv:2006.13202). Defaults to 1, for which the reconstruction loss is half the squared
-            error plus a constant.
+            arXiv:2006.13202), or `"feature"` for a trained weight for each feature, the last axis,
+            which is kept above e^-6. Defaults to 1, for which the reconstruction loss is half the
+            squared error plus a constant.
 
     Raises:
-        ValueError: If scale is neither a positive number nor "learned".
+        ValueError: If scale is neither a positive number nor one of these names.
 
     Example:
 
@@ -78,10 +84,14 @@ class Gaussian(Likelihood):
     @scale.setter
     def scale(self, scale):
         kind = type(self).__name__
-        if scale != "learned":
-            remedy = 'It has the data\'s units. "learned" leaves it to training.'
+        if not isinstance(scale, str) or scale not in _LEARNED:
+            remedy = (
+                'It has the data\'s units. "learned" leaves it to training, and "feature" does so '
+                "for each feature."
+            )
             scale = arguments.number(self, "scale", scale, positive=True, remedy=remedy)
-        if self.built and (scale == "learned") != (self._scale == "learned"):
+        learned = [s if isinstance(s, str) else None for s in (scale, getattr(self, "_scale", 0))]
+        if self.built and learned[0] != learned[1]:
             raise ValueError(
                 f"{kind}: scale={scale!r} cannot replace scale={self._scale!r} in a model that is "
                 f"built. Make a new model with {kind}({scale!r})."
@@ -90,14 +100,18 @@ class Gaussian(Likelihood):
 
     def build(self, input_shape=None):
         self._refuse_second_owner()
-        if self.scale == "learned":
+        if self.scale in _LEARNED:
+            shape = () if self.scale == "learned" else tuple(input_shape)[-1:]
             self.log_scale = self.add_weight(
-                shape=(), initializer="zeros", dtype="float32", name="log_scale"
+                shape=shape, initializer="zeros", dtype="float32", name="log_scale"
             )
 
     def noise_scale(self):
         if self.scale == "learned":
             return ops.exp(self.log_scale)
+        if self.scale == "feature":
+            log_scale = ops.convert_to_tensor(self.log_scale)
+            return ops.exp(bound(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE))
         return ops.convert_to_tensor(float(self.scale), "float32")
 
     def distribution(self, parameters):
@@ -113,7 +127,8 @@ class Laplace(Gaussian):
     The decoder returns the mean.
 
     Args:
-        scale: Mean absolute deviation of the noise, a positive number or "learned": see `Gaussian`.
+        scale: Mean absolute deviation of the noise, a positive number, "learned" or "feature": see
+            `Gaussian`.
 
     Example:
 

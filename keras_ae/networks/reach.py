@@ -20,6 +20,7 @@ _WANTED = {
         "logits, any real numbers, along the last axis",
         "Drop the activation at its end (activation=None)",
     ),
+    "real numbers": ("any real numbers", "Drop the activation at its end (activation=None)"),
     "probabilities": (
         "probabilities between 0 and 1",
         "End it in activation='sigmoid', or pass the loss with from_logits=True",
@@ -31,6 +32,8 @@ _WANTED = {
     "rates": ("numbers of at least 0", "End it in activation='softplus'"),
 }
 
+_UNLIMITED = ("logits", "class logits", "real numbers")
+
 
 def check_output(model, network, shape, wanted, asker):
     """Raise an error unless a user's decoder can return what a loss or a likelihood takes.
@@ -39,8 +42,8 @@ def check_output(model, network, shape, wanted, asker):
         model: The model that has the decoder, for the error.
         network: Built Keras model or layer, the decoder.
         shape: Shape of one code.
-        wanted: `"logits"`, `"class logits"`, `"probabilities"`, `"class probabilities"`, `"rates"`,
-            or None if any numbers will do.
+        wanted: `"logits"`, `"class logits"`, `"real numbers"`, `"probabilities"`, `"class
+            probabilities"`, `"rates"`, or None if any numbers will do.
         asker: The argument that takes the outputs, for the error, such as
             "likelihood='bernoulli'".
 
@@ -52,7 +55,7 @@ def check_output(model, network, shape, wanted, asker):
     found = []
     for output in sample_outputs(network, shape):
         found.append(output)
-        if wanted in ("logits", "class logits") and np.ptp(output) and _fits(output, wanted):
+        if wanted in _UNLIMITED and np.ptp(output) and _fits(output, wanted):
             return
     values = np.array(found)
     if _fits(values, wanted):
@@ -115,7 +118,7 @@ def _fits(values, wanted):
     if not values.size or np.ptp(values) == 0:
         return True
     low, high = values.min(), values.max()
-    if wanted == "logits":
+    if wanted in ("logits", "real numbers"):
         return low < -_LEAST_LOGIT and high > _LEAST_LOGIT
     if wanted == "class logits":  # Only the differences of class logits matter.
         return np.max(np.ptp(values, axis=-1)) > 2 * _LEAST_LOGIT

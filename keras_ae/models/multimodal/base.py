@@ -58,7 +58,7 @@ class VAEOfModalities(VAE):
         return value
 
     def _build_networks(self, shape, target_shape):
-        self.likelihood.build()
+        self.likelihood.build(target_shape)
         encoders = {name: self._make_encoder(name, shape[name]) for name in self._modalities}
         decoders = {name: self._make_decoder(name, shape[name]) for name in self._modalities}
         self.encoders, self.decoders = encoders, decoders

@@ -47,7 +47,7 @@ class VariationalAE(Autoencoder):
 
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
-        self.likelihood.build()
+        self.likelihood.build(target_shape)
 
     _trains_likelihood = True  # Subclasses that never minimize -log p(x | z) set this to False.
 
