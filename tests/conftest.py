@@ -45,9 +45,9 @@ def pytest_addoption(parser):
         "--third",
         type=int,
         default=None,
-        help="which third of the pairs of a model and a property is tried on JAX and torch, and "
-        "of the costly ones on TensorFlow, modulo 3 (default: the day of the year); WHOLE_ZOO=1 "
-        "in the environment tries all",
+        help="which third of all tests is tried on JAX and torch, and on TensorFlow of the costly "
+        "ones and of those of every model outside of the contract, modulo 3 (default: the day of "
+        "the year); WHOLE_ZOO=1 in the environment tries all",
     )
 
 
@@ -77,8 +77,8 @@ def pytest_configure(config):
 
 
 def pytest_report_header():
-    third = os.environ.get("KERAS_AE_THIRD")
-    return f"pairs of a model and a property: {'all' if third is None else f'third {third} of 0-2'}"
+    third = os.environ.get("KERAS_AE_COSTLY_THIRD")
+    return f"tests that take turns: {'all' if third is None else f'third {third} of 0-2'}"
 
 
 @pytest.fixture(autouse=True)
@@ -130,11 +130,14 @@ def pytest_collection_modifyitems(items):
         return
     for item in items:
         reason = not_tried(item, keras.config.backend())
-        # A test of a few models tries a mechanism on them.
-        if reason is None and len(models[property_of(item)]) > FEW_MODELS:
-            costly = item.get_closest_marker("costly") is not None
-            if not zoo.in_third(item.nodeid.split("::")[-1], costly=costly):
-                reason = "this pair of a model and a property is of another third: see --third"
+        if reason is None and not item.get_closest_marker("divided"):
+            # A test of a few models tries a mechanism on them, and the contract is for all models.
+            of_many = len(models[property_of(item)]) > FEW_MODELS and not in_contract(item)
+            costly = of_many or item.get_closest_marker("costly") is not None
+            # All checks of a model share one that is trained and compiled.
+            key = model_of(item) if in_contract(item) and model_of(item) else item.nodeid
+            if not zoo.in_third(key.split("::")[-1], costly=costly):
+                reason = "this test is of another third: see --third"
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
@@ -146,6 +149,10 @@ def model_of(item):
     """The name of the model that a test is about, if it is about one."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     return parameters.get("name", parameters.get("kind"))
+
+
+def in_contract(item):
+    return item.nodeid.startswith("tests/test_contract.py")
 
 
 def property_of(item):

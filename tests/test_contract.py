@@ -56,11 +56,10 @@ def test_the_table_of_tiny_arguments_has_no_name_that_nothing_takes():
     assert {*zoo.TINY, *zoo.TINY_WITH_PATCHES, *zoo.WITH_OWN_DECODER_ONLY} <= taken
 
 
-def test_three_runs_try_every_pair_once(monkeypatch):
-    pairs = [(name, check) for name in zoo.MODELS for check in testing.CHECKS]
+def test_three_runs_try_every_model_once(monkeypatch):
     runs = []
     for third in "012":
         monkeypatch.setenv("KERAS_AE_THIRD", third)
-        runs.append([pair for pair in pairs if zoo.in_third(*pair)])
-    assert sorted(sum(runs, [])) == sorted(pairs)
-    assert all(0.28 < len(run) / len(pairs) < 0.39 for run in runs)
+        runs.append([name for name in zoo.MODELS if zoo.in_third(name)])
+    assert sorted(sum(runs, [])) == sorted(zoo.MODELS)
+    assert all(0.2 < len(run) / len(zoo.MODELS) < 0.47 for run in runs)

@@ -90,6 +90,7 @@ def _tell(event, arguments):
 sys.addaudithook(_tell)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("options", [{}, {"save_freq": 2, "double_checkpoint": True}])
 def test_a_kill_at_any_moment_is_survived(options, tmp_path):
     """Before each change of a file, the folder is copied, as a kill would leave it, and resumed."""
@@ -125,6 +126,7 @@ def test_a_kill_at_any_moment_is_survived(options, tmp_path):
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("save_freq", "batches"),
     [
@@ -173,6 +175,7 @@ def test_a_resume_also_skips_seen_batches_of_data_that_is_not_an_array(tmp_path)
     assert_goes_on(trained(BackupAndRestore(tmp_path / "backup", 1), data=Batches()), whole)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("save_freq", ["epoch", 1])
 def test_a_model_without_a_seed_resumes_with_the_seed_of_the_first_one(save_freq, whole, tmp_path):
     fit_stopped(tmp_path / "backup", BATCHES + 1, save_freq)
@@ -190,6 +193,7 @@ def test_models_of_half_precision_keep_their_bits(tmp_path):
     assert_goes_on(trained(BackupAndRestore(tmp_path / "b"), model=half()), whole)
 
 
+@pytest.mark.costly
 def test_optimizers_of_several_players_are_restored(tmp_path):
     def players():
         model = made(cls=keras_ae.FactorVAE)
@@ -261,6 +265,7 @@ def test_a_plain_keras_model_resumes(tmp_path):
 # ------------------------------------------------------------------ what is refused
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("damage", ["cut", "empty", "changed", "text"])
 def test_a_damaged_backup_is_named_and_the_one_before_is_used_if_there_is_one(
     damage, whole, tmp_path

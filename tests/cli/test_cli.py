@@ -182,6 +182,7 @@ def test_a_loss_that_is_no_number_ends_the_run(place, capsys):
 # ---------------------------------------------------------------------- resuming
 
 
+@pytest.mark.costly
 def test_a_killed_run_ends_as_if_it_had_not_been(place):
     words = ["train", "VAE", "--data", place / "pairs.npz", "--output", place / "killed"]
     words = [str(word) for word in (*words, *SMALL, *NETWORK)]
@@ -235,6 +236,7 @@ def stop_after(monkeypatch, epochs, before_weights=False):
     monkeypatch.setattr(callbacks.BackupAndRestore, "_save", stopping)
 
 
+@pytest.mark.costly
 def test_a_kill_between_history_and_weights_does_not_write_an_epoch_twice(place, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2, before_weights=True)
@@ -251,6 +253,7 @@ def test_a_kill_between_history_and_weights_does_not_write_an_epoch_twice(place,
     ).read_text()
 
 
+@pytest.mark.costly
 def test_a_streamed_run_resumes_to_the_same_bits(place, monkeypatch):
     monkeypatch.setattr(runs, "IN_MEMORY", 0)
     assert train(place, "streamed") == 0
@@ -316,6 +319,7 @@ def test_a_run_of_the_version_before_resumes(place, monkeypatch):
     assert not checkpoint.exists()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_training_into_a_folder_is_told_of_the_first(resume, place, capsys, monkeypatch):
     """A second process trains into the folder while the first one is at its third epoch."""
@@ -561,6 +565,7 @@ def test_a_full_disk_prints_one_line_and_leaves_no_part(words, place, full, caps
     assert sorted(place.rglob("*")) == before
 
 
+@pytest.mark.costly
 def test_a_full_disk_does_not_crash_the_process(place):
     """Writing through a memory map on a full file system would crash it without a message."""
     disk = place / "disk"

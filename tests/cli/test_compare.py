@@ -73,6 +73,7 @@ def here(monkeypatch):
 # ---------------------------------------------------------------------- runs
 
 
+@pytest.mark.costly
 def test_a_run_that_fails_leaves_the_others(place):
     table = read_table(place)
     assert table["model"].tolist() == ["AE", "MultimodalVAE"] and table["seed"].tolist() == [3, 3]
@@ -89,6 +90,7 @@ def test_a_run_that_fails_leaves_the_others(place):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+@pytest.mark.costly
 def test_what_is_finished_is_not_trained_again(place, data, here, capsys):
     file = place / "runs" / "ae_3" / trial.FIGURES
     before = file.stat().st_mtime_ns
@@ -106,6 +108,7 @@ def test_what_is_finished_is_not_trained_again(place, data, here, capsys):
         keras_ae.compare(data, ["AE"], [3], place, **options | {"epochs": 2})
 
 
+@pytest.mark.costly
 def test_every_model_has_the_figures_that_apply(data, here, tmp_path):
     small = {"num_codes": 4, "code_length": 2, "prior_options": {"units": 4, "num_layers": 1}}
     arguments = {**TINY, "VQVAE": small}
@@ -153,6 +156,7 @@ def test_a_comparison_without_any_finished_run(data, monkeypatch, tmp_path):
     assert comparison._read_error(tmp_path / "r" / "runs" / "ae_0.log", -9).endswith("signal 9.")
 
 
+@pytest.mark.costly
 def test_data_that_is_streamed_and_labels_that_a_model_reads(data, monkeypatch):
     settings = runs.Settings(
         "ConditionalVAE", str(data), 1, 32, arguments=TINY | {"num_classes": 2}

@@ -82,6 +82,7 @@ def odd_runs(good):
             yield json.dumps({**good, name: value})
 
 
+@pytest.mark.costly
 def test_odd_settings_of_a_run(place, capsys):
     good = json.loads((place / "run" / "run.json").read_text())
     folder = place / "odd"

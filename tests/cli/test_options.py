@@ -84,6 +84,7 @@ def test_train_and_encode_as_json(place, tmp_path, capsys):
 # ---------------------------------------------------------------------- --config
 
 
+@pytest.mark.costly
 def test_every_option_of_every_command_can_be_in_a_file(place, tmp_path, capsys):
     file = tmp_path / "train.toml"
     file.write_text(
@@ -208,6 +209,7 @@ def stop_after(monkeypatch, last):
     monkeypatch.setattr(callbacks.BackupAndRestore, "_save", stopping)
 
 
+@pytest.mark.costly
 def test_early_stopping_takes_the_best_epoch_also_after_a_kill(place, falling, monkeypatch):
     words = ("--epochs", 6, "--early-stopping", 2)
     assert train(place, "three") == 0  # Three epochs, the last of which is the best one.

@@ -22,13 +22,14 @@ from keras import ops
 
 import keras_ae
 
-pytestmark = pytest.mark.xdist_group("backends")
+pytestmark = [pytest.mark.xdist_group("backends"), pytest.mark.divided]
 HERE = pathlib.Path(__file__).resolve().parent
 PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]
-NAMES = [name for name in zoo.MODELS if zoo.in_third(name)]
+# A process of each other backend writes files of all these models at once.
+NAMES = [name for name in zoo.MODELS if zoo.in_third(name, costly=True)]
 
 
 @contextlib.contextmanager

@@ -261,6 +261,7 @@ def unharmed(model, before):
     return all(np.array_equal(a, b) for a, b in zip(before, state(model), strict=True))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", zoo.OF_ARRAYS)
 def test_every_misuse_of_a_model(name):
     model = zoo.trained(name)

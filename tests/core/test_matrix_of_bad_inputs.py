@@ -26,6 +26,7 @@ def failures_of(cells, run, name):
     return found
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_cell_of_a_model(name):
     bench, failures = judge.Bench(name), []

@@ -220,8 +220,6 @@ def test_padding_is_not_moved_into_the_range():
 
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_every_model_with_a_likelihood_scores_them(name):
-    if not zoo.in_third(name, "beyond"):
-        pytest.skip("another third of the models")
     model = zoo.trained(name)
     x = zoo.data()
     strange = x.copy()

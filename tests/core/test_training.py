@@ -51,6 +51,7 @@ def forms(x):
     }
 
 
+@pytest.mark.costly
 @foundation
 def test_all_forms_of_data_train_alike(name):
     """The model does not learn, so that every form of the data must give the same losses."""

@@ -301,6 +301,7 @@ SCORES = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", SCORES)
 def test_every_kind_of_model_has_a_score(table, name):
     detector = made(name, epochs=2, model_options={}).fit(table[:64])
@@ -320,6 +321,7 @@ def needs_export():
         pytest.skip("the torch backend exports no SavedModel")
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["reconstruction_error", "likelihood", "code_distance"])
 def test_what_is_exported_scores_the_same(fitted, table, name, tmp_path):
     needs_export()

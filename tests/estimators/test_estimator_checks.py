@@ -1,7 +1,6 @@
 """scikit-learn's own checks of estimators, which every estimator passes on every backend."""
 
 import pytest
-import zoo
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from keras_ae import estimators
@@ -46,9 +45,8 @@ def name_of(check):
     return getattr(check, "func", check).__name__
 
 
+@pytest.mark.costly
 @pytest.mark.xdist_group("estimator checks")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
 def test_the_checks_of_scikit_learn(estimator, check):
-    if not zoo.in_third(type(estimator).__name__, name_of(check)):
-        pytest.skip("this pair of an estimator and a check is of another third: see --third")
     check(estimator)

@@ -68,6 +68,7 @@ def test_a_classifier_of_codes_is_as_good_as_one_of_principal_components(digits)
     assert ours[0].score(test_x) > of_components
 
 
+@pytest.mark.costly
 def test_the_imputer_is_better_than_means():
     x = load_breast_cancer().data
     missing = np.random.default_rng(0).random(x.shape) < 0.2
@@ -80,6 +81,7 @@ def test_the_imputer_is_better_than_means():
     assert error(ours) < 0.5 * error(SimpleImputer())
 
 
+@pytest.mark.costly
 def test_the_classifier_learns_from_few_labels(digits):
     x, test_x, y, test_y = digits
     first = np.concatenate([np.flatnonzero(y == k)[:5] for k in range(10)])

@@ -52,6 +52,7 @@ def test_codes_of_pictures_have_rows_and_columns(kind):
     assert 0 < statistics["usage"] <= 1 <= statistics["perplexity"] <= model.num_codes
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 @every_discrete
 @pytest.mark.parametrize("shape", [(9, 3), (5, 6, 7, 1)], ids=["series", "volumes"])
@@ -200,6 +201,7 @@ def test_one_level_for_each_dimension():
             keras_ae.FSQVAE(3, levels=levels)
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 @pytest.mark.parametrize("levels", [2, (2, 3), 4096])
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
@@ -317,6 +319,7 @@ def test_prior_options_are_passed_to_the_prior():
         keras_ae.VQVAE(2, prior_options=3)
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 @pytest.mark.parametrize("pictures", [True, False])
 def test_a_prior_of_a_product_codebook_predicts_digits(pictures):
@@ -353,6 +356,7 @@ def test_codes_beyond_an_int32_are_refused_at_construction():
 # ------------------------------------------------------------------ files
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 @pytest.mark.parametrize("fitted", [True, False])
 def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fitted):
@@ -390,6 +394,7 @@ def test_a_file_whose_prior_predicts_whole_codes_computes_as_it_did(tmp_path, fi
         np.testing.assert_array_equal(again.prior_log_likelihood(zoo.data()), expected)
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 def test_a_prior_of_pictures_is_saved_and_served(tmp_path):
     """This prior is a masked convolution; the contract tests transformers."""

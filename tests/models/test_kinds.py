@@ -14,6 +14,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_kind_is_trained_saved_and_sampled_from(kind, tmp_path):
     if keras.config.backend() == "jax" and kind != "transformer":
@@ -33,6 +34,7 @@ def test_a_kind_is_trained_saved_and_sampled_from(kind, tmp_path):
     assert model.sample(3, seed=0).shape == (3, 5, 7, 1)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kind", OPTIONS)
 def test_a_kind_is_exported(kind, tmp_path, exports):
     import tensorflow as tf

@@ -108,6 +108,7 @@ def test_the_share_of_masked_patches_is_exact(mask_ratio, masked):
     assert len(np.unique(seen, axis=0)) > 1
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 def test_masks_differ_between_steps_and_repeat_in_evaluations():
     model, x = made(), pictures(16)

@@ -91,6 +91,7 @@ def ends():
     }
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("end", ends())
 def test_every_hidden_sigmoid_is_found(end):
     with pytest.raises(ValueError, match="takes logits, any real numbers, and the decoder '"):

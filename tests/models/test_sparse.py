@@ -525,6 +525,7 @@ def test_k_is_at_most_all():
         model.fit(data(), data()[:, :3], verbose=0)
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 @dictionaries
 def test_with_default_arguments_codes_are_sparse_and_reconstruct(name):

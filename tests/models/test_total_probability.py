@@ -72,6 +72,7 @@ def made(name, latent_dim=2, **given):
     return model
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_all_patterns_together(name):
     model = made(name)
@@ -81,6 +82,7 @@ def test_all_patterns_together(name):
     assert_one(weights(model, PATTERNS).sum(axis=0))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_all_patterns_together_after_leaps(name):
     """The rate is too high on purpose. The divergence's weight keeps the posteriors wide."""
