@@ -2,10 +2,12 @@
 
 `load` returns a `tf.data.Dataset` of single float32 examples. `as_array` returns NumPy arrays, for
 data that fits in memory. Both work on every Keras backend. `cut_windows` makes examples of a time
-series, and `score_steps` turns scores of windows into scores of steps.
+series, and `score_steps` turns scores of windows into scores of steps. `describe_columns`,
+`encode_columns` and `decode_columns` make arrays of numbers of tables with text and categories.
 """
 
 from keras_ae.datasets.catalog import as_array, load
+from keras_ae.datasets.columns import decode_columns, describe_columns, encode_columns
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,
@@ -19,7 +21,10 @@ __all__ = [
     "SPRITES_FACTORS",
     "as_array",
     "cut_windows",
+    "decode_columns",
+    "describe_columns",
     "dynamic_binarization",
+    "encode_columns",
     "load",
     "score_steps",
     "sprites_factors",

@@ -1,0 +1,290 @@
+"""Tables with columns of different kinds as arrays of numbers, and back."""
+
+import numpy as np
+
+from keras_ae.core import arguments
+
+KINDS = ("numeric", "positive", "count", "ordinal", "categorical", "binary")
+DISCRETE = ("ordinal", "categorical", "binary")
+_SHOWN = 5  # At most so many names or values are shown in an error.
+
+
+def describe_columns(frame, kinds=None):
+    """Describe the columns of a table, as models of tables need it.
+
+    The kind of a column follows from its type: truth values, and columns of two values, are
+    "binary"; text and unordered categories "categorical"; ordered categories "ordinal"; unsigned
+    integers "count"; all other numbers "numeric". Missing cells do not count.
+
+    Args:
+        frame: `pandas.DataFrame` with at least one row.
+        kinds: Dictionary of the name of a column -> its kind, for columns whose type does not tell
+            it: "numeric", "positive" (numbers above 0), "count" (integers of at least 0),
+            "ordinal" (numbers or ordered categories), "categorical" or "binary". Defaults to None.
+
+    Returns:
+        List with a dictionary for each column, which JSON can hold: "name", "kind" and "dtype"; the
+        "categories" of a discrete column, in their order; and of others the "center" and "scale",
+        the mean and the deviation of the numbers (of their logarithms, if they are positive), and
+        whether they are all "integer".
+
+    Raises:
+        TypeError: If frame is no DataFrame, or a column holds times.
+        ValueError: If a column is empty, or does not fit the kind given for it.
+
+    Example:
+
+        >>> import pandas as pd
+        >>> from keras_ae import datasets
+        >>> frame = pd.DataFrame({"age": [31.5, 40.0, None], "city": ["Rome", "Bern", "Rome"]})
+        >>> columns = datasets.describe_columns(frame, kinds={"city": "categorical"})
+        >>> [column["kind"] for column in columns], columns[1]["categories"]
+        (['numeric', 'categorical'], ['Bern', 'Rome'])
+    """
+    require_frame(frame, "describe_columns", "frame")
+    kinds = kinds or {}
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"describe_columns: frame has several columns named {repeated[0]!r}. Rename them."
+        )
+    unknown = [name for name in kinds if name not in frame.columns]
+    if unknown:
+        hint = arguments.did_you_mean(unknown[0], list(frame.columns))
+        raise ValueError(f"describe_columns: kinds names {unknown[0]!r}, which is no column.{hint}")
+    return [_describe(frame[name], name, kinds.get(name)) for name in frame.columns]
+
+
+def encode_columns(frame, columns):
+    """Turn a table into an array with one number for each cell.
+
+    A category is the number of its place among the categories, and a missing cell is NaN.
+
+    Args:
+        frame: `pandas.DataFrame` with these columns, in any order.
+        columns: What `describe_columns` returned.
+
+    Returns:
+        Float32 array of shape (rows, columns).
+
+    Raises:
+        TypeError: If frame is no DataFrame.
+        ValueError: If a column is missing, superfluous, or has a value that is no category.
+
+    Example:
+
+        >>> import pandas as pd
+        >>> from keras_ae import datasets
+        >>> frame = pd.DataFrame({"age": [31.5, None], "city": ["Rome", "Bern"]})
+        >>> datasets.encode_columns(frame, datasets.describe_columns(frame)).tolist()
+        [[31.5, 1.0], [nan, 0.0]]
+    """
+    require_frame(frame, "encode_columns", "frame")
+    names = [column["name"] for column in columns]
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"frame lacks the column{'s' * (len(missing) > 1)} {_show(missing)}. Its columns are "
+            f"{_show(list(frame.columns))}."
+        )
+    more = [name for name in frame.columns if name not in names]
+    if more:
+        raise ValueError(
+            f"frame has columns that the model does not know: {_show(more)}. Leave them out: "
+            f"frame[{_show(names)}]."
+        )
+    encoded = [_encode(frame[column["name"]], column) for column in columns]
+    return np.stack(encoded, axis=1).astype("float32")
+
+
+def decode_columns(array, columns):
+    """Turn an array as `encode_columns` makes it into a table with names, types and categories.
+
+    Args:
+        array: Array of shape (rows, columns). NaN becomes a missing cell.
+        columns: What `describe_columns` returned.
+
+    Returns:
+        `pandas.DataFrame`. A column of integers with missing cells has pandas' nullable type.
+
+    Example:
+
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from keras_ae import datasets
+        >>> columns = datasets.describe_columns(pd.DataFrame({"city": ["Rome", "Bern", "Oslo"]}))
+        >>> datasets.decode_columns(np.array([[2.0], [np.nan]]), columns)["city"].tolist()
+        ['Rome', nan]
+    """
+    import pandas as pd
+
+    decoded = {
+        column["name"]: _decode(np.asarray(array[:, number], "float64"), column)
+        for number, column in enumerate(columns)
+    }
+    return pd.DataFrame(decoded)
+
+
+def is_frame(data):
+    """Tell whether data is a `pandas.DataFrame`, without importing pandas."""
+    return type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns")
+
+
+def require_frame(data, owner, name):
+    """Raise unless data is a `pandas.DataFrame` with rows."""
+    if not is_frame(data):
+        raise TypeError(
+            f"{owner}: {name} is a {type(data).__name__}, but must be a pandas.DataFrame. Pass "
+            f"pandas.DataFrame({name})."
+        )
+    if 0 in data.shape:
+        raise ValueError(f"{owner}: {name} is empty: its shape is {data.shape}.")
+
+
+def _show(names):
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return f"[{shown}{', ...' * (len(names) > _SHOWN)}]"
+
+
+def _describe(series, name, kind):
+    import pandas as pd
+
+    present, dtype = series.dropna(), series.dtype
+    if not len(present):
+        raise ValueError(f"describe_columns: all cells of {name!r} are missing. Leave it out.")
+    if getattr(dtype, "kind", "O") in "mM":
+        raise TypeError(
+            f"describe_columns: {name!r} has times ({dtype}). Make numbers of them, such as the "
+            "days since a date, or leave the column out."
+        )
+    if kind is None:
+        kind = _guess_kind(series, present)
+    else:
+        kind = arguments.choice("describe_columns", f"kinds[{name!r}]", kind, KINDS)
+    column = {"name": _plain(name), "kind": kind, "dtype": str(dtype)}
+    if kind in DISCRETE:
+        if isinstance(dtype, pd.CategoricalDtype):
+            categories = dtype.categories
+        else:
+            categories = pd.Index(_sort(present.unique()))
+        if kind == "binary" and len(categories) != 2:
+            raise ValueError(
+                f"describe_columns: {name!r} has {len(categories)} values, and kind 'binary' needs "
+                "two. Choose 'categorical'."
+            )
+        column["categories"] = [_plain(value) for value in categories]
+        return column
+    values = _to_numbers(present, name, kind)
+    if kind == "count":
+        values = np.log(np.maximum(values.mean(), 1e-3)) * np.ones(1)
+    elif kind == "positive":
+        values = np.log(values)
+    spread = float(values.std())
+    column |= {"center": float(values.mean()), "scale": spread if spread > 0 else 1.0}
+    column["integer"] = kind == "count" or bool(np.all(np.mod(present.astype("float64"), 1) == 0))
+    return column
+
+
+def _guess_kind(series, present):
+    import pandas as pd
+
+    kind = getattr(series.dtype, "kind", "O")
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        if series.dtype.ordered:
+            return "ordinal"
+        return "binary" if len(series.dtype.categories) == 2 else "categorical"
+    if kind == "b" or present.nunique() == 2:
+        return "binary"
+    return {"u": "count", "i": "numeric", "f": "numeric"}.get(kind, "categorical")
+
+
+def _to_numbers(present, name, kind):
+    """Return the cells that are present as numbers that fit the kind of the column."""
+    try:
+        values = present.to_numpy("float64")
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"describe_columns: {name!r} is {kind}, but holds {present.iloc[0]!r}, which is no "
+            "number. Choose 'categorical'."
+        ) from None
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"describe_columns: {name!r} has infinite values. Replace them.")
+    remedy = "Choose 'numeric'."
+    if kind == "positive" and values.min() <= 0:
+        raise ValueError(
+            f"describe_columns: {name!r} has values down to {values.min():g}, and kind 'positive' "
+            f"needs values above 0. {remedy}"
+        )
+    if kind == "count" and (values.min() < 0 or np.any(values % 1)):
+        raise ValueError(
+            f"describe_columns: {name!r} is a count, but has values that are negative or no "
+            f"integers. {remedy}"
+        )
+    return values
+
+
+def _sort(values):
+    try:
+        return sorted(values)
+    except TypeError:  # Values of several types have no order.
+        return sorted(values, key=lambda value: (type(value).__name__, str(value)))
+
+
+def _plain(value):
+    """Return a name or a category as JSON can hold it."""
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _encode(series, column):
+
+    if column["kind"] not in DISCRETE:
+        try:
+            values = series.to_numpy("float64", na_value=np.nan)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Column {column['name']!r} is {column['kind']}, but holds values that are no "
+                "numbers, such as text. Convert them."
+            ) from None
+        if np.any(np.isinf(values)):
+            raise ValueError(f"Column {column['name']!r} has infinite values. Replace them.")
+        return values
+    absent = series.isna().to_numpy()
+    plain = [None if is_absent else _plain(v) for v, is_absent in zip(series, absent, strict=True)]
+    places = {value: number for number, value in enumerate(column["categories"])}
+    unknown = [value for value in plain if value is not None and value not in places]
+    if unknown:
+        raise ValueError(
+            f"Column {column['name']!r} holds {unknown[0]!r}, which was not among the categories "
+            f"{_show(column['categories'])}. Replace it, or make it missing."
+        )
+    return np.array([np.nan if value is None else places[value] for value in plain])
+
+
+def _decode(values, column):
+    import pandas as pd
+
+    dtype, absent = column["dtype"], np.isnan(values)
+    if column["kind"] in DISCRETE:
+        categories = column["categories"]
+        codes = np.clip(np.where(absent, 0, values).round().astype(int), 0, len(categories) - 1)
+        if dtype == "category":
+            codes = np.where(absent, -1, codes)
+            is_ordered = column["kind"] == "ordinal"
+            return pd.Categorical.from_codes(codes, categories, ordered=is_ordered)
+        found = pd.Series([categories[code] for code in codes], dtype=object)
+        found[absent] = None if dtype == "object" else pd.NA
+    else:
+        values = values.round() if column["integer"] else values
+        found = pd.Series(values)
+    if absent.any():
+        dtype = _NULLABLE.get(dtype, dtype)
+    return found if dtype == "object" else found.astype(dtype)
+
+
+# NumPy's type of a column -> pandas' type of the same values that has missing cells, too.
+_NULLABLE = {"bool": "boolean"} | {
+    f"{kind}{bits}": f"{nullable}{bits}"
+    for kind, nullable in (("int", "Int"), ("uint", "UInt"))
+    for bits in (8, 16, 32, 64)
+}

@@ -1,0 +1,114 @@
+"""Tables as arrays of numbers, and back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_ae import datasets
+
+pytestmark = pytest.mark.backend_free
+
+
+def frame():
+    """Return a table with every type of column, and with missing cells."""
+    return pd.DataFrame(
+        {
+            "age": [31.5, np.nan, 40.25, 18.0],
+            "rooms": [1, 2, 3, 2],
+            "pets": np.array([0, 1, 5, 2], "uint8"),
+            "children": pd.array([1, None, 5, 0], dtype="Int64"),
+            "city": ["Bern", "Oslo", "Rome", None],
+            "size": pd.Categorical(["S", "L", None, "S"], ["S", "M", "L"], ordered=True),
+            "color": pd.Categorical(["red", "blue", "red", "green"]),
+            "member": [True, False, True, True],
+            "owner": pd.array([True, None, False, True], dtype="boolean"),
+        }
+    )
+
+
+def test_kinds_follow_from_types():
+    columns = datasets.describe_columns(frame())
+    kinds = {column["name"]: column["kind"] for column in columns}
+    assert kinds == {
+        "age": "numeric",
+        "rooms": "numeric",
+        "pets": "count",
+        "children": "numeric",
+        "city": "categorical",
+        "size": "ordinal",
+        "color": "categorical",
+        "member": "binary",
+        "owner": "binary",
+    }
+    assert columns[5]["categories"] == ["S", "M", "L"]
+    assert columns[0]["center"] == pytest.approx(np.mean([31.5, 40.25, 18.0]))
+    assert columns[0]["integer"] is False and columns[3]["integer"] is True
+
+
+def test_a_table_comes_back_as_it_was():
+    table = frame()
+    columns = datasets.describe_columns(table)
+    array = datasets.encode_columns(table[table.columns[::-1]], columns)
+    assert array.dtype == "float32" and array[2, 5].item() != array[2, 5].item()  # It is NaN.
+    pd.testing.assert_frame_equal(datasets.decode_columns(array, columns), table)
+
+
+def test_missing_cells_where_there_were_none():
+    """They make nullable columns of integers and of truth values."""
+    table = frame()
+    columns = datasets.describe_columns(table)
+    array = datasets.encode_columns(table, columns)
+    array[0] = np.nan
+    found = datasets.decode_columns(array, columns)
+    assert found.iloc[0].isna().all() and found["rooms"].dtype == "Int64"
+    assert found["member"].dtype == "boolean" and found["pets"].dtype == "UInt8"
+    assert found["city"].tolist()[1:3] == ["Oslo", "Rome"]
+
+
+def test_centers_of_positive_numbers_and_counts():
+    table = pd.DataFrame({"price": [1.0, np.e, np.e**2], "n": [1, 2, 6]})
+    kinds = {"price": "positive", "n": "count"}
+    price, number = datasets.describe_columns(table, kinds)
+    assert price["center"] == pytest.approx(1.0)
+    assert price["scale"] == pytest.approx(np.sqrt(2 / 3))
+    assert number["center"] == pytest.approx(np.log(3.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds", "message"),
+    [
+        (lambda t: t.to_numpy(), None, "must be a pandas.DataFrame"),
+        (lambda t: t.iloc[:0], None, "is empty"),
+        (lambda t: t.assign(city=None), None, "all cells of 'city' are missing"),
+        (lambda t: t.assign(day=pd.Timestamp("2020")), None, "has times"),
+        (lambda t: t, {"agee": "count"}, "names 'agee', which is no column. Did you mean 'age'"),
+        (lambda t: t, {"age": "reel"}, "kinds['age']='reel'"),
+        (lambda t: t, {"city": "numeric"}, "which is no number. Choose 'categorical'"),
+        (lambda t: t, {"age": "count"}, "'age' is a count, but has values that are"),
+        (lambda t: t, {"pets": "positive"}, "values down to 0"),
+        (lambda t: t, {"city": "binary"}, "has 3 values, and kind 'binary' needs two"),
+        (lambda t: t.assign(age=np.inf), None, "has infinite values"),
+        (lambda t: pd.concat([t, t[["age"]]], axis=1), None, "several columns named 'age'"),
+    ],
+)
+def test_tables_that_cannot_be_described(change, kinds, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        datasets.describe_columns(change(frame()), kinds)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="age"), "lacks the column ['age']"),
+        (lambda t: t.assign(more=1), "does not know: ['more']"),
+        (lambda t: t.assign(city="Paris"), "'city' holds 'Paris', which was not among"),
+        (lambda t: t.assign(age="old"), "'age' is numeric, but holds values that are no numbers"),
+        (lambda t: t.assign(age=-np.inf), "'age' has infinite values"),
+    ],
+)
+def test_tables_that_do_not_fit_the_description(change, message):
+    table = frame()
+    with pytest.raises(ValueError) as error:
+        datasets.encode_columns(change(table), datasets.describe_columns(table))
+    assert message in str(error.value) and "\n" not in str(error.value)
