@@ -5,6 +5,10 @@ vectors, images and sequences alike. Parameters, samples and densities are float
 precision of the networks, because a sum over thousands of pixels does not fit in 16 bits.
 """
 
+from keras_ae.distributions.columns import Coded as Coded
+from keras_ae.distributions.columns import Columns as Columns
+from keras_ae.distributions.columns import Modes as Modes
+from keras_ae.distributions.columns import PartlyMissing as PartlyMissing
 from keras_ae.distributions.counts import NegativeBinomial as NegativeBinomial
 from keras_ae.distributions.counts import Poisson as Poisson
 from keras_ae.distributions.counts import (
