@@ -5,6 +5,7 @@ from keras_ae.core import (
     adaptation,
     arguments,
     building,
+    draws,
     examples,
     interpolation,
     memory,
@@ -89,6 +90,8 @@ class Autoencoder(Adjustable, Saved, Loops):
     _takes_classes = False  # If True, the targets' last axis holds the probabilities of classes.
     _code_dtype = "float32"  # It is "int32" if `encode` returns integers.
     _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
+    _scales_data = False  # If True, the model itself brings numbers of any size to unit scale.
+    _draws_data = False  # If True, `sample` draws from p(x | z) instead of computing its mean.
     _restored = False  # It is True after the model was built from a file.
     _outputs_are_data = True  # It is False if the decoder returns logits.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
@@ -245,8 +248,9 @@ class Autoencoder(Adjustable, Saved, Loops):
     def _sample(self, num_samples, seed, batch_size, verbose, inputs=None, **options):
         """Draw as `sample` does, with options of the sampler."""
         seed = seeds.draw(self, seed)
-        draws, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
-        return self._decode_draws(draws, batch_size=batch_size, verbose=verbose, **inputs)
+        drawn, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
+        options = {"batch_size": batch_size, "verbose": verbose, **inputs}
+        return draws.decode_draws(self, drawn, seed, **options)
 
     fit_sampler = samplers.fit_sampler
     interpolate, step_seed = interpolation.interpolate, seeds.step_seed

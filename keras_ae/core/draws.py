@@ -7,6 +7,7 @@ numbers itself. It takes them as inputs instead.
 import math
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.random import seed_generator
 
@@ -73,3 +74,20 @@ class GivenNumbers(keras.random.SeedGenerator):
         if shape[0] != self.rows:
             raise NotImplementedError("draws numbers that all samples share")
         return ops.full(shape, 0.5, dtype="float32")
+
+
+def decode_draws(model, draws, seed, **options):
+    """Decode what a sampler drew, an array or a tensor (num_samples, ...).
+
+    If the model draws data, and not codes alone, the random numbers for it are drawn here, for all
+    samples at once, so that they do not depend on the batches.
+    """
+    if model._draws_data:
+        numbers = [draw_normal, draw_uniform]
+        shapes = [(draws.shape[0], width) for width in model._noise_widths()]
+        noise = [each(shape, seed) for each, shape in zip(numbers, shapes, strict=True)]
+        if ops.is_tensor(draws):
+            draws = ops.concatenate([draws, *noise], axis=1)
+        else:
+            draws = np.concatenate([draws, *map(ops.convert_to_numpy, noise)], axis=1)
+    return model._decode_draws(draws, **options)

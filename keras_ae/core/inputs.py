@@ -347,7 +347,8 @@ def _check_x(model, x, name):
     """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
         shape = model._data_shape if model.built else None
-        return array_and_extent(x, name, model._allow_nan, shape)
+        array, bounds = array_and_extent(x, name, model._allow_nan, shape)
+        return model._check_values(name, array, "fit"), bounds
     if not isinstance(x, dict):
         raise TypeError(
             f"{name} is {conversion.describe(x)}, but {type(model).__name__} takes a dictionary of "

@@ -221,7 +221,13 @@ def _warn_of_scale(model, name, bounds):
     is_usual = (
         size <= 0.0 or _SCALES[0] <= size <= _SCALES[1]
     )  # The size is infinite if all are NaN.
-    if is_usual or model.standardize or model._notes.has_warned_of_scale or not np.isfinite(size):
+    if (
+        is_usual
+        or model.standardize
+        or model._scales_data
+        or model._notes.has_warned_of_scale
+        or not np.isfinite(size)
+    ):
         return
     model._notes.has_warned_of_scale = True
     warnings.warn(

@@ -19,7 +19,7 @@ from keras import ops
 
 from keras_ae.core import adaptation, backend, examples, storage
 from keras_ae.core.arguments import choice, show
-from keras_ae.core.draws import GivenNumbers
+from keras_ae.core.draws import GivenNumbers, decode_draws
 from keras_ae.core.seeds import RunSeed
 from keras_ae.saving import formats, manifest, objects
 from keras_ae.saving.card import TRAINABLE, facts, rename_old_keys
@@ -336,7 +336,7 @@ def _sample_like(model):
         given = {name: value for name, value in inputs.items() if name in own}
         given = adaptation.standardize_inputs(model, given)
         draws = examples.sampler_of(model).sample(ops.shape(rows)[0], seed, **given)
-        return model._decode_draws(draws, **examples.select(model, model.decode, inputs))
+        return decode_draws(model, draws, seed, **examples.select(model, model.decode, inputs))
 
     return sample_like, {"rows": (None,), "seed": (), **shapes}
 
