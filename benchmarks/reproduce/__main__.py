@@ -9,6 +9,7 @@
     python -m benchmarks.reproduce tiles --data magnetic_tile_64.npz --pictures tiles/
     python -m benchmarks.reproduce skab --data skab.tar.gz
     python -m benchmarks.reproduce spacecraft --data smap_msl.npz
+    python -m benchmarks.reproduce tables --data tabular/  # TVAE needs ctgan
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -42,6 +43,7 @@ from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
+from benchmarks.reproduce.tables import tables
 from benchmarks.reproduce.tiles import tiles
 from benchmarks.reproduce.vae_mnist import vae_mnist
 
@@ -69,6 +71,7 @@ ROWS = {
         tiles,
         skab,
         spacecraft,
+        tables,
     )
 }
 
