@@ -54,6 +54,7 @@ FAMILIES = [
         "importance_weighted",
         "multimodal",
         "sparse",
+        "tabular",
     },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.

@@ -251,9 +251,20 @@ def waves():
     return (0.5 + 0.5 * waves[..., None]).astype("float32")
 
 
+@functools.cache
+def table():
+    """Return a table of 2,500 rows and 12 columns of numbers that four causes explain."""
+    rng = np.random.default_rng(0)
+    causes, loadings = rng.normal(size=(2500, 4)), rng.normal(size=(4, 12))
+    x = np.tanh(causes) @ loadings + 0.2 * rng.normal(size=(2500, 12))
+    return (100.0 * x).astype("float32")
+
+
 def defaults(name):
     """Return a function that makes a model with default arguments, and digits that it takes."""
     cls, (x, label) = getattr(keras_ae, name), digits()
+    if "columns" in parameters_of(name):
+        x = table()
     if "teacher_forcing" in parameters_of(name):
         x = x[..., 0]  # The rows of a picture are the steps of a sequence.
     if "patch_size" in parameters_of(name):

@@ -35,6 +35,7 @@ FILES = {
     "IAFVAE": "variational.iaf_vae",
     "HamiltonianVAE": "geometric.hamiltonian_vae",
     "RiemannianHamiltonianVAE": "geometric.riemannian_hamiltonian_vae",
+    "TabularVAE": "tabular.tabular_vae",
     "ConditionalVAE": "conditional.conditional_vae",
     "SemiSupervisedVAE": "conditional.semi_supervised_vae",
     "VAEGAN": "adversarial.vaegan",

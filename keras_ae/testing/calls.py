@@ -23,13 +23,13 @@ from keras_ae.core.examples import (
 from keras_ae.saving.load import load
 from keras_ae.testing.parts import (
     CODE_DTYPES,
+    are_data,
     as_floats,
     can_sample,
     check,
     cut,
     gradient,
     is_equal,
-    is_finite,
     numpy_of,
     require,
     require_close,
@@ -183,7 +183,7 @@ def samples(subject):
         raise unittest.SkipTest("it has no sampler")
     first, shape = subject.sample(37, seed=3), with_rows(model._data_shape, 37)
     require(shapes_of(first) == shape, f"They have shape {shapes_of(first)} instead of {shape}.")
-    require(is_finite(first), "They are not finite.")
+    require(are_data(model, first), "They are not finite.")
     require(is_equal(subject.sample(37, seed=3), first), "Seed 3 gives others again.")
     require(not is_equal(subject.sample(37, seed=4), first), "Seed 4 gives those of seed 3.")
     fresh = subject.sample(37)
@@ -217,7 +217,7 @@ def fitted_samples(subject):
     own = subject.sample(9, seed=3, model=model)
     model.fit_sampler(subject.x, "kernel_density", seed=0, verbose=0)
     drawn = subject.sample(9, seed=3, model=model)
-    require(is_finite(drawn), "The samples are not finite.")
+    require(are_data(model, drawn), "The samples are not finite.")
     require(not is_equal(drawn, own), "The samples are those of before.")
     with tempfile.TemporaryDirectory() as folder:
         model.save(pathlib.Path(folder) / "model.keras")

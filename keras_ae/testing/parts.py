@@ -1,5 +1,6 @@
 """What checks are made of: how they fail, and what they ask of a model."""
 
+import functools
 import math
 
 import keras
@@ -63,8 +64,15 @@ def is_finite(values):
     return all(np.all(np.isfinite(value)) for value in leaves(values))
 
 
+def are_data(model, values):
+    """Tell whether samples are finite, or NaN where a model draws data that is missing."""
+    may_miss = model._allow_nan and model._draws_data
+    return not any(np.any(np.isinf(v) | (np.isnan(v) & (not may_miss))) for v in leaves(values))
+
+
 def is_equal(first, second):
-    return all(map(np.array_equal, leaves(first), leaves(second)))
+    equal = functools.partial(np.array_equal, equal_nan=True)
+    return all(map(equal, leaves(first), leaves(second)))
 
 
 def change_data(model, values, function):

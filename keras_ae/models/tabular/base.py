@@ -1,0 +1,179 @@
+"""The base class of models of tables, which read and return `pandas.DataFrame`s."""
+
+import functools
+
+import numpy as np
+
+from keras_ae import likelihoods
+from keras_ae.core import inputs
+from keras_ae.datasets import decode_columns, describe_columns, encode_columns
+from keras_ae.datasets.columns import DISCRETE, KINDS, is_frame
+from keras_ae.models.variational.vae import VAE
+
+
+def reads_frames(method, returns_data=False):
+    """Let a method whose first argument is an array also take a `pandas.DataFrame`.
+
+    Args:
+        method: The method.
+        returns_data: Whether it returns data, which then becomes a DataFrame like the argument.
+
+    Returns:
+        The method that takes both.
+    """
+
+    @functools.wraps(method)
+    def run(self, x=None, *args, **kwargs):
+        if not is_frame(x):
+            return method(self, x, *args, **kwargs)
+        found = method(self, self._encode_frame(x), *args, **kwargs)
+        return decode_columns(found, self.columns).set_index(x.index) if returns_data else found
+
+    return run
+
+
+class TableVAE(VAE):
+    """Base class of variational autoencoders of tables.
+
+    An example is one row with a number for each cell: that of its category if the column is
+    discrete, and NaN if it is missing. DataFrames are turned into such rows, and back.
+
+    Args:
+        latent_dim: Number of dimensions of the code. Defaults to 16.
+        columns: What `keras_ae.datasets.describe_columns` returns for the table, possibly with
+            kinds that its types do not tell. Defaults to None: the first `fit` describes the
+            columns of a DataFrame, and all columns of an array are numeric.
+        encoder, decoder, kl_weight, free_bits, network_options, seed: See `keras_ae.VAE`. An
+            encoder of your own reads what the model makes of a row, as many numbers as
+            `encoder.input_shape` of the default one says.
+    """
+
+    _allow_nan = True
+    _scales_data = True
+    _without = ("likelihood", "standardize")
+    _kept = {"described": None}
+
+    def __init__(self, latent_dim=16, columns=None, **kwargs):
+        # `conditional` of a subclass makes the distribution itself.
+        super().__init__(latent_dim, likelihood=likelihoods.Likelihood(), **kwargs)
+        self._outputs_are_data = False
+        self._described = None
+        self._given = None if columns is None else _check_columns(type(self).__name__, columns)
+
+    @property
+    def columns(self):
+        """The description of the columns, or None if they were never told or seen."""
+        return self._described if self._given is None else self._given
+
+    def _columns_of(self, shape):
+        """Return the description of the columns of data of this shape."""
+        if len(shape) != 1:
+            raise ValueError(
+                f"{type(self).__name__} models the rows of a table, of shape (rows, columns), and "
+                f"the examples have shape {shape}. Reshape them to (rows, {int(np.prod(shape))})."
+            )
+        if self.columns is None:
+            plain = {"kind": "numeric", "dtype": "float32", "integer": False}
+            return [{**plain, "center": 0.0, "scale": 1.0} for _ in range(shape[0])]
+        if len(self.columns) != shape[0]:
+            raise ValueError(
+                f"{type(self).__name__}: the data has {shape[0]} columns, and columns= describes "
+                f"{len(self.columns)}."
+            )
+        return self.columns
+
+    def _build_networks(self, shape, target_shape):
+        if shape != target_shape:
+            raise ValueError(
+                f"{type(self).__name__}: targets have shape {target_shape}, but a model of tables "
+                f"learns the columns of x, of shape {shape}. Call fit(x) without a target."
+            )
+        super()._build_networks(shape, target_shape)
+
+    def _encode_frame(self, x):
+        """Return a DataFrame as an array. Describe its columns if nothing is known of them."""
+        if self.columns is None:
+            if self.built:
+                raise ValueError(
+                    f"{type(self).__name__}: x is a DataFrame, but the model was built for arrays "
+                    "of numbers and knows no names of columns. Pass an array, or make a new model."
+                )
+            self._described = describe_columns(x)
+        return encode_columns(x, self.columns)
+
+    def _check_values(self, name, values, call):
+        values = super()._check_values(name, values, call)
+        for number, column in enumerate(self.columns or []):
+            if column["kind"] not in DISCRETE or values.ndim != 2 or number >= values.shape[1]:
+                continue
+            codes, count = values[:, number], len(column["categories"])
+            codes = codes[~np.isnan(codes.astype("float32"))]
+            wrong = codes[(codes < 0) | (codes >= count) | (codes != np.floor(codes))]
+            if len(wrong):
+                raise ValueError(
+                    f"{name}: column {number} ({column['name']!r}) holds {wrong[0]:g}, but the "
+                    f"numbers of its categories are integers from 0 to {count - 1}. Pass a "
+                    "DataFrame, or what keras_ae.datasets.encode_columns makes of it."
+                )
+        return values
+
+    # ------------------------------------------------------------------ DataFrames in and out
+
+    def fit(self, x=None, *args, validation_data=None, **kwargs):
+        """Train the model: see `keras_ae.Autoencoder.fit`.
+
+        Args:
+            x: DataFrame, or what `fit` of every model takes.
+            validation_data: The same.
+            *args, **kwargs: As of every model.
+
+        Returns:
+            `keras.callbacks.History`.
+        """
+        if is_frame(x):
+            x = self._encode_frame(x)
+        if is_frame(validation_data):
+            validation_data = (self._encode_frame(validation_data),)
+        return super().fit(x, *args, validation_data=validation_data, **kwargs)
+
+    adapt, evaluate = reads_frames(VAE.adapt), reads_frames(VAE.evaluate)
+    encode, log_likelihood = reads_frames(VAE.encode), reads_frames(VAE.log_likelihood)
+    predict = reads_frames(VAE.predict, returns_data=True)
+    reconstruct = reads_frames(VAE.reconstruct, returns_data=True)
+
+    def sample(self, num_samples, seed=None, **options):
+        """Draw new rows: a DataFrame if the columns are known, or else an array.
+
+        Args:
+            num_samples, seed, **options: See `keras_ae.Autoencoder.sample`.
+
+        Returns:
+            DataFrame, or float32 array of shape (num_samples, columns).
+        """
+        found = super().sample(num_samples, seed, **options)
+        return found if self.columns is None else decode_columns(found, self.columns)
+
+
+def _check_columns(owner, columns):
+    """Return a description of columns, and raise if it cannot be one."""
+    wanted = "Pass what keras_ae.datasets.describe_columns(frame) returns."
+    if not isinstance(columns, (list, tuple)) or not columns:
+        raise TypeError(f"{owner}: columns={columns!r:.60} is no list of columns. {wanted}")
+    for column in columns:
+        is_known = isinstance(column, dict) and column.get("kind") in KINDS
+        needed = {"name", "kind", "dtype"}
+        if is_known:
+            needed |= {"categories"} if column["kind"] in DISCRETE else {"center", "scale"}
+        if not is_known or not needed <= column.keys():
+            raise ValueError(f"{owner}: columns holds {column!r:.60}, which is no column. {wanted}")
+    return [dict(column) for column in columns]
+
+
+def require_columns(model, call):
+    """Raise unless a model was built, and knows the names of its columns."""
+    inputs.require_built(model, call)
+    if model.columns is None:
+        raise ValueError(
+            f"{type(model).__name__}.{call} needs the names of columns, and this model was fitted "
+            "to an array. Fit it to a DataFrame."
+        )
