@@ -16,7 +16,7 @@ CLASSES = {
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
     "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
     "SpectralNormalization StochasticLayer VectorQuantizer",
-    "likelihoods": "Bernoulli Beta ByModality Categorical ContinuousBernoulli "
+    "likelihoods": "Bernoulli Beta ByModality Categorical Columns ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
     "LogNormal NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
     "ZeroInflatedNegativeBinomial",

@@ -141,6 +141,21 @@ def require_frame(data, owner, name):
         raise ValueError(f"{owner}: {name} is empty: its shape is {data.shape}.")
 
 
+def check_columns(owner, columns):
+    """Return a description of columns, and raise if it cannot be one."""
+    wanted = "Pass what keras_ae.datasets.describe_columns(frame) returns."
+    if not isinstance(columns, (list, tuple)) or not columns:
+        raise TypeError(f"{owner}: columns={columns!r:.60} is no list of columns. {wanted}")
+    for column in columns:
+        is_known = isinstance(column, dict) and column.get("kind") in KINDS
+        needed = {"name", "kind", "dtype"}
+        if is_known:
+            needed |= {"categories"} if column["kind"] in DISCRETE else {"center", "scale"}
+        if not is_known or not needed <= column.keys():
+            raise ValueError(f"{owner}: columns holds {column!r:.60}, which is no column. {wanted}")
+    return [dict(column) for column in columns]
+
+
 def _show(names):
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     return f"[{shown}{', ...' * (len(names) > _SHOWN)}]"

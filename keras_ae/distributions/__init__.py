@@ -28,6 +28,7 @@ from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNorm
 from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.joint import Joint as Joint
 from keras_ae.distributions.joint import is_absent as is_absent
+from keras_ae.distributions.labeled import LabeledCodes as LabeledCodes
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
 from keras_ae.distributions.levels import DiscretizedLogisticMixture as DiscretizedLogisticMixture
 from keras_ae.distributions.observed import Observed as Observed

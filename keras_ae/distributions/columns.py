@@ -73,6 +73,8 @@ class Modes(Distribution):
         1.0
     """
 
+    _shared = ("scale", "low", "high")
+
     log_weights: object
     mean_of_mode: object
     scale: object

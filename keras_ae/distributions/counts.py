@@ -85,6 +85,8 @@ class NegativeBinomial(Distribution):
         -1.5041
     """
 
+    _shared = ("log_inverse_dispersion",)
+
     log_mean: object
     log_inverse_dispersion: object
 
@@ -166,6 +168,8 @@ class ZeroInflatedNegativeBinomial(Distribution):
         >>> round(float(p.mean[0, 0]), 4)
         1.0
     """
+
+    _shared = ("log_inverse_dispersion",)
 
     log_mean: object
     log_inverse_dispersion: object

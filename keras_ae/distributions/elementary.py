@@ -39,7 +39,13 @@ _FEWER = "Pass fewer examples."
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Distribution:
-    """Base class of distributions. The fields of a subclass are its parameters: float32 tensors."""
+    """Base class of distributions. The fields of a subclass are its parameters: float32 tensors.
+
+    All of them have one row for each example, but those that `_shared` names may be shared: then
+    they have fewer axes, and broadcast.
+    """
+
+    _shared = ()
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -94,11 +100,13 @@ class Distribution:
         memory.refuse_beyond(
             4.0 * num_copies * numbers, f"{type(self).__name__}: num_copies={num_copies}", _FEWER
         )
-        # What all examples share, such as one scale, has no batch axis to repeat.
-        rank = max(len(v.shape) for v in values)
-        return type(self)(
-            *(ops.repeat(v, num_copies, axis=0) if len(v.shape) == rank else v for v in values)
-        )
+        rank, repeated = max(len(v.shape) for v in values), []
+        for field, value in zip(dataclasses.fields(self), values, strict=True):
+            # What all examples share, such as one scale, has no batch axis to repeat.
+            is_shared = field.name in self._shared and len(value.shape) < rank
+            is_shared = is_shared or not value.shape
+            repeated.append(value if is_shared else ops.repeat(value, num_copies, axis=0))
+        return type(self)(*repeated)
 
     def _event(self, x, parameter):
         """Cast x, and refuse one that would silently broadcast against the parameter."""
@@ -364,6 +372,8 @@ class Normal(Distribution):
         True
     """
 
+    _shared = ("scale",)
+
     mean: object
     scale: object
 
@@ -408,6 +418,8 @@ class Laplace(Distribution):
         >>> likelihood.log_prob(np.zeros((4, 3))).shape == (4,)
         True
     """
+
+    _shared = ("scale",)
 
     mean: object
     scale: object

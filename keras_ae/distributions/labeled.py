@@ -71,3 +71,60 @@ class LabeledGaussians(Distribution):
         )
         z, log_density = DiagonalGaussian(mean, log_variance).sample_with_log_prob(seed)
         return label, z, log_density + ops.sum(chosen * self.log_probabilities, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabeledCodes(LabeledGaussians):
+    """The same distribution, over vectors of z and the label, of which all but one number is 0.
+
+    Args:
+        log_probabilities, means, log_variances: See `LabeledGaussians`.
+
+    Example:
+        >>> import numpy as np
+        >>> q = LabeledCodes(np.log([[0.25, 0.75]]), np.array([[[0.0], [4.0]]]),
+        ...                  np.zeros((1, 2, 1)))
+        >>> [float(number) for number in q.mean[0]]
+        [4.0, 0.0, 1.0]
+    """
+
+    @property
+    def mean(self):
+        """The most probable label with the mean of its Gaussian: (batch, dimensions + labels)."""
+        chosen = ops.one_hot(
+            ops.argmax(self.log_probabilities, axis=-1),
+            self.log_probabilities.shape[-1],
+            dtype="float32",
+        )
+        return ops.concatenate([ops.sum(chosen[..., None] * self.means, axis=1), chosen], axis=-1)
+
+    def sample(self, seed):
+        """Draw a label and z: a tensor (batch, dimensions + labels).
+
+        Args:
+            seed: Integer or `keras.random.SeedGenerator`.
+        """
+        return self.sample_with_log_prob(seed)[0]
+
+    def sample_with_log_prob(self, seed):
+        label, z, log_density = self.sample_with_label(seed)
+        label = ops.one_hot(label, self.log_probabilities.shape[-1], dtype="float32")
+        return ops.concatenate([z, label], axis=-1), log_density
+
+    def log_prob(self, x):
+        """Compute the logarithm of the density of z times the probability of the label.
+
+        Args:
+            x: Tensor of shape (batch, dimensions + labels).
+
+        Returns:
+            Float32 tensor of shape (batch,).
+        """
+        width = self.means.shape[-1]
+        x = ops.cast(x, "float32")
+        z, label = x[:, :width], x[:, width:]
+        mean, log_variance = (
+            ops.sum(label[..., None] * each, axis=1) for each in (self.means, self.log_variances)
+        )
+        density = DiagonalGaussian(mean, log_variance).log_prob(z)
+        return density + ops.sum(label * self.log_probabilities, axis=-1)

@@ -40,6 +40,8 @@ class StudentT(Distribution):
         -1.1447
     """
 
+    _shared = ("scale", "degrees_of_freedom")
+
     location: object
     scale: object
     degrees_of_freedom: object
@@ -101,6 +103,8 @@ class LogNormal(Distribution):
         (1.6487, -0.9189)
     """
 
+    _shared = ("scale",)
+
     location: object
     scale: object
 
@@ -159,6 +163,8 @@ class Beta(Distribution):
         >>> abs(round(float(uniform.log_prob(np.full((1, 1), 0.3))[0]), 4))
         0.0
     """
+
+    _shared = ("log_concentration",)
 
     logits: object
     log_concentration: object

@@ -8,6 +8,7 @@ from keras_ae.likelihoods.base import Likelihood as Likelihood
 from keras_ae.likelihoods.by_modality import ByModality as ByModality
 from keras_ae.likelihoods.by_name import BY_NAME as BY_NAME
 from keras_ae.likelihoods.by_name import get as get
+from keras_ae.likelihoods.columns import Columns as Columns
 from keras_ae.likelihoods.counts import NegativeBinomial as NegativeBinomial
 from keras_ae.likelihoods.counts import Poisson as Poisson
 from keras_ae.likelihoods.counts import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial

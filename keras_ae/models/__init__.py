@@ -36,6 +36,7 @@ FILES = {
     "HamiltonianVAE": "geometric.hamiltonian_vae",
     "RiemannianHamiltonianVAE": "geometric.riemannian_hamiltonian_vae",
     "TabularVAE": "tabular.tabular_vae",
+    "HIVAE": "tabular.hivae",
     "ConditionalVAE": "conditional.conditional_vae",
     "SemiSupervisedVAE": "conditional.semi_supervised_vae",
     "VAEGAN": "adversarial.vaegan",

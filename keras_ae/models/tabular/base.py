@@ -7,7 +7,7 @@ import numpy as np
 from keras_ae import likelihoods
 from keras_ae.core import inputs
 from keras_ae.datasets import decode_columns, describe_columns, encode_columns
-from keras_ae.datasets.columns import DISCRETE, KINDS, is_frame
+from keras_ae.datasets.columns import DISCRETE, check_columns, is_frame
 from keras_ae.models.variational.vae import VAE
 
 
@@ -58,7 +58,7 @@ class TableVAE(VAE):
         super().__init__(latent_dim, likelihood=likelihoods.Likelihood(), **kwargs)
         self._outputs_are_data = False
         self._described = None
-        self._given = None if columns is None else _check_columns(type(self).__name__, columns)
+        self._given = None if columns is None else check_columns(type(self).__name__, columns)
 
     @property
     def columns(self):
@@ -152,21 +152,6 @@ class TableVAE(VAE):
         """
         found = super().sample(num_samples, seed, **options)
         return found if self.columns is None else decode_columns(found, self.columns)
-
-
-def _check_columns(owner, columns):
-    """Return a description of columns, and raise if it cannot be one."""
-    wanted = "Pass what keras_ae.datasets.describe_columns(frame) returns."
-    if not isinstance(columns, (list, tuple)) or not columns:
-        raise TypeError(f"{owner}: columns={columns!r:.60} is no list of columns. {wanted}")
-    for column in columns:
-        is_known = isinstance(column, dict) and column.get("kind") in KINDS
-        needed = {"name", "kind", "dtype"}
-        if is_known:
-            needed |= {"categories"} if column["kind"] in DISCRETE else {"center", "scale"}
-        if not is_known or not needed <= column.keys():
-            raise ValueError(f"{owner}: columns holds {column!r:.60}, which is no column. {wanted}")
-    return [dict(column) for column in columns]
 
 
 def require_columns(model, call):

@@ -186,7 +186,7 @@ class TabularVAE(TableVAE):
             noise = 4.0 * (_LEAST_NOISE + (1.0 - _LEAST_NOISE) * noise) * scales
             # The limits of what was seen keep ages and prices that are drawn from being negative.
             bounds = ops.convert_to_tensor(self._bounds)
-            modes = Modes(weights, means + place, noise[None], bounds[0], bounds[1])
+            modes = Modes(weights, means + place, noise, bounds[0], bounds[1])
             parts.append((self._numeric, modes))
         if self._discrete:
             parts.append((self._discrete, Coded(self._log_probabilities(outputs))))

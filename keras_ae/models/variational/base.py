@@ -176,7 +176,8 @@ class VariationalAE(Autoencoder):
     def _draw_data(self, draws, **inputs):
         """Draw from p(x | z) of every row, a code and the random numbers for a draw."""
         normal, _ = self._noise_widths()
-        z, noise = draws[:, : self.latent_dim], draws[:, self.latent_dim :]
+        width = self.code_shape[0]
+        z, noise = draws[:, :width], draws[:, width:]
         numbers = {"normal_noise": noise[:, :normal], "uniform_noise": noise[:, normal:]}
         p = call(self, self.conditional, z, inputs=inputs)
         return p.sample(GivenNumbers(ops.shape(draws)[0], numbers))
