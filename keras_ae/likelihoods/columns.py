@@ -45,8 +45,8 @@ class Columns(Likelihood):
     def parameter_shape(self, shape):
         if tuple(shape) != (len(self.columns),):
             raise ValueError(
-                f"{type(self).__name__}: the data has examples of shape {tuple(shape)}, and columns "
-                f"describes {len(self.columns)} columns. Describe the columns of this table."
+                f"{type(self).__name__}: the data has examples of shape {tuple(shape)}, and columns= "
+                f"describes {len(self.columns)} columns. Describe those of this table."
             )
         return (sum(self.sizes()),)
 

@@ -604,7 +604,7 @@ PUBLIC.remove("LabeledGaussians")  # It draws labels, too: see test_conditional.
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("name", PUBLIC)
 def test_draws_come_with_the_densities_of_what_is_returned(name, scale):
-    wide = np.full((20, 3), scale, "float32")
+    wide, halves = np.full((20, 3), scale, "float32"), np.full((20, 3, 2), 0.5, "float32")
     given = {
         "DiagonalGaussian": (wide, 2 * np.log(wide)),
         "GaussianMixture": (wide, 2 * np.log(wide)),
@@ -614,6 +614,20 @@ def test_draws_come_with_the_densities_of_what_is_returned(name, scale):
         "WrappedNormal": (0.3 * np.ones((20, 3)), wide),
         "Normal": (wide, wide),
         "Laplace": (wide, wide),
+        "StudentT": (wide, wide, 5.0),
+        "LogNormal": (np.log(wide), 0.5),
+        "Beta": (np.zeros((20, 3)), np.log(wide)),
+        "Poisson": (np.log(wide),),
+        "NegativeBinomial": (np.log(wide), np.log(wide)),
+        "ZeroInflatedNegativeBinomial": (np.log(wide), np.log(wide), np.zeros((20, 3))),
+        "DiscretizedLogisticMixture": (halves, halves, np.log(halves) - 1.0),
+        "Coded": (np.log(halves),),
+        "Modes": (np.log(halves), scale * halves, wide[0, :, None]),
+        "LabeledCodes": (
+            np.log(halves[:, 0]),
+            np.swapaxes(scale * halves, 1, 2),
+            np.zeros((20, 2, 3)),
+        ),
     }
     q = getattr(distributions, name)(*given.get(name, (wide,)))
     count = (20,) if name == "GaussianMixture" else ()
