@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 import numpy as np
+from scipy import stats
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -61,9 +62,11 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
             Defaults to "contamination".
         false_positive_rate: Share of normal examples that may be taken for anomalies, a number
             above 0 and below 1. Defaults to 0.01.
-        trim: Share of the training examples, those with the highest scores, that a second training
-            leaves out, a number from 0 to 0.5, so that anomalies in the training data are not
-            learned. With 0 the model is trained once on all. Defaults to 0.2.
+        trim: Share of the training examples that a second training leaves out, a number from 0 to
+            0.5, so that anomalies in the training data are not learned. It leaves out those that
+            rank highest in the score and the distance from the mean together, because a model may
+            have learned anomalies that lie far from all other data. With 0 the model is trained
+            once on all. Defaults to 0.2.
         epochs: Number of passes over the data in each training. Defaults to None: as many as make
             700 training steps, and at least 20.
         batch_size: Number of examples in a batch. Defaults to 128.
@@ -155,7 +158,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         held_out = self._train_and_choose(X)
         found = self._compute(X)
         if trim:
-            kept = found <= np.quantile(found, 1.0 - trim)
+            odd = stats.rankdata(found) + stats.rankdata(_measure_distances(X))
+            kept = odd <= np.quantile(odd, 1.0 - trim)
             held_out = np.zeros(len(X), bool)
             held_out[kept] = self._train_and_choose(X[kept])
             found = self._compute(X)
@@ -385,3 +389,10 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         if found["feature_names_in"] is not None:
             detector.feature_names_in_ = np.array(found["feature_names_in"], dtype=object)
         return detector
+
+
+def _measure_distances(X):
+    """Return the squared distance of every example from the mean, in deviations per feature."""
+    flat = X.reshape(len(X), -1).astype("float64")
+    deviation = flat.std(axis=0)
+    return np.sum(((flat - flat.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)) ** 2, 1)
