@@ -1,0 +1,104 @@
+"""HIVAE: its bound, and what it fills in."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from keras import ops
+
+from keras_ae import HIVAE, datasets
+
+OPTIONS = {
+    "latent_dim": 2,
+    "num_components": 3,
+    "column_dim": 3,
+    "network_options": {"units": (16,)},
+    "seed": 0,
+}
+
+
+def table(rows=500, seed=0):
+    """Return a table of two groups of rows, which all columns tell apart."""
+    rng = np.random.default_rng(seed)
+    group = rng.random(rows) < 0.5
+    return pd.DataFrame(
+        {
+            "age": np.where(group, 20.0, 60.0) + rng.normal(size=rows),
+            "city": np.where(group, "Bern", "Rome"),
+            "n": rng.poisson(np.where(group, 1.0, 12.0)),
+            "size": pd.Categorical(np.where(group, "S", "L"), ["S", "M", "L"], ordered=True),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def model():
+    columns = datasets.describe_columns(table(), {"n": "count", "city": "categorical"})
+    model = HIVAE(columns=columns, **OPTIONS)
+    model.compile(keras.optimizers.Adam(5e-3))
+    model.fit(_with_gaps(table())[0], batch_size=50, epochs=40, verbose=0)
+    return model
+
+
+def _with_gaps(frame, share=0.25):
+    """Return a table in which cells are missing, at most three of a row, and which they are."""
+    gaps = np.random.default_rng(1).random(frame.shape) < share
+    gaps[gaps.all(axis=1), 0] = False
+    return frame.mask(gaps), gaps
+
+
+@pytest.mark.every_backend
+def test_missing_cells_are_found_from_the_others(model):
+    whole = table(seed=3)
+    given, gaps = _with_gaps(whole)
+    found = model.impute(given)
+    assert not found.isna().any().any()
+    pd.testing.assert_frame_equal(found.mask(gaps), given, check_dtype=False)
+    age = gaps[:, 0]
+    assert np.abs(found["age"] - whole["age"])[age].mean() < 4.0  # The mean is wrong by 20.
+    assert (found["city"] == whole["city"])[gaps[:, 1]].mean() > 0.9
+    assert (found["size"].astype(str) == whole["size"].astype(str))[gaps[:, 3]].mean() > 0.9
+
+
+def test_the_loss_is_the_sum_over_all_components(model):
+    """Computed component by component, with draws of the same noise left out by averaging."""
+    x = datasets.encode_columns(table(50, seed=4), model.columns)
+    q = model.posterior(ops.convert_to_tensor(x))
+    shares = np.exp(ops.convert_to_numpy(q.log_probabilities))
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-5)
+    of_s = (shares * (np.log(np.maximum(shares, 1e-30)) + np.log(3))).sum(axis=1)
+    mean, log_variance = (ops.convert_to_numpy(v) for v in (q.means, q.log_variances))
+    prior = ops.convert_to_numpy(model.prior(ops.zeros((1, 5))).means)
+    of_z = 0.5 * (np.exp(log_variance) + (mean - prior) ** 2 - 1.0 - log_variance).sum(axis=2)
+    expected = (of_s + (shares * of_z).sum(axis=1)).mean()
+    found = model.evaluate(x, batch_size=50, verbose=0, return_dict=True)["kl_loss"]
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_bound_is_below_the_likelihood(model):
+    given = _with_gaps(table(300, seed=5))[0]
+    bound = -model.evaluate(given, verbose=0, return_dict=True)["loss"]
+    estimate = model.log_likelihood(given, num_samples=200, seed=0)
+    spread = estimate.std() / np.sqrt(len(estimate))
+    assert bound < estimate.mean() + 2 * spread
+    assert bound > estimate.mean() - 3.0
+
+
+def test_a_code_is_a_point_and_a_component(model):
+    codes = model.encode(table(20))
+    assert codes.shape == (20, 5)
+    np.testing.assert_array_equal(np.sort(codes[:, 2:], axis=1), [[0.0, 0.0, 1.0]] * 20)
+    drawn = model.encode(table(20), sample=True, seed=0)
+    np.testing.assert_array_equal(drawn[:, 2:].sum(axis=1), 1.0)
+
+
+def test_arrays_have_numeric_columns():
+    x = np.random.default_rng(0).normal(100.0, 30.0, size=(64, 3)).astype("float32")
+    x[::4, 0] = np.nan
+    model = HIVAE(**OPTIONS)
+    model.compile("adam")
+    model.fit(x, epochs=2, verbose=0)
+    found = model.impute(x)
+    assert np.isfinite(found).all() and np.all(found[1] == x[1])
+    centers = ops.convert_to_numpy(model._units[0])
+    np.testing.assert_allclose(centers, np.nanmean(x, axis=0), rtol=1e-4)
