@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core.examples import leaves, length, map_leaves, split, taken_by
+from keras_ae.core.examples import leaves, length, map_leaves, required_by, split
 from keras_ae.core.training import Loops
 from keras_ae.testing.parts import (
     assign,
@@ -209,7 +209,7 @@ def bad_data(subject):
         cases["fit(NaN)"] = lambda: model.fit(nan, verbose=0)
         cases["evaluate(NaN)"] = lambda: model.evaluate(nan, verbose=0)
         cases["encode(NaN)"] = lambda: model.encode(nan)
-    for name in taken_by(model, model.loss_terms):
+    for name in required_by(model, model.loss_terms):
         inputs = {k: v for k, v in x.items() if k != name}
         cases[f"fit without {name}"] = lambda inputs=inputs: model.fit(inputs, verbose=0)
         short = {**x, name: x[name][:-1]}

@@ -1,5 +1,6 @@
 """Checks of training, and of what is kept of it."""
 
+import functools
 import pathlib
 import tempfile
 import unittest
@@ -86,6 +87,7 @@ def _silence(model, names):
     """Make losses of these names zero."""
     loss_terms = model.loss_terms
 
+    @functools.wraps(loss_terms)  # Which named inputs it takes depends on its signature.
     def silenced(x, y, training, **inputs):
         terms = loss_terms(x, y, training, **inputs)
         return {name: 0.0 * v if name in names else v for name, v in terms.items()}
