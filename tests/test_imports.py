@@ -48,6 +48,7 @@ FAMILIES = [
         "adversarial",
         "anomaly",
         "conditional",
+        "counts",
         "discrete",
         "geometric",
         "hierarchical",

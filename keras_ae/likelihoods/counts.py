@@ -1,5 +1,7 @@
 """Likelihoods of counts: 0, 1, 2 and so on, of purchases, words or molecules."""
 
+import math
+
 from keras import ops
 
 from keras_ae import distributions
@@ -114,8 +116,8 @@ def _find_log_mean(parameters, library):
         is_small = parameters < -10.0
         others = ops.softplus(ops.clip(parameters, -10.0, _MOST_MEAN))
         return ops.where(is_small, parameters, ops.log(others))
-    shape = ops.shape(parameters)
-    log_shares = ops.log_softmax(ops.reshape(parameters, (shape[0], -1)), axis=-1)
+    shape = parameters.shape[1:]
+    log_shares = ops.log_softmax(ops.reshape(parameters, (-1, math.prod(shape))), axis=-1)
     library = ops.reshape(ops.cast(library, "float32"), (-1, 1))
     log_library = ops.log(ops.maximum(library, _LEAST_LIBRARY))
-    return ops.reshape(log_shares + log_library, shape)
+    return ops.reshape(log_shares + log_library, (-1, *shape))

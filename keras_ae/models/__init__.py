@@ -30,6 +30,7 @@ FILES = {
     "PIWAE": "importance_weighted.piwae",
     "CIWAE": "importance_weighted.ciwae",
     "MissingDataIWAE": "importance_weighted.missing_data_iwae",
+    "CountVAE": "counts.count_vae",
     "VampVAE": "variational.vamp_vae",
     "FlowVAE": "variational.flow_vae",
     "IAFVAE": "variational.iaf_vae",

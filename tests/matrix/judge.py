@@ -61,8 +61,10 @@ class Case:
 
     @property
     def is_bounded(self):
+        """Whether values that lie beyond two limits may be encoded, but not fitted."""
         support = self.model._support
-        return (support["bits"] if isinstance(support, dict) else support) is not None
+        support = support["bits"] if isinstance(support, dict) else support
+        return support is not None and np.isfinite(tuple(support)).all()
 
 
 class NotMade(Exception):

@@ -1,0 +1,1 @@
+"""Models of data given labels or other conditions."""
