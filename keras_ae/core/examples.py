@@ -232,9 +232,9 @@ def dtypes_of(model):
     return {**of_sampler, **model._input_dtypes}
 
 
-def label_range(model, call):
+def label_range(model, call, name="label"):
     """Return the least and the largest label that a method takes, or None if any is taken."""
-    if call == "sample" and "label" not in model.extra_inputs:
+    if call == "sample" and name not in model.extra_inputs:
         return sampler_of(model).label_range()
     return model._label_range(call)
 

@@ -44,7 +44,7 @@ def make_check(model, endpoint):
         elif name == "z":
             limits = (0, model.num_codes - 1) if model._code_dtype == "int32" else None
         elif examples.dtype_of(model, name) == "int32":
-            limits = examples.label_range(model, endpoint)
+            limits = examples.label_range(model, endpoint, name)
             if limits is None:
                 return None
         return _assert_range(endpoint, name, tensor, *(limits or (-LARGEST, LARGEST)))
