@@ -1,1 +1,1 @@
-"""Models of data given labels or other conditions."""
+"""Models of counts."""

@@ -25,9 +25,9 @@ class VAE(VariationalAE):
             `keras.layers.Masking`. A step is padding if all its features equal the mask value.
             Padding changes neither the code nor the likelihood, and the decoded values at these
             steps have no meaning.
-        likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
-            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`, or
-            an object of `keras_ae.likelihoods`. Defaults to "bernoulli".
+        likelihood: A name, such as `"bernoulli"`, `"gaussian_learned_scale"`, `"poisson"` or
+            `"categorical"`, or an object of `keras_ae.likelihoods`. `keras_ae.likelihoods.get`
+            lists the names by the kind of data. Defaults to "bernoulli".
         kl_weight: Factor of the KL divergence in training: a number of at least 0, or a schedule of
             the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
         free_bits: Nats that each dimension of the code may carry, on average over the batch, before
