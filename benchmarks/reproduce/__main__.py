@@ -3,6 +3,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce vae_mnist
     TFDS_DATA_DIR=... python -m benchmarks.reproduce likelihood --models VAE IWAE
     TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
+    python -m benchmarks.reproduce counts --data worm_neuron_cell.h5  # needs h5py, scikit-learn
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
     python -m benchmarks.reproduce large_pictures --data photos/
     python -m benchmarks.reproduce anomaly --data adbench/ --output anomaly/  # needs pyod
@@ -30,6 +31,7 @@ from benchmarks.reproduce.anomaly_series import skab, spacecraft
 from benchmarks.reproduce.codes import codes
 from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.conditional import conditional
+from benchmarks.reproduce.counts import counts
 from benchmarks.reproduce.denoising import denoising
 from benchmarks.reproduce.disentanglement import disentanglement
 from benchmarks.reproduce.large_pictures import large_pictures
@@ -61,6 +63,7 @@ ROWS = {
         sparse_features,
         sparse_activations,
         missing_data,
+        counts,
         multimodal,
         sigma,
         conditional,
@@ -84,7 +87,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--seeds", type=int, nargs="+", help="seeds of `disentanglement` and `anomaly`"
+        "--seeds", type=int, nargs="+", help="seeds of `disentanglement`, `anomaly` and `counts`"
     )
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
     parser.add_argument(

@@ -7,7 +7,7 @@ import zoo
 
 import keras_ae
 
-MODELS = ["AE", "VAE", "VQVAE", "ConditionalVAE", "MissingDataIWAE", "MultimodalVAE"]
+MODELS = ["AE", "VAE", "VQVAE", "ConditionalVAE", "MissingDataIWAE", "MultimodalVAE", "CountVAE"]
 OUTPUTS = {"serve": "reconstruction", "encode": "z", "decode": "x", "sample": "x"}
 
 
@@ -88,6 +88,16 @@ def test_bytes_are_refused_where_the_model_takes_unit_values(name, exports, serv
         assert_refused(signature, {**good, key: good[key] * 255}, ["Divide bytes by 255.", "[255]"])
     decoded = arguments_of(name, loaded.signatures["decode"])
     call(loaded.signatures["decode"], {**decoded, "z": decoded["z"] * 255})
+
+
+def test_counts_are_whole_numbers_of_at_least_0(exports, served):
+    loaded, _ = served("CountVAE")
+    for endpoint in ("serve", "encode", "log_likelihood"):
+        signature = loaded.signatures[endpoint]
+        good = arguments_of("CountVAE", signature)
+        call(signature, {**good, "x": good["x"] * 1e6})
+        assert_refused(signature, {**good, "x": good["x"] - 1}, [f"{endpoint}: x must hold values"])
+        assert_refused(signature, {**good, "x": good["x"] / 2}, [f"{endpoint}: x must hold counts"])
 
 
 def test_every_place_is_checked(exports, served):
