@@ -84,7 +84,7 @@ def decode_draws(model, draws, seed, **options):
     """
     if model._draws_data:
         numbers = [draw_normal, draw_uniform]
-        shapes = [(draws.shape[0], width) for width in model._noise_widths()]
+        shapes = [(ops.shape(draws)[0], width) for width in model._noise_widths()]
         noise = [each(shape, seed) for each, shape in zip(numbers, shapes, strict=True)]
         if ops.is_tensor(draws):
             draws = ops.concatenate([draws, *noise], axis=1)

@@ -152,7 +152,8 @@ class TabularVAE(TableVAE):
             variance = ops.sum(weights * squares, axis=1) - ops.square(mean)
             values = ops.where(ops.isnan(values), mean, values)
             distance = (values[..., None] - means) / scales
-            logits = log_weights - 0.5 * ops.square(distance) - ops.log(scales)
+            # A symbolic tensor must come first, because TensorFlow's tensors do not know it.
+            logits = -0.5 * ops.square(distance) + (log_weights - ops.log(scales))
             shares = ops.softmax(logits, axis=-1)
             place = ops.sum(shares * ops.clip(0.25 * distance, -1.0, 1.0), axis=-1)
             scaled = (values - mean) * ops.rsqrt(ops.maximum(variance, 1e-12))
@@ -186,7 +187,7 @@ class TabularVAE(TableVAE):
             noise = 4.0 * (_LEAST_NOISE + (1.0 - _LEAST_NOISE) * noise) * scales
             # The limits of what was seen keep ages and prices that are drawn from being negative.
             bounds = ops.convert_to_tensor(self._bounds)
-            modes = Modes(weights, means + place, noise, bounds[0], bounds[1])
+            modes = Modes(weights, place + means, noise, bounds[0], bounds[1])
             parts.append((self._numeric, modes))
         if self._discrete:
             parts.append((self._discrete, Coded(self._log_probabilities(outputs))))
