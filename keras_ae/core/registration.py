@@ -18,7 +18,7 @@ CLASSES = {
     "SpectralNormalization StochasticLayer VectorQuantizer",
     "likelihoods": "Bernoulli Beta ByModality Categorical ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
-    "LogNormal NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
+    "LogNormal Multinomial NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
     "ZeroInflatedNegativeBinomial",
     "losses": "MSSSIM",
     "networks.transformer": "LearnedPositions",

@@ -26,8 +26,8 @@ class VAE(VariationalAE):
             Padding changes neither the code nor the likelihood, and the decoded values at these
             steps have no meaning.
         likelihood: `"bernoulli"`, `"continuous_bernoulli"`, `"gaussian"`,
-            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`, or
-            an object of `keras_ae.likelihoods`. Defaults to "bernoulli".
+            `"gaussian_learned_scale"`, `"gaussian_optimal_scale"`, `"laplace"`, `"categorical"`,
+            `"multinomial"`, or an object of `keras_ae.likelihoods`. Defaults to "bernoulli".
         kl_weight: Factor of the KL divergence in training: a number of at least 0, or a schedule of
             the training step, such as `keras_ae.schedules.LinearWarmUp(5000)`. Defaults to 1.
         free_bits: Nats that each dimension of the code may carry, on average over the batch, before
