@@ -2,10 +2,12 @@
 
 `load` returns a `tf.data.Dataset` of single float32 examples. `as_array` returns NumPy arrays, for
 data that fits in memory. Both work on every Keras backend. `cut_windows` makes examples of a time
-series, and `score_steps` turns scores of windows into scores of steps.
+series, and `score_steps` turns scores of windows into scores of steps. `gather_interactions` makes
+a sparse matrix of users and items, and `split_users` and `hide_interactions` split it.
 """
 
 from keras_ae.datasets.catalog import as_array, load
+from keras_ae.datasets.interactions import gather_interactions, hide_interactions, split_users
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,
@@ -20,8 +22,11 @@ __all__ = [
     "as_array",
     "cut_windows",
     "dynamic_binarization",
+    "gather_interactions",
+    "hide_interactions",
     "load",
     "score_steps",
+    "split_users",
     "sprites_factors",
     "sprites_images",
     "sprites_index",
