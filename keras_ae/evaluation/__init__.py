@@ -13,6 +13,7 @@
   `point_adjusted_f1`, which is for comparison with published figures only.
 - Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
   `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
+- Recommendations: `recall_at_k`, `ndcg_at_k`.
 
 All compute with NumPy on every backend, and all but `DigitFeatures` in float64. Only
 `InceptionFeatures` runs a network of Keras.
@@ -47,6 +48,7 @@ from keras_ae.evaluation.disentanglement import (
 )
 from keras_ae.evaluation.features import DataFeatures, DigitFeatures, InceptionFeatures
 from keras_ae.evaluation.likelihood import active_units, bits_per_dimension, decompose_divergence
+from keras_ae.evaluation.ranking import ndcg_at_k, recall_at_k
 from keras_ae.evaluation.reconstruction import (
     mean_squared_error,
     multiscale_structural_similarity,
@@ -84,12 +86,14 @@ __all__ = [
     "modularity_explicitness",
     "multiscale_structural_similarity",
     "mutual_information_gap",
+    "ndcg_at_k",
     "nearest_neighbor_probe",
     "peak_signal_to_noise_ratio",
     "point_adjusted_f1",
     "precision_recall",
     "predict_factors",
     "probe_baselines",
+    "recall_at_k",
     "score_samples",
     "separated_attribute_predictability",
     "structural_similarity",
