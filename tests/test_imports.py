@@ -53,6 +53,7 @@ FAMILIES = [
         "hierarchical",
         "importance_weighted",
         "multimodal",
+        "recommendation",
         "sparse",
     },
 ]

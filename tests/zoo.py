@@ -258,6 +258,8 @@ def defaults(name):
         x = x[..., 0]  # The rows of a picture are the steps of a sequence.
     if "patch_size" in parameters_of(name):
         x = waves()
+    if MODELS[name]()._takes_sparse:
+        x = np.round(x).reshape(len(x), -1)
     inputs = {each: label for each in cls.extra_inputs}
     if name not in OF_MODALITIES:
         return functools.partial(cls, seed=0), examples.join(cls, x, inputs)
