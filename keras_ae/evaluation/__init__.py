@@ -14,6 +14,7 @@
 - Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
   `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
 - Recommendations: `recall_at_k`, `ndcg_at_k`.
+- Topics: `topic_coherence`, `topic_diversity`, `completion_perplexity`.
 
 All compute with NumPy on every backend, and all but `DigitFeatures` in float64. Only
 `InceptionFeatures` runs a network of Keras.
@@ -61,6 +62,7 @@ from keras_ae.evaluation.samples import (
     precision_recall,
     score_samples,
 )
+from keras_ae.evaluation.topics import completion_perplexity, topic_coherence, topic_diversity
 
 __all__ = [
     "DataFeatures",
@@ -73,6 +75,7 @@ __all__ = [
     "cluster_codes",
     "clustering_accuracy",
     "codebook_usage",
+    "completion_perplexity",
     "decompose_divergence",
     "disentanglement_completeness",
     "event_f1",
@@ -97,6 +100,8 @@ __all__ = [
     "score_samples",
     "separated_attribute_predictability",
     "structural_similarity",
+    "topic_coherence",
+    "topic_diversity",
     "unsupervised_disentanglement_ranking",
     "vus_pr",
     "vus_roc",
