@@ -55,6 +55,7 @@ FAMILIES = [
         "multimodal",
         "recommendation",
         "sparse",
+        "topics",
     },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.

@@ -24,6 +24,7 @@ TINY = {
     "code_length": 2,
     "curvature": 0.7,
     "depth": 2,
+    "embedding_dim": 4,
     "flow_units": 8,
     "gamma": 2.0,
     "hidden_units": 8,
@@ -251,6 +252,14 @@ def waves():
     return (0.5 + 0.5 * waves[..., None]).astype("float32")
 
 
+@functools.cache
+def documents():
+    """Return 2,500 documents of 80 words, most of which are about one of eight topics."""
+    rng = np.random.default_rng(0)
+    topics, shares = rng.dirichlet(np.full(200, 0.05), 8), rng.dirichlet(np.full(8, 0.1), 2500)
+    return rng.multinomial(80, shares @ topics).astype("float32")
+
+
 def defaults(name):
     """Return a function that makes a model with default arguments, and digits that it takes."""
     cls, (x, label) = getattr(keras_ae, name), digits()
@@ -259,7 +268,7 @@ def defaults(name):
     if "patch_size" in parameters_of(name):
         x = waves()
     if MODELS[name]()._takes_sparse:
-        x = np.round(x).reshape(len(x), -1)
+        x = documents() if hasattr(cls, "doc_topics") else np.round(x).reshape(len(x), -1)
     inputs = {each: label for each in cls.extra_inputs}
     if name not in OF_MODALITIES:
         return functools.partial(cls, seed=0), examples.join(cls, x, inputs)

@@ -15,7 +15,7 @@ CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
     "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
-    "SpectralNormalization StochasticLayer VectorQuantizer",
+    "SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",
     "likelihoods": "Bernoulli Beta ByModality Categorical ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
     "LogNormal Multinomial NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "

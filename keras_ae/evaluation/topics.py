@@ -119,7 +119,8 @@ def completion_perplexity(predict, observed, held_out, batch_size=1000):
     >>> import numpy as np
     >>> from keras_ae import evaluation
     >>> observed, held_out = np.array([[1, 0, 0], [0, 2, 0]]), np.array([[0, 1, 0], [0, 1, 1]])
-    >>> evaluation.completion_perplexity(lambda x: np.ones(x.shape), observed, held_out)
+    >>> found = evaluation.completion_perplexity(lambda x: np.ones(x.shape), observed, held_out)
+    >>> round(found, 6)
     3.0
     """
     where = "completion_perplexity"

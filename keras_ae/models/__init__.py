@@ -55,6 +55,8 @@ FILES = {
     "MultinomialVAE": "recommendation.multinomial_vae",
     "MultinomialDAE": "recommendation.multinomial_dae",
     "RecVAE": "recommendation.rec_vae",
+    "ProdLDA": "topics.prod_lda",
+    "EmbeddedTopicModel": "topics.embedded_topic_model",
     "TopKSAE": "sparse.top_k_sae",
     "BatchTopKSAE": "sparse.batch_top_k_sae",
     "JumpReLUSAE": "sparse.jump_relu_sae",
