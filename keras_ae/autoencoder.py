@@ -88,6 +88,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _code_parameters = 1  # VAEs use 2 for each dimension of the code, a mean and a variance.
     _support = None  # If the data has limits, these are its lowest and its highest value.
     _takes_classes = False  # If True, the targets' last axis holds the probabilities of classes.
+    _takes_sparse = False  # If True, `scipy.sparse` matrices are data, read batch by batch.
     _code_dtype = "float32"  # It is "int32" if `encode` returns integers.
     _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
     _scales_data = False  # If True, the model itself brings numbers of any size to unit scale.

@@ -54,8 +54,10 @@ FAMILIES = [
         "hierarchical",
         "importance_weighted",
         "multimodal",
+        "recommendation",
         "sparse",
         "tabular",
+        "topics",
     },
 ]
 # Framework -> the only files or folders that may import it. Only TensorFlow writes a SavedModel.

@@ -24,6 +24,7 @@ TINY = {
     "code_length": 2,
     "curvature": 0.7,
     "depth": 2,
+    "embedding_dim": 4,
     "flow_units": 8,
     "gamma": 2.0,
     "hidden_units": 8,
@@ -274,6 +275,14 @@ def table():
     return (100.0 * x).astype("float32")
 
 
+@functools.cache
+def documents():
+    """Return 2,500 documents of 80 words, most of which are about one of eight topics."""
+    rng = np.random.default_rng(0)
+    topics, shares = rng.dirichlet(np.full(200, 0.05), 8), rng.dirichlet(np.full(8, 0.1), 2500)
+    return rng.multinomial(80, shares @ topics).astype("float32")
+
+
 def defaults(name):
     """Return a function that makes a model with default arguments, and digits that it takes."""
     cls, (x, label) = getattr(keras_ae, name), digits()
@@ -285,6 +294,8 @@ def defaults(name):
         x = waves()
     if "num_batches" in parameters_of(name):
         x = np.round(16.0 * x).reshape(len(x), -1)  # Counts.
+    elif MODELS[name]()._takes_sparse:
+        x = documents() if hasattr(cls, "doc_topics") else np.round(x).reshape(len(x), -1)
     model = cls(seed=0) if cls.extra_inputs else cls
     inputs = {each: label for each in examples.required_by(model, cls.loss_terms)}
     if name not in OF_MODALITIES:

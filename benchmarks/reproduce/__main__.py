@@ -11,6 +11,8 @@
     python -m benchmarks.reproduce skab --data skab.tar.gz
     python -m benchmarks.reproduce spacecraft --data smap_msl.npz
     python -m benchmarks.reproduce tables --data tabular/  # TVAE needs ctgan
+    python -m benchmarks.reproduce recommendation --data recommender/
+    python -m benchmarks.reproduce topics --data 20ng/
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -39,6 +41,7 @@ from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.one_class import one_class
+from benchmarks.reproduce.recommendation import recommendation
 from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
 from benchmarks.reproduce.semi_supervised import semi_supervised
@@ -47,6 +50,7 @@ from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
 from benchmarks.reproduce.tables import tables
 from benchmarks.reproduce.tiles import tiles
+from benchmarks.reproduce.topics import topics
 from benchmarks.reproduce.vae_mnist import vae_mnist
 
 ROWS = {
@@ -75,6 +79,8 @@ ROWS = {
         skab,
         spacecraft,
         tables,
+        recommendation,
+        topics,
     )
 }
 

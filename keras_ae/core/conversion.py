@@ -3,14 +3,19 @@
 import keras
 import numpy as np
 
+from keras_ae.core.sparse_rows import is_sparse
+
 _MOST_NAMED = 5  # At most so many columns are named in an error.
 # A list of at most so many arrays probably holds inputs and targets, and not examples.
 _MOST_PARTS = 3
 
 
 def is_array(data):
-    """Tell whether NumPy can read the data at once: an array, a list, a data frame or a tensor."""
-    return hasattr(data, "__array__") or isinstance(data, list)
+    """Tell whether data is at hand as a whole: an array, a list, a data frame, a tensor.
+
+    A matrix of `scipy.sparse` is one, too, although NumPy cannot read it, and few models take it.
+    """
+    return hasattr(data, "__array__") or isinstance(data, list) or is_sparse(data)
 
 
 def holds_arrays(data):

@@ -24,6 +24,7 @@ from keras_ae.core import (
     streams,
 )
 from keras_ae.core.array_batches import ArrayBatches
+from keras_ae.core.sparse_rows import SparseRows, is_sparse, to_dense
 
 _MOST = 1e18  # Losses add up the squares of numbers.
 
@@ -81,13 +82,16 @@ def as_array(data, name):
     return array_and_extent(data, name)[0]
 
 
-def array_and_extent(data, name, allow_nan=False, shape=None):
+def array_and_extent(data, name, allow_nan=False, shape=None, sparse=False):
     """Return the array of `as_array`, and its smallest and largest value.
 
     With allow_nan=True the array may contain NaN, which the two values ignore. `shape` is that of
-    one example, if it is known.
+    one example, if it is known. With sparse=True, a matrix of `scipy.sparse` becomes `SparseRows`.
     """
-    array = conversion.to_numpy(data, name, allow_nan, shape)
+    if sparse and is_sparse(data) and len(data.shape) == 2:
+        array = SparseRows(data)
+    else:
+        array = conversion.to_numpy(data, name, allow_nan, shape)
     conversion.require_rows(array, data, name)
     # The models compute in float32, so what counts is what the values are there.
     given, array = array, ranges.as_float32(array)
@@ -135,17 +139,18 @@ def check_shape(array, shape, name, model):
         )
 
 
-def as_target(x, y, name="y", allow_nan=False):
+def as_target(x, y, name="y", allow_nan=False, sparse=False):
     """Return a checked array of targets, and its smallest and largest value.
 
     Raise if the targets are labels, because an autoencoder does not reconstruct labels.
     """
-    conversion.refuse_no_array(y, name, "an array with a row for each x")
+    if not (sparse and is_sparse(y)):
+        conversion.refuse_no_array(y, name, "an array with a row for each x")
     given = y if hasattr(y, "shape") else conversion.to_numpy(y, name, allow_nan)
     if len(given.shape) <= 1:
         reason = f"{name} of shape {tuple(given.shape)} contains labels"
     else:
-        y, bounds = array_and_extent(y, name, allow_nan)
+        y, bounds = array_and_extent(y, name, allow_nan, sparse=sparse)
         reason = _label_like(x, y, name)
     if reason:
         raise ValueError(
@@ -195,7 +200,8 @@ def split_tail(arrays, fraction):
     """Split off the last `fraction` of every array, as Keras does, and return both parts."""
     if not arguments.is_number(fraction) or not 0 < fraction < 1:
         raise arguments.refusal(None, "validation_split", fraction, "a number between 0 and 1")
-    length = len(arrays[0])
+    # SciPy has no length of matrices.
+    length = arrays[0].shape[0] if is_sparse(arrays[0]) else len(arrays[0])
     cut = int(math.floor(length * (1 - fraction)))
     if cut in (0, length):
         raise ValueError(
@@ -229,6 +235,8 @@ def check_stream(model, data, batch_size, name, function, fits):
     def check(batch):
         """Raise if the model does not accept a batch; return it as a tuple."""
         parts = streams.as_tuple(batch)
+        if model._takes_sparse:
+            parts = tuple(examples.map_leaves(to_dense, part) for part in parts)
         try:
             compare(parts)
             checked = check_batch(
@@ -347,7 +355,7 @@ def _check_x(model, x, name):
     """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
         shape = model._data_shape if model.built else None
-        array, bounds = array_and_extent(x, name, model._allow_nan, shape)
+        array, bounds = array_and_extent(x, name, model._allow_nan, shape, model._takes_sparse)
         return model._check_values(name, array, "fit"), bounds
     if not isinstance(x, dict):
         raise TypeError(
@@ -564,7 +572,7 @@ def check_target(model, x, y, name="y", fits=False):
             f"{name} was passed, but {type(model).__name__} reconstructs its modalities and takes "
             f"no targets. Leave {name} out."
         )
-    y, bounds = as_target(x, y, name, model._allow_nan)
+    y, bounds = as_target(x, y, name, model._allow_nan, model._takes_sparse)
     if model.built:
         check_shape(y, model._target_shape, name, model)
     ranges.check_support(model, y, name, bounds, fits)
@@ -671,13 +679,18 @@ def split(parts, fraction):
     named = zip(parts, ("x", "y", "sample_weight"), strict=True)
     arrays = [
         # The checks of each part refuse a number, and what is no array, by its name.
-        conversion.to_numpy(leaf, name, True) if conversion.is_array(leaf) else leaf
+        _to_rows(leaf, name) if conversion.is_array(leaf) else leaf
         for part, name in named
         if part is not None
         for leaf in examples.leaves(part)
     ]
     halves = split_tail(arrays, fraction)
     return tuple(_pack_like(parts, half) for half in halves)
+
+
+def _to_rows(data, name):
+    """Return an array, or a sparse matrix of which rows can be taken."""
+    return data.tocsr() if is_sparse(data) else conversion.to_numpy(data, name, True)
 
 
 def count_steps(batches, steps):

@@ -7,6 +7,8 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ae.core.sparse_rows import SparseRows
+
 _NUMBERS_IN_CACHE = 2**18  # These take one megabyte in float32.
 _SCALES = 1e-3, 100.0
 _MOST_BEYOND = 100
@@ -40,8 +42,17 @@ def as_support(pair):
     return pair if isinstance(pair, Support) else Support(*pair)
 
 
+def are_counts(support):
+    """Tell whether the support of data, or None, is that of counts."""
+    if not isinstance(support, Support):  # Several modalities have a dictionary.
+        return False
+    return support.low == 0.0 and support.step == 1.0 and math.isinf(support.high)
+
+
 def as_float32(array):
     """Convert an array of wider floats to float32. A number that is too large becomes infinite."""
+    if isinstance(array, SparseRows):
+        return array.map_values(as_float32)
     if array.dtype.kind != "f" or array.dtype.itemsize <= 4:
         return array
     with np.errstate(over="ignore"):
@@ -53,11 +64,14 @@ def extent(array, skip_nan=False):
 
     With skip_nan=True, NaN is ignored unless there are no other values.
     """
+    least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
+    if isinstance(array, SparseRows):  # All values that are not stored are 0.
+        stored = array.matrix.data
+        return least.reduce(stored, initial=0), largest.reduce(stored, initial=0)
     # The array is reduced in parts that fit into the processor's cache, so that memory, or a file,
     # is read only once for both reductions.
     step = max(1, _NUMBERS_IN_CACHE // array[0].size)
     parts = (array[start : start + step] for start in range(0, len(array), step))
-    least, largest = (np.fmin, np.fmax) if skip_nan else (np.minimum, np.maximum)
     lows, highs = zip(
         *((least.reduce(part, None), largest.reduce(part, None)) for part in parts), strict=True
     )
@@ -202,6 +216,10 @@ def _check_inside(model, name, array, bounds, support, fits):
 
 def _find_between_steps(array, low, step):
     """Return a value of data that is no multiple of the step above low, or None."""
+    if isinstance(array, SparseRows):  # Counts have a step at 0, which is what is not stored.
+        array = array.matrix.data[:, None]
+        if not len(array):
+            return None
     # Like `extent`, this reads the array in parts that fit into the processor's cache.
     rows = max(1, _NUMBERS_IN_CACHE // max(1, array[0].size))
     for start in range(0, len(array), rows):

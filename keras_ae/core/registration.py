@@ -15,10 +15,10 @@ CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
     "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
-    "SpectralNormalization StochasticLayer VectorQuantizer",
+    "SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",
     "likelihoods": "Bernoulli Beta ByModality Categorical Columns ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
-    "LogNormal NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
+    "LogNormal Multinomial NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
     "ZeroInflatedNegativeBinomial",
     "losses": "MSSSIM",
     "networks.transformer": "LearnedPositions",

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_ae.core import arguments, conversion, examples, memory
+from keras_ae.core.sparse_rows import to_dense
 
 PAD_ALIKE = (
     "If they are sequences, pad all batches to one length, for example with padded_shapes= of "
@@ -211,6 +212,7 @@ def _describe_parts(parts):
 def _to_arrays(model, x, name):
     """Convert a batch of a stream to an array, or a dictionary of arrays."""
     if not isinstance(x, dict):
+        x = to_dense(x) if model._takes_sparse else x
         array = conversion.to_numpy(x, name, model._allow_nan)
         conversion.require_rows(array, x, name)
         return array

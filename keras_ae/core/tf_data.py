@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ae.core import examples, memory
+from keras_ae.core.sparse_rows import SparseRows
 
 _BATCHES_AT_ONCE = 256  # One call of Python gives the indices of so many batches.
 
@@ -22,7 +23,7 @@ def dataset_of_batches(batches):
     length = batches.num_examples
     partial = length % batches.batch_size
     size = min(batches.batch_size, length)  # A batch size beyond the data must not take memory.
-    in_memory = not any(isinstance(array, np.memmap) for array in batches.arrays)
+    in_memory = not any(isinstance(array, (np.memmap, SparseRows)) for array in batches.arrays)
     if in_memory:
         with tf.device("CPU:0"):
             # tf.constant would copy them twice, and to the accelerator if there is one.

@@ -21,6 +21,7 @@ from keras_ae.core import (
 )
 from keras_ae.core import inputs as data
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
+from keras_ae.core.sparse_rows import to_dense
 from keras_ae.core.turns import one_at_a_time
 
 
@@ -246,7 +247,8 @@ class Loops(backend.TrainStep, keras.Model):
     def predict_on_batch(self, x, **inputs):
         """Reconstruct one batch, as `keras.Model.predict_on_batch` does."""
         x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
-        batch = examples.join(self, examples.map_leaves(np.float32, x), named)
+        x = examples.map_leaves(lambda v: np.float32(to_dense(v)), x)
+        batch = examples.join(self, x, named)
         memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
         self._notes.step_programs.current()
         return super().predict_on_batch(batch)
@@ -309,7 +311,7 @@ def _check_batch(model, call, x, y, sample_weight, inputs, fits):
     if fits:
         build_optimizer(model)
     model._notes.step_programs.current()
-    return streams.unpack(arrays)
+    return streams.unpack(tuple(examples.map_leaves(to_dense, part) for part in arrays))
 
 
 def _split(x, y, sample_weight, fraction, validation_data):

@@ -4,10 +4,13 @@
 data that fits in memory. Both work on every Keras backend. `cut_windows` makes examples of a time
 series, and `score_steps` turns scores of windows into scores of steps. `describe_columns`,
 `encode_columns` and `decode_columns` make arrays of numbers of tables with text and categories.
+`gather_interactions` makes a sparse matrix of users and items, and `split_users` and
+`hide_interactions` split it.
 """
 
 from keras_ae.datasets.catalog import as_array, load
 from keras_ae.datasets.columns import decode_columns, describe_columns, encode_columns
+from keras_ae.datasets.interactions import gather_interactions, hide_interactions, split_users
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,
@@ -25,8 +28,11 @@ __all__ = [
     "describe_columns",
     "dynamic_binarization",
     "encode_columns",
+    "gather_interactions",
+    "hide_interactions",
     "load",
     "score_steps",
+    "split_users",
     "sprites_factors",
     "sprites_images",
     "sprites_index",

@@ -31,6 +31,8 @@ from keras_ae.distributions.joint import is_absent as is_absent
 from keras_ae.distributions.labeled import LabeledCodes as LabeledCodes
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
 from keras_ae.distributions.levels import DiscretizedLogisticMixture as DiscretizedLogisticMixture
+from keras_ae.distributions.logistic_normal import approximate_dirichlet as approximate_dirichlet
+from keras_ae.distributions.multinomial import Multinomial as Multinomial
 from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted

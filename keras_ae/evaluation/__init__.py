@@ -13,6 +13,8 @@
   `point_adjusted_f1`, which is for comparison with published figures only.
 - Codes: `linear_probe`, `nearest_neighbor_probe`, `probe_baselines`, `clustering_accuracy`,
   `cluster_codes`, `codebook_usage`. The measures of dictionaries are in `keras_ae.sparsity`.
+- Recommendations: `recall_at_k`, `ndcg_at_k`.
+- Topics: `topic_coherence`, `topic_diversity`, `completion_perplexity`.
 
 All compute with NumPy on every backend, and all but `DigitFeatures` in float64. Only
 `InceptionFeatures` runs a network of Keras.
@@ -47,6 +49,7 @@ from keras_ae.evaluation.disentanglement import (
 )
 from keras_ae.evaluation.features import DataFeatures, DigitFeatures, InceptionFeatures
 from keras_ae.evaluation.likelihood import active_units, bits_per_dimension, decompose_divergence
+from keras_ae.evaluation.ranking import ndcg_at_k, recall_at_k
 from keras_ae.evaluation.reconstruction import (
     mean_squared_error,
     multiscale_structural_similarity,
@@ -59,6 +62,7 @@ from keras_ae.evaluation.samples import (
     precision_recall,
     score_samples,
 )
+from keras_ae.evaluation.topics import completion_perplexity, topic_coherence, topic_diversity
 
 __all__ = [
     "DataFeatures",
@@ -71,6 +75,7 @@ __all__ = [
     "cluster_codes",
     "clustering_accuracy",
     "codebook_usage",
+    "completion_perplexity",
     "decompose_divergence",
     "disentanglement_completeness",
     "event_f1",
@@ -84,15 +89,19 @@ __all__ = [
     "modularity_explicitness",
     "multiscale_structural_similarity",
     "mutual_information_gap",
+    "ndcg_at_k",
     "nearest_neighbor_probe",
     "peak_signal_to_noise_ratio",
     "point_adjusted_f1",
     "precision_recall",
     "predict_factors",
     "probe_baselines",
+    "recall_at_k",
     "score_samples",
     "separated_attribute_predictability",
     "structural_similarity",
+    "topic_coherence",
+    "topic_diversity",
     "unsupervised_disentanglement_ranking",
     "vus_pr",
     "vus_roc",

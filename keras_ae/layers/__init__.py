@@ -20,6 +20,7 @@ from keras_ae.layers.stochastic import draw_with_divergence as draw_with_diverge
 from keras_ae.layers.stochastic import gaussian as gaussian
 from keras_ae.layers.stochastic import gaussian_kl as gaussian_kl
 from keras_ae.layers.stochastic import gaussian_product as gaussian_product
+from keras_ae.layers.topic_mixture import TopicMixture as TopicMixture
 from keras_ae.layers.transposed import Conv2DTranspose as Conv2DTranspose
 from keras_ae.layers.vector_quantizer import Quantized as Quantized
 from keras_ae.layers.vector_quantizer import VectorQuantizer as VectorQuantizer

@@ -20,6 +20,7 @@ from keras_ae.likelihoods.elementary import Laplace as Laplace
 from keras_ae.likelihoods.elementary import OptimalGaussian as OptimalGaussian
 from keras_ae.likelihoods.levels import DiscretizedLogisticMixture as DiscretizedLogisticMixture
 from keras_ae.likelihoods.levels import Ordinal as Ordinal
+from keras_ae.likelihoods.multinomial import Multinomial as Multinomial
 from keras_ae.likelihoods.real import Beta as Beta
 from keras_ae.likelihoods.real import HeteroscedasticGaussian as HeteroscedasticGaussian
 from keras_ae.likelihoods.real import HeteroscedasticLaplace as HeteroscedasticLaplace

@@ -12,6 +12,7 @@ from keras_ae.likelihoods.elementary import (
     OptimalGaussian,
 )
 from keras_ae.likelihoods.levels import DiscretizedLogisticMixture, Ordinal
+from keras_ae.likelihoods.multinomial import Multinomial
 from keras_ae.likelihoods.real import (
     Beta,
     HeteroscedasticGaussian,
@@ -40,6 +41,7 @@ BY_NAME = {
     "poisson": Poisson,
     "negative_binomial": NegativeBinomial,
     "zero_inflated_negative_binomial": ZeroInflatedNegativeBinomial,
+    "multinomial": Multinomial,
     "categorical": Categorical,
     "ordinal": Ordinal,
     "discretized_logistic_mixture": DiscretizedLogisticMixture,
@@ -57,7 +59,8 @@ def get(identifier):
             `"gaussian_feature_scale"`, `"laplace_feature_scale"`, `"gaussian_heteroscedastic"`,
             `"laplace_heteroscedastic"`. For positive data: `"log_normal"`,
             `"log_normal_learned_scale"`. For counts: `"poisson"`, `"negative_binomial"`,
-            `"zero_inflated_negative_binomial"`. For one-hot data: `"categorical"`, `"ordinal"`.
+            `"zero_inflated_negative_binomial"`, `"multinomial"` (of vectors). For one-hot data:
+            `"categorical"`, `"ordinal"`.
 
     Raises:
         ValueError: If the identifier is neither such a name nor a `Likelihood`.

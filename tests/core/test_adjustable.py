@@ -33,7 +33,7 @@ def other_values(model):
 @pytest.mark.parametrize("name", [n for n in zoo.MODELS if zoo.MODELS[n]()._notes.numbers])
 def test_an_assigned_number_takes_effect_at_once(name):
     """The model computes as if it had been made with the number, and compiles nothing again."""
-    given = {"kl_weight": 0.8} if name in zoo.VARIATIONAL else {}
+    given = {"kl_weight": 0.8} if "kl_weight" in zoo.parameters_of(name) else {}
     model, x = zoo.compiled(name, **given), zoo.data_for(name)
     for _ in range(2):  # JAX builds the optimizer in the first evaluation.
         before = model.evaluate(x, return_dict=True, **BATCH)
@@ -45,8 +45,9 @@ def test_an_assigned_number_takes_effect_at_once(name):
         assert getattr(model, argument) == value
     found = model.evaluate(x, return_dict=True, **BATCH)
     assert not started or model._notes.step_programs.kept is programs
-    # Some numbers of dictionaries weigh a loss that is 0 in an untrained model.
-    if name in zoo.WITH_NETWORKS:
+    # Some numbers of dictionaries weigh a loss that is 0 in an untrained model, and dropout has an
+    # effect on training alone.
+    if name in zoo.WITH_NETWORKS and values.keys() != {"dropout"}:
         assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
     other = zoo.eager(name, **given | values)
     zoo.build(other)

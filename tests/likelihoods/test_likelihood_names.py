@@ -23,6 +23,7 @@ def data_for(name, count=48):
         return np.eye(5, dtype="float32")[rng.integers(0, 5, (count, 3))]
     draws = {
         "poisson": lambda: rng.poisson(2.0, (count, 6)),
+        "multinomial": lambda: rng.poisson(2.0, (count, 6)),
         "negative_binomial": lambda: rng.poisson(2.0, (count, 6)),
         "zero_inflated_negative_binomial": lambda: rng.poisson(0.5, (count, 6)),
         "log_normal": lambda: np.exp(rng.normal(size=(count, 6))),

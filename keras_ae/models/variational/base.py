@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ae import likelihoods, networks, samplers
 from keras_ae.autoencoder import Autoencoder
-from keras_ae.core import adaptation, arguments, examples
+from keras_ae.core import adaptation, arguments, examples, ranges
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, draw_normal
 from keras_ae.core.examples import call, takes_inputs_of
@@ -42,6 +42,7 @@ class VariationalAE(Autoencoder):
         self.sampler = samplers.Prior(self._draw_prior)
         self.likelihood = likelihoods.get(likelihood)
         self._support = self.likelihood.support
+        self._takes_sparse = ranges.are_counts(self._support)
         self._takes_classes = self.likelihood.takes_classes
         self._outputs_are_data = self.likelihood.wanted_output is None
 

@@ -1,0 +1,92 @@
+"""What all topic models share."""
+
+import numpy as np
+from keras import ops
+
+from keras_ae.core import arguments, inputs
+from keras_ae.core.batching import batched
+from keras_ae.models.variational.vae import VAE
+
+
+class TopicModel(VAE):
+    """Base class of VAEs of counts of words, whose code has a number for each topic.
+
+    The softmax of a code is the shares of the topics.
+
+    Args:
+        latent_dim: Number of topics, an integer of at least 2.
+        network_options: Dictionary of options of the encoder. Defaults to None.
+        defaults: Dictionary of the model's own defaults of these options.
+        **kwargs: See `keras_ae.VAE`.
+    """
+
+    _without = ("encoder", "decoder", "likelihood", "standardize", "defaults")
+
+    def __init__(self, latent_dim, network_options, defaults, **kwargs):
+        options = network_options
+        if options is None or isinstance(options, dict):
+            options = {**defaults, **(options or {})}
+        super().__init__(latent_dim, likelihood="multinomial", network_options=options, **kwargs)
+        arguments.integer(self, "latent_dim", latent_dim, least=2)
+
+    def _check_given(self):
+        """Check nothing, because the model makes all of its networks."""
+
+    def _build_networks(self, shape, target_shape):
+        self.likelihood.parameter_shape(shape)
+        self.decoder = self._make_decoder(self._decoder_shape(target_shape))
+        super()._build_networks(shape, target_shape)
+
+    def _make_decoder(self, shape):
+        """Make the network from codes to the logits of words.
+
+        Args:
+            shape: Shape of the logits, (words,).
+        """
+        raise NotImplementedError
+
+    def word_weights(self):
+        """Return how much each topic is about each word: float32 array of shape (topics, words).
+
+        The model must be built.
+        """
+        raise NotImplementedError
+
+    @batched("data")
+    def doc_topics(self, x):
+        """Compute the shares of the topics in each document: the softmax of the posterior's mean.
+
+        Args:
+            x: Array or tensor of counts, shape (documents, words), a `scipy.sparse` matrix, or a
+                stream of them as in `fit`.
+
+        Returns:
+            Array or tensor of shape (documents, topics), float32. Rows have the sum 1.
+        """
+        return ops.softmax(self.posterior(x).mean, axis=-1)
+
+    def topics(self, vocabulary, k=10):
+        """List the words that each topic is most about.
+
+        Args:
+            vocabulary: Sequence of the words, in the order of the data's columns. `range(words)`
+                gives the numbers of the columns, which `keras_ae.evaluation.topic_coherence` takes.
+            k: Number of words of a topic, a positive integer. Defaults to 10.
+
+        Returns:
+            List of a list of k words for each topic, the most important ones first.
+
+        Raises:
+            ValueError: If the model is not built, the vocabulary has another length than the data,
+                or k is not from 1 to this length.
+        """
+        inputs.require_built(self, "topics")
+        weights = self.word_weights()
+        if len(vocabulary) != weights.shape[1]:
+            raise ValueError(
+                f"topics: vocabulary has {len(vocabulary)} words, but the data has "
+                f"{weights.shape[1]}. Pass the words in the order of the data's columns."
+            )
+        k = arguments.integer("topics", "k", k, most=weights.shape[1])
+        best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
+        return [[vocabulary[int(word)] for word in row] for row in best]
