@@ -93,7 +93,6 @@ class Autoencoder(Adjustable, Saved, Loops):
     _inputs_are_targets = True  # If False, inputs may leave the range of the targets.
     _scales_data = False  # If True, the model itself brings numbers of any size to unit scale.
     _draws_data = False  # If True, `sample` draws from p(x | z) instead of computing its mean.
-    _restored = False  # It is True after the model was built from a file.
     _outputs_are_data = True  # It is False if the decoder returns logits.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
     _space = interpolation.Vectors()  # The space in which codes lie.

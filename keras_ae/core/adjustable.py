@@ -25,6 +25,7 @@ class Adjustable:
 
     _notes = None  # `__new__` sets this to a `keras_ae.core.notes.Notes`.
     _old_arguments = {}  # Name of an argument in earlier versions -> its name now.
+    _restored = False  # It is True after the model was built from a file.
     _kept = {}  # See `keras_ae.core.configuration.model_config`.
 
     def __init_subclass__(cls, **kwargs):
