@@ -28,3 +28,4 @@ from keras_ae.distributions.rescaled import Rescaled as Rescaled
 from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian
 from keras_ae.distributions.von_mises_fisher import UniformSphere as UniformSphere
 from keras_ae.distributions.von_mises_fisher import VonMisesFisher as VonMisesFisher
+from keras_ae.distributions.weighted_mixture import WeightedGaussians as WeightedGaussians
