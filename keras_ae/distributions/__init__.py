@@ -15,11 +15,13 @@ from keras_ae.distributions.elementary import Laplace as Laplace
 from keras_ae.distributions.elementary import Normal as Normal
 from keras_ae.distributions.elementary import event_sum as event_sum
 from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
+from keras_ae.distributions.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNormal
 from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.joint import Joint as Joint
 from keras_ae.distributions.joint import is_absent as is_absent
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
+from keras_ae.distributions.mixed_code import MixedCode as MixedCode
 from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
 from keras_ae.distributions.padded import counted as counted
