@@ -31,6 +31,8 @@ FILES = {
     "CIWAE": "importance_weighted.ciwae",
     "MissingDataIWAE": "importance_weighted.missing_data_iwae",
     "VampVAE": "variational.vamp_vae",
+    "CategoricalVAE": "variational.categorical_vae",
+    "JointVAE": "variational.joint_vae",
     "FlowVAE": "variational.flow_vae",
     "IAFVAE": "variational.iaf_vae",
     "HamiltonianVAE": "geometric.hamiltonian_vae",
