@@ -172,7 +172,7 @@ def test_bound_and_likelihood_are_those_of_all_1024_codes(ten_choices):
 
 def test_the_gradient_at_a_low_temperature_is_that_of_all_1024_codes(ten_choices):
     model, x, number = ten_choices, zoo.data()[:1], 20_000
-    logits = numpy(model.posterior(ops.convert_to_tensor(x)).logits).astype("float32")
+    logits = np.random.default_rng(0).normal(size=(1, 10, 2)).astype("float32")
     exact = zoo.gradient(lambda v: enumerate_codes(model, x, v)[1], logits)
 
     def estimate(values):
@@ -267,9 +267,9 @@ def test_capacities_rise_and_that_of_the_choice_stops_at_log_k():
         for step in (0, 10, 5000):
             model._step.assign(step)
             found.append([float(value) for value in model._capacities()])
-        assert found[0] == [0.0, 0.0] and found[1][0] == pytest.approx(0.05)
+        assert found[0] == [0.0, 0.0] and found[1][0] == pytest.approx(0.1)
         assert found[2] == pytest.approx([5.0, math.log(4)])
-        assert found[1][1] == pytest.approx(1.0 if given else 0.01 * math.log(4))
+        assert found[1][1] == pytest.approx(1.0 if given else 0.02 * math.log(4))
 
 
 def test_a_capacity_that_the_choice_cannot_hold_is_refused():

@@ -171,13 +171,14 @@ def test_equal_examples_are_no_error(name):
 
 @both
 def test_the_loss_is_equations_1_to_3_over_all_data(cls):
-    model, (x, _) = made(cls, rate=0.0, pretraining_steps=0), blobs()
-    model.fit(x, **BATCH)
+    model, (x, group) = made(cls, rate=0.0, pretraining_steps=0), blobs()
+    x = x[np.argsort(group)]  # The batches have different shares of the clusters.
+    model.fit(x, shuffle=False, **BATCH)
     q = memberships(model, x)
     np.testing.assert_allclose(model.cluster_probabilities(x), q, rtol=1e-4, atol=1e-6)
     # The targets of a batch are those of the whole set, which those of the batch alone are not.
     np.testing.assert_allclose(targets(model, x)[:16], sharpen(q)[:16], rtol=1e-3, atol=1e-6)
-    assert not np.allclose(sharpen(q[:16]), sharpen(q)[:16], atol=1e-2)
+    assert np.abs(sharpen(q[:16]) - sharpen(q)[:16]).max() > 0.1
     loss = model.evaluate(x, return_dict=True, **BATCH)["cluster_loss"]
     wanted = special.rel_entr(sharpen(q), q).sum(axis=1).mean()
     assert loss == pytest.approx(wanted, rel=1e-3)

@@ -11,6 +11,8 @@ from keras_ae.schedules import LinearWarmUp
 
 # The paper's temperature falls from 1 to 0.5, as max(0.5, exp(-r t)) with an r of 1e-5 or 1e-4.
 _TEMPERATURE = LinearWarmUp(5000, start=1.0, end=0.5)
+# The initial kernel of the layer that computes the logits is this times an ordinary one.
+_FIRST_SCALE = 3.0
 
 
 class CategoricalVAE(VAE):
@@ -77,6 +79,13 @@ class CategoricalVAE(VAE):
 
     def _decoder_input_shape(self):
         return (math.prod(self.code_shape),)
+
+    def _build_networks(self, shape, target_shape):
+        super()._build_networks(shape, target_shape)
+        # Draws of nearly uniform posteriors tell little about an example, so that learning would
+        # begin slowly.
+        kernel = self.features_to_code.layers[-1].kernel
+        kernel.assign(_FIRST_SCALE * ops.convert_to_tensor(kernel))
 
     def posterior(self, x, training=False):
         """Make q(z | x), a `keras_ae.distributions.Categorical` over (batch, *code_shape).
