@@ -36,8 +36,13 @@ def make_state(model, name, value):
         aggregation="only_first_replica",
         name=name,
     )
-    state.assign(value)
+    state.assign(_copy(value))
     return state
+
+
+def _copy(value):
+    """Return the value of a weight or array as a new array, because weights share no memory."""
+    return np.array(ops.convert_to_numpy(ops.convert_to_tensor(value)))
 
 
 class Clustering:
@@ -262,8 +267,8 @@ class SoftClusteringAE(Clustering, AE):
             total, number = total + found.sum(axis=0), number + len(found)
         self._shares.assign(total / number)
         for state, source in zip(self._targets, self._sources(), strict=True):
-            state.assign(source)
-        self._last_update.assign(self._step)
+            state.assign(_copy(source))
+        self._last_update.assign(_copy(self._step))
 
     def _log_memberships(self, z):
         """Compute log q, eq. 1, of codes (batch, latent_dim): a tensor (batch, num_clusters)."""
