@@ -47,6 +47,7 @@ FAMILIES = [
     {
         "adversarial",
         "anomaly",
+        "clustering",
         "conditional",
         "counts",
         "discrete",

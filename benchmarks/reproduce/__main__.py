@@ -13,6 +13,8 @@
     python -m benchmarks.reproduce tables --data tabular/  # TVAE needs ctgan
     python -m benchmarks.reproduce recommendation --data recommender/
     python -m benchmarks.reproduce topics --data 20ng/
+    python -m benchmarks.reproduce clustering --data usps.npz  # without --data: MNIST
+    TFDS_DATA_DIR=... python -m benchmarks.reproduce joint_codes
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -30,6 +32,7 @@ import keras
 
 from benchmarks.reproduce.anomaly import anomaly
 from benchmarks.reproduce.anomaly_series import skab, spacecraft
+from benchmarks.reproduce.clustering import clustering, joint_codes
 from benchmarks.reproduce.codes import codes
 from benchmarks.reproduce.compression import compression
 from benchmarks.reproduce.conditional import conditional
@@ -81,6 +84,8 @@ ROWS = {
         tables,
         recommendation,
         topics,
+        clustering,
+        joint_codes,
     )
 }
 
@@ -92,9 +97,7 @@ def main():
     parser.add_argument("row", choices=ROWS)
     parser.add_argument("--epochs", type=int, help="default: as many as RESULTS.md says")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", help="seeds of `disentanglement`, `anomaly` and `counts`"
-    )
+    parser.add_argument("--seeds", type=int, nargs="+", help="seeds of the rows that take several")
     parser.add_argument("--models", nargs="+", help="default: all models of the row")
     parser.add_argument(
         "--pictures", type=pathlib.Path, help="folder for pictures of what models make"

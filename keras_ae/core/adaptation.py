@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import building, examples, ranges, streams
+from keras_ae.core import backend, building, examples, ranges, streams
 from keras_ae.core.array_batches import ArrayBatches
 
 
@@ -68,6 +68,35 @@ class Adaptation(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if not is_adapted(self.model):
             adapt(self.model, self.passes)
+
+
+class Stages(keras.callbacks.Callback):
+    """Lets a model look at the data before the training steps that it names.
+
+    The steps are compared with the number of steps in the model's weights, so that a resumed
+    training looks at the data before the same steps.
+    """
+
+    def __init__(self, passes):
+        super().__init__()
+        self.passes = passes
+        self.step = self.next_stage = None
+
+    def on_train_begin(self, logs=None):
+        self.next_stage = None
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.next_stage is None or self.step >= self.next_stage:
+            self._look(self.model)
+        self.step += self.model.steps_per_execution
+
+    def _look(self, model):
+        # The count of this callback may be too high, because a resumed training skips steps.
+        backend.settle(model)
+        self.step = int(ops.convert_to_numpy(ops.convert_to_tensor(model._step)))
+        if self.step >= model._next_stage():
+            model._begin_stage(self.passes)
+        self.next_stage = model._next_stage()
 
 
 def is_needed(model):

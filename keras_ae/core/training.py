@@ -201,6 +201,12 @@ class Loops(backend.TrainStep, keras.Model):
     def _check_epoch(self, logs):
         """Raise an error if the mean losses of an epoch show that training has failed."""
 
+    def _next_stage(self):
+        """Return the number of the training step before which `_begin_stage` is called next."""
+
+    def _begin_stage(self, passes):
+        """Look at the data of `fit` before a step: see `_adapt`. Subclasses may override this."""
+
     def _finish_training(self, passes):
         """Look at the data of `fit` after training: see `_adapt`. Subclasses may override this."""
 
@@ -349,9 +355,11 @@ def _add_callbacks(model, callbacks, batches, steps):
     notes.step_programs.current()
     # `_Renewal` must run after the user's callbacks, because these may change the model.
     callbacks = _with_callback(callbacks, _Renewal(notes.step_programs), last=True)
+    passes = adaptation.Passes(model, batches, steps)
     if adaptation.is_needed(model):
-        passes = adaptation.Passes(model, batches, steps)
         callbacks = _with_callback(callbacks, adaptation.Adaptation(passes), last=True)
+    if type(model)._begin_stage is not Loops._begin_stage:
+        callbacks = _with_callback(callbacks, adaptation.Stages(passes), last=True)
     if isinstance(batches, ArrayBatches):
         order = EpochOrder(batches, functools.partial(seeds.order_seed, model))
         callbacks = _with_callback(callbacks, order)

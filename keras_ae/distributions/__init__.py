@@ -24,6 +24,7 @@ from keras_ae.distributions.elementary import Laplace as Laplace
 from keras_ae.distributions.elementary import Normal as Normal
 from keras_ae.distributions.elementary import event_sum as event_sum
 from keras_ae.distributions.elementary import pairwise_log_prob as pairwise_log_prob
+from keras_ae.distributions.gumbel_softmax import GumbelSoftmax as GumbelSoftmax
 from keras_ae.distributions.hyperbolic import RiemannianNormal as RiemannianNormal
 from keras_ae.distributions.hyperbolic import WrappedNormal as WrappedNormal
 from keras_ae.distributions.joint import Joint as Joint
@@ -32,6 +33,7 @@ from keras_ae.distributions.labeled import LabeledCodes as LabeledCodes
 from keras_ae.distributions.labeled import LabeledGaussians as LabeledGaussians
 from keras_ae.distributions.levels import DiscretizedLogisticMixture as DiscretizedLogisticMixture
 from keras_ae.distributions.logistic_normal import approximate_dirichlet as approximate_dirichlet
+from keras_ae.distributions.mixed_code import MixedCode as MixedCode
 from keras_ae.distributions.multinomial import Multinomial as Multinomial
 from keras_ae.distributions.observed import Observed as Observed
 from keras_ae.distributions.padded import WithoutPadding as WithoutPadding
@@ -44,3 +46,4 @@ from keras_ae.distributions.rescaled import Rescaled as Rescaled
 from keras_ae.distributions.transformed import TransformedGaussian as TransformedGaussian
 from keras_ae.distributions.von_mises_fisher import UniformSphere as UniformSphere
 from keras_ae.distributions.von_mises_fisher import VonMisesFisher as VonMisesFisher
+from keras_ae.distributions.weighted_mixture import WeightedGaussians as WeightedGaussians

@@ -637,6 +637,28 @@ class Categorical(Distribution):
         chosen = ops.not_equal(x, 0.0)
         return x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0)
 
+    def kl_per_variable(self):
+        """Compute the divergence of every choice from the uniform distribution, in nats.
+
+        It is log K minus the entropy, and therefore from 0 to log K with K classes.
+
+        Returns:
+            Float32 tensor of shape (batch, ...), the logits' shape without the classes.
+        """
+        log_p = ops.log_softmax(self.logits, axis=-1)
+        # A class that never occurs contributes 0, though its log-probability may be infinite.
+        occurs = ops.exp(log_p) > 0.0
+        negative_entropy = ops.sum(ops.exp(log_p) * ops.where(occurs, log_p, 0.0), axis=-1)
+        return math.log(self.logits.shape[-1]) + negative_entropy
+
+    def kl(self):
+        """Compute the divergence from uniform choices, in nats.
+
+        Returns:
+            Float32 tensor of shape (batch,).
+        """
+        return event_sum(self.kl_per_variable())
+
 
 def _draw_open_uniform(shape, seed):
     """Draw uniform numbers in (0, 1), without the ends, where inverse distribution functions

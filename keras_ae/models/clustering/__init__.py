@@ -1,0 +1,1 @@
+"""Models that find clusters: a pre-training as an autoencoder, a start of the clusters, and on."""
