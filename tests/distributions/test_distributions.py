@@ -623,6 +623,13 @@ def test_draws_come_with_the_densities_of_what_is_returned(name, scale):
         "DiscretizedLogisticMixture": (halves, halves, np.log(halves) - 1.0),
         "Coded": (np.log(halves),),
         "Modes": (np.log(halves), scale * halves, wide[0, :, None]),
+        "WeightedGaussians": (
+            np.log(wide[0]),
+            np.diag(wide[0]),
+            2 * np.log(np.diag(wide[0]) + scale),
+        ),
+        "GumbelSoftmax": (np.zeros((20, 3)), 1.0),
+        "MixedCode": (wide, 2 * np.log(wide), np.zeros((20, 4))),
         "LabeledCodes": (
             np.log(halves[:, 0]),
             np.swapaxes(scale * halves, 1, 2),
@@ -630,7 +637,7 @@ def test_draws_come_with_the_densities_of_what_is_returned(name, scale):
         ),
     }
     q = getattr(distributions, name)(*given.get(name, (wide,)))
-    count = (20,) if name == "GaussianMixture" else ()
+    count = (20,) if name in ("GaussianMixture", "WeightedGaussians") else ()
 
     def draws():
         z, density = q.sample_with_log_prob(*count, 0)
