@@ -146,7 +146,9 @@ def left_alone(model):
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_trainable_weight_is_trained(name):
     random.seed(0)
-    assert left_alone(zoo.make(name)) == []
+    # What finds clusters would not train their centers in its first steps.
+    given = {"pretraining_steps": 0} if "pretraining_steps" in zoo.parameters_of(name) else {}
+    assert left_alone(zoo.make(name, **given)) == []
 
 
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)

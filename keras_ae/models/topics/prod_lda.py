@@ -85,6 +85,7 @@ class ProdLDA(TopicModel):
 
     def _fit_networks(self, shape, target_shape):
         layers = [*self.features_to_code.layers, self._make_normalization("code_normalization")]
+        layers[-2].use_bias = False  # The normalization subtracts a bias, and has one of its own.
         self.features_to_code = keras.Sequential(layers, name="features_to_code")
         super()._fit_networks(shape, target_shape)
 
