@@ -146,16 +146,19 @@ def left_alone(model):
 @pytest.mark.parametrize("name", zoo.MODELS)
 def test_every_trainable_weight_is_trained(name):
     random.seed(0)
-    # What finds clusters would not train their centers in its first steps.
-    given = {"pretraining_steps": 0} if "pretraining_steps" in zoo.parameters_of(name) else {}
-    assert left_alone(zoo.make(name, **given)) == []
+    assert left_alone(zoo.make(name, **at_once(name))) == []
+
+
+def at_once(name):
+    """Return the arguments of a model that trains all its weights from the first step on."""
+    return {"pretraining_steps": 0} if "pretraining_steps" in zoo.parameters_of(name) else {}
 
 
 @pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
 def test_a_learned_scale_is_trained_or_refused(name):
     random.seed(0)
     for likelihood in ("gaussian_learned_scale", likelihoods.Laplace("learned")):
-        model = zoo.make(name, likelihood=likelihood)
+        model = zoo.make(name, likelihood=likelihood, **at_once(name))
         if model._trains_likelihood:
             assert left_alone(model) == []
             continue
