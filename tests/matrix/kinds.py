@@ -21,6 +21,8 @@ import numpy as np
 import scipy.sparse
 from keras import ops
 
+from keras_ae.core import ranges
+
 SAME, EITHER, OWN = "the same", "an error or a finite result", "the user's own error"
 OWN_TEXT = "the disk is gone"
 SIZE = 16
@@ -44,11 +46,25 @@ def tf():
 # ------------------------------------------------------------------ what is right for some models
 
 
-def where_fitted(*words):
-    """Return what is right for values out of range: an error where a model is fitted to them."""
+def where_fitted(*words, counts=EITHER):
+    """Return what is right for values out of range: an error where a model is fitted to them.
+
+    `counts` is right for models of counts, in every call.
+    """
 
     def expect(case):
+        if ranges.are_counts(case.model._support):
+            return counts
         return list(words) if case.fits and case.is_bounded else EITHER
+
+    return expect
+
+
+def unless_sparse_is_taken(*words):
+    """Return what is right for sparse matrices: an error, but for models of counts."""
+
+    def expect(case):
+        return EITHER if case.model._takes_sparse else list(words)
 
     return expect
 
@@ -69,6 +85,9 @@ def for_known_shapes(*words):
         return list(words) if case.model.built else EITHER
 
     return expect
+
+
+NEGATIVE, BETWEEN = ["from 0 on"], ["counts"]  # What is said of counts.
 
 
 # ------------------------------------------------------------------ x, y and validation data
@@ -148,13 +167,16 @@ ARRAYS = {
     "1e30": (lambda x: with_value(x, 1e30), EITHER),
     "1e20": (lambda x: with_value(x, 1e20), EITHER),
     "1e15": (lambda x: with_value(x, 1e15), EITHER),
-    "-1e6": (lambda x: with_value(x, -1e6), where_fitted("-1000000|-1e+06", "between 0 and 1")),
-    "negative": (lambda x: x - 0.5, where_fitted("-0.5", "between 0 and 1")),
+    "-1e6": (
+        lambda x: with_value(x, -1e6),
+        where_fitted("-1000000|-1e+06", "between 0 and 1", counts=NEGATIVE),
+    ),
+    "negative": (lambda x: x - 0.5, where_fitted("-0.5", "between 0 and 1", counts=NEGATIVE)),
     "bytes": (lambda x: (x * 255).astype("uint8"), where_fitted("255", "/ 255")),
     "0 to 255": (lambda x: x * 255, where_fitted("255", "/ 255")),
     "percent": (lambda x: x * 100, where_fitted("100", "between 0 and 1")),
-    "7.9": (lambda x: x * 7.9, where_fitted("7.9", "rescale|Rescale")),
-    "1.02": (lambda x: x * 1.02, where_fitted("1.02", "clip")),
+    "7.9": (lambda x: x * 7.9, where_fitted("7.9", "rescale|Rescale", counts=BETWEEN)),
+    "1.02": (lambda x: x * 1.02, where_fitted("1.02", "clip", counts=BETWEEN)),
     "denormal": (lambda x: x * np.float32(1e-40), EITHER),
     "rounding errors": (lambda x: x.astype("float64") * (1 + 2e-16), SAME),
     "all equal": (lambda x: np.ones_like(x), EITHER),
@@ -202,8 +224,8 @@ ARRAYS = {
     "a tuple of one": (lambda x: (x,), ["tuple"]),
     "an empty tuple": (lambda x: (), ["tuple"]),
     "a tuple of rows": (tuple, ["tuple"]),
-    "scipy sparse": (scipy.sparse.csr_matrix, ["csr_matrix", "toarray()"]),
-    "sparse array": (scipy.sparse.coo_array, ["coo_array", "toarray()"]),
+    "scipy sparse": (scipy.sparse.csr_matrix, unless_sparse_is_taken("csr_matrix", "toarray()")),
+    "sparse array": (scipy.sparse.coo_array, unless_sparse_is_taken("coo_array", "toarray()")),
     "masked": (lambda x: np.ma.masked_less(x, 0.5), unless_nan_is_missing("masked", "filled")),
     "masked without a mask": (np.ma.array, SAME),
     "data frame": (frame, SAME),
@@ -434,7 +456,10 @@ BATCHES = {
     "no keys": (lambda a, b, c: [As({})] * 3, ["without keys"]),
     "keys change": (lambda a, b, c: [As({"x": a}), As({"y": b})], EITHER),
     "nested pairs": (lambda a, b, c: [As(((a, a), a))] * 3, ["tuple"]),
-    "sparse batches": (lambda a, b, c: [scipy.sparse.csr_matrix(a)] * 3, ["toarray()"]),
+    "sparse batches": (
+        lambda a, b, c: [scipy.sparse.csr_matrix(a)] * 3,
+        unless_sparse_is_taken("toarray()"),
+    ),
     "masked batches": (
         lambda a, b, c: [np.ma.masked_less(a, 0.5)] * 3,
         unless_nan_is_missing("masked"),
