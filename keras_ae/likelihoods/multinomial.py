@@ -58,8 +58,8 @@ class Multinomial(Likelihood):
     def parameter_shape(self, shape):
         if len(shape) != 1 or shape[0] < 2:
             raise ValueError(
-                f"Multinomial: the likelihood is one of vectors of counts of two or more kinds, "
-                f"and the data has examples of shape {tuple(shape)}. Reshape it to (batch, kinds)."
+                f"Multinomial: x has examples of shape {tuple(shape)}, but the likelihood is one "
+                "of vectors of counts of two or more kinds. Reshape x to (batch, kinds)."
             )
         return tuple(shape)
 

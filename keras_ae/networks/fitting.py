@@ -11,6 +11,8 @@ from keras_ae.networks.by_name import decoder, encoder
 def make_networks(model, shape, target_shape):
     """Make the encoder and the decoder that were not given, and the layer from features to code."""
     dtype, options = model.dtype_policy, model.network_options
+    # If a likelihood refuses the shape, no network is left that was made for it.
+    shape_of_output = model._decoder_shape(target_shape)
     if model.encoder is None:
         refuse_misread_pictures(model, shape)
         if model.decoder is None:
@@ -19,8 +21,8 @@ def make_networks(model, shape, target_shape):
         wanted = model._encoder_input_shape(shape)
         model.encoder = encoder(wanted, model.encoder, dtype=dtype, **options)
     if model.decoder is None or isinstance(model.decoder, str):
-        (width,), shape = model._decoder_input_shape(), model._decoder_shape(target_shape)
-        model.decoder = decoder(width, shape, model.decoder, dtype=dtype, **options)
+        (width,) = model._decoder_input_shape()
+        model.decoder = decoder(width, shape_of_output, model.decoder, dtype=dtype, **options)
     model.features_to_code = keras.Sequential(
         [
             keras.layers.Flatten(dtype=dtype, name="flatten"),

@@ -103,7 +103,7 @@ def test_the_shares_of_topics_are_the_softmax_of_codes(name):
 def test_wrong_numbers_of_topics_and_data_are_refused(name):
     with pytest.raises(ValueError, match="latent_dim=1"):
         made(name, latent_dim=1)
-    with pytest.raises(ValueError, match=r"Reshape it to \(batch, kinds\)"):
+    with pytest.raises(ValueError, match=r"Reshape x to \(batch, kinds\)"):
         made(name).fit(np.ones((4, 3, 2)), verbose=0)
     for argument in ("decoder", "likelihood", "standardize"):
         with pytest.raises(TypeError, match=argument):

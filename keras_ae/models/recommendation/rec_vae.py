@@ -1,5 +1,6 @@
 """RecVAE, a VAE for top-N recommendations: Shenbin et al. 2019, arXiv:1912.11160."""
 
+import inspect
 import math
 import operator
 
@@ -96,10 +97,10 @@ class RecVAE(Recommender, VAE):
         )
 
     def _build_networks(self, shape, target_shape):
+        shape_of_logits = self._decoder_shape(target_shape)
         if self.encoder is None:
             self.encoder = _make_encoder(self, shape)
         if self.decoder is None:
-            shape_of_logits = self._decoder_shape(target_shape)
             self.decoder = networks.decoder(
                 self.latent_dim, shape_of_logits, "mlp", dtype=self.dtype_policy, units=()
             )
@@ -169,7 +170,10 @@ class RecVAE(Recommender, VAE):
         for part in self._posterior_parts():
             number = len(part.trainable_variables)
             others = part.non_trainable_variables
-            h, _ = part.stateless_call(weights[:number], others, h, training=False)
+            # A layer of the user's own may have no such argument.
+            takes = inspect.signature(part.call).parameters
+            options = {"training": False} if "training" in takes else {}
+            h, _ = part.stateless_call(weights[:number], others, h, **options)
             weights = weights[number:]
         return gaussian(h)
 
