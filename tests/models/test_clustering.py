@@ -60,6 +60,7 @@ def targets(model, x):
 # ---------------------------------------------------------------------- all of them
 
 
+@pytest.mark.costly
 @every_model
 def test_groups_are_found(name):
     x, group = blobs(192)
@@ -90,6 +91,7 @@ def test_clusters_start_before_the_step_after_the_pretraining(name, monkeypatch)
     assert steps == [6, 9]
 
 
+@pytest.mark.costly
 @every_model
 def test_several_calls_of_fit_train_like_one(name):
     found = []
@@ -101,6 +103,7 @@ def test_several_calls_of_fit_train_like_one(name):
     assert all(map(np.array_equal, *found))
 
 
+@pytest.mark.costly
 @every_model
 @pytest.mark.parametrize("last", [8, 15, 23])
 def test_a_training_that_was_killed_resumes_in_its_phase(name, last, tmp_path):
