@@ -162,7 +162,9 @@ class RecVAE(Recommender, VAE):
         trained = [v for part in self._posterior_parts() for v in part.trainable_variables]
         for former, now in zip(self._former, trained, strict=True):
             before, now = ops.convert_to_tensor(former), ops.convert_to_tensor(now)
-            former.assign(ops.where(begins, ops.cast(now, "float32"), before))
+            # On JAX, what is assigned would pass gradients.
+            now = ops.stop_gradient(ops.cast(now, "float32"))
+            former.assign(ops.where(begins, now, before))
 
     def _former_posterior(self, x):
         """Make the posterior that the encoder computed at the beginning of the epoch."""
