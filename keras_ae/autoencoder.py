@@ -5,7 +5,6 @@ from keras_ae.core import (
     adaptation,
     arguments,
     building,
-    draws,
     examples,
     interpolation,
     memory,
@@ -15,6 +14,7 @@ from keras_ae.core import (
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
+from keras_ae.core.draws import decode_draws
 from keras_ae.core.examples import takes_inputs_of
 from keras_ae.core.programs import guard_programs
 from keras_ae.core.training import Loops
@@ -249,8 +249,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Draw as `sample` does, with options of the sampler."""
         seed = seeds.draw(self, seed)
         drawn, inputs = samplers.draw(self, num_samples, seed, verbose, inputs or {}, **options)
-        options = {"batch_size": batch_size, "verbose": verbose, **inputs}
-        return draws.decode_draws(self, drawn, seed, **options)
+        return decode_draws(self, drawn, seed, batch_size=batch_size, verbose=verbose, **inputs)
 
     fit_sampler = samplers.fit_sampler
     interpolate, step_seed = interpolation.interpolate, seeds.step_seed

@@ -44,7 +44,9 @@ class EpochCheck(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         check(self.model, logs)
-        self.model._check_epoch(logs)
+        # A model may raise an error if the mean losses of an epoch show that training has failed.
+        if hasattr(self.model, "_check_epoch"):
+            self.model._check_epoch(logs)
 
 
 def check(model, logs):

@@ -53,6 +53,8 @@ class Loops(backend.TrainStep, keras.Model):
         if self.built:
             self.optimizer.build(changes.find_trained(self, trained))
 
+    _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
+
     @one_at_a_time(training=True)
     def fit(
         self,
@@ -116,9 +118,8 @@ class Loops(backend.TrainStep, keras.Model):
         build_optimizer(self)
         self._prepare_training(batches, steps_per_epoch)
         callbacks = _add_callbacks(self, callbacks, batches, steps_per_epoch)
-        shape = data.batch_shape(batches)
-        finishing = adaptation.finishing(self, batches, steps_per_epoch)
-        with finishing, backend.steps_at_once(self, shape, callbacks, total) as callbacks:
+        at_once = backend.steps_at_once(self, data.batch_shape(batches), callbacks, total)
+        with adaptation.finishing(self, batches, steps_per_epoch), at_once as callbacks:
             return super().fit(
                 batches,
                 epochs=epochs,
@@ -198,15 +199,6 @@ class Loops(backend.TrainStep, keras.Model):
     def _prepare_training(self, batches, steps):
         """Look at the batches of `fit` before training. Subclasses may override this."""
 
-    def _check_epoch(self, logs):
-        """Raise an error if the mean losses of an epoch show that training has failed."""
-
-    def _next_stage(self):
-        """Return the number of the training step before which `_begin_stage` is called next."""
-
-    def _begin_stage(self, passes):
-        """Look at the data of `fit` before a step: see `_adapt`. Subclasses may override this."""
-
     def _finish_training(self, passes):
         """Look at the data of `fit` after training: see `_adapt`. Subclasses may override this."""
 
@@ -253,8 +245,7 @@ class Loops(backend.TrainStep, keras.Model):
     def predict_on_batch(self, x, **inputs):
         """Reconstruct one batch, as `keras.Model.predict_on_batch` does."""
         x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
-        x = examples.map_leaves(lambda v: np.float32(to_dense(v)), x)
-        batch = examples.join(self, x, named)
+        batch = examples.join(self, examples.map_leaves(_to_float32, x), named)
         memory.refuse_batch(self, examples.length(batch), examples.leaves(batch))
         self._notes.step_programs.current()
         return super().predict_on_batch(batch)
@@ -265,12 +256,14 @@ class Loops(backend.TrainStep, keras.Model):
             self.train_function = finite.watch(self, self.train_function)
         return self.train_function
 
-    _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
-
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         # Keras passes the whole batch as x, and no y, when it builds its metrics.
         y = examples.split(self, x)[0] if y is None else y
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _to_float32(x):
+    return np.float32(to_dense(x))
 
 
 def _refuse_losses(model, **given):
@@ -358,7 +351,7 @@ def _add_callbacks(model, callbacks, batches, steps):
     passes = adaptation.Passes(model, batches, steps)
     if adaptation.is_needed(model):
         callbacks = _with_callback(callbacks, adaptation.Adaptation(passes), last=True)
-    if type(model)._begin_stage is not Loops._begin_stage:
+    if hasattr(model, "_begin_stage"):
         callbacks = _with_callback(callbacks, adaptation.Stages(passes), last=True)
     if isinstance(batches, ArrayBatches):
         order = EpochOrder(batches, functools.partial(seeds.order_seed, model))
