@@ -225,7 +225,7 @@ def manifold(
             f"manifold: the codes of {type(model).__name__} lie on a sphere or are no single "
             "vectors, so that no grid covers them. Use plots.interpolation."
         )
-    width = model.latent_dim
+    width = model.code_shape[0]
     pair = tuple(dimensions) if isinstance(dimensions, (tuple, list)) else ()
     if len(set(pair)) != 2 or not all(arguments.is_integer(d) and 0 <= d < width for d in pair):
         wanted = f"two different integers from 0 to {width - 1}"
@@ -261,7 +261,7 @@ def _find_quantiles(model, pair, shares, inputs):
     prior = None
     if not model.extra_inputs and hasattr(type(model), "prior"):
         try:
-            prior = model.prior(ops.zeros((1, model.latent_dim)))
+            prior = model.prior(ops.zeros((1, *model.code_shape)))
         except NotImplementedError:  # Several layers have a prior each.
             pass
     if hasattr(prior, "kl_per_dimension"):  # Only Gaussians with independent dimensions have it.
