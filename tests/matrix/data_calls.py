@@ -158,7 +158,8 @@ def right_for(entry, kind, expected, case, is_data_stream):
             return FOR_VALIDATION[kind]
     if callable(expected):
         expected = expected(case)
-    if case.model._needs_data and method in ("fit", "adapt") and kind.startswith("generator"):
+    reads_again = case.model._needs_data or hasattr(case.model, "pretraining_steps")
+    if reads_again and method in ("fit", "adapt") and kind.startswith("generator"):
         return EITHER  # It reads the data first, and a generator can be read only once.
     if method in ON_BATCH and is_data_stream:
         return EITHER

@@ -16,7 +16,7 @@ from keras_ae.models.deterministic.ae import AE
 _WITHOUT_CLUSTERS, _PRELIMINARY, _CLUSTERING = 0, 1, 2
 
 
-def make_state(model, name, value):
+def make_state(model, name, shape, initializer="zeros", dtype="float32"):
     """Make a weight that no gradient moves.
 
     What `fit` finds in the data is in such weights, and a trainable weight is added to it. Assigned
@@ -24,20 +24,17 @@ def make_state(model, name, value):
 
     Args:
         model: The model.
-        name: Name of the weight.
-        value: Array or weight whose value it begins with, and whose dtype it has.
+        name, shape, initializer, dtype: As in `keras.layers.Layer.add_weight`.
     """
-    state = model.add_weight(
-        shape=value.shape,
-        initializer="zeros",
-        dtype=str(value.dtype),
+    return model.add_weight(
+        shape=shape,
+        initializer=initializer,
+        dtype=dtype,
         trainable=False,
         autocast=False,
         aggregation="only_first_replica",
         name=name,
     )
-    state.assign(_copy(value))
-    return state
 
 
 def _copy(value):
@@ -80,12 +77,27 @@ class Clustering:
 
     def _prepare_training(self, batches, steps):
         super()._prepare_training(batches, steps)
-        if not adaptation.Passes(self, batches, steps).can_repeat():
+        passes = adaptation.Passes(self, batches, steps)
+        if not passes.can_repeat():
             raise ValueError(
-                f"{type(self).__name__} reads all data where its clusters start, and a generator "
-                "can be read only once. Pass an array, a tf.data.Dataset or a "
+                f"{type(self).__name__}: x is a generator, which can be read only once, but all "
+                "data is read when the clusters start. Pass an array, a tf.data.Dataset or a "
                 "keras.utils.PyDataset."
             )
+        if self._read_stage() != _CLUSTERING:
+            self._check_number(passes)
+
+    def _check_number(self, passes):
+        """Raise an error if the data has fewer examples than there are clusters."""
+        number = 0
+        for x, _ in passes:
+            number += len(x)
+            if number >= self.num_clusters:
+                return
+        raise ValueError(
+            f"{type(self).__name__}: num_clusters={self.num_clusters}, but x has only {number} "
+            "examples. Take fewer clusters, or pass more examples."
+        )
 
     def _next_stage(self):
         return math.inf if self._read_stage() == _CLUSTERING else self.pretraining_steps
@@ -103,13 +115,7 @@ class Clustering:
     def _find_codes(self, passes):
         """Compute the codes of all data, a float64 array of shape (examples, latent_dim)."""
         codes = [self.encode(x, verbose=0, **inputs) for x, inputs in passes]
-        codes = np.concatenate(codes).astype("float64")
-        if len(codes) < self.num_clusters:
-            raise ValueError(
-                f"{type(self).__name__}: num_clusters={self.num_clusters} is more than the "
-                f"{len(codes)} examples of the data. Take fewer clusters, or pass more examples."
-            )
-        return codes
+        return np.concatenate(codes).astype("float64")
 
     def _log_cluster_probabilities(self, x):
         """Compute the logarithms of the probabilities of the clusters, (batch, num_clusters)."""
@@ -202,17 +208,17 @@ class SoftClusteringAE(Clustering, AE):
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
         shape = (self.num_clusters, self.latent_dim)
-        self._starts = make_state(self, "starts", np.zeros(shape, "float32"))
+        self._starts = make_state(self, "starts", shape)
         self._moves = self.add_weight(
             shape=shape, initializer="zeros", dtype="float32", name="moves"
         )
-        self._shares = make_state(
-            self, "shares", np.full(self.num_clusters, 1.0 / self.num_clusters, "float32")
-        )
+        self._shares = make_state(self, "shares", (self.num_clusters,), "ones")
         self._last_update = building.make_counter(self, "last_update")
-        self._targets = [
-            make_state(self, f"of_targets_{number}", v) for number, v in enumerate(self._sources())
-        ]
+        self._targets = []
+        for number, source in enumerate(self._sources()):
+            name = f"of_targets_{number}"
+            self._targets.append(make_state(self, name, source.shape, dtype=source.dtype))
+            self._targets[-1].assign(_copy(source))
 
     def _sources(self):
         """List the weights from which the probabilities of the clusters follow."""

@@ -75,13 +75,13 @@ class VaDE(Clustering, VAE):
         is_mean = ops.arange(self._code_width()) < self.latent_dim
         kernel.assign(ops.where(is_mean, ops.convert_to_tensor(kernel), 0.0))
         number, width = self.num_clusters, self.latent_dim
-        self._offset = make_state(self, "offset", np.zeros(width, "float32"))
+        self._offset = make_state(self, "offset", (width,))
         self._starts, self._moves = [], []
         for name, each in (("logits", ()), ("means", (width,)), ("log_variances", (width,))):
-            start = np.zeros((number, *each), "float32")
-            self._starts.append(make_state(self, f"start_of_{name}", start))
+            shape = (number, *each)
+            self._starts.append(make_state(self, f"start_of_{name}", shape))
             options = {"initializer": "zeros", "dtype": "float32", "name": f"moves_of_{name}"}
-            self._moves.append(self.add_weight(shape=start.shape, **options))
+            self._moves.append(self.add_weight(shape=shape, **options))
 
     def _step_numbers(self, batch_size):
         # Each draw is paired with each component.
