@@ -170,7 +170,9 @@ class VariationalAE(Autoencoder):
         return [counted.widths.get(kind, 0) for kind in ("normal_noise", "uniform_noise")]
 
     def _decode_draws(self, draws, **options):
-        return (self._draw_data if self._draws_data else self.decode)(draws, **options)
+        # Codes without random numbers are decoded to their mean.
+        has_numbers = self._draws_data and draws.shape[-1] > self.code_shape[0]
+        return (self._draw_data if has_numbers else self.decode)(draws, **options)
 
     @batched("draws", "sample")
     @takes_inputs_of("conditional")
