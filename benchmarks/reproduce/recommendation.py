@@ -15,7 +15,7 @@ from keras_ae import datasets, evaluation
 FOLDS = 3
 RATE = 1e-3
 # Data set -> epochs of training, batch size, EASE's penalty, and how many of the folds are judged.
-DATA = {"movielens_small": (50, 50, 200.0, 3), "citeulike_a": (20, 100, 50.0, 1)}
+DATA = {"movielens_small": (80, 50, 200.0, 3), "citeulike_a": (10, 100, 50.0, 1)}
 UNITS, LATENT_DIM, DROPOUT, BETA = 200, 100, 0.5, 0.2
 OPTIONS = {"latent_dim": LATENT_DIM, "dropout": DROPOUT}
 # The weight of the divergence rises to BETA within half of the training.
