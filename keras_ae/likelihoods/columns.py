@@ -63,9 +63,10 @@ class Columns(Likelihood):
     def _take(self, parameters, numbers, starts, units):
         """Return the first and the second parameter of columns in the units of their numbers."""
         center, scale = (ops.take(unit, np.array(numbers, "int32")) for unit in units)
-        location = center + scale * ops.take(parameters, starts, axis=1)
+        # A symbolic tensor must come first, because those of JAX do not know it.
+        location = ops.take(parameters, starts, axis=1) * scale + center
         log_scale = bound(ops.take(parameters, starts + 1, axis=1), -5.0, 3.0)
-        return location, scale * ops.exp(log_scale)
+        return location, ops.exp(log_scale) * scale
 
     def units(self):
         """Return the centers and the scales of all columns, 0 and 1 if they are discrete."""
@@ -93,7 +94,7 @@ class Columns(Likelihood):
         numbers, starts = self._find("count")
         if numbers:
             center = ops.take(units[0], np.array(numbers, "int32"))
-            log_mean = center + bound(ops.take(parameters, starts, axis=1), -20.0, 10.0)
+            log_mean = bound(ops.take(parameters, starts, axis=1), -20.0, 10.0) + center
             parts.append((numbers, distributions.Poisson(log_mean)))
         numbers, starts = self._find("categorical", "binary", "ordinal")
         if numbers:
