@@ -25,7 +25,7 @@ ADULT = (
     "capital_gain capital_loss hours_per_week native_country income"
 ).split()
 BATCH_SIZE = 500
-STEPS = 20_000  # As many as 300 epochs of the paper's code.
+STEPS = 20_000  # The paper's code trains for 300 epochs, which have about as many steps.
 
 
 def _read_adult(folder, part):

@@ -4,7 +4,8 @@ import math
 
 from keras import ops
 
-_FROM = 8.0  # From here on, three terms of the series of Stirling have all digits of float32.
+# Three terms of Stirling's series have all digits of float32 for arguments of at least this size.
+_FROM = 8.0
 
 
 def stirling_error(z):

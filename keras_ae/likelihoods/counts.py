@@ -9,8 +9,10 @@ from keras_ae.core.ranges import Support
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
 
-_LEAST_LOG = -15.0  # Of the inverse dispersion, a variance of a million times the squared mean.
-_MOST_LOG = 15.0  # Where the variance is the mean, but for means of more than a million.
+# The logarithm of the inverse dispersion stays between these bounds. At the lower one, the variance
+# is about a million times the squared mean. At the upper one, it is the mean, unless the mean is
+# more than a million.
+_LEAST_LOG, _MOST_LOG = -15.0, 15.0
 
 
 class Poisson(Likelihood):
@@ -111,8 +113,8 @@ def _find_log_mean(parameters, library):
     """Compute the logarithm of the mean from what the decoder returned: see `Poisson`."""
     parameters = ops.cast(parameters, "float32")
     if library is None:
-        # Of a number far below 0, the softplus is the exponential. Unlike the exponential, it does
-        # not explode where an untrained encoder draws codes far from 0.
+        # The softplus equals the exponential for numbers far below 0. Unlike the exponential, it
+        # does not explode where an untrained encoder draws codes far from 0.
         is_small = parameters < -10.0
         others = ops.softplus(ops.clip(parameters, -10.0, _MOST_MEAN))
         return ops.where(is_small, parameters, ops.log(others))

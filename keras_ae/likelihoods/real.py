@@ -80,7 +80,9 @@ class StudentT(Gaussian):
         return {**super().get_config(), "degrees_of_freedom": self.degrees_of_freedom}
 
 
-_MOST_LOCATION = 40.0  # Of a logarithm. Data is below 1e18.
+# The mean of the logarithm stays below this bound, because data is below 1e18, whose logarithm is
+# 41.4.
+_MOST_LOCATION = 40.0
 
 
 class LogNormal(Gaussian):

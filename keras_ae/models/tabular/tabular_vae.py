@@ -21,8 +21,12 @@ _CANDIDATES = 4096  # Codes that are drawn from the prior at a time, of which a 
 _MOST_ROUNDS = 32
 _ROWS = 10_000  # Modes are found in so many rows, because their number hardly changes them.
 _NEVER = -1e9  # The logarithm of the probability of what a column does not have.
-_LEAST_SCALE = 1e-3  # Of a mode, in deviations of the column: equal numbers have a finite density.
-_LEAST_NOISE = 0.01  # Of the noise, in fourths of a mode's scale, as in the paper's code.
+# A mode has at least this deviation, in deviations of its column, because the density of numbers
+# that are all equal would be infinite.
+_LEAST_SCALE = 1e-3
+# The noise has at least this deviation, in units of four times that of its mode. The paper's code
+# has the same limit.
+_LEAST_NOISE = 0.01
 
 
 class TabularVAE(TableVAE):
