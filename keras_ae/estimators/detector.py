@@ -159,7 +159,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         found = self._compute(X)
         if trim:
             odd = stats.rankdata(found) + stats.rankdata(_measure_distances(X))
-            kept = odd <= np.quantile(odd, 1.0 - trim)
+            count = max(round(len(X) * (1.0 - trim)), 2)
+            kept = np.sort(np.argsort(odd, kind="stable")[:count])
             held_out = np.zeros(len(X), bool)
             held_out[kept] = self._train_and_choose(X[kept])
             found = self._compute(X)

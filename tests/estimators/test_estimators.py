@@ -227,7 +227,7 @@ def test_codes_are_decoded_in_the_units_of_the_data():
         ({"model": 3}, "model=3 must be the name"),
         ({"model_options": {"seed": 1}}, "Pass random_state instead"),
         ({"model_options": {"standardize": True}}, "Pass standardize to AutoencoderTransformer"),
-        ({"model_options": {"likelihood": "bernoulli"}}, "values from 0 to 1"),
+        ({"model_options": {"likelihood": "bernoulli"}}, "takes values between 0 and 1"),
         ({"model": "TopKSAE"}, "TopKSAE does not scale its data"),
         ({"model": "ConditionalVAE"}, "reads label, and X is one array"),
         ({"epochs": 0}, "epochs=0 must be a positive integer"),
