@@ -42,12 +42,12 @@ for _name, _value in WITHOUT_OPTIMIZATIONS.items():
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--third",
+        "--turn",
         type=int,
         default=None,
-        help="which third of all tests is tried on JAX and torch, and on TensorFlow of the costly "
-        "ones and of those of every model outside of the contract, modulo 3 (default: the day of "
-        "the year); WHOLE_ZOO=1 in the environment tries all",
+        help="whose turn it is: a sixth of all tests on JAX and torch, on TensorFlow a third of "
+        "the contract, of the costly tests and of those of every model (default: the day of the "
+        "year); WHOLE_ZOO=1 in the environment tries all",
     )
 
 
@@ -69,16 +69,17 @@ def pytest_cmdline_main(config):
 def pytest_configure(config):
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
-        third = config.getoption("third")
-        third = datetime.date.today().timetuple().tm_yday if third is None else third
-        os.environ["KERAS_AE_COSTLY_THIRD"] = str(third % 3)
+        turn = config.getoption("turn")
+        turn = datetime.date.today().timetuple().tm_yday if turn is None else turn
+        parts = 3 if backend == "tensorflow" else 6
+        os.environ["KERAS_AE_COSTLY_TURN"] = f"{turn % parts}/{parts}"
         if backend != "tensorflow":
-            os.environ["KERAS_AE_THIRD"] = str(third % 3)
+            os.environ["KERAS_AE_TURN"] = f"{turn % parts}/{parts}"
 
 
 def pytest_report_header():
-    third = os.environ.get("KERAS_AE_COSTLY_THIRD")
-    return f"tests that take turns: {'all' if third is None else f'third {third} of 0-2'}"
+    turn = os.environ.get("KERAS_AE_COSTLY_TURN")
+    return f"tests that take turns: {'all' if turn is None else f'part {turn}, counted from 0'}"
 
 
 @pytest.fixture(autouse=True)
@@ -131,13 +132,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         reason = not_tried(item, keras.config.backend())
         if reason is None and not item.get_closest_marker("divided"):
-            # A test of a few models tries a mechanism on them, and the contract is for all models.
-            of_many = len(models[property_of(item)]) > FEW_MODELS and not in_contract(item)
+            # A test of a few models tries a mechanism on them.
+            of_many = len(models[property_of(item)]) > FEW_MODELS
             costly = of_many or item.get_closest_marker("costly") is not None
             # All checks of a model share one that is trained and compiled.
             key = model_of(item) if in_contract(item) and model_of(item) else item.nodeid
-            if not zoo.in_third(key.split("::")[-1], costly=costly):
-                reason = "this test is of another third: see --third"
+            if not zoo.in_turn(key.split("::")[-1], costly=costly):
+                reason = "another run has the turn of this test: see --turn"
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 

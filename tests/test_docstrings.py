@@ -32,6 +32,7 @@ def run_op_by_op(monkeypatch):
     monkeypatch.setattr(keras_ae.Autoencoder, "compile", compile_eagerly)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_run(name, tmp_path, monkeypatch):
     tests = examples(name)

@@ -227,6 +227,7 @@ def test_every_check_has_a_model_that_it_catches():
     assert BROKEN.keys() == testing.CHECKS.keys()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("check", BROKEN)
 def test_a_check_catches_what_is_broken(check):
     if check == "export" and keras.config.backend() == "torch":

@@ -29,7 +29,7 @@ BACKEND = keras.config.backend()
 INSTALLED = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
 OTHERS = [name for name in INSTALLED if name != BACKEND]
 # A process of each other backend writes files of all these models at once.
-NAMES = [name for name in zoo.MODELS if zoo.in_third(name, costly=True)]
+NAMES = [name for name in zoo.MODELS if zoo.in_turn(name, costly=True)]
 
 
 @contextlib.contextmanager

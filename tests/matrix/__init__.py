@@ -32,12 +32,12 @@ today = datetime.date.today
 def in_share(*parts):
     """Return whether this day's run tries a cell.
 
-    On JAX and torch, a run tries a third of the models, which is another one every day: see
-    `zoo.in_third`. The share changes every third day, so that each share meets each third.
+    A run tries a third of the models, on JAX and torch a sixth, which is another one every day: see
+    `zoo.in_turn`. The share changes every sixth day, so that each share meets each model.
     """
     if os.environ.get("WHOLE_ZOO") == "1":
         return True
-    share = today().toordinal() // 3 % SHARES
+    share = today().toordinal() // 6 % SHARES
     return zlib.crc32("/".join(parts).encode()) % SHARES == share
 
 
