@@ -94,7 +94,6 @@ def sample_outputs(network, shape):
     """
     rng = np.random.default_rng(0)
     variables = network.trainable_variables
-    fixed = [v.value for v in network.non_trainable_variables]
     for number in range(_DRAWS):
         z = rng.normal(size=(4, *shape), scale=10.0 ** (number % 3))
         noise = [10.0 * rng.normal(size=v.shape) if len(v.shape) < 2 else None for v in variables]
@@ -107,7 +106,9 @@ def sample_outputs(network, shape):
                 for v, n in zip(variables, noise, strict=True)
             ]
             z_tensor = ops.convert_to_tensor(sign * z, dtype="float32")
-            output, _ = network.stateless_call(values, fixed, z_tensor, training=False)
+            # `stateless_call` of a layer would need its `call` to take `training`.
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                output = network(z_tensor, training=False)
             output = ops.convert_to_numpy(ops.cast(output, "float32")).astype("float64")
             if np.all(np.isfinite(output)):
                 yield output

@@ -53,6 +53,25 @@ def ae(decoder, loss, cls=keras_ae.AE):
     return build(cls(2, decoder=decoder, reconstruction_loss=loss, **options))
 
 
+class WithoutTraining(layers.Layer):
+    """A decoder that is a plain layer, whose `call` takes no `training`."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = layers.Dense(6)
+
+    def build(self, shape):
+        self.last.build(shape)
+
+    def call(self, z):
+        return self.last(z)
+
+
+def test_a_plain_layer_is_a_decoder():
+    for model in (vae(WithoutTraining()), ae(WithoutTraining(), "mean_squared_error")):
+        assert model.decode(np.zeros((3, 2), "float32")).shape == (3, 6)
+
+
 # ------------------------------------------------------------------ logits
 
 ONE_SIDED = [

@@ -1,6 +1,5 @@
 """RecVAE, a VAE for top-N recommendations: Shenbin et al. 2019, arXiv:1912.11160."""
 
-import inspect
 import math
 import operator
 
@@ -170,13 +169,10 @@ class RecVAE(Recommender, VAE):
         """Make the posterior that the encoder computed at the beginning of the epoch."""
         h, weights = self._prepare(x, False), [ops.convert_to_tensor(v) for v in self._former]
         for part in self._posterior_parts():
-            number = len(part.trainable_variables)
-            others = part.non_trainable_variables
-            # A layer of the user's own may have no such argument.
-            takes = inspect.signature(part.call).parameters
-            options = {"training": False} if "training" in takes else {}
-            h, _ = part.stateless_call(weights[:number], others, h, **options)
-            weights = weights[number:]
+            trained = part.trainable_variables
+            with keras.StatelessScope(zip(trained, weights[: len(trained)], strict=True)):
+                h = part(h, training=False)
+            weights = weights[len(trained) :]
         return gaussian(h)
 
     def _log_composite_prior(self, x, z):
