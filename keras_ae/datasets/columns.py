@@ -146,7 +146,9 @@ def check_columns(owner, columns):
     """Return a description of columns, and raise if it cannot be one."""
     wanted = "Pass what keras_ae.datasets.describe_columns(frame) returns."
     if not isinstance(columns, (list, tuple)) or not columns:
-        raise TypeError(f"{owner}: columns={columns!r:.60} is no list of columns. {wanted}")
+        raise TypeError(
+            f"{owner}: columns={arguments.show(columns)} is no list of columns. {wanted}"
+        )
     for column in columns:
         is_known = isinstance(column, dict) and column.get("kind") in KINDS
         needed = {"name", "kind", "dtype"}

@@ -148,8 +148,10 @@ def test_arrays_have_numeric_columns():
     model.compile("adam")
     model.fit(x, epochs=1, verbose=0)
     assert model.columns is None and model.sample(4, seed=0).shape == (4, 3)
-    with pytest.raises(ValueError, match="built for arrays"):
-        model.encode(pd.DataFrame(x))
+    np.testing.assert_array_equal(model.encode(pd.DataFrame(x)), model.encode(x))
+    np.testing.assert_array_equal(model.reconstruct(pd.DataFrame(x)), model.reconstruct(x))
+    with pytest.raises(TypeError, match="'b'"):
+        model.encode(pd.DataFrame({"a": [1.0], "b": ["text"], "c": [2.0]}))
     with pytest.raises(ValueError, match="fitted to an array. Fit it to a DataFrame"):
         model.sample(4, conditions={"a": 1})
 

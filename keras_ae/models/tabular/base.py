@@ -27,7 +27,9 @@ def reads_frames(method, returns_data=False):
         if not is_frame(x):
             return method(self, x, *args, **kwargs)
         found = method(self, self._encode_frame(x), *args, **kwargs)
-        return decode_columns(found, self.columns).set_index(x.index) if returns_data else found
+        if not returns_data or self.columns is None:
+            return found
+        return decode_columns(found, self.columns).set_index(x.index)
 
     return run
 
@@ -91,13 +93,13 @@ class TableVAE(VAE):
         super()._build_networks(shape, target_shape)
 
     def _encode_frame(self, x):
-        """Return a DataFrame as an array. Describe its columns if nothing is known of them."""
+        """Return a DataFrame as an array. Describe its columns if nothing is known of them.
+
+        A model that was built for arrays reads the numbers of a DataFrame as every model does.
+        """
         if self.columns is None:
             if self.built:
-                raise ValueError(
-                    f"{type(self).__name__}: x is a DataFrame, but the model was built for arrays "
-                    "of numbers and knows no names of columns. Pass an array, or make a new model."
-                )
+                return x
             self._described = describe_columns(x)
         return encode_columns(x, self.columns)
 
