@@ -161,6 +161,9 @@ def right_for(entry, kind, expected, case, is_data_stream):
     reads_again = case.model._needs_data or hasattr(case.model, "pretraining_steps")
     if reads_again and method in ("fit", "adapt") and kind.startswith("generator"):
         return EITHER  # It reads the data first, and a generator can be read only once.
+    reads_twice = expected is SAME and hasattr(case.model, "_collect_posteriors")
+    if reads_twice and method == "evaluate" and kind.startswith("generator"):
+        return EITHER  # The aggregate posterior is estimated from each batch alone.
     if method in ON_BATCH and is_data_stream:
         return EITHER
     if case.model._modalities and isinstance(expected, list) and is_data_stream:

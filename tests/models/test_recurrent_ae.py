@@ -204,7 +204,7 @@ def test_an_lstm_is_taught_saved_and_sampled_from(tmp_path):
             "network_options={'cell': 'lstm'} is not possible.* Pass cell",
         ),
         ({"mask_value": "0"}, "mask_value='0' must be a finite number"),
-        ({"shape": (4, 4, 1)}, r"data of shape \(4, 4, 1\) is not a sequence"),
+        ({"shape": (4, 4, 1)}, r"x has examples of shape \(4, 4, 1\), which are no seq"),
         (
             {"teacher_forcing": True, "decoder": keras.Sequential([keras.layers.Dense(10)])},
             "teacher_forcing=True needs the default decoder.* Leave one of the two out",

@@ -169,7 +169,7 @@ def _steps_shape(shape):
     """Return (steps, features) for data of this shape."""
     if len(shape) not in (1, 2):
         raise ValueError(
-            f"RecurrentAE: data of shape {tuple(shape)} is not a sequence. Reshape it to (steps, "
-            "features), or use keras_ae.AE."
+            f"RecurrentAE: x has examples of shape {tuple(shape)}, which are no sequences. Reshape "
+            "them to (steps, features), or use keras_ae.AE."
         )
     return (*shape, 1)[:2]
