@@ -45,7 +45,7 @@ class Columns(Likelihood):
     def parameter_shape(self, shape):
         if tuple(shape) != (len(self.columns),):
             raise ValueError(
-                f"{type(self).__name__}: the examples have shape {tuple(shape)}, and columns= "
+                f"{type(self).__name__}: x has examples of shape {tuple(shape)}, and columns= "
                 f"describes {len(self.columns)} columns. Describe those of this table."
             )
         return (sum(self.sizes()),)

@@ -253,6 +253,15 @@ def test_imputed_tensors_are_float32():
         assert keras.backend.standardize_dtype(model.impute(given, 4).dtype) == "float32"
 
 
+def test_tensors_of_text_are_refused(on_tensorflow):
+    import tensorflow as tf
+
+    model = fitted(with_holes(np.random.default_rng(0).normal(size=(48, 6))))
+    for method in (model.encode, model.impute):
+        with pytest.raises(TypeError, match="x is a tensor of .*, but must contain numbers"):
+            method(tf.constant([["a"] * 6] * 4))
+
+
 def test_targets_of_another_shape_impute_nothing():
     x = with_holes(np.random.default_rng(0).normal(size=(48, 6)))
     model = MissingDataIWAE(2, likelihood="gaussian", network_options={"units": (8,)})

@@ -94,5 +94,5 @@ def test_what_does_not_fit_is_refused():
         made((4, 4, 1), (8, 8, 1))
     with pytest.raises(ValueError, match=r"units=\(3,\) is not an option of kind='unet'"):
         made(unet_options={"units": (3,)})
-    with pytest.raises(ValueError, match=r"\(2, 2, 2, 1\) is not a picture"):
+    with pytest.raises(ValueError, match=r"\(2, 2, 2, 1\), which are no pictures"):
         made((2, 2, 2, 1), network_options={"units": (3,)})

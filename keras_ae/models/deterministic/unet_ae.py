@@ -111,7 +111,7 @@ def _picture(shape):
     """Return the shape as (height, width, channels)."""
     if len(shape) > 3:
         raise ValueError(
-            f"UNetAE: data of shape {tuple(shape)} is not a picture. Reshape it to (height, width, "
-            "channels), or use keras_ae.DenoisingAE."
+            f"UNetAE: x has examples of shape {tuple(shape)}, which are no pictures. Reshape them "
+            "to (height, width, channels), or use keras_ae.DenoisingAE."
         )
     return {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1]), 3: tuple(shape)}[len(shape)]

@@ -132,11 +132,9 @@ class MissingDataIWAE(IWAE):
         if batch_size is None:
             batch_size = max(1, _DRAWS_AT_ONCE // num_samples)
         options = {"batch_size": batch_size, "verbose": verbose}
-        library = ops
-        if ops.is_tensor(x):
-            x = ops.cast(x, "float32")
-        else:
-            library, x = np, np.asarray(inputs.check_data(self, x), "float32")
+        library = ops if ops.is_tensor(x) else np
+        if library is np:
+            x = np.asarray(inputs.check_data(self, x), "float32")
         if self.built and self._target_shape != self._data_shape:
             raise ValueError(
                 f"impute needs targets of the data's shape {self._data_shape}, and "
@@ -146,6 +144,8 @@ class MissingDataIWAE(IWAE):
         found = self._impute(x, num_samples, multiple, seed, **options)
         if multiple is not None:
             found = library.moveaxis(found, 1, 0)
+        if library is ops:
+            x = ops.cast(x, "float32")
         return library.where(library.isnan(x), found, x)
 
     @batched("data", "impute", returns_data=True)

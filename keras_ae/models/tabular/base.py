@@ -72,7 +72,7 @@ class TableVAE(VAE):
         if len(shape) != 1:
             raise ValueError(
                 f"{type(self).__name__} models the rows of a table, of shape (rows, columns), and "
-                f"the examples have shape {shape}. Reshape them to (rows, {int(np.prod(shape))})."
+                f"x has examples of shape {shape}. Reshape them to (rows, {int(np.prod(shape))})."
             )
         if self.columns is None:
             plain = {"kind": "numeric", "dtype": "float32", "integer": False}
