@@ -159,7 +159,9 @@ def number(
     if is_number(value) and (0 < value if positive else least <= value) and value <= LARGEST:
         if (below is None or value < below) and (most is None or value <= most):
             record(owner, name, value, None if fixed else rule)
-            return value if isinstance(value, int) else float(value)
+            # torch holds integers of 64 bits.
+            fits = isinstance(value, int) and abs(value) < 2**63
+            return value if fits else float(value)
     if positive:
         wanted = "a positive number"
         wanted += "" if most is None else f" of at most {most}"

@@ -349,6 +349,8 @@ class DiscreteAE(DeterministicAE):
         epochs = arguments.integer(self, "epochs", epochs, least=0)
         check_callbacks(callbacks)
         codes = self.encode(x, verbose=0)
+        if not len(codes):
+            raise ValueError(f"{type(self).__name__}.fit_prior: x is empty. Pass an example.")
         if self._whole_codes and self.quantizer.levels and not self.sampler.ready():
             self._renew_prior()
         prior = self.code_prior
