@@ -45,8 +45,8 @@ def pytest_addoption(parser):
         "--turn",
         type=int,
         default=None,
-        help="whose turn it is: a sixth of all tests on JAX and torch, on TensorFlow a third of "
-        "the contract, of the costly tests and of those of every model (default: the day of the "
+        help="whose turn it is: an eighth of all tests on JAX and torch, on TensorFlow a quarter "
+        "of the contract, of the costly tests and of those of every model (default: the day of the "
         "year); WHOLE_ZOO=1 in the environment tries all",
     )
 
@@ -71,7 +71,7 @@ def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
         turn = config.getoption("turn")
         turn = datetime.date.today().timetuple().tm_yday if turn is None else turn
-        parts = 3 if backend == "tensorflow" else 6
+        parts = 4 if backend == "tensorflow" else 8
         os.environ["KERAS_AE_COSTLY_TURN"] = f"{turn % parts}/{parts}"
         if backend != "tensorflow":
             os.environ["KERAS_AE_TURN"] = f"{turn % parts}/{parts}"
@@ -135,9 +135,7 @@ def pytest_collection_modifyitems(items):
             # A test of a few models tries a mechanism on them.
             of_many = len(models[property_of(item)]) > FEW_MODELS
             costly = of_many or item.get_closest_marker("costly") is not None
-            # All checks of a model share one that is trained and compiled.
-            key = model_of(item) if in_contract(item) and model_of(item) else item.nodeid
-            if not zoo.in_turn(key.split("::")[-1], costly=costly):
+            if not zoo.in_turn(*parts_of(item), costly=costly):
                 reason = "another run has the turn of this test: see --turn"
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
@@ -152,8 +150,13 @@ def model_of(item):
     return parameters.get("name", parameters.get("kind"))
 
 
-def in_contract(item):
-    return item.nodeid.startswith("tests/test_contract.py")
+def parts_of(item):
+    """Return what decides whose turn a test is, where all checks of a model's contract are one."""
+    name, test = model_of(item), item.nodeid.split("::")[-1]
+    if name is None:
+        return (test,)
+    in_contract = item.nodeid.startswith("tests/test_contract.py")
+    return (name,) if in_contract else (name, test.replace(name, ""))
 
 
 def property_of(item):
