@@ -46,6 +46,7 @@ _GROUPS = {
         _Column("mse", "MSE", 4, -1),
         _Column("psnr", "PSNR (dB)", 2, 1),
         _Column("ssim", "SSIM", 3, 1),
+        _Column("multiscale_ssim", "MS-SSIM", 3, 1),
         _Column("frechet_distance_of_reconstructions", "Fréchet distance (copies)", 2, -1),
     ),
     "Samples": (
@@ -64,6 +65,25 @@ _GROUPS = {
         _Column("linear_probe", "linear probe (%)", 1, 1, 100),
         _Column("neighbor_probe", "nearest-neighbor probe (%)", 1, 1, 100),
     ),
+    "Clusters": (
+        _Column("clusters_accuracy", "accuracy of the model’s clusters (%)", 1, 1, 100),
+        _Column("k_means_accuracy", "accuracy of k-means (%)", 1, 1, 100),
+        _Column("k_means_normalized_mutual_information", "its NMI", 3, 1),
+        _Column("k_means_adjusted_rand_index", "its adjusted Rand index", 3, 1),
+    ),
+    "Disentanglement": (
+        _Column("factor_vae_score", "score of FactorVAE", 3, 1),
+        _Column("mutual_information_gap", "MIG", 3, 1),
+        _Column("dci_disentanglement", "DCI: disentanglement", 3, 1),
+        _Column("dci_completeness", "DCI: completeness", 3, 1),
+        _Column("dci_accuracy", "DCI: accuracy (%)", 1, 1, 100),
+        _Column("sap", "SAP", 3, 1),
+        _Column("modularity", "modularity", 3, 1),
+        _Column("explicitness", "explicitness", 3, 1),
+        _Column("irs", "IRS", 3, 1),
+        _Column("downstream_accuracy", "downstream accuracy (%)", 1, 1, 100),
+        _Column("gaussian_total_correlation", "Gaussian total correlation (nats)", 2, -1),
+    ),
 }
 _COLUMNS = [column for columns in _GROUPS.values() for column in columns]
 _EXPLANATIONS = {
@@ -80,6 +100,12 @@ _EXPLANATIONS = {
     "Codes": "The probes predict the labels of test data from codes, and of models with integer "
     "codes from their embeddings. The last rows have probes of the data itself, and of 16 of its "
     "principal components.",
+    "Clusters": "Test data are divided into as many clusters as there are classes, and these are "
+    "matched with the classes. Those of k-means are clusters of the codes. Its figures are means "
+    "over three starts.",
+    "Disentanglement": "The labels are vectors, whose numbers count as factors of variation. The "
+    "scores tell how well single dimensions of the codes stand for single factors. Codes of more "
+    "than 64 numbers have none.",
 }
 _PICTURES = {
     "samples.png": "Samples",

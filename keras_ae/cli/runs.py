@@ -240,12 +240,22 @@ def take_first_labels(data, split, count):
 
     If the labels are vectors, the function returns the first number of each.
     """
+    labels = _read_labels(data, split, count)
+    return None if labels is None else labels.reshape(len(labels), -1)[:, 0]
+
+
+def take_first_factors(data, split, count):
+    """Return the labels of a split's first examples if they are vectors, and None otherwise."""
+    labels = _read_labels(data, split, count)
+    return labels if labels is not None and labels.ndim == 2 and labels.shape[1] > 1 else None
+
+
+def _read_labels(data, split, count):
     try:
         dataset = datasets.load(data, split, labels=True)
     except ValueError:
         return None
-    labels = take_first(dataset.map(lambda x, label: label), count)
-    return labels.reshape(len(labels), -1)[:, 0]
+    return take_first(dataset.map(lambda x, label: label), count)
 
 
 def _order_epochs(dataset, settings, first_epoch):

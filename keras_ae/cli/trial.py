@@ -7,7 +7,7 @@ import time
 import keras
 import numpy as np
 
-from keras_ae import evaluation, models
+from keras_ae import datasets, evaluation, models
 from keras_ae.cli import runs
 from keras_ae.cli.settings import find_artifact
 from keras_ae.core import adaptation
@@ -22,6 +22,9 @@ PROBED = 5000  # Probes are trained on at most this many codes, and tested on ru
 NEIGHBORS = 10
 _FEATURES = 64  # Features of samples: those of the classifier of digits, or principal components.
 _COMPONENTS = 16  # Probes of principal components take so many.
+FACTORED = 3000  # Scores of disentanglement take at most this many test examples.
+_DIMENSIONS = 64  # They train predictors for each dimension, so that longer codes have none.
+_CLUSTER_SEEDS = range(3)
 
 
 def run(settings, folder):
@@ -86,6 +89,7 @@ def evaluate(model, settings, measured):
         figures |= _probe(
             model, settings.data, (train_split, every_train), (test_split, every_test)
         )
+        figures |= _score_factors(model, settings.data, test_split, every_test)
     return figures
 
 
@@ -135,6 +139,9 @@ def _score_pictures(x, copies):
     figures = {"psnr": float(ratios[np.isfinite(ratios)].mean())}
     if min(x.shape[1:3]) >= 11:  # The side of the window.
         figures["ssim"] = float(evaluation.structural_similarity(x, copies, 1.0).mean())
+    if min(x.shape[1:3]) >= 176:  # The coarsest of five scales still has a window.
+        similarities = evaluation.multiscale_structural_similarity(x, copies, 1.0)
+        figures["multiscale_ssim"] = float(similarities.mean())
     return figures
 
 
@@ -195,7 +202,48 @@ def _probe(model, data, *parts):
         "linear_probe": evaluation.linear_probe(*given),
         "neighbor_probe": evaluation.nearest_neighbor_probe(*given, k),
         "probe_baselines": baselines,
+        **_score_clusters(model, test_x, test_codes, test_labels),
     }
+
+
+def _score_clusters(model, x, codes, labels):
+    """Compare clusters of the codes, and those of the model itself, with the classes."""
+    classes = len(np.unique(labels))
+    found = evaluation.cluster_codes(codes.reshape(len(codes), -1), labels, classes, _CLUSTER_SEEDS)
+    figures = {f"k_means_{name}": mean for name, (mean, _) in found.items()}
+    if hasattr(model, "cluster"):
+        clusters = np.asarray(model.cluster(x, verbose=0))
+        figures["clusters_accuracy"] = evaluation.clustering_accuracy(clusters, labels)
+    return figures
+
+
+def _score_factors(model, data, split, x):
+    """Compute how well the dimensions of the code stand for the factors that the labels are."""
+    count = batch.length(x) if runs.are_arrays(x) else FACTORED
+    factors = runs.take_first_factors(data, split, count)
+    if factors is None or math.prod(model.code_shape) > _DIMENSIONS or len(factors) < 100:
+        return {}
+    factors = factors[_scatter(len(factors), FACTORED)]
+    codes = _represent(model, _take(x, FACTORED)).reshape(len(factors), -1)
+    figures = {
+        "mutual_information_gap": evaluation.mutual_information_gap(codes, factors),
+        **{
+            f"dci_{name}": value
+            for name, value in evaluation.disentanglement_completeness(codes, factors).items()
+        },
+        "sap": evaluation.separated_attribute_predictability(codes, factors),
+        **evaluation.modularity_explicitness(codes, factors),
+        "irs": evaluation.interventional_robustness(codes, factors),
+        "downstream_accuracy": float(np.mean(evaluation.predict_factors(codes, factors))),
+        "gaussian_total_correlation": evaluation.gaussian_total_correlation(codes),
+    }
+    if data == "sprites":  # Only these can be drawn for any combination of factors.
+        figures["factor_vae_score"] = evaluation.factor_vae_score(
+            lambda x: _represent(model, x).reshape(len(x), -1),
+            lambda factors: datasets.sprites_images(datasets.sprites_index(factors)),
+            tuple(datasets.SPRITES_FACTORS.values()),
+        )
+    return figures
 
 
 def _represent(model, x):

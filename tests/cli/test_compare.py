@@ -121,6 +121,8 @@ def test_every_model_has_the_figures_that_apply(data, here, tmp_path):
         for name in ("MSE", "SSIM", "precision", "coverage", "kernel distance", "parameters"):
             assert math.isfinite(row[name]), name
         assert 0 <= row["linear probe (%)"] <= 100
+        assert 50 <= row["accuracy of k-means (%)"] <= 100 and row["its NMI"] >= 0
+        assert row["accuracy of the model’s clusters (%)"] is None and row["MIG"] is None
         assert row["untrained MSE"] != row["MSE"]
     assert vae["log-likelihood (nats)"] >= -vae["negative bound (nats)"] - 0.5
     assert vae["likelihood"] == "Bernoulli"
@@ -131,6 +133,37 @@ def test_every_model_has_the_figures_that_apply(data, here, tmp_path):
     # The classes differ in brightness, and the sorted data is not cut off after the first class.
     stored = json.loads((tmp_path / "r" / "runs" / "vae_0" / trial.FIGURES).read_text())
     assert stored["probe_baselines"]["data"]["linear"] == 1.0
+
+
+@pytest.mark.costly
+def test_factors_and_clusters_are_scored(here, tmp_path):
+    """The pictures are two bars, whose heights are the factors, which a code of pixels has."""
+    rng = np.random.default_rng(0)
+    factors = rng.integers(0, 3, (1200, 2))
+    x = np.zeros((1200, 4, 4, 1), "float32")
+    for column, heights in enumerate(factors.T):
+        x[:, :, 2 * column] = (np.arange(4) <= heights[:, None])[..., None]
+    np.savez(tmp_path / "bars.npz", x=x, y=factors)
+    table = keras_ae.compare(
+        tmp_path / "bars.npz", ["AE"], [0], tmp_path / "r", epochs=1, arguments=TINY, verbose=0
+    )
+    row = table.iloc[0]
+    names = ["MIG", "DCI: disentanglement", "DCI: completeness", "SAP", "modularity", "IRS"]
+    assert all(0 <= row[name] <= 1 for name in [*names, "explicitness"])
+    assert row["Gaussian total correlation (nats)"] >= 0 and row["DCI: accuracy (%)"] > 33
+    assert row["score of FactorVAE"] is None
+    text = (tmp_path / "r" / "report.md").read_text()
+    assert "## Disentanglement" in text and "## Clusters" in text
+
+    groups = rng.integers(0, 2, 200)
+    spread = rng.normal(size=(200, 3)).astype("float32")
+    np.savez(tmp_path / "groups.npz", x=spread + 8 * groups[:, None], y=groups)
+    options = {"num_clusters": 2, "network_options": {"units": [8]}, "latent_dim": 2}
+    table = keras_ae.compare(
+        tmp_path / "groups.npz", ["IDEC"], [0], tmp_path / "g", arguments=options, verbose=0
+    )
+    assert table["accuracy of the model’s clusters (%)"][0] > 95
+    assert table["accuracy of k-means (%)"][0] > 95
 
 
 def test_the_objective_of_before_has_the_weights_of_the_end(data):
