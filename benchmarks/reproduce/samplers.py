@@ -9,7 +9,6 @@ import keras
 
 import keras_ae
 from benchmarks.reproduce.common import CROSS_ENTROPY
-from benchmarks.reproduce.samples import classifier_features
 from keras_ae import datasets, evaluation, plots
 from keras_ae.samplers.fitted import BY_NAME
 
@@ -19,16 +18,15 @@ SAMPLERS = ("own", *(name for name in BY_NAME if name != "hyperbolic_uniform"))
 
 
 def samplers(epochs=10, seed=0, models=tuple(MODELS), samplers=SAMPLERS, pictures=None):
-    """Samples compared with test digits, in the features of a classifier that no model saw.
+    """Samples compared with test digits, in the features of the packaged classifier of digits.
 
     "own" is the prior of the VAE, and the Gaussian of the data's codes of the other two.
     """
-    train, labels = datasets.as_array("mnist", "train", labels=True)
-    test = datasets.as_array("mnist", "test")
-    judge = classifier_features(train, labels, seed, ["last"])
+    train, test = (datasets.as_array("mnist", split) for split in ("train", "test"))
+    features = evaluation.DigitFeatures()
 
     def distance(digits):
-        return evaluation.frechet_distance(*(judge.predict(p, verbose=0) for p in (digits, test)))
+        return evaluation.frechet_distance(features(digits), features(test))
 
     for name in models:
         model = getattr(keras_ae, name)(16, seed=seed, **MODELS[name])

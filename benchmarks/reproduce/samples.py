@@ -45,7 +45,7 @@ def classifier_features(x, labels, seed, layers):
 
 
 def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
-    """Samples compared with test digits, in the features of a classifier that no model saw.
+    """Samples compared with test digits, in the features of the packaged classifier of digits.
 
     Codes come from the prior for the variational models, from the Gaussian of the data's codes for
     AE and RegularizedAE, from the prior that training pulled the codes to for WAE and
@@ -53,15 +53,15 @@ def samples(epochs=10, seed=0, models=tuple(SAMPLED_MODELS), pictures=None):
     """
     train, labels = datasets.as_array("mnist", "train", labels=True)
     test = datasets.as_array("mnist", "test")
-    judge = classifier_features(train, labels, seed, ["last"])
+    features = evaluation.DigitFeatures()
 
     def distance(pictures):
-        return evaluation.frechet_distance(*(judge.predict(p, verbose=0) for p in (pictures, test)))
+        return evaluation.frechet_distance(features(pictures), features(test))
 
     for name in models:
         given = dict(SAMPLED_MODELS[name])
         if name == "PerceptualVAE":  # Its features come from another classifier than the judge.
-            given["features"] = classifier_features(train, labels, seed + 1, ["first", "second"])
+            given["features"] = classifier_features(train, labels, seed, ["first", "second"])
         model = getattr(keras_ae, name)(16, seed=seed, **given)
         model.compile(keras.optimizers.Adam(1e-3))
         start = time.perf_counter()

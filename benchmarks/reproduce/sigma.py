@@ -10,7 +10,6 @@ import numpy as np
 
 import keras_ae
 from benchmarks.reproduce.common import BATCH_SIZE
-from benchmarks.reproduce.samples import classifier_features
 from keras_ae import datasets, evaluation, likelihoods, plots
 
 # The noise of the second one is that of half the squared error, which many programs minimize.
@@ -26,10 +25,8 @@ def sigma(epochs=20, seed=0, models=tuple(SIGMA_MODELS), pictures=None):
     The closed form is the root of the mean squared error of decoded draws from the posterior, over
     the training set. Samples are compared with test digits as in `samples`.
     """
-    train, labels = datasets.as_array("mnist", "train", labels=True)
-    test = datasets.as_array("mnist", "test")
-    judge = classifier_features(train, labels, seed, ["last"])
-    features = judge.predict(test, verbose=0)
+    train, test = (datasets.as_array("mnist", split) for split in ("train", "test"))
+    features = evaluation.DigitFeatures()
     for name in models:
         model = SIGMA_MODELS[name](latent_dim=16, seed=seed)
         steps = epochs * -(-len(train) // BATCH_SIZE)
@@ -51,9 +48,7 @@ def sigma(epochs=20, seed=0, models=tuple(SIGMA_MODELS), pictures=None):
             "scale": scale,
             "closed_form": closed_form,
             "ratio": scale / closed_form,
-            "frechet_distance": evaluation.frechet_distance(
-                judge.predict(drawn, verbose=0), features
-            ),
+            "frechet_distance": evaluation.frechet_distance(features(drawn), features(test)),
             "negative_elbo": logs["reconstruction_loss"] + logs["kl_loss"],
             "kl": logs["kl_loss"],
             "training_seconds": seconds,
