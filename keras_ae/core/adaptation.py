@@ -21,10 +21,14 @@ class Passes:
         model: The model.
         batches: What Keras' loop iterates over.
         steps: Number of batches in an epoch, or None.
+
+    Attributes:
+        num_steps: Number of training steps that `fit` is about to make, or None if it is unknown.
     """
 
     def __init__(self, model, batches, steps=None):
         self.model, self.batches, self.steps = model, batches, steps
+        self.num_steps = None
 
     def can_repeat(self):
         """Tell whether the data can be read more than once. A generator cannot."""
@@ -67,6 +71,8 @@ class Adaptation(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if not is_adapted(self.model):
+            steps, epochs = (self.params or {}).get("steps"), (self.params or {}).get("epochs")
+            self.passes.num_steps = steps and steps * epochs
             adapt(self.model, self.passes)
 
 
