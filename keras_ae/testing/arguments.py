@@ -52,7 +52,7 @@ def own_networks(subject):
     """A model takes networks of the user's own, whose weights are its own, or refuses them."""
     if not takes_networks(subject.trained):
         dense = keras.Sequential([keras.layers.Dense(4)])
-        for name in ("encoder", "decoder"):
+        for name in {"encoder", "decoder"} - subject.trained.arguments.keys():
             require_error(
                 lambda name=name: subject.made(**{name: dense}), (TypeError,), f"{name}=", [name]
             )
