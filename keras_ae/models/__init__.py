@@ -12,6 +12,7 @@ FILES = {
     "WAE": "deterministic.wae",
     "SlicedWAE": "deterministic.sliced_wae",
     "SparseAE": "deterministic.sparse_ae",
+    "ConcreteAE": "deterministic.concrete_ae",
     "ContractiveAE": "deterministic.contractive_ae",
     "RegularizedAE": "deterministic.regularized_ae",
     "RobustAE": "anomaly.robust_ae",
