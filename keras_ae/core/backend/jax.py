@@ -3,6 +3,7 @@
 import contextlib
 import os
 import reprlib
+import warnings
 
 import jax
 import keras
@@ -107,7 +108,10 @@ def _train(model, state, data):
     is_finite = find_whether_finite(model, metrics[place], losses, gradients)
 
     def update(gradients, trainable, optimizer_state):
-        return model.optimizer.stateless_apply(optimizer_state, gradients, trainable)
+        with warnings.catch_warnings():
+            # Only weights that belong to no player at this step have no gradient.
+            warnings.filterwarnings("ignore", "Gradients do not exist for variables")
+            return model.optimizer.stateless_apply(optimizer_state, gradients, trainable)
 
     trainable, optimizer_state = jax.lax.cond(
         is_finite,

@@ -49,7 +49,7 @@ class DeterministicAE(Autoencoder):
     def _check_given(self):
         super()._check_given()
         given, wanted = (
-            self.arguments["decoder"],
+            self.arguments.get("decoder"),
             losses.wanted_output(self.reconstruction_loss),
         )
         name = self._loss_name()
