@@ -6,6 +6,7 @@ import importlib
 FILES = {
     "AE": "deterministic.ae",
     "DenoisingAE": "deterministic.denoising_ae",
+    "StackedDenoisingAE": "deterministic.stacked_denoising_ae",
     "UNetAE": "deterministic.unet_ae",
     "RecurrentAE": "deterministic.recurrent_ae",
     "MaskedAE": "deterministic.masked_ae",
