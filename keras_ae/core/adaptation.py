@@ -91,8 +91,13 @@ class Stages(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.next_stage = None
 
+    def on_epoch_begin(self, epoch, logs=None):
+        # A backup is restored by now, and no step has been replaced yet by one that skips its data.
+        if self.next_stage is None:
+            self._look(self.model)
+
     def on_train_batch_begin(self, batch, logs=None):
-        if self.next_stage is None or self.step >= self.next_stage:
+        if self.step >= self.next_stage:
             self._look(self.model)
         self.step += self.model.steps_per_execution
 
