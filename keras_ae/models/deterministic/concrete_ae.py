@@ -132,6 +132,10 @@ class ConcreteAE(AE):
     def _adapt(self, passes):
         self._planned_steps.assign(min(passes.num_steps or 0, 2**31 - 1))
 
+    def _step_numbers(self, batch_size):
+        # A draw and its gradient take about eight arrays of the logits' shape.
+        return super()._step_numbers(batch_size) + 8 * math.prod(self._scaled_logits.shape)
+
     # ------------------------------------------------------------------ the selection
 
     def _logits(self):
