@@ -8,6 +8,7 @@ from keras import ops
 
 import keras_ae
 from keras_ae import DenoisingAE, StackedDenoisingAE, corruptions
+from keras_ae.core import backend
 
 pytestmark = pytest.mark.formula
 
@@ -71,6 +72,7 @@ def test_phases_begin_at_their_steps_within_an_epoch():
             self.before = pairs_of(model)
 
         def on_train_batch_end(self, batch, logs=None):
+            backend.settle(model)
             seen.append(moved(self.before, pairs_of(model)))
 
     model.fit(np.tile(x, (3, 1))[:112], callbacks=[Watch()], **BATCH)
