@@ -150,27 +150,32 @@ class StackedDenoisingAE(DenoisingAE):
     # ------------------------------------------------------------------ the losses
 
     def loss_terms(self, x, y, training):
-        pairs = self._pairs()
-        if not training or self._phase >= len(pairs):
+        if not training or self._phase >= len(self._pairs()):
             return super().loss_terms(x, y, training)
         self._update_density(None, x)
         return {"reconstruction_loss": self._layer_loss(self._phase, x, y, self.step_seed(True))}
 
     def _layer_loss(self, number, x, y, seed):
-        """Compute the loss of the pair of layers of this number, shape (batch,)."""
-        pairs, corruption = self._pairs(), self.hidden_corruption if number else self.corruption
-        h, target, is_first = x, y, number == 0
-        for encoder, _ in pairs[:number]:
-            target = h = ops.stop_gradient(ops.cast(_apply(encoder, h, False), "float32"))
-        encoder, decoder = pairs[number]
+        """Compute the loss of the pair of layers of this number, shape (batch,).
+
+        Args:
+            number: Number of the layers of the encoder that are trained already.
+            x, y: Data and targets, shape (batch, ...).
+            seed: Seed of the corruption.
+        """
+        *below, (encoder, decoder) = self._pairs()[: number + 1]
+        h, target = x, y
+        for layers, _ in below:
+            target = h = ops.stop_gradient(ops.cast(_apply(layers, h, False), "float32"))
+        corruption = self.hidden_corruption if below else self.corruption
         # Dropout after the decoder's layer would drop what is compared with the target.
         decoder = [layer for layer in decoder if not isinstance(layer, keras.layers.Dropout)]
         output = _apply(decoder, _apply(encoder, corruption(h, seed), True), True)
         output = ops.cast(output, "float32")
-        if is_first:
-            output = keras.activations.get(self._decoder_activation)(output)
-        loss = self.reconstruction_loss if is_first else losses.get("mean_squared_error")
-        return losses.per_example(loss, target, output)
+        if below:
+            return losses.per_example(losses.get("mean_squared_error"), target, output)
+        output = keras.activations.get(self._decoder_activation)(output)
+        return losses.per_example(self.reconstruction_loss, target, output)
 
 
 def _split(network):
