@@ -15,6 +15,7 @@
     python -m benchmarks.reproduce topics --data 20ng/
     python -m benchmarks.reproduce clustering --data usps.npz  # without --data: MNIST
     TFDS_DATA_DIR=... python -m benchmarks.reproduce joint_codes
+    TFDS_DATA_DIR=... python -m benchmarks.reproduce selected_pixels  # needs scikit-learn
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -47,6 +48,7 @@ from benchmarks.reproduce.one_class import one_class
 from benchmarks.reproduce.recommendation import recommendation
 from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
+from benchmarks.reproduce.selected_pixels import selected_pixels
 from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
@@ -86,6 +88,7 @@ ROWS = {
         topics,
         clustering,
         joint_codes,
+        selected_pixels,
     )
 }
 
