@@ -1,12 +1,10 @@
 """The base class of models with several stochastic layers."""
 
-import dataclasses
-
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
-from keras_ae.models.variational.vae import VAE
+from keras_ae.models.structured.base import StructuredVAE
 
 # The networks between two layers have these options of the default networks, too.
 _SHARED = (
@@ -18,30 +16,7 @@ _SHARED = (
 )
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class HierarchicalPosterior:
-    """q(z | x) of several layers, each of which depends on the draws of the layers above it."""
-
-    model: object
-    evidence: tuple  # One tensor for each layer, which the encoder computed from the data.
-    training: bool
-
-    @property
-    def mean(self):
-        """The code if every layer takes its mean."""
-        return self.sample(None)
-
-    def sample(self, seed):
-        """Draw a code, or take the mean of every layer if the seed is None."""
-        return self.model._code(self.model._infer(self.evidence, seed, self.training)[0])
-
-    def repeat(self, num_copies):
-        """Repeat the posterior of every example num_copies times, one copy after the other."""
-        evidence = tuple(ops.repeat(e, num_copies, axis=0) for e in self.evidence)
-        return HierarchicalPosterior(self.model, evidence, self.training)
-
-
-class HierarchicalVAE(VAE):
+class HierarchicalVAE(StructuredVAE):
     """Base class of models with several stochastic layers.
 
     `kl_loss` is the sum of the layers' divergences, `kl_loss_1`, `kl_loss_2`, ..., which are also
@@ -76,38 +51,7 @@ class HierarchicalVAE(VAE):
             )
         return [arguments.number_or_schedule(self, "layer_weights", w) for w in weights]
 
-    def posterior(self, x, training=False):
-        """Compute q(z | x), whose `mean` and draws are codes of shape (batch, latent_dim).
-
-        Args:
-            x: Tensor of shape (batch, ...).
-            training: Whether layers such as dropout are active. Defaults to False.
-        """
-        return HierarchicalPosterior(self, tuple(self._evidence(x, training)), training)
-
-    def prior(self, like):
-        raise NotImplementedError(
-            f"{type(self).__name__}: the prior of each layer depends on the draws of the layers "
-            "above it, so that there is no p(z) in one piece. Call `sample` to draw from all "
-            "priors."
-        )
-
-    def _evidence(self, x, training):
-        """Compute from x the statistics of every layer: a list of tensors (batch, ...)."""
-        raise NotImplementedError
-
-    def _infer(self, evidence, seed, training, estimate=False):
-        """Draw from every layer's posterior, or take its mean if the seed is None.
-
-        Returns:
-            The draws, a list in the layers' order; the decoder's input, (batch, latent_dim); and
-            the layers' divergences or their estimates, (batch, num_layers): see
-            `keras_ae.layers.draw_with_divergence`.
-        """
-        raise NotImplementedError
-
     def _code(self, draws):
-        """Make the code from the layers' draws, which this class concatenates."""
         return ops.concatenate(draws, axis=-1)
 
     def _current_layer_weights(self):
@@ -124,7 +68,7 @@ class HierarchicalVAE(VAE):
         _, state, divergence = self._infer(evidence, seed, training)
         weights = self._current_layer_weights()
         terms = {
-            "reconstruction_loss": -VAE.conditional(self, state, training).log_prob(y),
+            "reconstruction_loss": -self._condition_on(state, training).log_prob(y),
             "kl_loss": ops.sum(divergence, axis=1),
             "weighted_kl_loss": ops.sum(weights * divergence, axis=1),
         }
@@ -132,39 +76,6 @@ class HierarchicalVAE(VAE):
         terms["free_bits_loss"] = ops.sum(weights * enough)
         by_layer = {f"kl_loss_{i + 1}": divergence[:, i] for i in range(self._num_layers)}
         return {k: v for k, v in {**terms, **by_layer}.items() if k in self._trackers}
-
-    def _importance_terms(self, q, y, num_samples, seed, training=False):
-        evidence = q.repeat(num_samples).evidence
-        _, state, divergence = self._infer(evidence, seed, training, estimate=True)
-        targets = ops.repeat(y, num_samples, axis=0)  # (batch * num_samples, ...)
-        log_likelihood = VAE.conditional(self, state, training).log_prob(targets)
-        terms = (log_likelihood, ops.sum(divergence, axis=1))
-        return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
-
-    def _draw_prior(self, num_samples, seed, temperature=1.0):
-        raise NotImplementedError
-
-    def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
-        """Draw new data from the model.
-
-        Args:
-            num_samples: Number of examples, a positive integer.
-            seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
-            temperature: Factor of every prior's standard deviation, a number of at least 0.
-                Defaults to 1.
-            batch_size: Number of examples decoded at once. Defaults to a number that fits in
-                memory.
-            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
-
-        Returns:
-            Array of shape (num_samples, ...), float32.
-
-        Raises:
-            ValueError: If num_samples is not a positive integer, or temperature is negative.
-        """
-        remedy = "1 is the model's own spread."
-        temperature = arguments.number("sample", "temperature", temperature, remedy=remedy)
-        return self._sample(num_samples, seed, batch_size, verbose, temperature=temperature)
 
     def _options_in_use(self):
         return super()._options_in_use() | set(_SHARED)

@@ -55,10 +55,10 @@ class VariationalAE(Autoencoder):
     def _check_given(self):
         super()._check_given()
         name = self._likelihood_name()
-        decoder, shape = self.arguments["decoder"], self._decoder_input_shape()
+        decoder, shape = self.arguments.get("decoder"), self._decoder_input_shape()
         check_likelihood(self, self.likelihood, name, self._target_shape, decoder, shape)
         sees_targets = type(self.likelihood).log_prob is not likelihoods.Likelihood.log_prob
-        if sees_targets and self._mask_value is not None and len(self._target_shape) > 1:
+        if sees_targets and self._leaves_out_padding():
             raise ValueError(
                 f"{type(self).__name__}: {name} fits itself to all steps of a batch, padding "
                 f"included, and mask_value={self._mask_value!r} was set. Use keras_ae.VAE with "
@@ -101,8 +101,15 @@ class VariationalAE(Autoencoder):
             z: Tensor of shape (batch, latent_dim).
             training: Whether layers such as dropout are active. Defaults to False.
         """
-        parameters = self.decoder(z, training=training)
-        if self._mask_value is None or len(self._target_shape) < 2:
+        return self._condition(self.decoder(z, training=training), training)
+
+    def _leaves_out_padding(self):
+        """Whether the likelihood counts only the steps that are not padding."""
+        return self._mask_value is not None and len(self._target_shape) > 1
+
+    def _condition(self, parameters, training=False):
+        """Make p(x | z) from the parameters of the likelihood, shape (batch, ...)."""
+        if not self._leaves_out_padding():
             p = self.likelihood.condition(parameters, training)
             return Rescaled(p, adaptation.log_volume(self)) if self.standardize else p
         return WithoutPadding(self.likelihood.distribution, parameters, self._mask_value)

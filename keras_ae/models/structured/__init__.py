@@ -1,0 +1,1 @@
+"""Models whose latent variables have priors that depend on each other."""
