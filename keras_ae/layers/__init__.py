@@ -16,11 +16,13 @@ from keras_ae.layers.spectral import SpectralNormalization as SpectralNormalizat
 from keras_ae.layers.spectral import power_iteration as power_iteration
 from keras_ae.layers.stochastic import LadderLayer as LadderLayer
 from keras_ae.layers.stochastic import StochasticLayer as StochasticLayer
+from keras_ae.layers.stochastic import compute_divergence as compute_divergence
 from keras_ae.layers.stochastic import draw_with_divergence as draw_with_divergence
 from keras_ae.layers.stochastic import gaussian as gaussian
 from keras_ae.layers.stochastic import gaussian_kl as gaussian_kl
 from keras_ae.layers.stochastic import gaussian_product as gaussian_product
 from keras_ae.layers.topic_mixture import TopicMixture as TopicMixture
+from keras_ae.layers.transitions import GatedTransition as GatedTransition
 from keras_ae.layers.transposed import Conv2DTranspose as Conv2DTranspose
 from keras_ae.layers.vector_quantizer import Quantized as Quantized
 from keras_ae.layers.vector_quantizer import VectorQuantizer as VectorQuantizer

@@ -106,9 +106,29 @@ def draw_with_divergence(q, p, seed=None, estimate=False):
         0.0
     """
     z = q.mean if seed is None else q.sample(seed)
+    return z, compute_divergence(q, p, z, estimate)
+
+
+@memory.explains("Pass fewer examples.")
+def compute_divergence(q, p, z, estimate=False):
+    """Compute the divergence of q from p for every dimension, or its estimate at a draw of q.
+
+    Args:
+        q, p, estimate: See `draw_with_divergence`.
+        z: The draw, a tensor of q's shape.
+
+    Returns:
+        Float32 tensor of q's shape.
+
+    Example:
+        >>> import numpy as np
+        >>> q = DiagonalGaussian.standard(np.zeros((8, 2)))
+        >>> float(compute_divergence(q, q, q.mean, estimate=True)[0, 0])
+        0.0
+    """
     if estimate:
-        return z, 0.5 * (_compute_surprise(p, z) - _compute_surprise(q, z))
-    return z, gaussian_kl(q, p)
+        return 0.5 * (_compute_surprise(p, z) - _compute_surprise(q, z))
+    return gaussian_kl(q, p)
 
 
 def _compute_surprise(p, z):
