@@ -39,9 +39,8 @@ class Autoencoder(Adjustable, Saved, Loops):
             to None: the data's shape decides the network.
         network_options: Dictionary of options of the networks that the model makes, such as
             `{"units": (200, 200), "dropout": 0.1}`: see `keras_ae.networks`. Defaults to None.
-        seed: Integer that determines everything random in the model: the initial weights, all
-            noise, and the order of the data. Defaults to None: the model draws a seed from Python's
-            `random`, which `keras.utils.set_random_seed` seeds.
+        seed: Integer that determines initial weights, all noise, and the order of the data.
+            Defaults to None, a draw of `random`, which `keras.utils.set_random_seed` seeds.
         standardize: Whether the model learns the mean and deviation of each feature in its first
             `fit`, and scales x and named inputs that are no labels to mean 0 and deviation 1. Data
             and likelihoods that it returns are in the original units. Defaults to False.
@@ -94,6 +93,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _scales_data = False  # If True, the model itself brings numbers of any size to unit scale.
     _draws_data = False  # If True, `sample` draws from p(x | z) instead of computing its mean.
     _outputs_are_data = True  # It is False if the decoder returns logits.
+    _reads_data = False  # If True, `reconstruct` reads the data, and not its code alone.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
     _space = interpolation.Vectors()  # The space in which codes lie.
     _needs_data = False  # If True, `_adapt` is called before the first step.

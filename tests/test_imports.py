@@ -44,6 +44,7 @@ FLOORS = [
 # The same for the families of models.
 FAMILIES = [
     {"deterministic", "variational"},
+    {"structured"},
     {
         "adversarial",
         "anomaly",
@@ -56,6 +57,7 @@ FAMILIES = [
         "importance_weighted",
         "multimodal",
         "recommendation",
+        "series",
         "sparse",
         "tabular",
         "topics",

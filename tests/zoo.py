@@ -301,7 +301,7 @@ def defaults(name):
     cls, (x, label) = getattr(keras_ae, name), digits()
     if "columns" in parameters_of(name):
         x = table()
-    if "teacher_forcing" in parameters_of(name):
+    if "mask_value" in parameters_of(name):
         x = x[..., 0]  # The rows of a picture are the steps of a sequence.
     if "patch_size" in parameters_of(name):
         x = waves()

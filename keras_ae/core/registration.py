@@ -13,9 +13,9 @@ import sys
 # Module -> names of its classes that files may hold, besides the models.
 CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
-    "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GridPrior "
-    "InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer SequencePrior "
-    "SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",
+    "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GatedTransition "
+    "GridPrior InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer "
+    "SequencePrior SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",
     "likelihoods": "Bernoulli Beta ByModality Categorical Columns ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
     "LogNormal Multinomial NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "

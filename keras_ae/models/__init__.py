@@ -67,6 +67,8 @@ FILES = {
     "DEC": "clustering.dec",
     "IDEC": "clustering.idec",
     "VaDE": "clustering.vade",
+    "VRNN": "series.vrnn",
+    "DeepMarkovModel": "series.deep_markov_model",
     "TopKSAE": "sparse.top_k_sae",
     "BatchTopKSAE": "sparse.batch_top_k_sae",
     "JumpReLUSAE": "sparse.jump_relu_sae",

@@ -158,7 +158,7 @@ def test_decoders_of_logits_are_accepted(end):
     assert model.reconstruct(zoo.data(4)).shape == (4, 6)
 
 
-@pytest.mark.parametrize("name", zoo.WITH_LIKELIHOOD)
+@pytest.mark.parametrize("name", [n for n in zoo.WITH_LIKELIHOOD if n in zoo.WITH_NETWORKS])
 def test_every_variational_model_checks_its_decoder(name):
     networks, (code,) = zoo.own_networks(name), zoo.shapes(name)[1]
     with pytest.raises(ValueError, match=f"{name}: likelihood='bernoulli' takes logits"):

@@ -53,6 +53,11 @@ def overlap(model):
     blocks = [block.statistics.kernel for block in getattr(model, "blocks", [])]
     for variable in (*model.encoder.trainable_variables, *blocks):
         variable.assign(0.1 * variable.numpy())
+    if model.features_to_code is None:  # The code of a step comes from the last one's.
+        steps = model.transition if hasattr(model, "transition") else model.cell
+        for variable in steps.trainable_variables:
+            variable.assign(0.1 * variable.numpy())
+        return
     head = model.features_to_code.layers[-1]
     if isinstance(model, keras_ae.HypersphericalVAE):  # The smallest concentration is 1.
         head.bias.assign(np.append(np.zeros(model.latent_dim), -5.0))

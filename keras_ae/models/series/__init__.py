@@ -1,0 +1,1 @@
+"""Models of sequences with a latent variable at every step."""

@@ -1,0 +1,261 @@
+"""The base class of VAEs with a latent variable at every step of a sequence."""
+
+import dataclasses
+import itertools
+
+from keras import ops
+
+from keras_ae.core import arguments
+from keras_ae.core.batching import batched
+from keras_ae.distributions import WithoutPadding, counted
+from keras_ae.models.structured.base import StructuredVAE
+from keras_ae.networks.options import check_mask_value
+
+# The networks of a step have these options of the default networks.
+_OPTIONS = ("units", "activation", "kernel_initializer", "kernel_regularizer")
+
+
+class SequentialVAE(StructuredVAE):
+    """Base class of VAEs of sequences, whose code has a vector for each step.
+
+    The bound of a sequence is the sum over its steps. The logs also have `nats_per_step`, the
+    negative bound of each sequence divided by its number of steps, and `num_steps`, this number.
+    `loss` divided by `num_steps` is the bound per step of all sequences together.
+
+    A step is missing if all its features equal `mask_value`. Missing steps at the end are padding,
+    which changes nothing. Between other steps they are not counted in the likelihood, and the model
+    infers their latent variables from the other steps.
+
+    Args:
+        latent_dim: Dimensions of the code of a step. Defaults to 16.
+        hidden_units: Units of the recurrent layer. Defaults to 64.
+        mask_value: Number that all features of a missing step equal. Defaults to None, no missing
+            steps.
+        likelihood, kl_weight, free_bits, seed: See `keras_ae.VAE`. `free_bits` applies to each
+            step.
+        network_options: Dictionary of the options "units", "activation", "kernel_initializer" and
+            "kernel_regularizer" of the dense networks of a step. Defaults to None.
+    """
+
+    _without = ("encoder", "decoder")
+    diagnostics = ("nats_per_step", "num_steps")
+
+    def __init__(self, latent_dim=16, hidden_units=64, mask_value=None, **kwargs):
+        super().__init__(latent_dim, **kwargs)
+        self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
+        self._mask_value = check_mask_value(type(self).__name__, mask_value)
+        for name in self.network_options.keys() - set(_OPTIONS):
+            raise ValueError(
+                f"{type(self).__name__}: network_options has {name!r}, and the networks of a step "
+                f"have {', '.join(_OPTIONS)}. Leave it out."
+            )
+
+    # ------------------------------------------------------------------ shapes
+
+    @property
+    def code_shape(self):
+        return (self._steps[0], self.latent_dim)
+
+    def _decoder_input_shape(self):
+        return self.code_shape
+
+    def _to_sequences(self, array):
+        return array.reshape(-1, *self._steps_shape(array.shape[1:]))
+
+    def _steps_shape(self, shape):
+        """Return (steps, features) for data of this shape, whose features may be one."""
+        if len(shape) not in (1, 2):
+            raise ValueError(
+                f"{type(self).__name__}: x has examples of shape {tuple(shape)}, which are no "
+                "sequences. Reshape them to (steps, features)."
+            )
+        return (*shape, 1)[:2]
+
+    def _build_networks(self, shape, target_shape):
+        self._steps, targets = self._steps_shape(shape), self._steps_shape(target_shape)
+        if targets[0] != self._steps[0]:
+            raise ValueError(
+                f"{type(self).__name__}: the targets have {targets[0]} steps and the data has "
+                f"{self._steps[0]}. Pass a target for each step."
+            )
+        self.likelihood.build(targets)
+        parameters = self.likelihood.parameter_shape(targets)
+        if len(parameters) != 2 or parameters[0] != targets[0]:
+            raise ValueError(
+                f"{type(self).__name__}: {self._likelihood_name()} has no parameters for each step "
+                "of a sequence. Choose a likelihood of independent steps, such as 'gaussian'."
+            )
+        self._step_parameters = parameters[1]
+        self._build_step_networks()
+
+    def _build_step_networks(self):
+        """Make the networks for the data's `_steps`, (steps, features)."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ steps
+
+    def _read_steps(self, x):
+        """Prepare data for networks.
+
+        Returns:
+            Tensor of shape (batch, steps, features + 1), in which missing steps are 0 and the last
+            number says whether the step is given. Tensor (batch, steps), which is 1 up to the last
+            given step and 0 after it.
+        """
+        steps = ops.cast(ops.reshape(x, (-1, *self._steps)), "float32")
+        if self._mask_value is None:
+            given = ops.ones_like(steps[:, :, 0])
+        else:
+            given = ops.cast(counted(steps, self._mask_value), "float32")
+        later = ops.flip(ops.cumsum(ops.flip(given, axis=1), axis=1), axis=1)
+        seen = ops.concatenate([steps * given[..., None], given[..., None]], axis=-1)
+        return seen, ops.cast(later > 0.0, "float32")
+
+    def _at_each_step(self, network, values, training=False):
+        """Apply a network for (batch, features) to every step of (batch, steps, features)."""
+        rows = ops.reshape(values, (-1, values.shape[-1]))
+        found = ops.cast(network(rows, training=training), "float32")
+        return ops.reshape(found, (-1, values.shape[1], found.shape[-1]))
+
+    def _leaves_out_padding(self):
+        return self._mask_value is not None
+
+    def _condition(self, parameters, training=False):
+        """Make p(x | z) from the parameters of all steps, (batch, steps, parameters)."""
+        p = super()._condition(parameters, training)
+        return _OfSingleFeatures(p) if len(self._target_shape) == 1 else p
+
+    def _step_log_prob(self, x, parameters):
+        """Compute log p(x | z) of single steps, (rows, features), which is 0 for missing ones."""
+        if self._mask_value is None:
+            return self.likelihood.distribution(parameters).log_prob(x)
+        p = WithoutPadding(self.likelihood.distribution, parameters[:, None], self._mask_value)
+        return p.log_prob(x[:, None])
+
+    def loss_terms(self, x, y, training):
+        terms = super().loss_terms(x, y, training)
+        _, counts = self._read_steps(y)
+        number = ops.sum(counts, axis=1)
+        bound = terms["reconstruction_loss"] + terms["kl_loss"]
+        return {**terms, "nats_per_step": bound / ops.maximum(number, 1.0), "num_steps": number}
+
+    # ------------------------------------------------------------------ what follows
+
+    def forecast(
+        self, x, num_steps, num_samples=100, seed=None, *, batch_size=None, verbose="auto"
+    ):
+        """Draw what follows each sequence, after its last step that is not padding.
+
+        Args:
+            x: Array or tensor of shape (batch, steps, features), or a stream of them as in `fit`.
+            num_steps: Number of steps to draw, a positive integer.
+            num_samples: Number of continuations of each sequence. Their mean is the expected one.
+                Defaults to 100.
+            seed: Integer that makes the draws repeatable. Defaults to None, new draws in each call.
+            batch_size: Number of sequences in a batch. Defaults to a number that fits in memory.
+            verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
+
+        Returns:
+            Array or tensor of shape (batch, num_samples, num_steps, features), float32, without the
+            last axis if the data has none.
+
+        Raises:
+            ValueError: If num_steps or num_samples is not a positive integer.
+        """
+        num_steps = arguments.integer("forecast", "num_steps", num_steps)
+        number = arguments.integer("forecast", "num_samples", num_samples)
+        if self.standardize and len(getattr(self, "_data_shape", ())) == 1:
+            raise ValueError(
+                "forecast: with standardize=True each step of data of shape (steps,) has units of "
+                "its own. Pass x[..., None], whose steps share them."
+            )
+        options = {"batch_size": batch_size or max(1, 1024 // number), "verbose": verbose}
+        return self._forecast(x, num_steps, number, seed, **options)
+
+    @batched("data", "forecast", returns_data=True)
+    def _forecast(self, x, num_steps, num_samples, seed):
+        evidence = self.posterior(x).repeat(num_samples).evidence
+        parameters = self._continue(evidence, num_steps, seed)
+        rows = ops.reshape(parameters, (-1, self._step_parameters))
+        drawn = self.likelihood.distribution(rows).sample(seed)
+        return ops.reshape(drawn, (-1, num_samples, num_steps, *self._target_shape[1:]))
+
+    def _continue(self, evidence, num_steps, seed):
+        """Draw the states that follow sequences, and compute the parameters of their steps.
+
+        Args:
+            evidence: See `_infer`. The last tensor is 1 up to the last given step and 0 after it.
+            num_steps: Number of steps.
+            seed: `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of shape (batch, num_steps, parameters).
+        """
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _OfSingleFeatures:
+    """The distribution of sequences (batch, steps) whose steps are (batch, steps, 1) in another."""
+
+    base: object
+
+    @property
+    def mean(self):
+        return self.base.mean[..., 0]
+
+    def sample(self, seed):
+        return self.base.sample(seed)[..., 0]
+
+    def log_prob(self, x):
+        return self.base.log_prob(x[..., None])
+
+
+def scan_steps(take_step, state, values, widths):
+    """Go through the steps of a sequence with a state.
+
+    Args:
+        take_step: Function of a state and of one step of each value. It returns the next state and
+            a tuple of tensors (batch, width).
+        state: Tensor (batch, width), the state before the first step.
+        values: List of tensors (batch, steps, width).
+        widths: List of the widths of the tuple's tensors.
+
+    Returns:
+        List of the tuple's tensors of all steps, (batch, steps, width) each.
+    """
+    given, size = [value.shape[-1] for value in values], state.shape[-1]
+
+    def pack(carried, joined):
+        state, outputs = take_step(carried[:, :size], *_cut(joined, given))
+        carried = ops.concatenate([state, *outputs], axis=-1)
+        return carried, carried
+
+    # Keras' scan takes one array if data is symbolic, and on TensorFlow it returns what is like the
+    # state. Both are therefore joined.
+    blank = ops.repeat(ops.zeros_like(state[:, :1]), sum(widths), axis=1)
+    joined = ops.swapaxes(ops.concatenate(values, axis=-1), 0, 1)
+    _, found = ops.scan(pack, ops.concatenate([state, blank], axis=-1), joined)
+    return _cut(ops.swapaxes(found, 0, 1), [size, *widths])[1:]
+
+
+def _cut(values, widths):
+    """Cut the last axis into parts of these widths."""
+    ends = itertools.accumulate(widths, initial=0)
+    return [values[..., start:end] for start, end in itertools.pairwise(ends)]
+
+
+def take_last(first, values, counts):
+    """Take the value of the last step that is not padding.
+
+    Args:
+        first: Tensor (batch, width), the value before the first step.
+        values: Tensor (batch, steps, width).
+        counts: Tensor (batch, steps), which is 1 up to the last given step and 0 after it.
+
+    Returns:
+        Tensor (batch, width).
+    """
+    values = ops.concatenate([first[:, None], values], axis=1)
+    last = ops.cast(ops.sum(counts, axis=1), "int32")
+    return ops.take_along_axis(values, last[:, None, None], axis=1)[:, 0]
