@@ -16,6 +16,7 @@
     python -m benchmarks.reproduce clustering --data usps.npz  # without --data: MNIST
     TFDS_DATA_DIR=... python -m benchmarks.reproduce joint_codes
     TFDS_DATA_DIR=... python -m benchmarks.reproduce selected_pixels  # needs scikit-learn
+    python -m benchmarks.reproduce piano_rolls --data series/
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -45,6 +46,7 @@ from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.one_class import one_class
+from benchmarks.reproduce.piano_rolls import piano_rolls
 from benchmarks.reproduce.recommendation import recommendation
 from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
@@ -89,6 +91,7 @@ ROWS = {
         clustering,
         joint_codes,
         selected_pixels,
+        piano_rolls,
     )
 }
 
