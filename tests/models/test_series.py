@@ -10,7 +10,7 @@ import keras_ae
 from keras_ae import layers, likelihoods
 
 A, OFFSET, STATE_NOISE, C, NOISE = 0.9, 0.2, 0.5, 1.5, 0.7  # A linear model of one dimension.
-STEPS = 5
+STEPS = 4
 MODELS = ["VRNN", "DeepMarkovModel"]
 SMALL = {"hidden_units": 8, "network_options": {"units": (8,), "activation": "tanh"}, "seed": 0}
 
@@ -42,6 +42,8 @@ def linear():
     hidden, output = (layer for layer in model.decoder.layers if layer.weights)
     assign(hidden, 1.0, 0.0)
     assign(output, C, 0.0)
+    # The posterior is the same on every backend, and wide.
+    assign(model.combiner.statistics, 0.0, 0.3)
     return model
 
 
@@ -49,7 +51,7 @@ def linear():
 def series():
     """Four sequences, of which one has a missing step and one is short."""
     x = np.random.default_rng(0).normal(0.5, 1.5, (4, STEPS, 1)).astype("float32")
-    x[1, 2] = x[2, 3:] = -99.0
+    x[1, 1] = x[2, 2:] = -99.0
     return x
 
 
@@ -80,7 +82,7 @@ def given(x):
 
 
 def test_the_filter_is_that_of_kalman(linear, series):
-    found = linear.filter(series, num_particles=4000, seed=0)
+    found = linear.filter(series, num_particles=20_000, seed=0)
     for x, means in zip(series, found[..., 0], strict=True):
         seen = given(x)
         wanted = [condition(x[:, 0], seen[seen <= step])[0][step] for step in range(STEPS)]
@@ -88,13 +90,13 @@ def test_the_filter_is_that_of_kalman(linear, series):
 
 
 def test_smoothed_means_and_the_likelihood_are_exact(linear, series):
-    smoothed = linear.smooth(series, num_samples=20_000, seed=0)[..., 0]
-    likelihood = linear.log_likelihood(series, num_samples=20_000, seed=0)
+    smoothed = linear.smooth(series, num_samples=100_000, seed=0)[..., 0]
+    likelihood = linear.log_likelihood(series, num_samples=100_000, seed=0)
     for x, means, density in zip(series, smoothed, likelihood, strict=True):
         seen = given(x)
         wanted, _, exact = condition(x[:, 0], seen)
         last = seen[-1] + 1  # Nothing is said of the states of padding.
-        np.testing.assert_allclose(means[:last], wanted[:last], atol=0.15)
+        np.testing.assert_allclose(means[:last], wanted[:last], atol=0.1)
         assert density == pytest.approx(exact, abs=0.1)
 
 

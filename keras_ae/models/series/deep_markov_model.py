@@ -159,6 +159,7 @@ class DeepMarkovModel(SequentialVAE):
         rows, shape = ops.shape(steps)[0], (num_particles, self.latent_dim)
         noise = draw_normal((rows, self._steps[0], math.prod(shape)), seed)
         offsets = draw_uniform((rows, self._steps[0], 1), seed)
+        # This is systematic resampling, at evenly spaced places of the cumulative weights.
         places = ops.arange(num_particles, dtype="float32")
 
         def take_step(z, x, noise, offset):
@@ -166,10 +167,7 @@ class DeepMarkovModel(SequentialVAE):
             z = p.mean + ops.exp(0.5 * p.log_variance) * ops.reshape(noise, (-1, *shape))
             weights = ops.softmax(self._weigh(z, x), axis=1)  # (rows, particles)
             mean = ops.sum(weights[..., None] * z, axis=1)
-            # This is systematic resampling, at evenly spaced places of the cumulative weights.
-            levels = ops.cumsum(weights, axis=1)
-            wanted = (places + offset) / num_particles
-            chosen = ops.sum(ops.cast(levels[:, None] < wanted[..., None], "int32"), axis=2)
+            chosen = _count_below(ops.cumsum(weights, axis=1), (places + offset) / num_particles)
             chosen = ops.minimum(chosen, num_particles - 1)
             z = ops.take_along_axis(z, chosen[..., None], axis=1)
             return ops.reshape(z, (-1, math.prod(shape))), (mean,)
@@ -238,3 +236,19 @@ class _Combiner(keras.layers.Layer):
 
     def call(self, z, h):
         return self.statistics(0.5 * (self.hidden(z) + h))
+
+
+def _count_below(levels, values):
+    """Count for each value how many levels are below it.
+
+    Args:
+        levels, values: Tensors of shape (rows, number), which increase along each row.
+
+    Returns:
+        Int32 tensor of the values' shape.
+    """
+    number = levels.shape[1]
+    order = ops.argsort(ops.concatenate([values, levels], axis=1), axis=1)
+    # Values come first, so that a level that equals one is not below it if the sort is stable.
+    ranks = ops.argsort(order, axis=1)[:, :number]
+    return ops.cast(ranks, "int32") - ops.arange(number, dtype="int32")
