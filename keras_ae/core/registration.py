@@ -14,7 +14,7 @@ import sys
 CLASSES = {
     "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GatedTransition "
-    "GridPrior InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer ResidualQuantizer "
+    "GridPrior InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer Maxout ResidualQuantizer "
     "SequencePrior SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",
     "likelihoods": "Bernoulli Beta ByModality Categorical Columns ContinuousBernoulli "
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "

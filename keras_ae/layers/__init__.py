@@ -5,6 +5,7 @@ from keras_ae.layers.code_priors import GridPrior as GridPrior
 from keras_ae.layers.code_priors import SequencePrior as SequencePrior
 from keras_ae.layers.gradient_estimators import rotated as rotated
 from keras_ae.layers.gradient_estimators import straight_through as straight_through
+from keras_ae.layers.maxout import Maxout as Maxout
 from keras_ae.layers.patches import from_patches as from_patches
 from keras_ae.layers.patches import patch_places as patch_places
 from keras_ae.layers.patches import sine_cosine_positions as sine_cosine_positions

@@ -68,7 +68,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
             - `activation`: Keras name or callable, after every layer. For `"recurrent"`, it is the
               activation of the cells. Default `"tanh"` for `"recurrent"`, `"gelu"` for
               `"transformer"`, `"silu"` for `"conv"` if the size of pictures leads to more than two
-              `filters`, and `"relu"` otherwise.
+              `filters`, and `"relu"` otherwise. `"maxout"` (arXiv:1302.4389) is possible for
+              `"mlp"`, `"conv"` and `"unet"`: each unit is the maximum of two linear pieces, so that
+              the layer before it has twice as many units or channels.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
               `"he_uniform"` if the size of the data leads to more than two `filters`, because deep
               networks would otherwise begin to learn late. The last layer of a decoder is linear

@@ -5,8 +5,10 @@ from keras import layers
 
 from keras_ae.core import memory
 from keras_ae.core.seeds import default_seed
-from keras_ae.layers import SpectralNormalization
-from keras_ae.networks.options import CELLS
+from keras_ae.layers import Maxout, SpectralNormalization
+from keras_ae.networks.options import CELLS, MAXOUT
+
+_PIECES = 2  # Each unit is the maximum of so many linear pieces if the activation is "maxout".
 
 # This is the advice if a network does not fit into memory.
 SMALLER = "Take smaller layers, or smaller examples."
@@ -55,13 +57,18 @@ class LayerMaker:
 
     def block(self, h, layer_class, role, size, **keywords):
         """Apply a linear layer and the activation, with normalization and dropout as optional."""
-        activation = self.options.activation
+        activation, is_maxout = self.options.activation, self.options.activation == MAXOUT
+        if is_maxout:
+            size, activation = _PIECES * size, None
         if self.options.batch_normalization:
             h = self.kernel_layer(layer_class, role, size, use_bias=False, **keywords)(h)
             h = self.batch_normalization(h, role)
-            h = self.layer(layers.Activation, f"{role}_activation", activation)(h)
+            if not is_maxout:
+                h = self.layer(layers.Activation, f"{role}_activation", activation)(h)
         else:
             h = self.kernel_layer(layer_class, role, size, activation=activation, **keywords)(h)
+        if is_maxout:
+            h = self.layer(Maxout, f"{role}_activation", _PIECES)(h)
         return self.dropout(h, role)
 
     def recurrent_block(self, h, role, size, **keywords):

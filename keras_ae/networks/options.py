@@ -73,6 +73,9 @@ _RANKS = {
     "recurrent": (2,),
     "transformer": (2, 3),
 }
+# Kinds whose activations follow a linear layer, which can compute several pieces of each unit.
+_WITH_PIECES = ("mlp", "conv", "unet")
+MAXOUT = "maxout"
 CELLS = {"gru": layers.GRU, "lstm": layers.LSTM}
 _KERAS_OPTIONS = {
     "activation": keras.activations,
@@ -178,7 +181,7 @@ def check_options(where, kind, options, without=(), sides=None):
         checked.centered = True
         checked.output_start = MIDDLE if _outputs_are_data.get() else 0.0
         checked.activation = options.get("activation", "silu")
-    _check_common_options(where, checked)
+    _check_common_options(where, kind, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:
         checked.filters = arguments.sizes(where, "filters", checked.filters, "(32, 64)")
@@ -231,15 +234,27 @@ def options_for(kind, shape, options):
     return {name: value for name, value in options.items() if name in known}
 
 
-def _check_common_options(where, options):
+def _check_common_options(where, kind, options):
     for name, module in _KERAS_OPTIONS.items():
         if module is keras.regularizers:
             setattr(options, name, _resolve_elastic_net(getattr(options, name)))
-        _check_keras_name(where, name, module, getattr(options, name))
+        if name == "activation" and options.activation == MAXOUT:
+            _refuse_maxout(where, kind)
+        else:
+            _check_keras_name(where, name, module, getattr(options, name))
     remedy = "It is the share of the values to drop, 0 for none."
     arguments.number(where, "dropout", options.dropout, below=1, remedy=remedy)
     for name in ("batch_normalization", "spectral_normalization"):
         arguments.flag(where, name, getattr(options, name))
+
+
+def _refuse_maxout(where, kind):
+    if kind not in _WITH_PIECES:
+        raise ValueError(
+            f"{where}: activation={MAXOUT!r} is not possible for kind={kind!r}, because not all of "
+            "its activations follow a linear layer that could compute several pieces of each unit. "
+            f"Choose another activation, or one of the kinds {', '.join(map(repr, _WITH_PIECES))}."
+        )
 
 
 def _check_recurrent_options(where, options):
@@ -271,6 +286,7 @@ def _check_keras_name(where, name, module, value):
         module.get(value)
     except ValueError as error:
         known = [known for known in dir(module) if not known.startswith("_")]
+        known += [MAXOUT] if module is keras.activations else []
         raise ValueError(
             f"{where}: {name}={value!r} is unknown to Keras.{arguments.did_you_mean(value, known)} "
             f"Give a name or an object of {module.__name__}."

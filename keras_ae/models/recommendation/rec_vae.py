@@ -14,7 +14,7 @@ from keras_ae.layers import gaussian
 from keras_ae.models.recommendation.base import Recommender, fill_options
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.maker import LayerMaker
-from keras_ae.networks.options import check_options
+from keras_ae.networks.options import MAXOUT, check_options
 
 # The parts of the prior are a standard normal, the posterior of before, and a wide normal.
 _SHARES, _WIDE_LOG_VARIANCE = (3 / 20, 3 / 4, 1 / 10), 10.0
@@ -196,6 +196,11 @@ def _make_encoder(model, shape):
     where = "RecVAE: network_options"
     without = ("activity_regularizer", "batch_normalization", "spectral_normalization")
     options = check_options(where, "mlp", model.network_options, without)
+    if options.activation == MAXOUT:
+        raise ValueError(
+            f"{where}: activation={MAXOUT!r} would halve the layers' outputs, which are added up. "
+            "Choose another activation, or encoder='mlp'."
+        )
     if len(set(options.units)) != 1:
         raise ValueError(
             f"{where}: units={options.units} must be one or more equal sizes, because the layers' "
