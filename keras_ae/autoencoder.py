@@ -158,6 +158,9 @@ class Autoencoder(Adjustable, Saved, Loops):
         """Return the decoder's output shape for targets of this shape, without the batch axis."""
         return tuple(target_shape)
 
+    def _check_batch_size(self, size):
+        """Raise an error if a batch of so many examples has no loss. Subclasses add checks."""
+
     def _step_numbers(self, batch_size):
         """Return how many numbers a training step keeps in memory besides the layers' outputs."""
         return self._batch_numbers(batch_size)

@@ -242,7 +242,7 @@ def check_stream(model, data, batch_size, name, function, fits):
             checked = check_batch(
                 model, *streams.unpack(parts, f"A batch of {name}"), name, function, fits
             )
-            memory.refuse_step(model, examples.length(checked[0]))
+            check_step(model, examples.length(checked[0]), function)
         except (TypeError, ValueError) as error:
             model._notes.stream_errors.found.append(error)
             raise
@@ -662,7 +662,7 @@ def make_batches(
                 f"examples. Pass a batch_size that is a multiple of {devices}, and at least "
                 f"{devices} examples."
             )
-        memory.refuse_step(model, min(size, count))
+        check_step(model, min(size, count), function)
         order = seeds.order_seed(model)
         labels = [key for key, dtype in model._input_dtypes.items() if dtype == "int32"]
         return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels)
@@ -672,6 +672,19 @@ def make_batches(
             f"it yield (x, target, sample_weight), and pass only {name}."
         )
     return check_stream(model, x, batch_size, name, function, fits)
+
+
+def check_step(model, size, function=None):
+    """Raise an error if a step on a batch is not possible because of the number of its examples.
+
+    Args:
+        model: The model.
+        size: Number of examples in the batch.
+        function: What computes the batch if this is not the model's losses. Defaults to None.
+    """
+    memory.refuse_step(model, size)
+    if function is None:
+        model._check_batch_size(size)
 
 
 def split(parts, fraction):

@@ -306,7 +306,7 @@ def _check_batch(model, call, x, y, sample_weight, inputs, fits):
     model._assert_compile_called(call)
     x = data.with_inputs(model, call, x, inputs)
     arrays = data.check_batch(model, x, y, sample_weight, fits=fits)
-    memory.refuse_step(model, examples.length(arrays[0]))
+    data.check_step(model, examples.length(arrays[0]))
     if fits:
         build_optimizer(model)
     model._notes.step_programs.current()
