@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.core.arguments import did_you_mean
-from keras_ae.distributions import event_sum, without_padding
+from keras_ae.distributions import counted, event_sum, without_padding
 
 # Keras averages these losses over the last axis, whose entries are independent. Other losses read
 # the last axis as one vector, such as the probabilities of classes.
@@ -126,12 +126,80 @@ class MSSSIM(keras.losses.Loss):
         return {**config, "max_value": self.max_value, "window": self.window}
 
 
+@keras.saving.register_keras_serializable("keras_ae")
+class Contrastive(keras.losses.Loss):
+    """The cross-entropy, in nats, of telling which example of its batch a reconstruction is of.
+
+    The logit of example j for the reconstruction of example i is -|output_i - target_j|^2 / (t D),
+    where D is the mean of the squared distances between the targets of the batch, and t the
+    temperature. So neither the unit of the data nor a constant added to it matters. Chance has the
+    loss log(batch), which grows with the batch: compare losses of batches of one size only. An
+    example of sample weight 0 is still one of those to choose from.
+
+    Reconstructions need not equal the data: what all examples have in common is not learned.
+
+    Source: InfoNCE, arXiv:1807.03748, eq. 4, where log(batch) minus the loss is a lower bound of
+    the information, in nats, that a reconstruction holds about its example.
+
+    Args:
+        temperature: A number above 0. The smaller it is, the more the nearest wrong examples
+            matter. Defaults to 0.1.
+        name, reduction, dtype: See `keras.losses.Loss`.
+
+    Raises:
+        ValueError: If temperature is out of range.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ae import losses
+    >>> x = np.eye(4, dtype="float32")
+    >>> [round(float(v), 4) for v in losses.Contrastive(temperature=1.0).call(x, 0.0 * x)]
+    [1.3863, 1.3863, 1.3863, 1.3863]
+    >>> [round(float(v), 4) for v in losses.Contrastive(temperature=1.0).call(x, x)]
+    [0.7437, 0.7437, 0.7437, 0.7437]
+    """
+
+    def __init__(self, temperature=0.1, name="contrastive", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.temperature = arguments.number(
+            "Contrastive", "temperature", temperature, positive=True
+        )
+
+    @memory.explains("Pass fewer examples.")
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    @memory.explains("Pass fewer examples.")
+    def call(self, y_true, y_pred):
+        """Compute the loss of every example, (batch,), from tensors (batch, ...)."""
+        width = math.prod(y_true.shape[1:])
+        target, output = (
+            ops.reshape(ops.cast(v, "float32"), (-1, width)) for v in (y_true, y_pred)
+        )
+        count = ops.cast(ops.shape(target)[0], "float32")
+        # Around the mean, less of the numbers is lost to rounding.
+        mean = ops.sum(target, axis=0) / ops.maximum(count, 1.0)
+        target, output = target - mean, output - mean
+        squares = ops.sum(ops.square(target), axis=-1)
+        # The sum of the squared distances over all pairs is twice the count times this sum.
+        spread = 2.0 * ops.sum(squares) / ops.maximum(count - 1.0, 1.0)
+        # The square of the output would be the same in all logits of a row.
+        logits = 2.0 * ops.matmul(output, ops.transpose(target)) - squares
+        logits = logits / (self.temperature * ops.where(spread > 0.0, spread, 1.0))
+        return ops.logsumexp(logits, axis=-1) - ops.diagonal(logits)
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}
+
+
 def get(identifier):
     """Find a Keras loss by its name. A loss is returned as it is.
 
     Args:
-        identifier: A name as in `compile`, such as `"mean_squared_error"` or `"mse"`; `"ms_ssim"`;
-            a `keras.losses.Loss`; or a function of (y_true, y_pred) that Keras can save.
+        identifier: A name as in `compile`, such as `"mean_squared_error"` or `"mse"`; `"ms_ssim"`
+            or `"contrastive"`; a `keras.losses.Loss`; or a function of (y_true, y_pred) that Keras
+            can save.
 
     Raises:
         ValueError: If the name is unknown, or the identifier is neither a name nor callable.
@@ -153,9 +221,12 @@ def get(identifier):
     return identifier
 
 
+_OWN = {"ms_ssim": MSSSIM, "contrastive": Contrastive}
+
+
 def _find_by_name(name):
-    if name == "ms_ssim":
-        return MSSSIM()
+    if name in _OWN:
+        return _OWN[name]()
     try:
         found = keras.losses.get(name)
     except ValueError:
@@ -165,7 +236,7 @@ def _find_by_name(name):
             "mse",
             "mae",
             "bce",
-            "ms_ssim",
+            *_OWN,
         ]
         hint = did_you_mean(name, names)
         raise ValueError(
@@ -187,7 +258,8 @@ def per_example(loss, target, output, mask_value=None):
         output: Tensor of the same shape.
         mask_value: Number that all features of a padded step of the target equal. Such steps have
             no loss. It applies to targets of shape (batch, ..., features) with at least three
-            axes. Defaults to None, no padding.
+            axes. `Contrastive` compares sequences as if padded steps were zeros, of the
+            reconstruction, too. Defaults to None, no padding.
 
     Returns:
         Tensor of shape (batch,), float32.
@@ -202,6 +274,11 @@ def per_example(loss, target, output, mask_value=None):
     [3.0, 3.0]
     """
     target, output = ops.cast(target, "float32"), ops.cast(output, "float32")
+    if compares_examples(loss):
+        if mask_value is not None and len(target.shape) > 2:
+            given = counted(target, mask_value)[..., None]
+            target, output = (ops.where(given, v, 0.0) for v in (target, output))
+        return loss.call(target, output)
     if mask_value is not None and len(target.shape) > 2:
         return without_padding(
             lambda steps, output: per_example(loss, steps, output), target, output, mask_value
@@ -211,6 +288,11 @@ def per_example(loss, target, output, mask_value=None):
         # With a last axis of one element, Keras' mean over it is the element itself.
         return event_sum(function(target[..., None], output[..., None]))
     return event_sum(function(target, output))
+
+
+def compares_examples(loss):
+    """Tell whether the loss of an example depends on the other examples of its batch."""
+    return isinstance(loss, Contrastive)
 
 
 def _is_one_of(loss, classes):

@@ -20,7 +20,7 @@ CLASSES = {
     "DiscretizedLogisticMixture Gaussian HeteroscedasticGaussian HeteroscedasticLaplace Laplace "
     "LogNormal Multinomial NegativeBinomial OptimalGaussian Ordinal Poisson StudentT "
     "ZeroInflatedNegativeBinomial",
-    "losses": "MSSSIM",
+    "losses": "Contrastive MSSSIM",
     "networks.transformer": "LearnedPositions",
     "samplers": "AggregatedPosterior FlowMatching GaussianMixture HyperbolicUniform InverseFlow "
     "KernelDensity MaskedFlow NearestCodes SphericalUniform TwoStage",

@@ -72,6 +72,7 @@ class DAGMM(AE):
     """
 
     objective = (*AE.objective, "energy_loss", "covariance_loss")
+    _may_compare_examples = False
 
     def __init__(
         self,

@@ -51,6 +51,7 @@ class MemAE(AE):
     """
 
     objective = (*AE.objective, "entropy_loss")
+    _may_compare_examples = False
 
     def __init__(self, latent_dim=16, num_items=100, threshold=None, entropy_weight=2e-4, **kwargs):
         super().__init__(latent_dim, **kwargs)

@@ -27,7 +27,9 @@ class AE(DeterministicAE):
             the loss, and what is decoded at these steps has no meaning.
         reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
             (y_true, y_pred). A default decoder ends in the activation that the loss expects: a
-            sigmoid for the binary cross-entropy, a softmax for the categorical one. Defaults to
+            sigmoid for the binary cross-entropy, a softmax for the categorical one. With
+            "contrastive", reconstructions are told apart within their batch, so that the loss, in
+            `evaluate`, too, depends on batch_size: see `keras_ae.losses.Contrastive`. Defaults to
             "mean_squared_error".
 
     Example:

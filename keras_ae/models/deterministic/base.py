@@ -7,6 +7,7 @@ from keras_ae import losses, networks
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.objective import skip_single_example
 
 
 class DeterministicAE(Autoencoder):
@@ -23,6 +24,8 @@ class DeterministicAE(Autoencoder):
     """
 
     _code_activation = "linear"
+    # It is False if a model compares each example, or each part of it, on its own.
+    _may_compare_examples = True
 
     def __init__(
         self,
@@ -36,6 +39,12 @@ class DeterministicAE(Autoencoder):
     ):
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.reconstruction_loss = losses.get(reconstruction_loss)
+        if self._compares_examples() and not self._may_compare_examples:
+            raise ValueError(
+                f"{type(self).__name__}: {self._loss_name()} tells an example from the others of "
+                "its batch, but the model compares each one with its own reconstruction alone. "
+                "Choose another loss, or keras_ae.AE."
+            )
         self._decoder_activation = (
             losses.output_activation(self.reconstruction_loss)
             if decoder is None or isinstance(decoder, str)
@@ -65,6 +74,23 @@ class DeterministicAE(Autoencoder):
             networks.check_output(self, self.decoder, shape, wanted, name)
         elif self._decoder_activation == "linear":
             networks.refuse_linear(self, wanted, name)
+
+    def _compares_examples(self):
+        """Tell whether the reconstruction loss of an example depends on the others of its batch."""
+        return losses.compares_examples(self.reconstruction_loss)
+
+    def _check_batch_size(self, size):
+        super()._check_batch_size(size)
+        if size == 1 and self._compares_examples():
+            raise ValueError(
+                f"{type(self).__name__}: {self._loss_name()} tells an example from the others of "
+                "its batch, and a batch has one example. Pass a larger batch_size, or batches of "
+                "two or more examples."
+            )
+
+    def _step_numbers(self, batch_size):
+        numbers = super()._step_numbers(batch_size)
+        return numbers + (4 * batch_size**2 if self._compares_examples() else 0)
 
     def _loss_name(self):
         given = self.arguments.get("reconstruction_loss")  # Some models have a fixed loss.
@@ -110,6 +136,8 @@ class DeterministicAE(Autoencoder):
         """
         output = call(self, self.decode, z, training=training, inputs=inputs)
         loss = losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
+        if self._compares_examples():
+            loss = skip_single_example(self, "reconstruction_loss", loss, y)
         return {"reconstruction_loss": loss}
 
     @takes_inputs_of("_code", "decode")

@@ -68,6 +68,7 @@ class MaskedAE(AE):
     """
 
     _encodes_corrupted = True
+    _may_compare_examples = False
     _old_arguments = {"normalised_targets": "normalized_targets"}
 
     def __init__(

@@ -56,6 +56,8 @@ class RecurrentAE(AE):
     ((16, 2), (16, 5, 3))
     """
 
+    _may_compare_examples = False
+
     def __init__(
         self,
         latent_dim=16,

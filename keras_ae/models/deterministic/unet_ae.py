@@ -43,6 +43,7 @@ class UNetAE(DenoisingAE):
     """
 
     objective = (*DenoisingAE.objective, "code_loss")
+    _may_compare_examples = False
 
     def __init__(self, latent_dim=16, unet_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)

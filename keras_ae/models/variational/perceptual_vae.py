@@ -65,6 +65,12 @@ class PerceptualVAE(VAE):
             except ValueError as error:
                 reason = str(error).replace("reconstruction_loss=", "features=")
                 raise ValueError(f"{type(self).__name__}: {reason}") from error
+            if losses.compares_examples(self.features):
+                raise ValueError(
+                    f"{type(self).__name__}: features={features!r} tells an example from the "
+                    "others of its batch, and is no distance from its reconstruction. Choose "
+                    "another loss, or keras_ae.AE(reconstruction_loss='contrastive')."
+                )
         else:
             self.features = networks.given_or_none(self, "features", features)
 
