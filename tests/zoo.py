@@ -44,6 +44,7 @@ TINY = {
     "num_components": 4,
     "num_flows": 2,
     "num_items": 8,
+    "num_neighbors": 2,
     "num_projections": 4,
     "num_samples": 3,
     "num_steps": 2,

@@ -16,6 +16,7 @@ FILES = {
     "ConcreteAE": "deterministic.concrete_ae",
     "ContractiveAE": "deterministic.contractive_ae",
     "RegularizedAE": "deterministic.regularized_ae",
+    "LaplacianAE": "deterministic.laplacian_ae",
     "RobustAE": "anomaly.robust_ae",
     "USAD": "anomaly.usad",
     "AdversarialAE": "adversarial.adversarial_ae",
