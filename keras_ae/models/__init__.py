@@ -17,6 +17,7 @@ FILES = {
     "ContractiveAE": "deterministic.contractive_ae",
     "RegularizedAE": "deterministic.regularized_ae",
     "LaplacianAE": "deterministic.laplacian_ae",
+    "LinearAE": "deterministic.linear_ae",
     "RobustAE": "anomaly.robust_ae",
     "USAD": "anomaly.usad",
     "AdversarialAE": "adversarial.adversarial_ae",
