@@ -45,9 +45,9 @@ def test_an_assigned_number_takes_effect_at_once(name):
         assert getattr(model, argument) == value
     found = model.evaluate(x, return_dict=True, **BATCH)
     assert not started or model._notes.step_programs.kept is programs
-    # Some numbers of dictionaries, and of models of clusters, weigh a loss that is 0 before any
-    # training, and dropout has an effect on training alone.
-    starts_later = "pretraining_steps" in zoo.parameters_of(name)
+    # Some numbers of dictionaries, and of models of clusters or neighbors, weigh a loss that is 0
+    # before any training, and dropout has an effect on training alone.
+    starts_later = {"pretraining_steps", "num_neighbors"} & zoo.parameters_of(name)
     if name in zoo.WITH_NETWORKS and values.keys() != {"dropout"} and not starts_later:
         assert found["loss"] != pytest.approx(before["loss"], rel=1e-5)
     other = zoo.eager(name, **given | values)
