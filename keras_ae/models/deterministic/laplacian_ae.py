@@ -31,9 +31,10 @@ class LaplacianAE(AE):
     Two neighbors rarely meet in one batch. The first `fit` therefore chooses examples at random,
     the anchors, and keeps them with the weights. An example's neighbors are its nearest anchors.
     The graph is that of all data if there are at least as many anchors as examples, and else that
-    of a sample. Until `fit` or `adapt` has chosen them, the penalty is 0. Memory and time grow with the number of anchors, and not with the data. `evaluate`
-    sums over all neighbors. In training, one neighbor of each example is drawn with a probability
-    proportional to W_ij, and stands for the sum, whose expectation stays the same.
+    of a sample. Until `fit` or `adapt` has chosen them, the penalty is 0. Memory and time grow with
+    the number of anchors, and not with the data. `evaluate` sums over all neighbors. In training,
+    one neighbor of each example is drawn with a probability proportional to W_ij, and stands for
+    the sum, whose expectation stays the same.
 
     The penalty depends on the scale of the codes. A large weight makes all codes small, too.
 

@@ -40,13 +40,13 @@ class LinearAE(Autoencoder):
 
     Example:
 
-    >>> import numpy as np
+    >>> import keras, numpy as np
     >>> from keras_ae import LinearAE
     >>> x = np.random.default_rng(0).normal(size=(256, 4)) * [9, 3, 0.1, 0.1]
     >>> model = LinearAE(latent_dim=2, seed=0)
-    >>> model.compile("adam")
+    >>> model.compile(keras.optimizers.Adam(0.01))
     >>> history = model.fit(x, epochs=50, verbose=0)
-    >>> np.abs(model.components).round(1).tolist()
+    >>> np.abs(model.components).round().tolist()
     [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
     """
 
