@@ -95,6 +95,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _outputs_are_data = True  # It is False if the decoder returns logits.
     _reads_data = False  # If True, `reconstruct` reads the data, and not its code alone.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
+    _compares_examples = False  # If True, the loss of a batch needs two or more examples.
     _space = interpolation.Vectors()  # The space in which codes lie.
     _needs_data = False  # If True, `_adapt` is called before the first step.
     _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
@@ -157,9 +158,6 @@ class Autoencoder(Adjustable, Saved, Loops):
     def _decoder_shape(self, target_shape):
         """Return the decoder's output shape for targets of this shape, without the batch axis."""
         return tuple(target_shape)
-
-    def _check_batch_size(self, size):
-        """Raise an error if a batch of so many examples has no loss. Subclasses add checks."""
 
     def _step_numbers(self, batch_size):
         """Return how many numbers a training step keeps in memory besides the layers' outputs."""
@@ -233,7 +231,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         Args:
             num_samples: Number of examples to draw, a positive integer.
             seed: Integer that makes the draw repeatable. Defaults to None, a new draw in each call.
-            batch_size: Number of examples in a batch. Up to four batches are in memory at a time.
+            batch_size: Number of examples in a batch, of which four may be in memory at a time.
                 Defaults to 1,024, or to fewer if a batch would hold more than a million numbers.
             verbose: 0, 1 or "auto" (a progress bar after two seconds). Defaults to "auto".
             **inputs: The model's named inputs, with one value for all samples or one for each.

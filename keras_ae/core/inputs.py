@@ -683,8 +683,11 @@ def check_step(model, size, function=None):
         function: What computes the batch if this is not the model's losses. Defaults to None.
     """
     memory.refuse_step(model, size)
-    if function is None:
-        model._check_batch_size(size)
+    if function is None and size == 1 and model._compares_examples:
+        raise ValueError(
+            f"{type(model).__name__}: the loss tells an example from the others of its batch, and "
+            "a batch has one example. Pass a larger batch_size, or batches of two or more examples."
+        )
 
 
 def split(parts, fraction):

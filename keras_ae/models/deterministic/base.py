@@ -39,7 +39,7 @@ class DeterministicAE(Autoencoder):
     ):
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.reconstruction_loss = losses.get(reconstruction_loss)
-        if self._compares_examples() and not self._may_compare_examples:
+        if self._compares_examples and not self._may_compare_examples:
             raise ValueError(
                 f"{type(self).__name__}: {self._loss_name()} tells an example from the others of "
                 "its batch, but the model compares each one with its own reconstruction alone. "
@@ -75,22 +75,14 @@ class DeterministicAE(Autoencoder):
         elif self._decoder_activation == "linear":
             networks.refuse_linear(self, wanted, name)
 
+    @property
     def _compares_examples(self):
-        """Tell whether the reconstruction loss of an example depends on the others of its batch."""
+        """Whether the reconstruction loss of an example depends on the others of its batch."""
         return losses.compares_examples(self.reconstruction_loss)
-
-    def _check_batch_size(self, size):
-        super()._check_batch_size(size)
-        if size == 1 and self._compares_examples():
-            raise ValueError(
-                f"{type(self).__name__}: {self._loss_name()} tells an example from the others of "
-                "its batch, and a batch has one example. Pass a larger batch_size, or batches of "
-                "two or more examples."
-            )
 
     def _step_numbers(self, batch_size):
         numbers = super()._step_numbers(batch_size)
-        return numbers + (4 * batch_size**2 if self._compares_examples() else 0)
+        return numbers + (4 * batch_size**2 if self._compares_examples else 0)
 
     def _loss_name(self):
         given = self.arguments.get("reconstruction_loss")  # Some models have a fixed loss.
@@ -136,7 +128,7 @@ class DeterministicAE(Autoencoder):
         """
         output = call(self, self.decode, z, training=training, inputs=inputs)
         loss = losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
-        if self._compares_examples():
+        if self._compares_examples:
             loss = skip_single_example(self, "reconstruction_loss", loss, y)
         return {"reconstruction_loss": loss}
 
