@@ -169,7 +169,9 @@ class SequentialVAE(StructuredVAE):
                 "forecast: with standardize=True each step of data of shape (steps,) has units of "
                 "its own. Pass x[..., None], whose steps share them."
             )
-        options = {"batch_size": batch_size or max(1, 1024 // number), "verbose": verbose}
+        if batch_size is None:
+            batch_size = max(1, 1024 // number)
+        options = {"batch_size": batch_size, "verbose": verbose}
         return self._forecast(x, num_steps, number, seed, **options)
 
     @batched("data", "forecast", returns_data=True)
