@@ -39,9 +39,11 @@ class Coded(Distribution):
         # The first class at which the cumulative probability exceeds a uniform number is a draw.
         below = ops.cumsum(ops.exp(self.log_probabilities), axis=-1) <= uniform[..., None]
         number = ops.sum(ops.cast(below, "float32"), axis=-1)
-        # Rounding may leave the sum of all probabilities below the uniform number.
+        # Rounding may leave the sum of all probabilities below the uniform number. The last class
+        # that a column has is the limit then, because those that it lacks may be in the middle.
         has_class = ops.cast(self.log_probabilities > -1e8, "float32")
-        return ops.minimum(number, ops.sum(has_class, axis=-1) - 1.0)
+        numbers = ops.arange(self.log_probabilities.shape[-1], dtype="float32")
+        return ops.minimum(number, ops.max(has_class * numbers, axis=-1))
 
     def log_prob_per_element(self, x):
         """Compute the log-probability of every column in nats, shape (batch, columns).

@@ -75,6 +75,24 @@ def test_codes_are_drawn_with_their_probabilities():
     np.testing.assert_allclose(found[0], np.log([0.3, 0.25]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("lacking", [0, 1, 3])
+def test_classes_that_a_column_lacks_may_be_anywhere(lacking):
+    """Such as a mode between others, to which the mixture of a column gave no weight."""
+    probabilities = np.insert([0.3, 0.3, 0.4], lacking, 0.0)
+    log_probabilities = np.where(probabilities > 0, np.log(np.maximum(probabilities, 1e-9)), -1e9)
+    log_probabilities = np.broadcast_to(log_probabilities, (20_000, 1, 4))
+    drawn = ops.convert_to_numpy(distributions.Coded(log_probabilities).sample(seed=1))
+    counts = np.bincount(drawn[:, 0].astype(int), minlength=4)
+    assert counts[lacking] == 0
+    present = probabilities > 0
+    assert stats.chisquare(counts[present], 20_000 * probabilities[present]).pvalue > 1e-3
+    means = np.broadcast_to([-10.0, 0.0, 5.0, 20.0], (20_000, 1, 4))
+    p = distributions.Modes(log_probabilities, means, np.ones((1, 1, 4)))
+    drawn = ops.convert_to_numpy(p.sample(seed=1))
+    mean = float(ops.convert_to_numpy(p.mean)[0, 0])
+    assert abs(drawn.mean() - mean) < 5.0 * drawn.std() / np.sqrt(len(drawn))
+
+
 def made(may_miss=(1.0, 1.0)):
     """Return a distribution of a number that may be missing, and of one of three classes."""
     number = distributions.Normal(np.array([[1.0]]), 2.0)
