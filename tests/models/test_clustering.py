@@ -375,3 +375,12 @@ def test_vade_samples_from_one_cluster():
     model.fit_sampler(x, "kernel_density", verbose=0)
     with pytest.raises(ValueError, match=r"cluster=1 needs the model's prior.*Call fit_sampler"):
         model.sample(3, cluster=1)
+
+
+def test_the_centers_of_vade_are_the_means_of_draws_from_its_clusters():
+    model, (x, _) = made(VaDE, pretraining_steps=30), blobs()
+    model.fit(x, epochs=10, **BATCH)
+    assert model.centers.shape == (3, 2)
+    for cluster, center in enumerate(model.centers):
+        codes = ops.convert_to_numpy(model._draw_prior(4000, 0, cluster))
+        np.testing.assert_array_less(np.abs(codes.mean(axis=0) - center), 0.1 * codes.std(axis=0))

@@ -98,6 +98,14 @@ class VaDE(Clustering, VAE):
         pairs = zip(self._starts, self._moves, strict=True)
         return WeightedGaussians(*(ops.convert_to_tensor(s) + m for s, m in pairs))
 
+    @property
+    def centers(self):
+        """The means of the clusters' Gaussians, an array of shape (num_clusters, latent_dim).
+
+        The model must be built.
+        """
+        return ops.convert_to_numpy(self.prior().mean)
+
     def _draw_prior(self, num_samples, seed, cluster=None):
         return self.prior().sample(num_samples, seed, cluster)
 
