@@ -123,7 +123,7 @@ def pytest_collection_modifyitems(items):
     models = collections.defaultdict(set)
     for item in items:
         name = model_of(item)
-        if name in zoo.MODELS:
+        if name is not None:
             models[property_of(item)].add(name)
             if not item.get_closest_marker("xdist_group"):
                 item.add_marker(pytest.mark.xdist_group(name))
@@ -146,8 +146,11 @@ FEW_MODELS = 5
 
 def model_of(item):
     """The name of the model that a test is about, if it is about one."""
+    import zoo
+
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    return parameters.get("name", parameters.get("kind"))
+    name = parameters.get("name", parameters.get("kind"))
+    return name if isinstance(name, str) and name in zoo.MODELS else None
 
 
 def parts_of(item):
