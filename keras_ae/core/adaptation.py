@@ -201,7 +201,7 @@ def _learn_units(model, passes):
     The features are the last axis. Missing values do not count, and a feature that never varies
     gets the deviation 1.
     """
-    moments = {name: _Moments() for name in model._units}
+    moments = {name: Moments() for name in model._units}
     for x, named in passes:
         for name, values in {"x": x, **named}.items():
             if name in moments:
@@ -211,7 +211,7 @@ def _learn_units(model, passes):
         deviation.assign(np.broadcast_to(moments[name].find_deviation(), mean.shape))
 
 
-class _Moments:
+class Moments:
     """The mean and the deviation of every feature, from one batch after another."""
 
     def __init__(self):

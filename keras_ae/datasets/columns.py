@@ -197,8 +197,10 @@ def _describe(series, name, kind):
         values = np.log(np.maximum(values.mean(), 1e-3)) * np.ones(1)
     elif kind == "positive":
         values = np.log(values)
-    spread = float(values.std())
-    column |= {"center": float(values.mean()), "scale": spread if spread > 0 else 1.0}
+    center, spread = float(values.mean()), float(values.std())
+    # Numbers that are all equal have a deviation of rounding errors.
+    varies = spread > 1e-6 * max(abs(center), 1e-30)
+    column |= {"center": center, "scale": spread if varies else 1.0}
     column["integer"] = kind == "count" or bool(np.all(np.mod(present.astype("float64"), 1) == 0))
     return column
 

@@ -65,6 +65,13 @@ def test_missing_cells_where_there_were_none():
     assert found["city"].tolist()[1:3] == ["Oslo", "Rome"]
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 99.9, 0.0])
+def test_a_column_that_never_varies_has_the_scale_1(value):
+    """The deviation of equal numbers in float64 is a rounding error, not always 0."""
+    (column,) = datasets.describe_columns(pd.DataFrame({"fixed": np.full(777, value)}))
+    assert column["scale"] == 1.0
+
+
 def test_centers_of_positive_numbers_and_counts():
     table = pd.DataFrame({"price": [1.0, np.e, np.e**2], "n": [1, 2, 6]})
     kinds = {"price": "positive", "n": "count"}

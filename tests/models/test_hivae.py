@@ -102,3 +102,13 @@ def test_arrays_have_numeric_columns():
     assert np.isfinite(found).all() and np.all(found[1] == x[1])
     centers = ops.convert_to_numpy(model._units[0])
     np.testing.assert_allclose(centers, np.nanmean(x, axis=0), rtol=1e-4)
+
+
+def test_a_column_that_never_varies_has_the_scale_1():
+    """The deviation of equal numbers in float64 is a rounding error, not always 0."""
+    frame = pd.DataFrame({"age": table(777)["age"], "fixed": 0.3})
+    model = HIVAE(**OPTIONS)
+    model.compile("adam")
+    model.fit(frame, batch_size=50, verbose=0)
+    assert ops.convert_to_numpy(model._units[1].value)[1] == 1.0
+    assert model.evaluate(frame.assign(fixed=0.4), verbose=0, return_dict=True)["loss"] < 100.0

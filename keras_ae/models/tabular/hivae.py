@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ae import likelihoods
 from keras_ae.core import arguments
+from keras_ae.core.adaptation import Moments
 from keras_ae.core.examples import map_leaves
 from keras_ae.datasets.columns import is_frame
 from keras_ae.distributions import DiagonalGaussian, LabeledCodes
@@ -105,19 +106,12 @@ class HIVAE(TableVAE):
     def _adapt(self, passes):
         """Learn the center and the scale of every column of numbers, or of their logarithms."""
         kinds = [column["kind"] for column in self.likelihood.columns]
-        count = total = squares = np.zeros(len(kinds))
+        moments = Moments()
         for x, _ in passes:
-            x = _transform(x.astype("float64"), kinds)
-            present = ~np.isnan(x)
-            x = np.where(present, x, 0.0)
-            count, total = count + present.sum(axis=0), total + x.sum(axis=0)
-            squares = squares + np.square(x).sum(axis=0)
-        count = np.maximum(count, 1)
-        center = total / count
-        scale = np.sqrt(np.maximum(squares / count - np.square(center), 0.0))
+            moments.update(_transform(x.astype("float64"), kinds))
         is_number = np.isin(kinds, _NUMBERS)
-        self._units[0].assign(np.where(is_number, center, 0.0))
-        self._units[1].assign(np.where(is_number & (scale > 0), scale, 1.0))
+        self._units[0].assign(np.where(is_number, moments.mean, 0.0))
+        self._units[1].assign(np.where(is_number, moments.find_deviation(), 1.0))
 
     # ------------------------------------------------------------------ the distributions
 
