@@ -114,23 +114,29 @@ class TabularVAE(TableVAE):
 
     def _adapt(self, passes):
         """Find the modes of every numeric column, and which columns have missing cells."""
-        rows, has_missing = [], 0
+        rows, share, has_missing = [], 1.0, 0
+        low, high = (np.full(self._data_shape, end, "float32") for end in (np.inf, -np.inf))
         generator = np.random.default_rng(0)
         for x, _ in passes:
             has_missing = np.maximum(has_missing, np.isnan(x).any(axis=0))
-            rows.append(x)
+            # Unlike `min`, `fmin` leaves out missing cells.
+            low = np.minimum(low, np.fmin.reduce(x, axis=0, initial=np.inf))
+            high = np.maximum(high, np.fmax.reduce(x, axis=0, initial=-np.inf))
+            # Every row of the table is kept with the same probability, however late it comes.
+            rows.append(x[generator.random(len(x)) < share])
             if sum(map(len, rows)) > 2 * _ROWS:
-                # Every row that was read so far is kept with the same probability.
                 rows = [part[generator.random(len(part)) < 0.5] for part in rows]
+                share *= 0.5
         table = np.concatenate(rows)
         self._has_missing.assign(has_missing.astype("float32"))
-        found = [_find_modes(table[:, number]) for number in self._numeric]
-        if found:
-            means, scales, weights, bounds = (np.stack(parts) for parts in zip(*found, strict=True))
+        if self._numeric:
+            found = [_find_modes(table[:, number]) for number in self._numeric]
+            means, scales, weights = (np.stack(parts) for parts in zip(*found, strict=True))
             self._mode_means.assign(means)
             self._mode_scales.assign(scales)
             self._mode_weights.assign(weights)
-            self._bounds.assign(bounds.T)
+            bounds = np.stack([low, high])[:, self._numeric]
+            self._bounds.assign(np.where(np.isfinite(bounds), bounds, 0.0))
 
     # ------------------------------------------------------------------ the distributions
 
@@ -294,8 +300,7 @@ def _find_modes(values):
     """Find the modes of a column of numbers, some of which may be NaN.
 
     Returns:
-        The means, deviations and log-weights of `MODES` modes, arrays of this length, and the least
-        and the largest number.
+        The means, deviations and log-weights of `MODES` modes, arrays of this length.
     """
     values = values[~np.isnan(values)].astype("float64")
     if not len(values):
@@ -325,4 +330,4 @@ def _find_modes(values):
     else:
         means[0], weights[0] = scaled.mean(), 0.0
     scales = np.maximum(scales, _LEAST_SCALE)
-    return center + spread * means, spread * scales, weights, (values.min(), values.max())
+    return center + spread * means, spread * scales, weights
