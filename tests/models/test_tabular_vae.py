@@ -74,6 +74,14 @@ def test_given_cells_change_the_others(model):
 
 
 @pytest.mark.every_backend
+def test_tables_of_text_alone_train_without_warnings():
+    model = TabularVAE(**OPTIONS)
+    model.compile("adam")
+    model.fit(table()[["city"]], batch_size=100, verbose=0)
+    assert model.sample(3, seed=0).shape == (3, 1)
+
+
+@pytest.mark.every_backend
 def test_rows_are_reconstructed_as_rows(model):
     given = table(seed=1).set_index(np.arange(600) + 7)
     found = model.reconstruct(given)

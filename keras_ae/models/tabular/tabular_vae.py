@@ -82,9 +82,10 @@ class TabularVAE(TableVAE):
         self._mode_weights = self._make_state("mode_log_weights", shape_of_modes, "zeros")
         self._bounds = self._make_state("bounds", (2, len(self._numeric)), "zeros")
         self._has_missing = self._make_state("has_missing", shape, "zeros")
-        self._noise = self.add_weight(
-            shape=(len(self._numeric), 1), initializer="zeros", dtype="float32", name="noise"
-        )
+        if self._numeric:  # Optimizers warn of a weight that is not used.
+            self._noise = self.add_weight(
+                shape=(len(self._numeric), 1), initializer="zeros", dtype="float32", name="noise"
+            )
         super()._build_networks(shape, target_shape)
 
     def _make_state(self, name, shape, initializer):
