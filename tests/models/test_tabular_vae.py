@@ -73,6 +73,18 @@ def test_given_cells_change_the_others(model):
     )
 
 
+def test_a_given_cell_is_not_missing():
+    """Rows of the group whose city is never known are not those of a known city."""
+    rng = np.random.default_rng(0)
+    group = rng.choice(["known", "unknown"], 1000)
+    city = np.where(group == "known", rng.choice(["Bern", "Oslo"], 1000), None)
+    model = TabularVAE(**OPTIONS)
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(pd.DataFrame({"group": group, "city": city}), batch_size=50, epochs=15, verbose=0)
+    found = model.sample(500, seed=0, conditions={"city": "Oslo"})
+    assert (found["group"] == "known").mean() > 0.8
+
+
 @pytest.mark.every_backend
 def test_tables_of_text_alone_train_without_warnings():
     model = TabularVAE(**OPTIONS)

@@ -287,8 +287,10 @@ class TabularVAE(TableVAE):
             seed = RunSeed(generator.integers(2**31, size=2))
             codes.append(samplers.draw(self, _CANDIDATES, seed)[0])
             rows = np.broadcast_to(row, (_CANDIDATES, len(row)))
-            p = self.conditional(ops.convert_to_tensor(codes[-1])).base
-            log_weights.append(ops.convert_to_numpy(p.log_prob(ops.convert_to_tensor(rows))))
+            p = self.conditional(ops.convert_to_tensor(codes[-1]))
+            cells = ops.convert_to_numpy(p.log_prob_per_element(ops.convert_to_tensor(rows)))
+            # That a given cell is not missing counts, too. The other cells may be missing or not.
+            log_weights.append(cells[:, ~np.isnan(row)].sum(axis=1))
             weights = np.concatenate(log_weights).astype("float64")
             weights = np.exp(weights - weights.max())
             if weights.sum() ** 2 / np.square(weights).sum() > number:
