@@ -66,6 +66,10 @@ def test_given_cells_change_the_others(model):
     cities = ["Rome", "Oslo"] * 50
     mixed = model.sample(100, seed=1, conditions={"city": cities})
     assert mixed["city"].tolist() == cities
+    pd.testing.assert_frame_equal(
+        model.sample(100, seed=1, conditions={"city": pd.Series(cities, index=range(5, 105))}),
+        mixed,
+    )
     assert mixed["price"][1::2].median() < 300 < mixed["price"][::2].median()
     pd.testing.assert_frame_equal(
         model.sample(9, seed=4, conditions={"city": "Oslo"}),
@@ -200,6 +204,8 @@ def test_arrays_have_numeric_columns():
         (lambda m: m.sample(3, conditions={"city": "Paris"}), "'city' holds 'Paris'"),
         (lambda m: m.sample(3, conditions={"city": ["Bern", "Oslo"]}), "has 2 values"),
         (lambda m: m.sample(3, conditions={"price": np.nan}), "has missing values"),
+        (lambda m: m.sample(3, conditions={"price": 1e30}), "their density is 0"),
+        (lambda m: m.sample(3, conditions=["price"]), "must be a dictionary"),
         (lambda m: TabularVAE().build((None, 4), (None, 5)), "Call fit(x) without a target"),
         (lambda m: TabularVAE(columns="city"), "is no list of columns"),
         (lambda m: TabularVAE(columns=[{"name": "a"}]), "which is no column"),

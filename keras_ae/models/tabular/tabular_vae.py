@@ -224,19 +224,25 @@ class TabularVAE(TableVAE):
 
         Args:
             num_samples, seed, batch_size, verbose: See `keras_ae.Autoencoder.sample`.
-            conditions: Dictionary of the name of a column -> its value, or a list of num_samples
-                values. Defaults to None.
+            conditions: Dictionary of the name of a column -> its value, or a list, array or
+                `pandas.Series` of num_samples values. Defaults to None.
 
         Returns:
             DataFrame, or float32 array of shape (num_samples, columns) if the columns have no
             names.
 
         Raises:
-            ValueError: If a condition names no column, or no category.
+            TypeError: If conditions is no dictionary.
+            ValueError: If a condition names no column or no category, or no code makes it likely.
 
         Example: see the class.
         """
         options = {"batch_size": batch_size, "verbose": verbose}
+        if not (conditions is None or isinstance(conditions, dict)):
+            raise TypeError(
+                f"sample: conditions={arguments.show(conditions)} must be a dictionary of the name "
+                "of a column -> its value."
+            )
         if not conditions:
             return super().sample(num_samples, seed, **options)
         require_columns(self, "sample")
@@ -264,7 +270,7 @@ class TabularVAE(TableVAE):
             if name not in places:
                 hint = arguments.did_you_mean(name, list(places))
                 raise ValueError(f"sample: conditions names {name!r}, which is no column.{hint}")
-            values = values if isinstance(values, (list, tuple, np.ndarray)) else [values]
+            values = list(values) if pd.api.types.is_list_like(values) else [values]
             if len(values) not in (1, num_samples):
                 raise ValueError(
                     f"sample: conditions[{name!r}] has {len(values)} values. Pass one, or "
@@ -292,6 +298,11 @@ class TabularVAE(TableVAE):
             # That a given cell is not missing counts, too. The other cells may be missing or not.
             log_weights.append(cells[:, ~np.isnan(row)].sum(axis=1))
             weights = np.concatenate(log_weights).astype("float64")
+            if not np.isfinite(weights.max()):
+                raise ValueError(
+                    "sample: conditions has cells so far from all that the model has seen that "
+                    "their density is 0. Pass values like those of training."
+                )
             weights = np.exp(weights - weights.max())
             if weights.sum() ** 2 / np.square(weights).sum() > number:
                 break
