@@ -48,12 +48,15 @@ class Coded(Distribution):
     def log_prob_per_element(self, x):
         """Compute the log-probability of every column in nats, shape (batch, columns).
 
+        It is minus infinity where x is the number of no class.
+
         Args:
             x: Tensor of shape (batch, columns), the numbers of the classes.
         """
         classes = ops.arange(self.log_probabilities.shape[-1], dtype="float32")
         chosen = ops.abs(ops.cast(x, "float32")[..., None] - classes) < 0.5
-        return ops.sum(ops.where(chosen, self.log_probabilities, 0.0), axis=-1)
+        found = ops.sum(ops.where(chosen, self.log_probabilities, 0.0), axis=-1)
+        return ops.where(ops.any(chosen, axis=-1), found, -math.inf)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -134,3 +134,9 @@ def test_gaps_leave_gradients_finite():
 
     found = zoo.gradient(total, np.zeros((2, 2)))
     np.testing.assert_allclose(found, [[0.0, 0.25], [0.125, 0.0]], rtol=1e-5)
+
+
+def test_what_is_no_class_has_the_probability_0():
+    p = distributions.Coded(np.log([[[0.25, 0.75]]]).repeat(3, axis=0))
+    found = ops.convert_to_numpy(p.log_prob(np.array([[2.0], [-1.0], [0.5]])))
+    assert np.all(found == -np.inf)
