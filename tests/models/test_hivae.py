@@ -112,3 +112,18 @@ def test_a_column_that_never_varies_has_the_scale_1():
     model.fit(frame, batch_size=50, verbose=0)
     assert ops.convert_to_numpy(model._units[1].value)[1] == 1.0
     assert model.evaluate(frame.assign(fixed=0.4), verbose=0, return_dict=True)["loss"] < 100.0
+
+
+@pytest.mark.parametrize(("column", "value"), [("n", -1), ("n", 1.5), ("size", 0.0)])
+def test_numbers_without_a_density_are_refused(column, value):
+    frame = pd.DataFrame({"n": [0, 3, 1, 2], "size": [0.1, 2.0, 3.0, 1.0]})
+    columns = datasets.describe_columns(frame, {"n": "count", "size": "positive"})
+    model = HIVAE(columns=columns, **OPTIONS)
+    model.compile("adam")
+    wrong = frame.astype("float64")
+    wrong.loc[2, column] = value
+    for call in (model.fit, model.evaluate, model.impute):
+        with pytest.raises(ValueError, match=f"column '{column}' .* but holds {value:g}. Replace"):
+            call(wrong, verbose=0)
+    wrong.loc[2, column] = np.nan
+    model.fit(wrong, verbose=0)

@@ -106,10 +106,14 @@ class TableVAE(VAE):
     def _check_values(self, name, values, call):
         values = super()._check_values(name, values, call)
         for number, column in enumerate(self.columns or []):
-            if column["kind"] not in DISCRETE or values.ndim != 2 or number >= values.shape[1]:
+            if values.ndim != 2 or number >= values.shape[1]:
                 continue
-            codes, count = values[:, number], len(column["categories"])
+            codes = values[:, number]
             codes = codes[~np.isnan(codes.astype("float32"))]
+            if column["kind"] not in DISCRETE:
+                self._check_numbers(name, codes, column)
+                continue
+            count = len(column["categories"])
             wrong = codes[(codes < 0) | (codes >= count) | (codes != np.floor(codes))]
             if len(wrong):
                 raise ValueError(
@@ -118,6 +122,15 @@ class TableVAE(VAE):
                     "DataFrame, or what keras_ae.datasets.encode_columns makes of it."
                 )
         return values
+
+    def _check_numbers(self, name, numbers, column):
+        """Raise if the likelihood of a column has no density at some of its cells.
+
+        Args:
+            name: What errors call the data.
+            numbers: Array of the cells that are present.
+            column: Description of the column.
+        """
 
     # ------------------------------------------------------------------ DataFrames in and out
 

@@ -113,6 +113,20 @@ class HIVAE(TableVAE):
         self._units[0].assign(np.where(is_number, moments.mean, 0.0))
         self._units[1].assign(np.where(is_number, moments.find_deviation(), 1.0))
 
+    def _check_numbers(self, name, numbers, column):
+        if column["kind"] == "positive":
+            wrong, wanted = numbers[numbers <= 0], "numbers above 0"
+        elif column["kind"] == "count":
+            wrong = numbers[(numbers < 0) | (numbers != np.floor(numbers))]
+            wanted = "integers of at least 0"
+        else:
+            return
+        if len(wrong):
+            raise ValueError(
+                f"{name}: column {column['name']!r} is of the kind {column['kind']!r}, which are "
+                f"{wanted}, but holds {wrong[0]:g}. Replace it, or make it missing."
+            )
+
     # ------------------------------------------------------------------ the distributions
 
     def _describe_cells(self, x):
