@@ -3,11 +3,18 @@
 import math
 import warnings
 
-import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import adaptation, arguments, backend, building, memory, seeds
+from keras_ae.core import (
+    adaptation,
+    arguments,
+    backend,
+    building,
+    former_weights,
+    memory,
+    seeds,
+)
 from keras_ae.core.batching import batched
 from keras_ae.models.deterministic.ae import AE
 
@@ -222,8 +229,10 @@ class SoftClusteringAE(Clustering, AE):
 
     def _sources(self):
         """List the weights from which the probabilities of the clusters follow."""
-        parts = (self.encoder, self.features_to_code)
-        return [*sum((part.weights for part in parts), []), self._starts, self._moves]
+        return [*former_weights.list_weights(self._parts_of_code()), self._starts, self._moves]
+
+    def _parts_of_code(self):
+        return self.encoder, self.features_to_code
 
     def _step_numbers(self, batch_size):
         # The encoder reads each batch a second time, for the targets.
@@ -272,8 +281,9 @@ class SoftClusteringAE(Clustering, AE):
             found = self._find_probabilities(x, verbose=0, **inputs).astype("float64")
             total, number = total + found.sum(axis=0), number + len(found)
         self._shares.assign(total / number)
-        for state, source in zip(self._targets, self._sources(), strict=True):
-            state.assign(_copy(source))
+        values = [*former_weights.read_values(self._parts_of_code()), self._starts, self._moves]
+        for state, value in zip(self._targets, values, strict=True):
+            state.assign(_copy(value))
         self._last_update.assign(_copy(self._step))
 
     def _log_memberships(self, z):
@@ -287,8 +297,9 @@ class SoftClusteringAE(Clustering, AE):
 
     def _log_targets(self, x):
         """Compute log p, eq. 3, of a batch: a tensor (batch, num_clusters) without gradients."""
-        states = map(ops.convert_to_tensor, self._targets)
-        with keras.StatelessScope(zip(self._sources(), states, strict=True)):
+        *states, starts, moves = map(ops.convert_to_tensor, self._targets)
+        centers = [(self._starts, starts), (self._moves, moves)]
+        with former_weights.replacing(self._parts_of_code(), states, centers):
             log_q = self._log_cluster_probabilities(x)
         shares = ops.maximum(ops.convert_to_tensor(self._shares), 1e-12)
         return ops.stop_gradient(ops.log_softmax(2.0 * log_q - ops.log(shares), axis=-1))

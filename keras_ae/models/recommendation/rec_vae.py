@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.core import arguments
+from keras_ae.core import arguments, former_weights
 from keras_ae.core.draws import draw_normal
 from keras_ae.distributions import Normal
 from keras_ae.layers import gaussian
@@ -104,17 +104,16 @@ class RecVAE(Recommender, VAE):
                 self.latent_dim, shape_of_logits, "mlp", dtype=self.dtype_policy, units=()
             )
         super()._build_networks(shape, target_shape)
-        trained = [v for part in self._posterior_parts() for v in part.trainable_variables]
         self._former = [
             self.add_weight(
-                shape=v.shape,
+                shape=w.shape,
                 initializer="zeros",
                 dtype="float32",
                 trainable=False,
                 aggregation="mean",
                 name=f"former_{number}",
             )
-            for number, v in enumerate(trained)
+            for number, w in enumerate(former_weights.list_weights(self._posterior_parts()))
         ]
         self._steps_of_epoch = self.add_weight(
             shape=(),
@@ -158,21 +157,19 @@ class RecVAE(Recommender, VAE):
         """Copy the encoder's weights at the beginning of an epoch."""
         step = ops.cast(ops.convert_to_tensor(self._step), "int32")
         begins = ops.equal(ops.mod(step, ops.convert_to_tensor(self._steps_of_epoch)), 0)
-        trained = [v for part in self._posterior_parts() for v in part.trainable_variables]
-        for former, now in zip(self._former, trained, strict=True):
-            before, now = ops.convert_to_tensor(former), ops.convert_to_tensor(now)
+        values = former_weights.read_values(self._posterior_parts())
+        for former, now in zip(self._former, values, strict=True):
+            before = ops.convert_to_tensor(former)
             # On JAX, what is assigned would pass gradients.
             now = ops.stop_gradient(ops.cast(now, "float32"))
             former.assign(ops.where(begins, now, before))
 
     def _former_posterior(self, x):
         """Make the posterior that the encoder computed at the beginning of the epoch."""
-        h, weights = self._prepare(x, False), [ops.convert_to_tensor(v) for v in self._former]
-        for part in self._posterior_parts():
-            trained = part.trainable_variables
-            with keras.StatelessScope(zip(trained, weights[: len(trained)], strict=True)):
+        h, values = self._prepare(x, False), [ops.convert_to_tensor(v) for v in self._former]
+        with former_weights.replacing(self._posterior_parts(), values):
+            for part in self._posterior_parts():
                 h = part(h, training=False)
-            weights = weights[len(trained) :]
         return gaussian(h)
 
     def _log_composite_prior(self, x, z):
