@@ -15,7 +15,8 @@ def describe_columns(frame, kinds=None):
     The kind of a column follows from its type: truth values, and columns of two texts or integers,
     are "binary"; text and unordered categories "categorical"; ordered categories "ordinal";
     unsigned integers "count"; all other numbers "numeric". Missing cells do not count, and a column
-    of integers that has any, which pandas makes floats, is binary if it holds 0 and 1.
+    of integers that has any, which pandas makes floats, is binary if it holds 0 and 1. Categories
+    that are neither numbers nor text, such as intervals, become their text.
 
     Args:
         frame: `pandas.DataFrame` with at least one row.
@@ -124,6 +125,27 @@ def decode_columns(array, columns):
         for number, column in enumerate(columns)
     }
     return pd.DataFrame(decoded)
+
+
+def fill_cells(frame, found):
+    """Return a table whose missing cells have the values of another one, and else as it was.
+
+    Args:
+        frame: `pandas.DataFrame`.
+        found: What `decode_columns` returned for the rows of frame, with its index.
+    """
+    filled = frame.copy()
+    for name in frame.columns:
+        cells, others = frame[name], found[name]
+        if hasattr(cells, "cat") and hasattr(others, "cat"):
+            # A part of a table may lack categories, and intervals are texts in descriptions.
+            own = {_plain(value): value for value in cells.cat.categories}
+            if all(value in own for value in others[cells.isna()]):
+                others = others.map(own)
+            else:
+                cells = cells.cat.rename_categories(list(own)).astype(others.dtype)
+        filled[name] = cells.where(cells.notna(), others)
+    return filled
 
 
 def is_frame(data):

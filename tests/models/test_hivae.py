@@ -127,3 +127,21 @@ def test_numbers_without_a_density_are_refused(column, value):
             call(wrong, verbose=0)
     wrong.loc[2, column] = np.nan
     model.fit(wrong, verbose=0)
+
+
+def test_missing_categories_are_filled_in_where_types_differ():
+    """A part of a table may lack categories, and the model knows intervals by their text."""
+    rng = np.random.default_rng(0)
+    bands = pd.Categorical(pd.cut(rng.normal(size=90), 3))
+    frame = pd.DataFrame({"size": pd.Categorical(rng.choice(list("SML"), 90)), "band": bands})
+    model = HIVAE(**OPTIONS)
+    model.adapt(frame)
+    part = frame[frame["size"] == "S"].assign(band=bands.categories[0])
+    part["size"] = part["size"].cat.remove_unused_categories()
+    given = part.astype({"band": bands.dtype})
+    given.iloc[::2] = None
+    for table in (given, given[["band", "size"]]):
+        found = model.impute(table)
+        assert list(found.columns) == list(table.columns) and not found.isna().any().any()
+        assert found["band"].dtype == bands.dtype
+        assert (found["size"].iloc[1::2] == "S").all()

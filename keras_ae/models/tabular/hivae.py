@@ -9,7 +9,7 @@ from keras_ae import likelihoods
 from keras_ae.core import arguments
 from keras_ae.core.adaptation import Moments
 from keras_ae.core.examples import map_leaves
-from keras_ae.datasets.columns import is_frame
+from keras_ae.datasets.columns import fill_cells, is_frame
 from keras_ae.distributions import DiagonalGaussian, LabeledCodes
 from keras_ae.layers import gaussian_kl
 from keras_ae.models.tabular.base import TableVAE
@@ -229,7 +229,7 @@ class HIVAE(TableVAE):
         """
         found = self.reconstruct(x, **options)
         if is_frame(x):
-            return x.where(x.notna(), found)
+            return fill_cells(x, found)
         return np.where(np.isnan(x), found, x)
 
 
