@@ -12,8 +12,8 @@ _SHOWN = 5  # At most so many names or values are shown in an error.
 def describe_columns(frame, kinds=None):
     """Describe the columns of a table, as models of tables need it.
 
-    The kind of a column follows from its type: truth values, and columns of two texts or integers,
-    are "binary"; text and unordered categories "categorical"; ordered categories "ordinal";
+    The kind of a column follows from its type: columns of two truth values, texts or integers are
+    "binary"; text and unordered categories "categorical"; ordered categories "ordinal";
     unsigned integers "count"; all other numbers "numeric". Missing cells do not count, and a column
     of integers that has any, which pandas makes floats, is binary if it holds 0 and 1. Categories
     that are neither numbers nor text, such as intervals, become their text.
@@ -235,7 +235,7 @@ def _guess_kind(series, present):
         if series.dtype.ordered:
             return "ordinal"
         return "binary" if len(series.dtype.categories) == 2 else "categorical"
-    if kind == "b" or (present.nunique() == 2 and (kind != "f" or present.isin([0, 1]).all())):
+    if present.nunique() == 2 and (kind != "f" or present.isin([0, 1]).all()):
         return "binary"
     return {"u": "count", "i": "numeric", "f": "numeric"}.get(kind, "categorical")
 

@@ -45,6 +45,15 @@ def test_kinds_follow_from_types():
     assert columns[0]["integer"] is False and columns[3]["integer"] is True
 
 
+@pytest.mark.parametrize("dtype", ["bool", "boolean"])
+def test_truth_values_that_are_all_equal_have_one_category(dtype):
+    flags = pd.DataFrame({"flag": pd.array([True, True, True], dtype=dtype)})
+    (column,) = columns = datasets.describe_columns(flags)
+    assert column["kind"] == "categorical" and column["categories"] == [True]
+    array = datasets.encode_columns(flags, columns)
+    pd.testing.assert_frame_equal(datasets.decode_columns(array, columns), flags)
+
+
 def test_a_table_comes_back_as_it_was():
     table = frame()
     columns = datasets.describe_columns(table)
