@@ -113,6 +113,15 @@ def test_wrong_numbers_of_topics_and_data_are_refused(name):
 # ------------------------------------------------------------------ ProdLDA
 
 
+def test_vocabularies_without_an_order_are_refused():
+    """scikit-learn's `vocabulary_` is a dictionary of words to columns."""
+    model = made("ProdLDA")
+    model.build((None, 2))
+    for vocabulary in ({"a": 0, "b": 1}, {"a", "b"}):
+        with pytest.raises(TypeError, match="Pass a list of the words"):
+            model.topics(vocabulary, k=1)
+
+
 @pytest.mark.parametrize("concentration, size", [(0.3, 4), (2.0, 10), (1.0, 50)])
 def test_the_prior_is_the_laplace_approximation(concentration, size):
     """Its mode and its curvature are those of the Dirichlet's density in the softmax basis."""

@@ -77,10 +77,17 @@ class TopicModel(VAE):
             List of a list of k words for each topic, the most important ones first.
 
         Raises:
+            TypeError: If the vocabulary is a dictionary or a set.
             ValueError: If the model is not built, the vocabulary has another length than the data,
                 or k is not from 1 to this length.
         """
         inputs.require_built(self, "topics")
+        if isinstance(vocabulary, (dict, set, frozenset)):
+            raise TypeError(
+                f"topics: vocabulary is a {type(vocabulary).__name__}, which has no order of "
+                "columns. Pass a list of the words, such as get_feature_names_out() of "
+                "scikit-learn's CountVectorizer."
+            )
         weights = self.word_weights()
         if len(vocabulary) != weights.shape[1]:
             raise ValueError(
