@@ -63,9 +63,12 @@ def test_recommendations_are_the_best_items_that_are_new(name):
     np.testing.assert_allclose(scores, np.take_along_axis(logs, items, 1), rtol=1e-4)
     for form in (sparse.coo_matrix(x), ops.convert_to_tensor(x), x.tolist()):
         np.testing.assert_array_equal(model.recommend(form, k=6), items)
-    full = int(x.sum(axis=1).max())
-    with pytest.raises(ValueError, match=f"k=20, but a user has {full} of the 24 items"):
-        model.recommend(x, k=20)
+    full, row = int(x.sum(axis=1).max()), int(x.sum(axis=1).argmax())
+    for form in (x, sparse.csr_matrix(x)):
+        with pytest.raises(ValueError, match=f"k=20, but the user of row {row} has {full} of the"):
+            model.recommend(form, k=20)
+    with pytest.raises(ValueError, match=r"not recommended again\. Leave this user out"):
+        model.recommend(np.ones((1, ITEMS)), k=1)
     with pytest.raises(ValueError, match="k=0"):
         model.recommend(x, k=0)
 

@@ -81,12 +81,13 @@ class Recommender:
         if not is_sparse(histories):
             histories = conversion.to_numpy(histories, "histories")
             conversion.require_rows(histories, histories, "histories")
-        most = _count_items(histories)
-        if k > histories.shape[-1] - most:
+        counts, items = _count_items(histories), histories.shape[-1]
+        most = int(counts.max())
+        if k > items - most:
+            fewer = f"Pass a k of at most {items - most}, or leave" if most < items else "Leave"
             raise ValueError(
-                f"recommend: k={k}, but a user has {most} of the {histories.shape[-1]} items, and "
-                f"these are not recommended again. Pass a k of at most "
-                f"{histories.shape[-1] - most}, or leave this user out."
+                f"recommend: k={k}, but the user of row {int(counts.argmax())} has {most} of the "
+                f"{items} items, and these are not recommended again. {fewer} this user out."
             )
         found = self._rank_items(histories, k, batch_size=batch_size, verbose=verbose)
         # Float32 holds all integers up to 2**24, and no model has so many items.
@@ -103,9 +104,9 @@ class Recommender:
 
 
 def _count_items(histories):
-    """Return the largest number of items that a user has."""
+    """Return how many items each user has."""
     if is_sparse(histories):
         matrix = histories.tocsr()
         users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[matrix.data > 0]
-        return int(np.bincount(users, minlength=1).max())
-    return int(np.max(np.sum(histories > 0, axis=-1)))
+        return np.bincount(users, minlength=1)
+    return np.atleast_1d(np.sum(histories > 0, axis=-1))
