@@ -318,10 +318,20 @@ def _decode(values, column):
         found[absent] = None if dtype == "object" else pd.NA
     else:
         values = values.round() if column["integer"] else values
-        found = pd.Series(values)
+        found = pd.Series(_clip_to_type(values, dtype))
     if absent.any():
         dtype = _NULLABLE.get(dtype, dtype)
     return found if dtype == "object" else found.astype(dtype)
+
+
+def _clip_to_type(values, dtype):
+    """Return floats within the range of an integer type, beyond which they would wrap around."""
+    try:
+        limits = np.iinfo(dtype.lower())  # pandas' nullable types begin with a capital.
+    except (TypeError, ValueError):
+        return values
+    # The largest 64-bit integer is no float, and would be rounded up.
+    return np.clip(values, limits.min, np.floor(np.nextafter(limits.max + 1.0, 0.0)))
 
 
 # NumPy's type of a column -> pandas' type of the same values that has missing cells, too.

@@ -81,6 +81,18 @@ def test_a_column_that_never_varies_has_the_scale_1(value):
     assert column["scale"] == 1.0
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "UInt8", "int64", "uint64"])
+def test_numbers_beyond_a_type_become_its_limits(dtype):
+    """An average count of 300 in a column of bytes would else become 44."""
+    frame = pd.DataFrame({"n": pd.array([1, 2, 5], dtype=dtype)})
+    columns = datasets.describe_columns(frame)
+    found = datasets.decode_columns(np.array([[-1e20], [3.0], [1e20]]), columns)["n"]
+    limits = np.iinfo(dtype.lower())
+    assert found.dtype == frame["n"].dtype and found[1] == 3 and found[0] == limits.min
+    assert found[2] == pytest.approx(limits.max, rel=1e-12)
+    assert pd.isna(datasets.decode_columns(np.array([[np.nan]]), columns)["n"][0])
+
+
 def test_centers_of_positive_numbers_and_counts():
     table = pd.DataFrame({"price": [1.0, np.e, np.e**2], "n": [1, 2, 6]})
     kinds = {"price": "positive", "n": "count"}
