@@ -50,6 +50,13 @@ def describe_columns(frame, kinds=None):
         raise ValueError(
             f"describe_columns: frame has several columns named {repeated[0]!r}. Rename them."
         )
+    unusual = [name for name in frame.columns if _plain(name) != name]
+    if unusual:
+        raise ValueError(
+            f"describe_columns: a column is named {unusual[0]!r}, and a description can hold names "
+            "that are texts or numbers. Rename it, such as by frame.set_axis(frame.columns.map(str)"
+            ", axis=1)."
+        )
     unknown = [name for name in kinds if name not in frame.columns]
     if unknown:
         hint = arguments.did_you_mean(unknown[0], list(frame.columns))

@@ -117,6 +117,7 @@ def test_centers_of_positive_numbers_and_counts():
         (lambda t: t, {"city": "binary"}, "has 3 values, and kind 'binary' needs two"),
         (lambda t: t.assign(age=np.inf), None, "has infinite values"),
         (lambda t: pd.concat([t, t[["age"]]], axis=1), None, "several columns named 'age'"),
+        (lambda t: pd.concat({"a": t}, axis=1), None, "named ('a', 'age')"),
     ],
 )
 def test_tables_that_cannot_be_described(change, kinds, message):
