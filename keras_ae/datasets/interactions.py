@@ -44,7 +44,8 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
         `Interactions`, a tuple (matrix, users, items).
 
     Raises:
-        ValueError: If the columns have different lengths, or nothing is left.
+        ValueError: If the columns have different lengths, a user or an item is missing, or nothing
+            is left.
 
     Example:
 
@@ -53,6 +54,7 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
         >>> found.matrix.toarray().tolist(), found.users.tolist(), found.items.tolist()
         ([[1.0], [1.0]], ['a', 'b'], [7])
     """
+    import pandas as pd
     from scipy import sparse
 
     columns = [np.asarray(each) for each in (users, items)]
@@ -73,6 +75,13 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
             f"gather_interactions: the columns have the shapes {lengths}. Pass vectors with one "
             "value for each row of the table."
         )
+    for name, each in zip(("users", "items"), columns, strict=True):
+        missing = int(pd.isna(each).sum())
+        if missing:
+            raise ValueError(
+                f"gather_interactions: {name} has {missing} missing values. Drop these rows of the "
+                "table, such as by table.dropna()."
+            )
     least_items = arguments.integer("gather_interactions", "least_items", least_items)
     if ratings is not None:
         columns = [each[ratings >= least_rating] for each in columns]

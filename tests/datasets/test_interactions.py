@@ -77,6 +77,8 @@ def test_one_item_is_hidden_and_one_is_left_at_least():
         (lambda: datasets.gather_interactions([1], [1], [3.0]), "both ratings and least_rating"),
         (lambda: datasets.gather_interactions([1], [1], [3.0], 4), "no user has 1 items with"),
         (lambda: datasets.gather_interactions([1], [1], least_items=0), "least_items=0"),
+        (lambda: datasets.gather_interactions(["a", None], [1, 2]), "users has 1 missing"),
+        (lambda: datasets.gather_interactions([1, 2], [np.nan, 2]), "items has 1 missing"),
         (lambda: datasets.split_users(interactions(), (0.5, 0.4)), "add up to 1"),
         (lambda: datasets.split_users(interactions(3), (0.9, 0.1)), "a group of 3 users is empty"),
         (lambda: datasets.hide_interactions(interactions(), 1.0), "share=1.0"),
