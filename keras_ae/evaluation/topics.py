@@ -39,6 +39,8 @@ def topic_coherence(topics, counts):
     [1.0, -1.0]
     """
     counts = _to_rows("topic_coherence", "counts", counts)
+    if counts.shape[0] == 0:
+        raise ValueError("topic_coherence: counts has no documents. Pass at least one.")
     topics = _check_topics("topic_coherence", topics, counts.shape[1])
     used, places = np.unique(topics, return_inverse=True)
     places = places.reshape(topics.shape)
@@ -139,11 +141,12 @@ def completion_perplexity(predict, observed, held_out, batch_size=1000):
         rows = slice(start, start + batch_size)
         part = held_out[rows].tocoo()
         found = np.asarray(predict(observed[rows]), "float64")
-        if found.shape != part.shape or not np.all(found >= 0):
+        fits = found.shape == part.shape and np.all(found >= 0)
+        if not fits or not np.all(found.sum(axis=1)[part.row] > 0):
             raise ValueError(
                 f"{where}: predict returned an array of shape {found.shape} with values from "
                 f"{found.min()} to {found.max()}, and must return numbers of at least 0 of shape "
-                f"{part.shape}."
+                f"{part.shape}, of which no row is all 0."
             )
         with np.errstate(divide="ignore"):
             logs = np.log(found[part.row, part.col]) - np.log(found.sum(axis=1))[part.row]

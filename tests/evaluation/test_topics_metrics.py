@@ -81,6 +81,7 @@ def test_a_word_without_probability_makes_the_perplexity_infinite():
         (lambda: evaluation.topic_coherence([["a", "b"]], COUNTS), "two or more integers"),
         (lambda: evaluation.topic_coherence([[0, 6]], COUNTS), "words from 0 to 6, and counts"),
         (lambda: evaluation.topic_coherence([[1, 1]], COUNTS), "a topic has a word twice"),
+        (lambda: evaluation.topic_coherence([[0, 1]], COUNTS[:0]), "has no documents"),
         (lambda: evaluation.topic_coherence([[0, 1]], -COUNTS), "negative numbers"),
         (lambda: evaluation.topic_diversity([[1], [2, 3]]), r"have \[1, 2\] words"),
         (lambda: evaluation.topic_diversity([]), r"have \[\] words"),
@@ -88,6 +89,7 @@ def test_a_word_without_probability_makes_the_perplexity_infinite():
         (lambda: perplexity(lambda x: x[:, :2]), "predict returned an array of shape"),
         (lambda: perplexity(lambda x: x - 3.0), "predict returned .* from -3.0 to"),
         (lambda: perplexity(lambda x: x, 0 * COUNTS), "held_out has no words"),
+        (lambda: perplexity(lambda x: 0 * x), "no row is all 0"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):
