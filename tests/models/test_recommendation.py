@@ -160,6 +160,15 @@ def test_the_former_posterior_is_that_of_the_beginning_of_the_epoch():
     assert np.abs(codes[1] - codes[0]).max() > 1e-3
 
 
+def test_the_former_posterior_is_renewed_when_another_fit_begins():
+    x, model = taste(40), made("RecVAE", units=(8,), dropout=0.0)
+    model.fit(x, batch_size=10, epochs=1, verbose=0)  # The epoch has 4 steps, and the next one 10.
+    codes = model.encode(x)
+    model.fit(x, batch_size=4, epochs=1, verbose=0)
+    former = numpy(model._former_posterior(ops.convert_to_tensor(x)).mean)
+    np.testing.assert_allclose(former, codes, atol=1e-5)
+
+
 def test_the_divergence_of_rec_vae_counts_once_for_each_item():
     x = np.zeros((32, ITEMS), "float32")
     x[:, :3] = 1

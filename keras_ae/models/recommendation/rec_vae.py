@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.core import arguments, former_weights
+from keras_ae.core import arguments, building, former_weights
 from keras_ae.core.draws import draw_normal
 from keras_ae.distributions import Normal
 from keras_ae.layers import gaussian
@@ -32,7 +32,8 @@ class RecVAE(Recommender, VAE):
     items. The encoder has dense connections and layer normalization, and the decoder is linear. And
     the encoder learns from rows of which items are dropped, but the decoder from whole rows. In the
     paper, three epochs of the encoder alternate with one of the decoder. Here both move in each
-    step, each with its own loss.
+    step, each with its own loss. In the logs, `kl_loss` is an estimate of the divergence from the
+    mixture times the number of items, so that the sum of the losses is no bound of log p(x).
 
     The mixture depends on x, so that it is no prior of new data: `sample` and `log_likelihood` are
     those of the standard normal prior.
@@ -123,6 +124,7 @@ class RecVAE(Recommender, VAE):
             aggregation="only_first_replica",
             name="steps_of_epoch",
         )
+        self._first_step = building.make_counter(self, "first_step")
 
     def _posterior_parts(self):
         return self.encoder, self.features_to_code
@@ -131,6 +133,9 @@ class RecVAE(Recommender, VAE):
         super()._prepare_training(batches, steps)
         number = steps or getattr(batches, "num_batches", None)
         self._steps_of_epoch.assign(number or operator.length_hint(batches, 0) or _STEPS)
+        # Epochs are counted from here, because those of an earlier `fit` may have had other
+        # lengths. A backup of a training that was killed holds where its epochs began.
+        self._first_step.assign(int(ops.convert_to_numpy(ops.convert_to_tensor(self._step))))
 
     def loss_weights(self):
         return {"kl_loss": arguments.value_at(self.kl_weight_per_item, self._step)}
@@ -155,8 +160,10 @@ class RecVAE(Recommender, VAE):
 
     def _keep_former(self):
         """Copy the encoder's weights at the beginning of an epoch."""
-        step = ops.cast(ops.convert_to_tensor(self._step), "int32")
-        begins = ops.equal(ops.mod(step, ops.convert_to_tensor(self._steps_of_epoch)), 0)
+        step, first = (
+            ops.cast(ops.convert_to_tensor(v), "int32") for v in (self._step, self._first_step)
+        )
+        begins = ops.equal(ops.mod(step - first, ops.convert_to_tensor(self._steps_of_epoch)), 0)
         values = former_weights.read_values(self._posterior_parts())
         for former, now in zip(self._former, values, strict=True):
             before = ops.convert_to_tensor(former)
