@@ -183,6 +183,11 @@ def _refuse_units(model):
             f"{ranges.describe(model._support)}. Leave it out, or choose likelihood='gaussian' or "
             "reconstruction_loss='mean_squared_error'."
         )
+    if getattr(getattr(model, "likelihood", None), "knows_units", False):
+        raise ValueError(
+            f"{who} would change the categories and numbers that the likelihood of columns "
+            "describes, and it has a center and a scale of each column itself. Leave it out."
+        )
     if model._mask_value is not None:
         raise ValueError(
             f"{who} would change the value {model._mask_value} of padded steps. Standardize the "

@@ -16,11 +16,13 @@ class Likelihood(keras.layers.Layer):
             `"real numbers"`, which `keras_ae.networks.check_output` checks. Defaults to None, no
             check.
         takes_classes: Whether the data's last axis holds the probabilities of classes.
+        knows_units: Whether the likelihood has units of the data, which then is not standardized.
     """
 
     support = None
     wanted_output = None
     takes_classes = False
+    knows_units = False
 
     def build(self, input_shape=None):
         """Make the weights, if the likelihood has any, for targets of this shape, without batch."""

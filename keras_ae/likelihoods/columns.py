@@ -38,6 +38,8 @@ class Columns(Likelihood):
     (3, 2)
     """
 
+    knows_units = True
+
     def __init__(self, columns, **kwargs):
         super().__init__(**kwargs)
         self.columns = check_columns(type(self).__name__, columns)

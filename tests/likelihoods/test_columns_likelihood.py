@@ -124,3 +124,13 @@ def test_other_tables_are_refused():
         likelihood.parameter_shape((5,))
     with pytest.raises(TypeError, match="no list of columns"):
         likelihoods.Columns("age")
+
+
+def test_columns_are_not_standardized():
+    """The model would learn standardized numbers with the centers and scales of the table."""
+    frame = pd.DataFrame({"age": [31.5, 40.0, 22.0]})
+    columns = datasets.describe_columns(frame)
+    model = VAE(latent_dim=2, likelihood=likelihoods.Columns(columns), standardize=True)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="itself. Leave it out"):
+        model.fit(datasets.encode_columns(frame, columns), verbose=0)
