@@ -32,8 +32,9 @@ _LEAST_NOISE = 0.01
 class TabularVAE(TableVAE):
     """A VAE of tables with numeric, discrete and missing cells, after TVAE (section 4.4).
 
-    `fit` takes a DataFrame, and `reconstruct` and `sample` return DataFrames with its names, types,
-    categories and shares of missing cells. A numeric column is a mixture of the modes that
+    `fit` takes a DataFrame, and `reconstruct` and `sample` return DataFrames with its names, types
+    and categories. Rows that `sample` draws have missing cells as often as the table, and
+    `reconstruct` fills in every cell. A numeric column is a mixture of the modes that
     scikit-learn's `BayesianGaussianMixture` finds in it (section 4.2): the decoder returns the
     weights of the modes and how far the number lies from their centers. Unlike TVAE, which draws
     the mode of every number, the likelihood is that of the mixture, so that its sum with the
