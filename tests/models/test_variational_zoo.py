@@ -129,7 +129,8 @@ def test_every_reported_bound_lies_below_the_likelihood(name):
     x = examples.map_leaves(lambda v: np.concatenate([v] * 10), copies)
     logs = model.evaluate(x, batch_size=48, **QUIET)
     likelihood = model.log_likelihood(copies, num_samples=1000, seed=0).mean()
-    assert bound_of(model, logs) < likelihood + 0.02
+    # The bound is an average of 480 draws, with a standard error of up to 0.03 nats.
+    assert bound_of(model, logs) < likelihood + 0.08
     assert bound_of(model, logs) > likelihood - 5.0
 
 

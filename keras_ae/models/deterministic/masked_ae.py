@@ -180,8 +180,9 @@ class MaskedAE(AE):
         filled = len(shape) <= 3 and all(side % self.patch_size == 0 for side in sides)
         if not filled or math.prod(sides) == self.patch_size ** len(sides):
             raise ValueError(
-                f"MaskedAE: patch_size={self.patch_size} must divide the sides {sides} of data of "
-                f"shape {shape} into at least two patches. Choose another size, or pad the data."
+                f"MaskedAE: patch_size={self.patch_size} must divide the sides {sides} of x, whose "
+                f"examples have the shape {shape}, into at least two patches. Choose another size, "
+                "or pad x."
             )
 
     def _fit_networks(self, shape, target_shape):
