@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import keras
 from keras import ops
 
 from keras_ae.core import arguments
@@ -142,13 +143,13 @@ class SequentialVAE(StructuredVAE):
     # ------------------------------------------------------------------ what follows
 
     def forecast(
-        self, x, num_steps, num_samples=100, seed=None, *, batch_size=None, verbose="auto"
+        self, x, num_steps=1, num_samples=100, seed=None, *, batch_size=None, verbose="auto"
     ):
         """Draw what follows each sequence, after its last step that is not padding.
 
         Args:
             x: Array or tensor of shape (batch, steps, features), or a stream of them as in `fit`.
-            num_steps: Number of steps to draw, a positive integer.
+            num_steps: Number of steps to draw, a positive integer. Defaults to 1.
             num_samples: Number of continuations of each sequence. Their mean is the expected one.
                 Defaults to 100.
             seed: Integer that makes the draws repeatable. Defaults to None, new draws in each call.
@@ -162,6 +163,7 @@ class SequentialVAE(StructuredVAE):
         Raises:
             ValueError: If num_steps or num_samples is not a positive integer.
         """
+        refuse_symbol("forecast", x)
         num_steps = arguments.integer("forecast", "num_steps", num_steps)
         number = arguments.integer("forecast", "num_samples", num_samples)
         if self.standardize and len(getattr(self, "_data_shape", ())) == 1:
@@ -211,6 +213,15 @@ class _OfSingleFeatures:
 
     def log_prob(self, x):
         return self.base.log_prob(x[..., None])
+
+
+def refuse_symbol(call, x):
+    """Raise if data is symbolic in a method that needs to know how many draws it takes."""
+    if isinstance(x, keras.KerasTensor):
+        raise TypeError(
+            f"{call}: x is symbolic, of shape {x.shape}, and the number of draws depends on the "
+            "number of sequences. Pass an array or a tensor."
+        )
 
 
 def scan_steps(take_step, state, values, widths):

@@ -12,7 +12,7 @@ from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import GatedTransition, compute_divergence, gaussian
 from keras_ae.layers.top_down import LearnedStart
-from keras_ae.models.series.base import SequentialVAE, scan_steps, take_last
+from keras_ae.models.series.base import SequentialVAE, refuse_symbol, scan_steps, take_last
 
 
 class DeepMarkovModel(SequentialVAE):
@@ -148,6 +148,7 @@ class DeepMarkovModel(SequentialVAE):
         Raises:
             ValueError: If num_particles is not a positive integer.
         """
+        refuse_symbol("filter", x)
         number = arguments.integer("filter", "num_particles", num_particles)
         if batch_size is None:
             batch_size = max(1, 1024 // number)
@@ -199,6 +200,7 @@ class DeepMarkovModel(SequentialVAE):
         Raises:
             ValueError: If num_samples is not a positive integer.
         """
+        refuse_symbol("smooth", x)
         number = arguments.integer("smooth", "num_samples", num_samples)
         if batch_size is None:
             batch_size = max(1, 1024 // number)
