@@ -6,7 +6,7 @@ import itertools
 import keras
 from keras import ops
 
-from keras_ae.core import arguments
+from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.distributions import WithoutPadding, counted
 from keras_ae.models.structured.base import StructuredVAE
@@ -79,6 +79,11 @@ class SequentialVAE(StructuredVAE):
                 f"{type(self).__name__}: the targets have {targets[0]} steps and the data has "
                 f"{self._steps[0]}. Pass a target for each step."
             )
+        memory.refuse_beyond(
+            4.0 * self._steps[0] * (self._steps[1] + self.hidden_units),
+            f"{type(self).__name__}: one sequence of shape {self._steps}",
+            "Cut it into shorter ones.",
+        )
         self.likelihood.build(targets)
         parameters = self.likelihood.parameter_shape(targets)
         if len(parameters) != 2 or parameters[0] != targets[0]:
