@@ -151,6 +151,12 @@ def build(name, **options):
     return model
 
 
+def copy_weights(model, other):
+    for source, target in zip(model.variables, other.variables, strict=True):
+        if "seed" not in target.path:
+            target.assign(source)
+
+
 def bits(examples=12, steps=6, features=3):
     return np.random.default_rng(0).integers(0, 2, (examples, steps, features)).astype("float32")
 
@@ -163,9 +169,7 @@ def test_padding_changes_nothing(name):
     model.build(x.shape)
     same = build(name)
     same.build((None, 4, 3))
-    for ours, theirs in zip(same.variables, model.variables, strict=True):
-        if "seed" not in ours.path:
-            ours.assign(theirs)
+    copy_weights(model, same)
     np.testing.assert_allclose(
         model.encode(short)[:, :4], same.encode(x[:, :4]), rtol=1e-5, atol=1e-6
     )
@@ -226,9 +230,7 @@ def test_forecasts_start_after_the_last_step(name):
     model.build(x.shape)
     same = build(name)
     same.build((None, 3, 3))
-    for ours, theirs in zip(same.variables, model.variables, strict=True):
-        if "seed" not in ours.path:
-            ours.assign(theirs)
+    copy_weights(model, same)
     found = model.forecast(short, 2, num_samples=4000, seed=0).mean(axis=1)
     wanted = same.forecast(x[:, :3], 2, num_samples=4000, seed=1).mean(axis=1)
     np.testing.assert_allclose(found, wanted, atol=0.06)

@@ -165,7 +165,7 @@ def test_options_of_networks_stay_with_their_layers():
     changed = [
         not np.array_equal(v, numpy(w)) for v, w in zip(values, [*below, *above], strict=True)
     ]
-    # Of the first pair, the encoder's layer is normalized, and the decoder's is linear.
+    # The first pair's layer is normalized in the encoder, and linear in the decoder.
     assert changed == [True] * 2 + [False] * 6
     model.fit(x, epochs=5, **BATCH)
     assert np.all(np.isfinite(model.reconstruct(x)))

@@ -144,7 +144,7 @@ class LinearAE(Autoencoder):
         scatter = products - np.outer(total, total) / count
         variances, axes = np.linalg.eigh(scatter / max(count - 1, 1))
         components = (axes.T @ basis)[::-1]
-        # As in scikit-learn, the largest entry of each one is positive.
+        # The largest entry of each component is positive, as in scikit-learn.
         largest = np.abs(components).argmax(axis=1)[:, None]
         components *= np.where(np.take_along_axis(components, largest, axis=1) < 0, -1.0, 1.0)
         self._components.assign(components)

@@ -176,8 +176,7 @@ class SequentialVAE(StructuredVAE):
                 "forecast: with standardize=True each step of data of shape (steps,) has units of "
                 "its own. Pass x[..., None], whose steps share them."
             )
-        if batch_size is None:
-            batch_size = max(1, 1024 // number)
+        batch_size = choose_batch_size(batch_size, number)
         options = {"batch_size": batch_size, "verbose": verbose}
         return self._forecast(x, num_steps, number, seed, **options)
 
@@ -218,6 +217,11 @@ class _OfSingleFeatures:
 
     def log_prob(self, x):
         return self.base.log_prob(x[..., None])
+
+
+def choose_batch_size(batch_size, draws):
+    """Return the given batch size, or one for about 1,024 draws in a batch if it is None."""
+    return max(1, 1024 // draws) if batch_size is None else batch_size
 
 
 def refuse_symbol(call, x):

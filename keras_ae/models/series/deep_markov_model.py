@@ -12,7 +12,13 @@ from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import GatedTransition, compute_divergence, gaussian
 from keras_ae.layers.top_down import LearnedStart
-from keras_ae.models.series.base import SequentialVAE, refuse_symbol, scan_steps, take_last
+from keras_ae.models.series.base import (
+    SequentialVAE,
+    choose_batch_size,
+    refuse_symbol,
+    scan_steps,
+    take_last,
+)
 
 
 class DeepMarkovModel(SequentialVAE):
@@ -150,8 +156,7 @@ class DeepMarkovModel(SequentialVAE):
         """
         refuse_symbol("filter", x)
         number = arguments.integer("filter", "num_particles", num_particles)
-        if batch_size is None:
-            batch_size = max(1, 1024 // number)
+        batch_size = choose_batch_size(batch_size, number)
         return self._filter(x, number, seed, batch_size=batch_size, verbose=verbose)
 
     @batched("data", "filter")
@@ -202,8 +207,7 @@ class DeepMarkovModel(SequentialVAE):
         """
         refuse_symbol("smooth", x)
         number = arguments.integer("smooth", "num_samples", num_samples)
-        if batch_size is None:
-            batch_size = max(1, 1024 // number)
+        batch_size = choose_batch_size(batch_size, number)
         return self._smooth(x, number, seed, batch_size=batch_size, verbose=verbose)
 
     @batched("data", "smooth")
