@@ -9,6 +9,7 @@ from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unused
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
+from keras_ae.networks.sequences import steps_shape
 
 
 class RecurrentAE(AE):
@@ -95,9 +96,9 @@ class RecurrentAE(AE):
     def _build_networks(self, shape, target_shape):
         dtype = self.dtype_policy
         options = {"cell": self.cell, "mask_value": self._mask_value, **self.network_options}
-        self._steps = _steps_shape(target_shape)  # (steps, features)
+        self._steps = steps_shape(self, target_shape)  # (steps, features)
         if self.encoder is None or isinstance(self.encoder, str):
-            steps = _steps_shape(shape)
+            steps = steps_shape(self, shape)
             self.encoder = networks.encoder(steps, "recurrent", dtype=dtype, **options)
             if len(shape) == 1:
                 x = keras.Input(shape, name="encoder_series", dtype="float32")
@@ -127,7 +128,7 @@ class RecurrentAE(AE):
         return self._steps[-1]
 
     def _to_sequences(self, array):
-        return array.reshape(-1, *_steps_shape(array.shape[1:]))
+        return array.reshape(-1, *steps_shape(self, array.shape[1:]))
 
     def _reorder_steps(self, steps):
         """Reverse (batch, steps, features) if the decoder writes the last step first.
@@ -165,13 +166,3 @@ class RecurrentAE(AE):
         output = ops.reshape(output, (-1, *self._steps))
         loss = losses.per_example(self.reconstruction_loss, steps, output, self._mask_value)
         return {"reconstruction_loss": loss}
-
-
-def _steps_shape(shape):
-    """Return (steps, features) for data of this shape."""
-    if len(shape) not in (1, 2):
-        raise ValueError(
-            f"RecurrentAE: x has examples of shape {tuple(shape)}, which are no sequences. Reshape "
-            "them to (steps, features), or use keras_ae.AE."
-        )
-    return (*shape, 1)[:2]

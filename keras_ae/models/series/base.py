@@ -11,6 +11,7 @@ from keras_ae.core.batching import batched
 from keras_ae.distributions import WithoutPadding, counted
 from keras_ae.models.structured.base import StructuredVAE
 from keras_ae.networks.options import check_mask_value
+from keras_ae.networks.sequences import steps_shape
 
 # The networks of a step have these options of the default networks.
 _OPTIONS = ("units", "activation", "kernel_initializer", "kernel_regularizer")
@@ -61,19 +62,10 @@ class SequentialVAE(StructuredVAE):
         return self.code_shape
 
     def _to_sequences(self, array):
-        return array.reshape(-1, *self._steps_shape(array.shape[1:]))
-
-    def _steps_shape(self, shape):
-        """Return (steps, features) for data of this shape, whose features may be one."""
-        if len(shape) not in (1, 2):
-            raise ValueError(
-                f"{type(self).__name__}: x has examples of shape {tuple(shape)}, which are no "
-                "sequences. Reshape them to (steps, features)."
-            )
-        return (*shape, 1)[:2]
+        return array.reshape(-1, *steps_shape(self, array.shape[1:]))
 
     def _build_networks(self, shape, target_shape):
-        self._steps, targets = self._steps_shape(shape), self._steps_shape(target_shape)
+        self._steps, targets = steps_shape(self, shape), steps_shape(self, target_shape)
         if targets[0] != self._steps[0]:
             raise ValueError(
                 f"{type(self).__name__}: the targets have {targets[0]} steps and the data has "
@@ -171,11 +163,7 @@ class SequentialVAE(StructuredVAE):
         refuse_symbol("forecast", x)
         num_steps = arguments.integer("forecast", "num_steps", num_steps)
         number = arguments.integer("forecast", "num_samples", num_samples)
-        if self.standardize and len(getattr(self, "_data_shape", ())) == 1:
-            raise ValueError(
-                "forecast: with standardize=True each step of data of shape (steps,) has units of "
-                "its own. Pass x[..., None], whose steps share them."
-            )
+        refuse_units_of_steps(self, "forecast")
         batch_size = choose_batch_size(batch_size, number)
         options = {"batch_size": batch_size, "verbose": verbose}
         return self._forecast(x, num_steps, number, seed, **options)
@@ -230,6 +218,20 @@ def refuse_symbol(call, x):
         raise TypeError(
             f"{call}: x is symbolic, of shape {x.shape}, and the number of draws depends on the "
             "number of sequences. Pass an array or a tensor."
+        )
+
+
+def refuse_units_of_steps(model, call):
+    """Raise if a method needs steps with the same units, and standardized steps have their own.
+
+    Args:
+        model: The model.
+        call: Name of the called method in the error.
+    """
+    if model.standardize and len(getattr(model, "_data_shape", ())) == 1:
+        raise ValueError(
+            f"{call}: with standardize=True each step of data of shape (steps,) has units of its "
+            "own. Pass x[..., None], whose steps share them."
         )
 
 
