@@ -55,6 +55,7 @@ TINY = {
     "reverse": True,
     "scale": 3.0,
     "sparsity_weight": 0.1,
+    "seasonalities": ((3, 1),),
     "target": 0.3,
     "teacher_forcing": True,
     "unet_options": {"filters": (4, 4), "activation": "tanh"},
@@ -302,7 +303,7 @@ def defaults(name):
     cls, (x, label) = getattr(keras_ae, name), digits()
     if "columns" in parameters_of(name):
         x = table()
-    if "mask_value" in parameters_of(name):
+    if {"mask_value", "trend_degree"} & parameters_of(name):
         x = x[..., 0]  # The rows of a picture are the steps of a sequence.
     if "patch_size" in parameters_of(name):
         x = waves()

@@ -71,6 +71,7 @@ FILES = {
     "VaDE": "clustering.vade",
     "VRNN": "series.vrnn",
     "DeepMarkovModel": "series.deep_markov_model",
+    "TimeVAE": "series.time_vae",
     "TopKSAE": "sparse.top_k_sae",
     "BatchTopKSAE": "sparse.batch_top_k_sae",
     "JumpReLUSAE": "sparse.jump_relu_sae",
