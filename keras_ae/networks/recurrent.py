@@ -46,7 +46,7 @@ def decoder(make, z, shape):
 class FeedbackDecoder(memory.GuardedLayer):
     """A decoder that reads the code and the previous step: its own output, or a given step."""
 
-    def __init__(self, make, latent_dim, shape, output_activation):
+    def __init__(self, make, latent_dim, shape, output_activation, output_width):
         super().__init__(name=make.name, dtype=make.dtype)
         self.steps, self.width = shape
         units = make.options.units[::-1]
@@ -61,8 +61,8 @@ class FeedbackDecoder(memory.GuardedLayer):
             )
             for number, size in enumerate(units, start=1)
         ]
-        output = make.kernel_layer(layers.Dense, "output", self.width)
-        cell = make.layer(_FeedbackCell, "cell", cells, output, output_activation)
+        output = make.kernel_layer(layers.Dense, "output", output_width)
+        cell = make.layer(_FeedbackCell, "cell", cells, output, output_activation, self.width)
         self.rnn = make.layer(layers.RNN, "steps", cell, return_sequences=True)
         self.rnn.build((None, self.steps, units[0] + self.width + 1))
 
@@ -81,7 +81,7 @@ class FeedbackDecoder(memory.GuardedLayer):
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
-            Tensor of shape (batch, steps, width), before the activation.
+            Tensor of shape (batch, steps, output_width), before the activation.
         """
         h = self.start(z, training=training)
         h = ops.repeat(h[:, None], self.steps, axis=1)
@@ -99,18 +99,18 @@ class _FeedbackCell(layers.Layer):
     """One step of the decoder.
 
     Its input concatenates the features of the code, the previous step, and whether that step is
-    known. Its states are those of the cells and its own previous output.
+    known. Its states are those of the cells and the step that its own previous output stands for.
     """
 
-    def __init__(self, cells, output, output_activation, **kwargs):
+    def __init__(self, cells, output, output_activation, step_width, **kwargs):
         super().__init__(**kwargs)
         self.cells, self.last = cells, output
         self.output_activation = keras.activations.get(output_activation)
         self.counts = [len(keras.tree.flatten(cell.state_size)) for cell in cells]
-        self.output_size = output.units
+        self.output_size, self.step_width = output.units, step_width
         self.state_size = [
             size for cell in cells for size in keras.tree.flatten(cell.state_size)
-        ] + [output.units]
+        ] + [step_width]
 
     def build(self, shape):
         size = shape[-1] - 1
@@ -122,7 +122,7 @@ class _FeedbackCell(layers.Layer):
 
     def call(self, inputs, states, training=False):
         *held, own = states
-        width = inputs.shape[-1] - self.output_size - 1
+        width = inputs.shape[-1] - self.step_width - 1
         before, known = inputs[:, width:-1], inputs[:, -1:]
         h = ops.concatenate([inputs[:, :width], ops.where(known > 0, before, own)], axis=-1)
         kept = []
@@ -131,7 +131,7 @@ class _FeedbackCell(layers.Layer):
             h, now = cell(h, now, training=training)
             kept += now
         output = self.last(h)
-        return output, [*kept, self.output_activation(output)]
+        return output, [*kept, ops.cast(self.output_activation(output), output.dtype)]
 
 
 @memory.explains(SMALLER)
@@ -142,6 +142,7 @@ def feedback_decoder(
     name="decoder",
     dtype=None,
     output_activation="linear",
+    output_width=None,
     **options,
 ):
     """Make a recurrent decoder whose steps read the code and the previous step.
@@ -157,14 +158,17 @@ def feedback_decoder(
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         output_activation: Keras name or callable, which is applied to an output before the next
             step reads it. Default `"linear"`.
+        output_width: Positive integer, how many numbers an output has at each step, from which
+            `output_activation` then computes the features of the step. Default None: as many as
+            there are features.
         **options: Options of `decoder` for `"recurrent"`. Dropout and batch normalization apply to
             what every step reads of the code.
 
     Returns:
-        A Keras layer from codes (batch, latent_dim) to (batch, *shape), without an activation at
-        the end. Its optional inputs are the steps, (batch, *shape), and a tensor
-        (batch, time steps, 1) that is 1 where a step is known, and 0 where the layer's own output
-        is read instead.
+        A Keras layer from codes (batch, latent_dim) to (batch, *shape), or (batch, time steps,
+        output_width), without an activation at the end. Its optional inputs are the steps, (batch,
+        *shape), and a tensor (batch, time steps, 1) that is 1 where a step is known, and 0 where
+        the layer's own output is read instead.
 
     Raises:
         ValueError: See `decoder`.
@@ -181,5 +185,7 @@ def feedback_decoder(
     shape = arguments.sizes(where, "shape", shape, "(10, 3), without the batch axis")
     if check_kind(where, kind, shape) != "recurrent":
         raise ValueError(f"{where}: kind={kind!r} has no step before. Give 'recurrent'.")
+    width = shape[1] if output_width is None else output_width
+    width = arguments.integer(where, "output_width", width)
     make = LayerMaker(name, dtype, check_options(where, kind, options))
-    return FeedbackDecoder(make, latent_dim, shape, output_activation)
+    return FeedbackDecoder(make, latent_dim, shape, output_activation, width)

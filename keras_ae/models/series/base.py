@@ -6,6 +6,7 @@ import itertools
 import keras
 from keras import ops
 
+from keras_ae import likelihoods
 from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.distributions import WithoutPadding, counted
@@ -17,7 +18,36 @@ from keras_ae.networks.sequences import steps_shape
 _OPTIONS = ("units", "activation", "kernel_initializer", "kernel_regularizer")
 
 
-class SequentialVAE(StructuredVAE):
+class CountedSteps:
+    """Mixin for VAEs of sequences whose likelihood is a sum over the steps that are not padding.
+
+    The logs also have `nats_per_step`, the negative bound of each sequence divided by its number of
+    steps, and `num_steps`, this number. `loss` divided by `num_steps` is the bound per step of all
+    sequences together.
+    """
+
+    diagnostics = ("nats_per_step", "num_steps")
+
+    def _leaves_out_padding(self):
+        return self._mask_value is not None
+
+    def _condition(self, parameters, training=False):
+        """Make p(x | z) from the parameters of all steps, (batch, steps, parameters)."""
+        p = super()._condition(parameters, training)
+        return _OfSingleFeatures(p) if len(self._target_shape) == 1 else p
+
+    def _with_nats_per_step(self, terms, number):
+        """Add what the logs have of each step to the terms of the bound.
+
+        Args:
+            terms: Dictionary of `loss_terms`.
+            number: Number of steps of each sequence, a tensor of shape (batch,).
+        """
+        bound = terms["reconstruction_loss"] + terms["kl_loss"]
+        return {**terms, "nats_per_step": bound / ops.maximum(number, 1.0), "num_steps": number}
+
+
+class SequentialVAE(CountedSteps, StructuredVAE):
     """Base class of VAEs of sequences, whose code has a vector for each step.
 
     The bound of a sequence is the sum over its steps. The logs also have `nats_per_step`, the
@@ -40,7 +70,6 @@ class SequentialVAE(StructuredVAE):
     """
 
     _without = ("encoder", "decoder")
-    diagnostics = ("nats_per_step", "num_steps")
 
     def __init__(self, latent_dim=16, hidden_units=64, mask_value=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -77,13 +106,7 @@ class SequentialVAE(StructuredVAE):
             "Cut it into shorter ones.",
         )
         self.likelihood.build(targets)
-        parameters = self.likelihood.parameter_shape(targets)
-        if len(parameters) != 2 or parameters[0] != targets[0]:
-            raise ValueError(
-                f"{type(self).__name__}: {self._likelihood_name()} has no parameters for each step "
-                "of a sequence. Choose a likelihood of independent steps, such as 'gaussian'."
-            )
-        self._step_parameters = parameters[1]
+        self._step_parameters = count_parameters(self, targets)
         self._build_step_networks()
 
     def _build_step_networks(self):
@@ -115,14 +138,6 @@ class SequentialVAE(StructuredVAE):
         found = ops.cast(network(rows, training=training), "float32")
         return ops.reshape(found, (-1, values.shape[1], found.shape[-1]))
 
-    def _leaves_out_padding(self):
-        return self._mask_value is not None
-
-    def _condition(self, parameters, training=False):
-        """Make p(x | z) from the parameters of all steps, (batch, steps, parameters)."""
-        p = super()._condition(parameters, training)
-        return _OfSingleFeatures(p) if len(self._target_shape) == 1 else p
-
     def _step_log_prob(self, x, parameters):
         """Compute log p(x | z) of single steps, (rows, features), which is 0 for missing ones."""
         if self._mask_value is None:
@@ -133,9 +148,7 @@ class SequentialVAE(StructuredVAE):
     def loss_terms(self, x, y, training):
         terms = super().loss_terms(x, y, training)
         _, counts = self._read_steps(y)
-        number = ops.sum(counts, axis=1)
-        bound = terms["reconstruction_loss"] + terms["kl_loss"]
-        return {**terms, "nats_per_step": bound / ops.maximum(number, 1.0), "num_steps": number}
+        return self._with_nats_per_step(terms, ops.sum(counts, axis=1))
 
     # ------------------------------------------------------------------ what follows
 
@@ -221,6 +234,39 @@ def refuse_symbol(call, x):
         )
 
 
+def count_parameters(model, steps):
+    """Return how many parameters the model's likelihood has for each step of a sequence.
+
+    Args:
+        model: The model.
+        steps: (steps, features).
+
+    Raises:
+        ValueError: If the likelihood is none of independent steps.
+    """
+    parameters = model.likelihood.parameter_shape(steps)
+    if len(parameters) != 2 or parameters[0] != steps[0]:
+        raise ValueError(
+            f"{type(model).__name__}: {model._likelihood_name()} has no parameters for each step "
+            "of a sequence. Choose a likelihood of independent steps, such as 'gaussian'."
+        )
+    return parameters[1]
+
+
+def most_probable(likelihood, parameters):
+    """Return the step that a model reads after it has computed a step's parameters.
+
+    This is one class for a categorical likelihood, 0 or 1 for a Bernoulli one, and otherwise the
+    mean: a float32 tensor.
+    """
+    mean = likelihood.distribution(ops.cast(parameters, "float32")).mean
+    if likelihood.takes_classes:
+        return ops.one_hot(ops.argmax(mean, axis=-1), mean.shape[-1])
+    if isinstance(likelihood, likelihoods.Bernoulli):
+        return ops.cast(mean > 0.5, "float32")
+    return mean
+
+
 def refuse_units_of_steps(model, call):
     """Raise if a method needs steps with the same units, and standardized steps have their own.
 
@@ -251,7 +297,7 @@ def scan_steps(take_step, state, values, widths):
     given, size = [value.shape[-1] for value in values], state.shape[-1]
 
     def pack(carried, joined):
-        state, outputs = take_step(carried[:, :size], *_cut(joined, given))
+        state, outputs = take_step(carried[:, :size], *cut(joined, given))
         carried = ops.concatenate([state, *outputs], axis=-1)
         return carried, carried
 
@@ -260,10 +306,10 @@ def scan_steps(take_step, state, values, widths):
     blank = ops.repeat(ops.zeros_like(state[:, :1]), sum(widths), axis=1)
     joined = ops.swapaxes(ops.concatenate(values, axis=-1), 0, 1)
     _, found = ops.scan(pack, ops.concatenate([state, blank], axis=-1), joined)
-    return _cut(ops.swapaxes(found, 0, 1), [size, *widths])[1:]
+    return cut(ops.swapaxes(found, 0, 1), [size, *widths])[1:]
 
 
-def _cut(values, widths):
+def cut(values, widths):
     """Cut the last axis into parts of these widths."""
     ends = itertools.accumulate(widths, initial=0)
     return [values[..., start:end] for start, end in itertools.pairwise(ends)]

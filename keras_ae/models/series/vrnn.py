@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_ae import likelihoods, networks
+from keras_ae import networks
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_normal
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import compute_divergence, gaussian
-from keras_ae.models.series.base import SequentialVAE, scan_steps, take_last
+from keras_ae.models.series.base import SequentialVAE, most_probable, scan_steps, take_last
 
 
 class VRNN(SequentialVAE):
@@ -95,17 +95,10 @@ class VRNN(SequentialVAE):
         z_features = ops.cast(self.code_features(z), "float32")
         parameters = self.decoder(ops.concatenate([z_features, h], axis=-1))
         parameters = ops.cast(parameters, "float32")
-        step = self._most_probable(self.likelihood.distribution(parameters).mean)
+        step = most_probable(self.likelihood, parameters)
         seen = ops.concatenate([step, ops.ones_like(step[:, :1])], axis=-1)
         x_features = ops.cast(self.encoder(seen), "float32")
         return parameters, self._advance(h, x_features, z_features)
-
-    def _most_probable(self, mean):
-        if self._takes_classes:
-            return ops.one_hot(ops.argmax(mean, axis=-1), mean.shape[-1])
-        if isinstance(self.likelihood, likelihoods.Bernoulli):
-            return ops.cast(mean > 0.5, "float32")
-        return mean
 
     # ------------------------------------------------------------------ all steps
 

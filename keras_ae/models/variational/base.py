@@ -48,6 +48,9 @@ class VariationalAE(Autoencoder):
 
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
+        self._build_likelihood(target_shape)
+
+    def _build_likelihood(self, target_shape):
         self.likelihood.build(target_shape)
 
     _trains_likelihood = True  # Subclasses that never minimize -log p(x | z) set this to False.
