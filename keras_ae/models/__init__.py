@@ -72,6 +72,7 @@ FILES = {
     "VRNN": "series.vrnn",
     "DeepMarkovModel": "series.deep_markov_model",
     "TimeVAE": "series.time_vae",
+    "RecurrentVAE": "series.recurrent_vae",
     "TopKSAE": "sparse.top_k_sae",
     "BatchTopKSAE": "sparse.batch_top_k_sae",
     "JumpReLUSAE": "sparse.jump_relu_sae",
