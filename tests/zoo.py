@@ -32,6 +32,7 @@ TINY = {
     "hidden_units": 8,
     "k": 1,
     "kl_weight": 1.0,
+    "mask_token": None,  # The data has bits, and 0 is one of them.
     "mask_value": -1.0,
     "modalities": {"bits": "bernoulli", "numbers": "gaussian", "kind": "categorical"},
     "num_anchors": 10,
@@ -60,6 +61,7 @@ TINY = {
     "teacher_forcing": True,
     "unet_options": {"filters": (4, 4), "activation": "tanh"},
     "update_interval": 10,
+    "vocabulary_size": 2,
     "upper_dims": (2,),
     "walk_steps": 4,
     "width": 8,
@@ -298,11 +300,21 @@ def documents():
     return rng.multinomial(80, shares @ topics).astype("float32")
 
 
+@functools.cache
+def sentences():
+    """Return 2,500 sentences of 12 tokens from 1 to 8, which three causes explain."""
+    rng = np.random.default_rng(0)
+    causes, loadings = rng.normal(size=(2500, 3)), rng.normal(size=(3, 12))
+    return np.clip(np.round(4.5 + 2.0 * causes @ loadings), 1, 8).astype("int32")
+
+
 def defaults(name):
     """Return a function that makes a model with default arguments, and digits that it takes."""
     cls, (x, label) = getattr(keras_ae, name), digits()
     if "columns" in parameters_of(name):
         x = table()
+    if "vocabulary_size" in parameters_of(name):
+        return functools.partial(cls, vocabulary_size=9, seed=0), sentences()
     if {"mask_value", "trend_degree"} & parameters_of(name):
         x = x[..., 0]  # The rows of a picture are the steps of a sequence.
     if "patch_size" in parameters_of(name):

@@ -73,6 +73,7 @@ FILES = {
     "DeepMarkovModel": "series.deep_markov_model",
     "TimeVAE": "series.time_vae",
     "RecurrentVAE": "series.recurrent_vae",
+    "SentenceVAE": "series.sentence_vae",
     "TopKSAE": "sparse.top_k_sae",
     "BatchTopKSAE": "sparse.batch_top_k_sae",
     "JumpReLUSAE": "sparse.jump_relu_sae",
