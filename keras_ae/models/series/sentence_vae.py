@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import samplers, schedules
-from keras_ae.core import arguments, inputs, memory, seeds
+from keras_ae.core import arguments, inputs, memory, ranges, seeds
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, decode_draws, draw_uniform
 from keras_ae.models.series.base import CountedSteps, cut, scan_steps
@@ -87,9 +87,10 @@ class SentenceVAE(CountedSteps, VAE):
     ):
         kl_weight = schedules.LinearWarmUp(5000) if kl_weight is None else kl_weight
         super().__init__(latent_dim, likelihood="categorical", kl_weight=kl_weight, **kwargs)
-        # The likelihood is that of tokens, and not of vectors that are one-hot.
-        self._support, self._takes_classes, self._outputs_are_data = None, False, True
         size = arguments.integer(self, "vocabulary_size", vocabulary_size, least=2)
+        # The likelihood is that of tokens, and not of vectors that are one-hot.
+        self._support = ranges.Support(0.0, size - 1.0, step=1.0)
+        self._takes_classes, self._outputs_are_data = False, True
         self.vocabulary_size = size
         self.embedding_dim = arguments.integer(self, "embedding_dim", embedding_dim)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
