@@ -362,7 +362,7 @@ class _Sentences:
         """Compute log p(x | z) in nats without the padding of x, shape (batch,)."""
         model = self.model
         tokens = model._as_tokens(x)
-        seed = model.step_seed(True) if self.training and model.word_dropout else None
+        seed = model.step_seed(True) if self.training else None
         logits = model.decoder(self.z, model.decoder.shift(tokens, model.word_dropout, seed))
         chosen = ops.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
         log_prob = chosen - ops.logsumexp(logits, axis=-1)
