@@ -54,6 +54,20 @@ class Loops(backend.TrainStep, keras.Model):
             self.optimizer.build(changes.find_trained(self, trained))
 
     _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
+    _held_ids = objective.held_ids
+
+    _held = ()  # Attributes of networks that stand still in the training steps that `_holds` names.
+
+    def _holds(self, step):
+        """Tell whether the networks in `_held` stand still at a training step.
+
+        Args:
+            step: Number of the training steps before this one, a scalar integer tensor.
+
+        Returns:
+            Scalar boolean tensor.
+        """
+        raise NotImplementedError
 
     @one_at_a_time(training=True)
     def fit(

@@ -108,6 +108,21 @@ def _train(model, state, data):
     is_finite = find_whether_finite(model, metrics[place], losses, gradients)
 
     def update(gradients, trainable, optimizer_state):
+        if not model._held:
+            return apply(gradients, trainable, optimizer_state)
+        step = [id(v) for v in model.non_trainable_variables].index(id(model._step))
+        held = model._held_ids()
+        others = [
+            None if id(v) in held else gradient
+            for v, gradient in zip(model.trainable_variables, gradients, strict=True)
+        ]
+        return jax.lax.cond(
+            model._holds(before[step]),
+            lambda: apply(others, trainable, optimizer_state),
+            lambda: apply(gradients, trainable, optimizer_state),
+        )
+
+    def apply(gradients, trainable, optimizer_state):
         with warnings.catch_warnings():
             # Only weights that belong to no player at this step have no gradient.
             warnings.filterwarnings("ignore", "Gradients do not exist for variables")

@@ -31,12 +31,13 @@ class TrainStep:
     def train_step(self, data):
         groups = self._variable_groups()
         before = [(v, tf.convert_to_tensor(v.value)) for v in self.non_trainable_variables]
+        holds = self._holds(tf.convert_to_tensor(self._step.value)) if self._held else None
         # A persistent tape keeps every intermediate tensor alive: only several players need one.
         with tf.GradientTape(persistent=len(groups) > 1) as tape:
             losses, logs = self._losses_and_logs(data, training=True)
             scaled = [self.optimizer.scale_loss(loss) for loss in losses]
         gradients = [tape.gradient(loss, group) for loss, group in zip(scaled, groups, strict=True)]
-        _update_if_finite(self, losses, sum(gradients, []), sum(groups, []), before)
+        _update_if_finite(self, losses, sum(gradients, []), sum(groups, []), before, holds)
         return _make_reducible(logs)
 
     def test_step(self, data):
@@ -51,7 +52,7 @@ class TrainStep:
         super()._maybe_symbolic_build(iterator, data_batch)
 
 
-def _update_if_finite(model, losses, gradients, variables, before):
+def _update_if_finite(model, losses, gradients, variables, before, holds):
     """Apply the gradients if they and the losses are finite. Otherwise restore the other state.
 
     Args:
@@ -59,12 +60,26 @@ def _update_if_finite(model, losses, gradients, variables, before):
         losses: List of the step's losses.
         gradients, variables: Lists of the gradients and the variables that they update.
         before: List of (variable, value before the step) for the variables without gradients.
+        holds: Whether the weights of `model._held` stand still, a tensor. None if there are none.
     """
     optimizer, total = model.optimizer, model._loss_tracker.total
+    held = model._held_ids()
 
-    def update():
+    def update_all():
         with _fused_updates(optimizer):
             optimizer.apply(gradients, variables)
+
+    def update_others():
+        pairs = zip(gradients, variables, strict=True)
+        moved = [(g, v) for g, v in pairs if id(v) not in held]
+        with _fused_updates(optimizer):
+            optimizer.apply(*map(list, zip(*moved, strict=True)))
+
+    def update():
+        if holds is None:
+            update_all()
+        else:
+            tf.cond(holds, update_others, update_all)
 
     def restore():
         for variable, value in before:
@@ -76,6 +91,11 @@ def _update_if_finite(model, losses, gradients, variables, before):
     if replicas is None or replicas.num_replicas_in_sync == 1:
         tf.cond(is_finite, update, restore)
         return
+    if holds is not None:
+        raise NotImplementedError(
+            f"{type(model).__name__} holds weights still in some steps, which replicas that share "
+            "a step cannot do. Train it on one device."
+        )
     # Replicas may not update weights within `tf.cond`, so an error ends the step before it does.
     every = replicas.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(is_finite, tf.float32))
     step = tf.convert_to_tensor(model._step.value)  # This reads it after the step has counted.

@@ -34,8 +34,11 @@ class TrainStep:
 
 def _train(model, data):
     before = [(v, v.value.detach().clone()) for v in model.non_trainable_variables]
-    losses, logs = model._losses_and_logs(data, training=True)
     groups = model._variable_groups()
+    if model._held and bool(model._holds(model._step.value)):
+        held = model._held_ids()
+        groups = [[v for v in group if id(v) not in held] for group in groups]
+    losses, logs = model._losses_and_logs(data, training=True)
     gradients = []
     for player, (loss, group) in enumerate(zip(losses, groups, strict=True)):
         if group:
