@@ -218,6 +218,43 @@ def test_a_tiny_grammar_is_learned():
     assert np.mean(drawn[:, 1] == drawn[:, 3]) > 0.9
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_the_encoder_moves_alone_between_joint_steps(eagerly):
+    """Of the first six steps, both networks move in the third and the sixth; then in each."""
+    model, x = build(encoder_steps=2, encoder_steps_until=6), sentences()
+    options = {"run_eagerly": eagerly and keras.config.backend() != "jax"}
+    model.compile(keras.optimizers.Adam(0.01), **options)
+    moved = []
+
+    def changes(network, before):
+        pairs = zip(network.trainable_variables, before, strict=True)
+        return any(np.any(variable.numpy() != old) for variable, old in pairs)
+
+    for _ in range(8):
+        networks = model.encoder, model.decoder
+        before = [[v.numpy() for v in each.trainable_variables] for each in networks]
+        model.fit(x, batch_size=12, verbose=0)
+        moved.append([changes(*pair) for pair in zip(networks, before, strict=True)])
+    assert [encoder for encoder, _ in moved] == 8 * [True]
+    assert [decoder for _, decoder in moved] == [False, False, True, False, False, True, True, True]
+
+
+@pytest.mark.every_backend
+def test_the_moments_of_a_network_that_stands_still_wait():
+    """A step of the decoder is the same, however often the encoder moved alone before it."""
+    x, found = sentences(), []
+    for number in (0, 3):
+        optimizer = keras.optimizers.Adam(0.01)
+        model = build(encoder_steps=number, word_dropout=0.0)
+        model.compile(optimizer)
+        model.fit(np.tile(x, (number, 1)) if number else x, batch_size=12, verbose=0)
+        places = [optimizer._get_variable_index(v) for v in model.decoder.trainable_variables]
+        found.append([optimizer._momentums[place].numpy() for place in places])
+    assert any(np.any(moment != 0) for moment in found[0])
+    assert all(np.all(moment == 0) for moment in found[1])
+
+
 # ------------------------------------------------------------------ data and arguments
 
 

@@ -48,6 +48,12 @@ class SentenceVAE(CountedSteps, VAE):
         end_token: The token after which a generated sentence is filled with padding. Your data must
             contain it, such as by an "[end]" after each text. Defaults to None: generated sentences
             have as many tokens as the data has steps.
+        encoder_steps: Number of training steps in which the encoder moves alone between two in
+            which both networks move (arXiv:1901.05534, algorithm 1, which then moves the decoder
+            alone). The posteriors then follow the decoder, which otherwise learns to do without the
+            code before they do. Defaults to 0, both at every step.
+        encoder_steps_until: Training step from which on both move at every step. The paper waits
+            until the code tells no more of the data than before. Defaults to 5,000.
         kl_weight: See `keras_ae.VAE`. Defaults to None, `keras_ae.schedules.LinearWarmUp(5000)`.
         free_bits, seed: See `keras_ae.VAE`.
 
@@ -82,6 +88,8 @@ class SentenceVAE(CountedSteps, VAE):
         word_dropout=0.25,
         mask_token=0,
         end_token=None,
+        encoder_steps=0,
+        encoder_steps_until=5000,
         kl_weight=None,
         **kwargs,
     ):
@@ -95,6 +103,11 @@ class SentenceVAE(CountedSteps, VAE):
         self.embedding_dim = arguments.integer(self, "embedding_dim", embedding_dim)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
         self.word_dropout = arguments.number(self, "word_dropout", word_dropout, below=1)
+        self.encoder_steps = arguments.integer(self, "encoder_steps", encoder_steps, least=0)
+        self.encoder_steps_until = arguments.integer(
+            self, "encoder_steps_until", encoder_steps_until, least=0
+        )
+        self._held = ("decoder",) if encoder_steps else ()
         self.mask_token, self.end_token = mask_token, end_token
         for name in ("mask_token", "end_token"):
             if getattr(self, name) is not None:
@@ -166,6 +179,10 @@ class SentenceVAE(CountedSteps, VAE):
             training: Whether word dropout is active. Defaults to False.
         """
         return _Sentences(self, z, training)
+
+    def _holds(self, step):
+        is_alone = ops.mod(step, self.encoder_steps + 1) < self.encoder_steps
+        return ops.logical_and(is_alone, step < self.encoder_steps_until)
 
     def loss_terms(self, x, y, training):
         terms = super().loss_terms(x, y, training)
