@@ -573,6 +573,7 @@ def check_target(model, x, y, name="y", fits=False):
             f"no targets. Leave {name} out."
         )
     y, bounds = as_target(x, y, name, model._allow_nan, model._takes_sparse)
+    y = model._check_values(name, y, "fit")
     if model.built:
         check_shape(y, model._target_shape, name, model)
     ranges.check_support(model, y, name, bounds, fits)
