@@ -105,6 +105,7 @@ def options_of(method, **given):
     """Return the options that make a call of a method quick and repeatable."""
     names = inspect.signature(method).parameters
     options = {"verbose": 0, "seed": 0, "num_samples": 4, "epochs": 1, "shuffle": False}
+    options["num_steps"] = 3
     if method.__name__ in ON_BATCH:
         options = {}
     return {k: v for k, v in {**options, **given}.items() if k in names}
