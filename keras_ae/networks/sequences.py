@@ -1,12 +1,15 @@
 """What models of sequences share: the shape of a sequence, and recurrent networks for all of it."""
 
+import math
+
 import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.core import arguments
+from keras_ae.core import arguments, memory
 from keras_ae.core.configuration import refuse_unused
 from keras_ae.distributions import counted
+from keras_ae.networks.options import check_mask_value
 
 
 def steps_shape(model, shape):
@@ -17,13 +20,16 @@ def steps_shape(model, shape):
         shape: Shape of an example, without the batch axis.
 
     Raises:
-        ValueError: If the examples are no sequences.
+        ValueError: If the examples are no sequences, or one of them does not fit in memory.
     """
     if len(shape) not in (1, 2):
         raise ValueError(
             f"{type(model).__name__}: x has examples of shape {tuple(shape)}, which are no "
             "sequences. Reshape them to (steps, features), or use keras_ae.AE or keras_ae.VAE."
         )
+    # A decoder may begin by repeating the code at each step.
+    what = f"{type(model).__name__}: an example of shape {tuple(shape)}"
+    memory.refuse_beyond(4.0 * math.prod(shape), what, "Cut the sequences into shorter ones.")
     return (*shape, 1)[:2]
 
 
@@ -51,7 +57,7 @@ class RecurrentNetworks:
         self.reverse = arguments.flag(self, "reverse", reverse)
         self.teacher_forcing = arguments.flag(self, "teacher_forcing", teacher_forcing)
         if mask_value is not None:
-            self._mask_value = mask_value
+            self._mask_value = check_mask_value(type(self).__name__, mask_value)
         who = type(self).__name__
         for name in ("encoder", "decoder"):
             kind = getattr(self, name)

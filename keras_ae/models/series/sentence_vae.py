@@ -12,8 +12,10 @@ from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, decode_draws, draw_uniform
 from keras_ae.models.series.base import CountedSteps, cut, scan_steps
 from keras_ae.models.variational.vae import VAE
+from keras_ae.networks.sequences import steps_shape
 
 _IMPOSSIBLE = -1e9  # A log-probability that stays finite when it is added up over a sentence.
+_MOST_TOKENS = 2**24  # Data is float32, which holds all integers up to this one.
 
 
 class SentenceVAE(CountedSteps, VAE):
@@ -37,7 +39,7 @@ class SentenceVAE(CountedSteps, VAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        vocabulary_size: Number of tokens, padding included, an integer of at least 2. The data
+        vocabulary_size: Number of tokens, padding included, an integer from 2 to 2**24. The data
             consists of the integers from 0 to vocabulary_size - 1. Defaults to 10,000.
         embedding_dim: Dimensions of the embeddings of tokens. Defaults to 64.
         hidden_units: Units of the two LSTMs. Defaults to 128.
@@ -95,7 +97,8 @@ class SentenceVAE(CountedSteps, VAE):
     ):
         kl_weight = schedules.LinearWarmUp(5000) if kl_weight is None else kl_weight
         super().__init__(latent_dim, likelihood="categorical", kl_weight=kl_weight, **kwargs)
-        size = arguments.integer(self, "vocabulary_size", vocabulary_size, least=2)
+        options = {"least": 2, "most": _MOST_TOKENS}
+        size = arguments.integer(self, "vocabulary_size", vocabulary_size, **options)
         # The likelihood is that of tokens, and not of vectors that are one-hot.
         self._support = ranges.Support(0.0, size - 1.0, step=1.0)
         self._takes_classes, self._outputs_are_data = False, True
@@ -150,13 +153,14 @@ class SentenceVAE(CountedSteps, VAE):
                     f"SentenceVAE: x has examples of shape {tuple(each)}, which are no sentences. "
                     "Pass tokens of shape (batch, steps), which are integers and not one-hot."
                 )
-        self._steps = target_shape[0]
+        self._steps = steps_shape(self, target_shape)[0]
         self.encoder, self.decoder = _Reader(self), _Writer(self)
         dense = keras.layers.Dense(self._code_width(), dtype=self.dtype_policy, name="code")
         self.features_to_code = keras.Sequential([dense], name="features_to_code")
         self.encoder.build((None, *shape))
         self.features_to_code.build((None, self.hidden_units))
         self.decoder.build((None, self.latent_dim))
+        self._build_likelihood(target_shape)
 
     # ------------------------------------------------------------------ probabilities
 
@@ -399,8 +403,9 @@ class _Reader(memory.GuardedLayer):
         self.rnn = keras.layers.LSTM(units, dtype=self.dtype_policy, **options)
 
     def build(self, shape):
-        self.embedding.build(shape)
+        # The largest weights come first, so that no others are made if they do not fit in memory.
         self.rnn.build((None, shape[1], self.width))
+        self.embedding.build(shape)
         self.built = True
 
     def call(self, x, training=False):
@@ -427,8 +432,8 @@ class _Writer(memory.GuardedLayer):
             self.blocked[model.mask_token] = _IMPOSSIBLE
 
     def build(self, z_shape):
-        self.embedding.build((None, None))
         self.rnn.build((None, None, self.width))
+        self.embedding.build((None, None))
         self.logits.build((None, None, self.rnn.units))
         self.built = True
 

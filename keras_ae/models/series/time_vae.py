@@ -11,6 +11,9 @@ from keras_ae.models.series.base import refuse_units_of_steps
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import steps_shape
 
+# Higher powers of t / T differ by less than float32 and noise let a network tell.
+_MOST_DEGREE = 100
+
 
 class TimeVAE(VAE):
     """A VAE of series whose decoder adds up a trend, seasonal patterns and a residual.
@@ -34,7 +37,7 @@ class TimeVAE(VAE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        trend_degree: Degree of the polynomial, an integer of at least 0. Defaults to 2. With None
+        trend_degree: Degree of the polynomial, an integer from 0 to 100. Defaults to 2. With None
             there is no trend.
         seasonalities: Tuple of pairs (number of seasons, steps in a season). Defaults to (), no
             seasons.
@@ -76,7 +79,8 @@ class TimeVAE(VAE):
         super().__init__(latent_dim, likelihood=likelihood, **kwargs)
         self.trend_degree = trend_degree
         if trend_degree is not None:
-            self.trend_degree = arguments.integer(self, "trend_degree", trend_degree, least=0)
+            options = {"least": 0, "most": _MOST_DEGREE}
+            self.trend_degree = arguments.integer(self, "trend_degree", trend_degree, **options)
         self.seasonalities = _check_seasonalities(self, seasonalities)
         self.residual = arguments.flag(self, "residual", residual)
         if self.trend_degree is None and not self.seasonalities and not residual:
