@@ -93,7 +93,6 @@ class Autoencoder(Adjustable, Saved, Loops):
     _scales_data = False  # If True, the model itself brings numbers of any size to unit scale.
     _draws_data = False  # If True, `sample` draws from p(x | z) instead of computing its mean.
     _outputs_are_data = True  # It is False if the decoder returns logits.
-    _is_differentiable = True  # If False, data are integers such as tokens, without a gradient.
     _reads_data = False  # If True, `reconstruct` reads the data, and not its code alone.
     _networks_follow_size = True  # It is False in older files, whose default networks did not.
     _compares_examples = False  # If True, the loss of a batch needs two or more examples.

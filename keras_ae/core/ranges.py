@@ -49,6 +49,13 @@ def are_counts(support):
     return support.low == 0.0 and support.step == 1.0 and math.isinf(support.high)
 
 
+def are_tokens(support):
+    """Tell whether the support of data, or None, is that of tokens, which have no gradient."""
+    if not isinstance(support, Support):
+        return False
+    return support.low == 0.0 and support.step == 1.0 and math.isfinite(support.high)
+
+
 def as_float32(array):
     """Convert an array of wider floats to float32. A number that is too large becomes infinite."""
     if isinstance(array, SparseRows):

@@ -55,7 +55,7 @@ def where_fitted(*words, counts=EITHER):
     def expect(case):
         if ranges.are_counts(case.model._support):
             return counts
-        if not case.model._is_differentiable:
+        if ranges.are_tokens(case.model._support):
             return ["tokens are"] if case.fits else EITHER
         return list(words) if case.fits and case.is_bounded else EITHER
 

@@ -79,7 +79,6 @@ class SentenceVAE(CountedSteps, VAE):
     _without = ("encoder", "decoder", "likelihood", "network_options", "standardize")
     _draws_data = True
     _scales_data = True  # Tokens are numbers of things, of any size.
-    _is_differentiable = False
 
     def __init__(
         self,
@@ -185,6 +184,7 @@ class SentenceVAE(CountedSteps, VAE):
         return _Sentences(self, z, training)
 
     def _holds(self, step):
+        """Tell whether the decoder stands still at a training step, and the encoder moves alone."""
         is_alone = ops.mod(step, self.encoder_steps + 1) < self.encoder_steps
         return ops.logical_and(is_alone, step < self.encoder_steps_until)
 
