@@ -116,11 +116,6 @@ def claimed_networks(model):
     return [[getattr(model, name) for name in group] for group in names]
 
 
-def held_ids(model):
-    """Return the ids of the weights that stand still in some training steps."""
-    return {id(v) for name in model._held for v in getattr(model, name).trainable_variables}
-
-
 def skip_single_example(model, name, value, x):
     """Replace a term that compares the examples of a batch by its mean so far for one example.
 

@@ -54,20 +54,7 @@ class Loops(backend.TrainStep, keras.Model):
             self.optimizer.build(changes.find_trained(self, trained))
 
     _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
-    _held_ids = objective.held_ids
-
-    _held = ()  # Attributes of networks that stand still in the training steps that `_holds` names.
-
-    def _holds(self, step):
-        """Tell whether the networks in `_held` stand still at a training step.
-
-        Args:
-            step: Number of the training steps before this one, a scalar integer tensor.
-
-        Returns:
-            Scalar boolean tensor.
-        """
-        raise NotImplementedError
+    _held = ()  # Networks that stand still in the training steps for which `_holds(step)` is true.
 
     @one_at_a_time(training=True)
     def fit(
@@ -232,8 +219,7 @@ class Loops(backend.TrainStep, keras.Model):
         Returns:
             Array of the reconstructions, which has the shape of the targets.
         """
-        options = {"divided": False, "function": self.reconstruct}
-        batches = _make_batches(self, "predict", (x,), batch_size, steps, inputs, **options)
+        batches = _make_batches(self, "predict", (x,), batch_size, steps, inputs, self.reconstruct)
         steps = data.count_steps(batches, steps)
         self._notes.step_programs.current()
         return super().predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
@@ -307,12 +293,13 @@ def _check_counts(validation_freq, **counts):
         arguments.integer(None, "validation_freq", validation_freq)
 
 
-def _make_batches(model, call, parts, size, steps, inputs, function=None, **options):
+def _make_batches(model, call, parts, size, steps, inputs, function=None):
     """Return the checked batches of a method that does not train."""
     x, *others = parts
     streams.check_steps(x, "x", "steps", steps)
     parts = (data.with_inputs(model, call, x, inputs, function), *(others or (None, None)))
-    return data.make_batches(model, parts, size, False, steps, function=function, **options)
+    options = {"function": function, "divided": function is None}
+    return data.make_batches(model, parts, size, False, steps, **options)
 
 
 def _check_batch(model, call, x, y, sample_weight, inputs, fits):

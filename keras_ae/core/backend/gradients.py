@@ -31,3 +31,8 @@ def find_whether_finite(model, total, losses, gradients):
         joined = ops.concatenate([ops.cast(vector, "float32") for vector in vectors])
         total = total + ops.sum(joined)
     return ops.isfinite(total)
+
+
+def find_held(model):
+    """Return the ids of the weights that stand still in some training steps."""
+    return {id(v) for name in model._held for v in getattr(model, name).trainable_variables}

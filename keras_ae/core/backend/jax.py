@@ -9,7 +9,7 @@ import jax
 import keras
 import numpy as np
 
-from keras_ae.core.backend.gradients import find_whether_finite
+from keras_ae.core.backend.gradients import find_held, find_whether_finite
 
 COMPILES_EACH_SHAPE = True
 KEEPS_PROGRAMS = True
@@ -111,7 +111,7 @@ def _train(model, state, data):
         if not model._held:
             return apply(gradients, trainable, optimizer_state)
         step = [id(v) for v in model.non_trainable_variables].index(id(model._step))
-        held = model._held_ids()
+        held = find_held(model)
         others = [
             None if id(v) in held else gradient
             for v, gradient in zip(model.trainable_variables, gradients, strict=True)

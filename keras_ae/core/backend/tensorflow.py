@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ae.core.backend.gradients import NOT_FINITE, find_whether_finite
+from keras_ae.core.backend.gradients import NOT_FINITE, find_held, find_whether_finite
 
 COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = True
@@ -31,13 +31,12 @@ class TrainStep:
     def train_step(self, data):
         groups = self._variable_groups()
         before = [(v, tf.convert_to_tensor(v.value)) for v in self.non_trainable_variables]
-        holds = self._holds(tf.convert_to_tensor(self._step.value)) if self._held else None
         # A persistent tape keeps every intermediate tensor alive: only several players need one.
         with tf.GradientTape(persistent=len(groups) > 1) as tape:
             losses, logs = self._losses_and_logs(data, training=True)
             scaled = [self.optimizer.scale_loss(loss) for loss in losses]
         gradients = [tape.gradient(loss, group) for loss, group in zip(scaled, groups, strict=True)]
-        _update_if_finite(self, losses, sum(gradients, []), sum(groups, []), before, holds)
+        _update_if_finite(self, losses, sum(gradients, []), sum(groups, []), before)
         return _make_reducible(logs)
 
     def test_step(self, data):
@@ -52,7 +51,7 @@ class TrainStep:
         super()._maybe_symbolic_build(iterator, data_batch)
 
 
-def _update_if_finite(model, losses, gradients, variables, before, holds):
+def _update_if_finite(model, losses, gradients, variables, before):
     """Apply the gradients if they and the losses are finite. Otherwise restore the other state.
 
     Args:
@@ -60,10 +59,11 @@ def _update_if_finite(model, losses, gradients, variables, before, holds):
         losses: List of the step's losses.
         gradients, variables: Lists of the gradients and the variables that they update.
         before: List of (variable, value before the step) for the variables without gradients.
-        holds: Whether the weights of `model._held` stand still, a tensor. None if there are none.
     """
     optimizer, total = model.optimizer, model._loss_tracker.total
-    held = model._held_ids()
+    held, holds = find_held(model), None
+    if held:
+        holds = model._holds(next(value for v, value in before if v is model._step))
 
     def update_all():
         with _fused_updates(optimizer):

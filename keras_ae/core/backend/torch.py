@@ -8,7 +8,7 @@ import keras
 import torch
 from torch.optim.adam import adam
 
-from keras_ae.core.backend.gradients import find_whether_finite
+from keras_ae.core.backend.gradients import find_held, find_whether_finite
 
 COMPILES_EACH_SHAPE = False
 KEEPS_PROGRAMS = False
@@ -36,7 +36,7 @@ def _train(model, data):
     before = [(v, v.value.detach().clone()) for v in model.non_trainable_variables]
     groups = model._variable_groups()
     if model._held and bool(model._holds(model._step.value)):
-        held = model._held_ids()
+        held = find_held(model)
         groups = [[v for v in group if id(v) not in held] for group in groups]
     losses, logs = model._losses_and_logs(data, training=True)
     gradients = []
