@@ -1,0 +1,59 @@
+"""What corruptions share."""
+
+import dataclasses
+
+import keras
+from keras import ops
+
+from keras_ae.core import arguments
+
+
+class Corruption:
+    """Base class that gives a frozen dataclass the methods of Keras' configurations."""
+
+    def get_config(self):
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+def draw_uniform(x, seed):
+    return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
+
+
+def draw_noise(corruption, x, seed):
+    """Return x and standard normal noise of its shape, both in float32, and the dtype of x."""
+    x = ops.convert_to_tensor(x)
+    dtype = check_float_dtype(corruption, x)
+    noise = keras.random.normal(ops.shape(x), dtype="float32", seed=seed)
+    return ops.cast(x, "float32"), noise, dtype
+
+
+def check_float_dtype(corruption, x):
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            f"{type(corruption).__name__}: x has dtype {dtype}, which cannot hold the result. "
+            "Pass floating-point data, such as x.astype('float32') / 255 for images."
+        )
+    return dtype
+
+
+def check_images(corruption, shape):
+    if len(shape) != 4:
+        raise ValueError(
+            f"{type(corruption).__name__}: x has shape {shape}, but must be images of shape "
+            "(batch, height, width, channels). Pass such a tensor, or use Masking."
+        )
+
+
+def check_number(corruption, name, most=None):
+    value = arguments.number(corruption, name, getattr(corruption, name), most=most)
+    object.__setattr__(corruption, name, float(value))  # The dataclass is frozen.
+
+
+def check_integer(corruption, name):
+    value = arguments.integer(corruption, name, getattr(corruption, name))
+    object.__setattr__(corruption, name, value)
