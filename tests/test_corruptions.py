@@ -1,15 +1,31 @@
 """Corruptions: what they change and how often, their seeds, dtypes, configuration and errors."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage, stats
 
-from keras_ae import corruptions
-from keras_ae.corruptions import AdditiveGaussian, Affine, Blocks, Masking, SaltAndPepper, Speckle
+from keras_ae import UNetAE, corruptions
+from keras_ae.corruptions import (
+    JPEG,
+    AdditiveGaussian,
+    Affine,
+    Blocks,
+    Downsampling,
+    Gray,
+    Masking,
+    Rectangle,
+    SaltAndPepper,
+    Speckle,
+    Text,
+)
 
-ALL = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2)]
-ALL += [Blocks(3, 2), Affine()]  # These two take only images.
+OF_VALUES = [AdditiveGaussian(0.2), Masking(0.4), SaltAndPepper(0.4), Speckle(0.2)]
+DRAWN = [*OF_VALUES, Blocks(3, 2), Rectangle(), Affine(), Text(8, 0.9)]
+ALL = [*DRAWN, Gray(), Downsampling(2), JPEG(10)]
 IMAGES = np.random.default_rng(0).uniform(0.1, 0.9, (6, 12, 10, 3)).astype("float32")
 
 
@@ -44,7 +60,7 @@ def test_shape_and_dtype_are_kept(corruption, dtype):
     assert bool(keras.ops.all(keras.ops.isfinite(noisy)))
 
 
-@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+@pytest.mark.parametrize("corruption", DRAWN, ids=name_of)
 def test_seeds_repeat_and_seed_generators_advance(corruption):
     first = numpy(corruption(IMAGES, 5))
     assert np.array_equal(first, numpy(corruption(IMAGES, 5)))
@@ -54,7 +70,7 @@ def test_seeds_repeat_and_seed_generators_advance(corruption):
     assert not np.array_equal(*draws)
 
 
-@pytest.mark.parametrize("corruption", ALL, ids=name_of)
+@pytest.mark.parametrize("corruption", DRAWN, ids=name_of)
 def test_examples_of_a_batch_are_corrupted_differently(corruption):
     x = np.repeat(IMAGES[:1], 6, axis=0)
     noisy = numpy(corruption(x, 0))
@@ -69,10 +85,12 @@ def test_graphs_give_the_same_values(corruption, shape):
     ):
         pytest.skip("torch runs without a graph, and JAX knows every shape")
     x = keras.ops.convert_to_tensor(IMAGES)
-    assert np.allclose(numpy(compiled(corruption, shape)(x)), numpy(corruption(x, 7)), atol=1e-6)
+    close = np.isclose(numpy(compiled(corruption, shape)(x)), numpy(corruption(x, 7)), atol=1e-6)
+    # JPEG rounds, and a number in the middle may be rounded up in one and down in the other.
+    assert np.mean(close) > 0.9 if isinstance(corruption, JPEG) else np.all(close)
 
 
-@pytest.mark.parametrize("corruption", ALL[:-2], ids=name_of)
+@pytest.mark.parametrize("corruption", OF_VALUES, ids=name_of)
 def test_any_rank_is_taken(corruption):
     for x in (IMAGES[0, 0, 0], IMAGES[0]):
         assert tuple(corruption(x, 0).shape) == x.shape
@@ -173,11 +191,155 @@ def test_a_block_may_fill_the_image():
     assert not numpy(Blocks(size=5)(np.ones((2, 5, 5, 1), "float32"), 0)).any()
 
 
-@pytest.mark.parametrize("make", [Blocks, Affine])
+@pytest.mark.parametrize(
+    "make",
+    [Blocks, Rectangle, Affine, Gray, Downsampling, JPEG, Text],
+    ids=lambda make: make.__name__,
+)
 @pytest.mark.parametrize("shape", [(4, 9), (4, 9, 9), (4, 9, 9, 9, 1)])
 def test_corruptions_of_images_refuse_other_data(make, shape):
     with pytest.raises(ValueError, match=rf"{make.__name__}: x has shape \(4, 9.* use Masking"):
         make()(np.ones(shape, "float32"), 0)
+
+
+def sides_of(masked):
+    """Return the first row, the height, the first column and the width of what is hidden."""
+    rows, columns = masked.any(2), masked.any(1)
+    assert np.array_equal(masked, rows[:, :, None] & columns[:, None, :])
+    for lines in (rows, columns):
+        assert (np.abs(np.diff(np.pad(lines.astype(int), ((0, 0), (1, 1))))).sum(1) == 2).all()
+    return rows.argmax(1), rows.sum(1), columns.argmax(1), columns.sum(1)
+
+
+def test_rectangles_have_their_share_and_drawn_sides():
+    x = np.ones((3000, 60, 40, 2), "float32")
+    masked = numpy(Rectangle(share=0.25)(x, seed=0)) == 0
+    assert np.array_equal(masked[..., 0], masked[..., 1])
+    top, height, left, width = sides_of(masked[..., 0])
+    assert masked.mean() == pytest.approx(0.25, abs=2e-3)
+    assert np.abs(height * width / 2400 - 0.25).max() < 0.02  # Sides are whole pixels.
+    ratio = np.log((height / 60) / (width / 40)) / np.log(2)
+    assert stats.kstest(ratio, stats.uniform(-1, 2).cdf).statistic < 0.06  # In steps of a pixel.
+    for start, side, length in ((top, height, 60), (left, width, 40)):
+        places = (start + 0.5) / (length - side + 1)
+        assert stats.kstest(places, stats.uniform(0, 1).cdf).statistic < 0.05
+
+
+@pytest.mark.parametrize("share", [1e-9, 0.7, 1.0])
+def test_rectangles_of_any_share_lie_inside(share):
+    masked = numpy(Rectangle(share)(np.ones((500, 9, 7, 1), "float32"), 0))[..., 0] == 0
+    sides_of(masked)
+    assert masked.mean() == pytest.approx(max(share, 1 / 63), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1, float("nan"), "0.3", None, True])
+def test_shares_that_hide_nothing_are_refused(share):
+    with pytest.raises(ValueError, match=f"Rectangle: share={share!r} must be"):
+        Rectangle(share)
+
+
+def test_gray_is_that_of_pillow():
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3), "uint8")
+    wanted = np.asarray(Image.fromarray(pixels[0]).convert("L"), float)
+    gray = numpy(Gray()(pixels.astype("float32") / 255, 0))
+    assert np.array_equal(gray[..., 0], gray[..., 2])
+    assert np.abs(255 * gray[0, ..., 0] - wanted).max() < 0.51
+
+
+def test_gray_pictures_have_no_color_to_lose():
+    with pytest.raises(ValueError, match=r"Gray: x has shape \(2, 4, 4, 1\), but only"):
+        Gray()(np.ones((2, 4, 4, 1), "float32"), 0)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_downsampling_takes_means_of_blocks(factor):
+    x = np.random.default_rng(0).random((3, 12, 8, 2), "float32")
+    found = numpy(Downsampling(factor)(x, 0))
+    for row, column in ((0, 0), (1, 1), (2, 0)):
+        rows = slice(factor * row, factor * (row + 1))
+        columns = slice(factor * column, factor * (column + 1))
+        mean = x[:, rows, columns].mean((1, 2), keepdims=True)
+        assert np.abs(found[:, rows, columns] - mean).max() < 1e-6
+
+
+def test_factors_must_divide_the_sides():
+    with pytest.raises(
+        ValueError, match=r"factor=4 does not divide the sides of x of shape \(2, 8"
+    ):
+        Downsampling(4)(np.ones((2, 8, 6, 1), "float32"), 0)
+
+
+def photograph():
+    """A smooth picture with edges and texture, with sides that no block divides: bytes."""
+    rows, columns = np.mgrid[:61, :83] / 20.0
+    colors = [np.sin(rows * columns + phase) + (rows > columns) for phase in (0, 1, 2)]
+    colors = np.stack(colors, -1) + 0.2 * np.random.default_rng(0).normal(size=(61, 83, 3))
+    return np.clip(255 * (0.3 + 0.25 * colors), 0, 255).astype("uint8")
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 90, 100])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpeg_loses_what_a_file_loses(quality, mode):
+    """Pillow's libjpeg rounds in integers, so that a wave between two steps may go either way."""
+    picture, file = Image.fromarray(photograph()).convert(mode), io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, subsampling=2)
+    given, wanted = np.asarray(picture, float), np.asarray(Image.open(file), float)
+    x = given.reshape(1, *given.shape[:2], -1) / 255
+    found = 255 * numpy(JPEG(quality)(x.astype("float32"), 0)).reshape(wanted.shape)
+    assert np.abs(found - wanted).mean() < 0.1 * np.abs(given - wanted).mean() + 0.8
+
+
+def test_text_covers_lines_in_one_color():
+    x = np.full((400, 33, 47, 3), 0.5, "float32")
+    written = numpy(Text(size=9, rate=0.5)(x, 0))
+    assert written.min() < 0.05
+    assert written.max() > 0.95
+    assert np.array_equal(written[..., 0], written[..., 2])
+    dark, light = (written < 0.5).any((1, 2, 3)), (written > 0.5).any((1, 2, 3))
+    assert not (dark & light).any()
+    assert stats.binomtest(int(dark.sum()), int((dark | light).sum()), 0.5).pvalue > 1e-3
+    full = np.mean(numpy(Text(size=9, rate=1.0)(x, 0)) != 0.5)
+    assert np.mean(written != 0.5) == pytest.approx(full / 2, rel=0.1)
+    assert np.array_equal(numpy(Text(size=9, rate=0.0)(x, 0)), x)
+
+
+@pytest.mark.parametrize("make", [Downsampling, JPEG, Text])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "3", None, True])
+def test_bad_integers_are_refused(make, value):
+    name = {Downsampling: "factor", JPEG: "quality", Text: "size"}[make]
+    with pytest.raises(ValueError, match=f"{make.__name__}: {name}={value!r} must be an integer"):
+        make(value)
+
+
+def test_pairs_are_of_the_corruption_and_repeat():
+    x = np.random.default_rng(0).random((600, 4, 4, 3))
+    damaged, target = corruptions.pairs(x, "masking", seed=1)
+    assert target is x
+    assert damaged.dtype == x.dtype
+    assert np.array_equal(damaged, corruptions.pairs(x, Masking(0.5), seed=1)[0])
+    assert not np.array_equal(damaged, corruptions.pairs(x, "masking", seed=2)[0])
+    hidden = damaged == 0
+    assert np.mean(hidden) == pytest.approx(0.5, abs=0.02)
+    assert np.allclose(damaged[~hidden], x[~hidden], atol=1e-7)
+    assert not np.array_equal(hidden[:256], hidden[256:512])
+    assert corruptions.pairs(x[:0], "masking")[0].shape == (0, 4, 4, 3)
+
+
+@pytest.mark.parametrize("x", [[[0.5]], np.ones((2, 4, 4, 3), "uint8"), None])
+def test_pairs_of_other_things_are_refused(x):
+    with pytest.raises(
+        TypeError, match="corruptions.pairs: x is .*, but must be an array of floats"
+    ):
+        corruptions.pairs(x, "masking")
+
+
+def test_none_changes_nothing():
+    assert np.array_equal(numpy(corruptions.get(None)(IMAGES, 0)), IMAGES)
+    model = UNetAE(latent_dim=2, corruption=None, unet_options={"filters": (2,)}, seed=0)
+    model.compile("sgd")
+    small, target = corruptions.pairs(IMAGES, "downsampling")
+    model.fit(small, target, epochs=1, batch_size=6, verbose=0)
+    assert UNetAE.from_config(model.get_config()).arguments["corruption"] is None
 
 
 @pytest.mark.parametrize(
@@ -230,7 +392,9 @@ def test_blocks_larger_than_the_image_are_refused():
         Blocks(7)(np.ones((4, 9, 6, 1), "float32"), 0)
 
 
-@pytest.mark.parametrize("make", [AdditiveGaussian, Speckle, Affine])
+@pytest.mark.parametrize(
+    "make", [AdditiveGaussian, Speckle, Affine, Gray, Downsampling, JPEG, Text]
+)
 def test_noise_on_integers_is_refused(make):
     with pytest.raises(ValueError, match=f"{make.__name__}: x has dtype uint8"):
         make()(np.ones((2, 3, 3, 1), "uint8"), 0)
@@ -265,6 +429,12 @@ def test_bad_counts_are_refused(name, value):
         ("salt_and_pepper", SaltAndPepper(rate=0.3)),
         ("speckle", Speckle(scale=0.3)),
         ("blocks", Blocks(size=7, num_blocks=1)),
+        ("rectangle", Rectangle(share=0.25)),
+        ("affine", Affine(0.1, 0.3, 0.2, 0.2)),
+        ("gray", Gray()),
+        ("downsampling", Downsampling(factor=2)),
+        ("jpeg", JPEG(quality=10)),
+        ("text", Text(size=10, rate=0.5)),
     ],
 )
 def test_get_by_name(name, expected):
@@ -290,7 +460,7 @@ def test_get_lists_the_names_when_nothing_is_close():
         corruptions.get("xyz")
 
 
-@pytest.mark.parametrize("identifier", [None, 3, Masking, ["masking"]])
+@pytest.mark.parametrize("identifier", [3, Masking, ["masking"]])
 def test_get_refuses_what_cannot_corrupt(identifier):
     with pytest.raises(ValueError, match="is not a corruption. Pass one of 'gaussian'"):
         corruptions.get(identifier)

@@ -12,7 +12,8 @@ import sys
 
 # Module -> names of its classes that files may hold, besides the models.
 CLASSES = {
-    "corruptions": "AdditiveGaussian Affine Blocks Masking SaltAndPepper Speckle",
+    "corruptions": "AdditiveGaussian Affine Blocks Downsampling Gray JPEG Masking Rectangle "
+    "SaltAndPepper Speckle Text",
     "layers": "Conv2DTranspose Conv3D Conv3DTranspose FiniteScalarQuantizer GatedTransition "
     "GridPrior InverseAutoregressiveFlow LadderLayer LookupFreeQuantizer Maxout ResidualQuantizer "
     "SequencePrior SpectralNormalization StochasticLayer TopicMixture VectorQuantizer",

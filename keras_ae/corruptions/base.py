@@ -19,6 +19,10 @@ class Corruption:
         return cls(**config)
 
 
+class OfPictures(Corruption):
+    """Base class of what only pictures (batch, height, width, channels) can have."""
+
+
 def draw_uniform(x, seed):
     return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
 
@@ -49,11 +53,19 @@ def check_images(corruption, shape):
         )
 
 
-def check_number(corruption, name, most=None):
-    value = arguments.number(corruption, name, getattr(corruption, name), most=most)
+def read_images(corruption, x):
+    """Return x as a tensor, and its dtype, if it is a batch of images of floats."""
+    x = ops.convert_to_tensor(x)
+    dtype = check_float_dtype(corruption, x)
+    check_images(corruption, tuple(x.shape))
+    return x, dtype
+
+
+def check_number(corruption, name, **limits):
+    value = arguments.number(corruption, name, getattr(corruption, name), **limits)
     object.__setattr__(corruption, name, float(value))  # The dataclass is frozen.
 
 
-def check_integer(corruption, name):
-    value = arguments.integer(corruption, name, getattr(corruption, name))
+def check_integer(corruption, name, least=1, most=None):
+    value = arguments.integer(corruption, name, getattr(corruption, name), least, most)
     object.__setattr__(corruption, name, value)

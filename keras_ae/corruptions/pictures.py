@@ -8,17 +8,17 @@ from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.corruptions.base import (
-    Corruption,
-    check_float_dtype,
+    OfPictures,
     check_images,
     check_integer,
     check_number,
+    read_images,
 )
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
-class Blocks(Corruption):
+class Blocks(OfPictures):
     """Sets square blocks of every image to 0, at positions drawn for that image.
 
     The blocks lie completely inside the image, and all positions are equally likely. They may
@@ -100,7 +100,68 @@ class Blocks(Corruption):
 
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
-class Affine(Corruption):
+class Rectangle(OfPictures):
+    """Sets one rectangle of every image to 0, of a shape and at a position drawn for that image.
+
+    A model that undoes this fills in what is hidden. The rectangle lies completely inside the
+    image, and its sides are rounded to whole pixels. All positions are equally likely, and so are
+    all logarithms of the ratio of its sides, from 1:2 to 2:1 of those of the image where the image
+    is large enough.
+
+    Args:
+        share: Share of the image that is hidden, above 0 and at most 1. Defaults to 0.25.
+
+    Raises:
+        ValueError: If the share is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> hidden = Rectangle(share=1.0)(np.ones((4, 8, 8, 1), "float32"), seed=0)
+        >>> float(keras.ops.sum(hidden))
+        0.0
+    """
+
+    share: float = 0.25
+
+    def __post_init__(self):
+        check_number(self, "share", positive=True, most=1)
+
+    @memory.explains("Pass fewer examples.")
+    def __call__(self, x, seed):
+        """Corrupt a batch.
+
+        Args:
+            x: Tensor of shape (batch, height, width, channels).
+            seed: Integer or `keras.random.SeedGenerator`.
+
+        Returns:
+            Tensor of x's shape and dtype.
+
+        Raises:
+            ValueError: If x is not a batch of images.
+        """
+        x = ops.convert_to_tensor(x)
+        check_images(self, tuple(x.shape))
+        batch, height, width, _ = ops.shape(x)
+        uniform = keras.random.uniform((3, batch, 1), dtype="float32", seed=seed)
+        widest = math.log(min(2.0, 1.0 / self.share))
+        ratio = ops.exp(widest * (2.0 * uniform[0] - 1.0))
+        rows = self._find_covered(height, ops.sqrt(self.share * ratio), uniform[1])
+        columns = self._find_covered(width, ops.sqrt(self.share / ratio), uniform[2])
+        covered = ops.logical_and(rows[:, :, None], columns[:, None, :])[..., None]
+        return ops.where(covered, ops.zeros_like(x), x)
+
+    def _find_covered(self, length, share, uniform):
+        """Find which of `length` positions the rectangles cover, of which each covers a share."""
+        positions, length = ops.arange(length, dtype="float32"), ops.cast(length, "float32")
+        side = ops.clip(ops.round(share * length), 1.0, length)
+        start = ops.floor(uniform * (length - side + 1.0))
+        return ops.logical_and(positions >= start, positions < start + side)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+@dataclasses.dataclass(frozen=True)
+class Affine(OfPictures):
     """Shifts, rotates, scales and shears every image, by amounts drawn for that image.
 
     A model that undoes this learns codes that say little about an image's position and pose.
@@ -151,9 +212,7 @@ class Affine(Corruption):
         Raises:
             ValueError: If x is not a batch of images, or not floating-point.
         """
-        x = ops.convert_to_tensor(x)
-        dtype = check_float_dtype(self, x)
-        check_images(self, tuple(x.shape))
+        x, dtype = read_images(self, x)
         batch, height, width, _ = ops.shape(x)
         height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
         # All amounts come from one draw, because several draws with the same integer seed would be

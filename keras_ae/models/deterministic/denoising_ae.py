@@ -15,9 +15,10 @@ class DenoisingAE(AE):
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
-        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"`, `"speckle"`, `"blocks"`,
-            `"affine"`, an object of `keras_ae.corruptions`, or any function of (x, seed). Defaults
-            to "gaussian".
+        corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"` or another name that
+            `keras_ae.corruptions.get` knows, an object of `keras_ae.corruptions`, or any function
+            of (x, seed). None is for data that `fit` gets with clean targets. Defaults to
+            "gaussian".
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
     Example:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ae import corruptions, losses
 from keras_ae.core import arguments, building
+from keras_ae.corruptions.base import OfPictures
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
 # The number of steps of each layer if nobody knows how long training will be.
@@ -36,8 +37,8 @@ class StackedDenoisingAE(DenoisingAE):
     Args:
         latent_dim: Dimensions of the code, which are those of the last layer. Defaults to 16.
         corruption: Corruption of the data, as in `keras_ae.DenoisingAE`. Defaults to "gaussian".
-        hidden_corruption: Corruption of the outputs of layers, which are vectors: any but "blocks"
-            and "affine". Defaults to "masking".
+        hidden_corruption: Corruption of the outputs of layers, which are vectors: any but
+            those of pictures, such as "blocks". Defaults to "masking".
         pretraining_steps: Number of training steps of each layer, an integer of at least 0.
             Defaults to None: half of the steps of the first `fit`, in equal parts for all layers,
             or 1,000 for each if the steps are unknown, as those of a generator are. If you train in
@@ -74,7 +75,7 @@ class StackedDenoisingAE(DenoisingAE):
     ):
         super().__init__(latent_dim, corruption, encoder="mlp", decoder="mlp", **kwargs)
         self.hidden_corruption = corruptions.get(hidden_corruption)
-        if isinstance(self.hidden_corruption, (corruptions.Blocks, corruptions.Affine)):
+        if isinstance(self.hidden_corruption, OfPictures):
             raise ValueError(
                 f"StackedDenoisingAE: hidden_corruption={hidden_corruption!r} is for pictures, but "
                 'outputs of layers are vectors. Choose another one, such as "masking".'
