@@ -6,6 +6,7 @@
     python -m benchmarks.reproduce counts --data worm_neuron_cell.h5  # needs h5py, scikit-learn
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
     python -m benchmarks.reproduce large_pictures --data photos/
+    python -m benchmarks.reproduce repair --data images/ --pictures strips/
     python -m benchmarks.reproduce anomaly --data adbench/ --output anomaly/  # needs pyod
     python -m benchmarks.reproduce tiles --data magnetic_tile_64.npz --pictures tiles/
     python -m benchmarks.reproduce skab --data skab.tar.gz
@@ -48,6 +49,7 @@ from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.one_class import one_class
 from benchmarks.reproduce.piano_rolls import piano_rolls
 from benchmarks.reproduce.recommendation import recommendation
+from benchmarks.reproduce.repair import repair
 from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
 from benchmarks.reproduce.selected_pixels import selected_pixels
@@ -80,6 +82,7 @@ ROWS = {
         conditional,
         semi_supervised,
         large_pictures,
+        repair,
         anomaly,
         one_class,
         tiles,

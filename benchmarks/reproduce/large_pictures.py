@@ -18,7 +18,7 @@ NUM_TRAIN, NUM_TEST = 4_000, 400
 LATENT_DIM = 16
 
 
-def read_archive(path, side, seed):
+def read_archive(path, side, seed, num_train=NUM_TRAIN, num_test=NUM_TEST):
     """Return training and test pictures of an archive of JPEG files, enlarged or reduced.
 
     The arrays of the archive are "jpeg", all files in a row, their "length"s in bytes, and
@@ -38,10 +38,10 @@ def read_archive(path, side, seed):
         chosen = rng.permutation(np.flatnonzero(is_test == part))[:number]
         return np.stack([read(index) for index in chosen]) / np.float32(255)
 
-    return read_part(False, NUM_TRAIN), read_part(True, NUM_TEST)
+    return read_part(False, num_train), read_part(True, num_test)
 
 
-def read_crops(folder, side, seed):
+def read_crops(folder, side, seed, num_train=NUM_TRAIN, num_test=NUM_TEST):
     """Return random crops of the photographs in a folder; those of every fourth are for testing."""
     files = sorted(path for path in pathlib.Path(folder).iterdir() if path.is_file())
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in files]
@@ -52,10 +52,11 @@ def read_crops(folder, side, seed):
         return photo[row : row + side, column : column + side]
 
     def read_part(chosen, number):
-        return np.stack([crop(chosen[n % len(chosen)]) for n in range(number)]) / np.float32(255)
+        crops = [crop(chosen[n % len(chosen)]) for n in range(number)]
+        return np.stack(crops) / np.float32(255) if crops else None
 
     train = [photo for n, photo in enumerate(photos) if n % 4 != 3]
-    return read_part(train, NUM_TRAIN), read_part(photos[3::4], NUM_TEST)
+    return read_part(train, num_train), read_part(photos[3::4], num_test)
 
 
 def mean_squared_error(x, reconstructed):
