@@ -41,7 +41,7 @@ def test_the_u_net_sees_the_data_and_the_decoded_code():
     model, x, z = made(), pictures(), np.random.default_rng(0).normal(size=(4, 2))
     decoded = model.decode(z.astype("float32"))
     both = np.concatenate([x, decoded], axis=-1)
-    expected = ops.convert_to_numpy(model.unet(both))
+    expected = x + ops.convert_to_numpy(model.unet(both))
     found = model._refine(ops.convert_to_tensor(x), ops.convert_to_tensor(decoded), False)
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-4, atol=1e-5)
     # A pixel changes the reconstruction even if the decoded code stays the same.
@@ -49,6 +49,31 @@ def test_the_u_net_sees_the_data_and_the_decoded_code():
     changed[:, 0, 0] += 1
     moved = model._refine(ops.convert_to_tensor(changed), ops.convert_to_tensor(decoded), False)
     assert np.abs(ops.convert_to_numpy(moved) - expected).max() > 1e-4
+
+
+def test_what_is_undamaged_needs_no_learning():
+    model, x = made(), pictures()
+    for weight in model.unet.trainable_weights:
+        weight.assign(0 * weight)
+    assert np.array_equal(model.reconstruct(x), x)
+    bounded = made(reconstruction_loss="binary_crossentropy")
+    for weight in bounded.unet.trainable_weights:
+        weight.assign(0 * weight)
+    assert np.all(bounded.reconstruct(x) == 0.5)
+
+
+def test_older_configurations_compute_the_whole_picture(tmp_path):
+    model, x = made(), pictures()
+    config = model.get_config()
+    assert config.pop("adds_data")
+    older = keras_ae.UNetAE.from_config(config)
+    older.build((None, *SHAPE))
+    older.set_weights(model.get_weights())
+    expected = model.reconstruct(x) - x
+    np.testing.assert_allclose(older.reconstruct(x), expected, atol=1e-5)
+    older.save(tmp_path / "older.keras")
+    again = keras_ae.load(tmp_path / "older.keras")
+    np.testing.assert_allclose(again.reconstruct(x), expected, atol=1e-5)
 
 
 def test_the_loss_is_that_of_the_corrupted_input():

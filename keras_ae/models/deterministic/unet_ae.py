@@ -19,6 +19,10 @@ class UNetAE(DenoisingAE):
     those of a `keras_ae.DenoisingAE`. But `reconstruct` is not `decode` of `encode`, because it
     keeps details that are not in the code.
 
+    If reconstructions are not limited to a range and data and targets have the same shape, the
+    U-Net computes what is added to the data, as in arXiv:1608.03981. What is undamaged then needs
+    no learning.
+
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
         unet_options: Dictionary of options of `keras_ae.networks.unet`, such as
@@ -44,6 +48,8 @@ class UNetAE(DenoisingAE):
 
     objective = (*DenoisingAE.objective, "code_loss")
     _may_compare_examples = False
+    _adds_data = True  # It is False in older files, whose U-Net computed the whole picture.
+    _kept = {"adds_data": False}
 
     def __init__(self, latent_dim=16, unet_options=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
@@ -89,6 +95,8 @@ class UNetAE(DenoisingAE):
         ]
         output = self.unet(ops.concatenate(pictures, axis=-1), training=training)
         output = ops.reshape(ops.cast(output, "float32"), (-1, *self._target_shape))
+        if self._adds_data and shapes[0] == shapes[1] and self._decoder_activation == "linear":
+            return output + ops.cast(x, "float32")
         return keras.activations.get(self._decoder_activation)(output)
 
     @batched("data", returns_data=True)
