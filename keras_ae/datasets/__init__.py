@@ -5,12 +5,13 @@ data that fits in memory. Both work on every Keras backend. `cut_windows` makes 
 series, and `score_steps` turns scores of windows into scores of steps. `describe_columns`,
 `encode_columns` and `decode_columns` make arrays of numbers of tables with text and categories.
 `gather_interactions` makes a sparse matrix of users and items, and `split_users` and
-`hide_interactions` split it.
+`hide_interactions` split it. `moving_digits` generates videos.
 """
 
 from keras_ae.datasets.catalog import as_array, load
 from keras_ae.datasets.columns import decode_columns, describe_columns, encode_columns
 from keras_ae.datasets.interactions import gather_interactions, hide_interactions, split_users
+from keras_ae.datasets.moving_digits import moving_digits
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,
@@ -31,6 +32,7 @@ __all__ = [
     "gather_interactions",
     "hide_interactions",
     "load",
+    "moving_digits",
     "score_steps",
     "split_users",
     "sprites_factors",

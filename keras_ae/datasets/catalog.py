@@ -2,12 +2,12 @@
 
 import math
 import os
-import pathlib
 
 import numpy as np
 
 from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean
+from keras_ae.datasets.embedded import SMALL_MNIST_PARTS, read_small_mnist
 from keras_ae.datasets.files import (
     ARRAY_SUFFIXES,
     IN_PARTS,
@@ -200,13 +200,10 @@ def _load_digits(split, labels, seed):
 def _load_small_mnist(split, labels, seed):
     import tensorflow as tf
 
-    with np.load(pathlib.Path(__file__).with_name("small_mnist.npz")) as file:
-        x, y = file["x"], file["y"]
-    # The test digits come last.
-    parts = {"train": slice(10_000), "test": slice(10_000, None), "all": slice(None)}
-    check_split(split, parts, "name='small_mnist'")
-    x = (x[parts[split], :, :, None] / 255).astype("float32")
-    return tf.data.Dataset.from_tensor_slices((x, y[parts[split]].astype("int64")) if labels else x)
+    check_split(split, SMALL_MNIST_PARTS, "name='small_mnist'")
+    x, y = read_small_mnist(split)
+    x = (x[..., None] / 255).astype("float32")
+    return tf.data.Dataset.from_tensor_slices((x, y) if labels else x)
 
 
 def _load_sprites(split, labels, seed):

@@ -135,6 +135,7 @@ CALLS = {
     "pictures of sprites": lambda: datasets.sprites_images(np.broadcast_to(0, 10**7)),
     "factors of sprites": lambda: datasets.sprites_factors(np.broadcast_to(0, 10**9)),
     "an index of sprites": lambda: datasets.sprites_index(np.broadcast_to(0, (10**9, 5))),
+    "videos": lambda: datasets.moving_digits(10**6),
     "points": lambda: plots.latent_plane(many(10**8, 2)),
     "curves": lambda: plots.image_grid(many(100, 10**6)),
     "epochs": lambda: plots.loss_curves({"loss": many(10**8), "val_loss": many(10**8)}),
