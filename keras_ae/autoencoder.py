@@ -30,10 +30,11 @@ class Autoencoder(Adjustable, Saved, Loops):
 
     Args:
         latent_dim: Number of dimensions of the code, a positive integer. Defaults to 16.
-        encoder: `"mlp"`, `"conv"`, `"resnet"`, `"unet"`, `"recurrent"` or `"transformer"`, or any
-            Keras model that computes features from the data. The model adds a layer that computes
-            the code from the features. Defaults to None: the data's shape decides the network, and
-            pictures without a channel axis or with channels first raise an error.
+        encoder: `"mlp"`, `"conv"`, `"resnet"`, `"unet"`, `"recurrent"`, `"conv_recurrent"` or
+            `"transformer"`, or any Keras model that computes features from the data. The model adds
+            a layer that computes the code from the features. Defaults to None: the data's shape
+            decides the network, and pictures without a channel axis or with channels first raise an
+            error.
         decoder: One of the same names, or any Keras model that computes the parameters of the
             reconstruction, in the data's shape, from codes of shape (batch, latent_dim). Defaults
             to None: the data's shape decides the network.

@@ -25,8 +25,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
     The kind of network is given by name or chosen by the rank of `shape`. `"conv"`, `"resnet"` and
     `"unet"` have convolutions over all axes but the last: over one axis for series, two for
-    pictures and three for volumes. Unless you choose `filters`, their depth follows the size of the
-    data, so that the dense layers are about as large for any size.
+    pictures, and three for volumes and for videos (time steps, height, width, channels). Unless you
+    choose `filters`, their depth follows the size of the data, so that the dense layers are about
+    as large for any size.
 
     - `"mlp"` flattens the data and has dense layers.
     - `"conv"` has convolutions of stride 2 with kernels of 4 positions along every axis, then dense
@@ -44,6 +45,9 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
       also reads the data.
     - `"recurrent"` has a stack of GRU or LSTM layers. The last state summarizes the sequence, as in
       arXiv:1406.1078, section 2.2.
+    - `"conv_recurrent"` is for videos. It has the convolutions of `"conv"` on every frame, with the
+      same weights for all frames, then a stack of GRU or LSTM layers over the features of the
+      frames, as in arXiv:1411.4389, section 3. The last state summarizes the video.
     - `"transformer"` has blocks of attention over the steps of a sequence or the patches of a
       picture (arXiv:2010.11929), with normalization before each part of a block, then dense layers
       on all tokens together. The embeddings of positions are learned.
@@ -51,29 +55,33 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
     Args:
         shape: Tuple of positive integers, the shape of one example without the batch axis. For
             `"conv"`, `"resnet"` and `"unet"` it is (height, width, channels), (time steps,
-            features) or (depth, height, width, channels). It is one of the first two for
-            `"transformer"`, and (time steps, features) for `"recurrent"`.
-        kind: One of `networks.KINDS`, or None for `"conv"` for pictures and volumes, `"recurrent"`
-            for (time steps, features) and `"mlp"` otherwise.
+            features), (depth, height, width, channels) or (time steps, height, width, channels).
+            It is one of the first two for `"transformer"`, (time steps, features) for
+            `"recurrent"`, and the last one for `"conv_recurrent"`.
+        kind: One of `networks.KINDS`, or None for `"conv"` for pictures, volumes and videos,
+            `"recurrent"` for (time steps, features) and `"mlp"` otherwise.
         name: String, the model's name and the prefix of its layers' names.
         dtype: A dtype or dtype policy for every layer; None for Keras' global policy.
         grid: Whether to end in a map of features, one vector for each position, before any dense
             layers. The map has the shape (batch, ..., features) for `"conv"`, `"resnet"` and
             `"unet"`, where every entry of `filters` halves all sides of the data, rounded up;
-            (batch, time steps, features) for `"recurrent"`; and (batch, time steps or patches,
-            features) for `"transformer"`. The defaults are then `filters=(32, 64)` and
-            `patch_size=4` for any size, so that larger data has a larger map. Default False.
+            (batch, time steps, features) for `"recurrent"` and `"conv_recurrent"`; and (batch, time
+            steps or patches, features) for `"transformer"`. The defaults are then `filters=(32,
+            64)` and `patch_size=4` for any size, so that larger data has a larger map. Default
+            False.
         **options: Options of the layers, which `decoder` takes, too:
 
             - `activation`: Keras name or callable, after every layer. For `"recurrent"`, it is the
-              activation of the cells. Default `"tanh"` for `"recurrent"`, `"gelu"` for
-              `"transformer"`, `"silu"` for `"conv"` if the size of pictures leads to more than two
+              activation of the cells. The cells of `"conv_recurrent"` always have `"tanh"`.
+              Default `"tanh"` for `"recurrent"`, `"gelu"` for `"transformer"`, `"silu"` for
+              `"conv_recurrent"`, and for `"conv"` if the size of pictures leads to more than two
               `filters`, and `"relu"` otherwise. `"maxout"` (arXiv:1302.4389) is possible for
               `"mlp"`, `"conv"` and `"unet"`: each unit is the maximum of two linear pieces, so that
               the layer before it has twice as many units or channels.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
-              `"he_uniform"` if the size of the data leads to more than two `filters`, because deep
-              networks would otherwise begin to learn late. The last layer of a decoder is linear
+              `"he_uniform"` if the size of the data leads to more than two `filters`, for
+              convolutions of volumes and videos, and for `"conv_recurrent"`, because these networks
+              would otherwise begin to learn late. The last layer of a decoder is linear
               and has `"glorot_uniform"` in either case.
             - `kernel_regularizer`: `"l1"`, `"l2"`, `"l1_l2"` (0.01 each) or an object. It applies
               to every kernel that multiplies a layer's input. Default None.
@@ -82,20 +90,22 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
             - `dropout`: fraction of the values dropped after every activation, in [0, 1).
               Default 0.0.
             - `batch_normalization`: whether to have batch normalization before every activation.
-              `"recurrent"` has it after every recurrent layer, and in `"resnet"` it replaces the
-              normalization over groups of channels. `"transformer"` does not have this option,
-              because it has layer normalization. Default False.
+              `"recurrent"` and `"conv_recurrent"` have it after every recurrent layer, and in
+              `"resnet"` it replaces the normalization over groups of channels. `"transformer"` does
+              not have this option, because it has layer normalization. Default False.
             - `spectral_normalization`: whether to divide every kernel by its largest singular
               value, as `keras_ae.layers.SpectralNormalization` does (arXiv:1802.05957). Only for
               `"mlp"`, `"conv"`, `"resnet"` and `"unet"`. Default False.
             - `units`: sizes of the dense or recurrent layers, first to last in the encoder. () is
-              for no dense layers, which leaves an `"mlp"` linear. Default (512, 256) for `"mlp"`,
-              (128,) for `"recurrent"`, () for `"transformer"`, and (256,) otherwise.
+              for no dense layers, which leaves an `"mlp"` linear. `"conv_recurrent"` has recurrent
+              layers of these sizes. Default (512, 256) for `"mlp"`, (128,) for `"recurrent"`, ()
+              for `"transformer"`, and (256,) otherwise.
             - `filters`: channels of the convolutions at half the size, at a quarter and so on, for
-              `"conv"`, `"resnet"` and `"unet"`. In the latter two, the first number is also that of
-              the channels at the whole size. Default (32, 64), followed by as many times 64 as it
-              takes until the smallest size has at most 64 positions: (32, 64, 64) for 64x64
-              pictures, and (32, 64, 64, 64) for 128x128.
+              `"conv"`, `"resnet"`, `"unet"` and `"conv_recurrent"`. In `"resnet"` and `"unet"`, the
+              first number is also that of the channels at the whole size. Default (32, 64),
+              followed by as many times 64 as it takes until the smallest size has at most 64
+              positions: (32, 64, 64) for 64x64 pictures, and (32, 64, 64, 64) for 128x128.
+              `"conv_recurrent"` goes by the size of a frame, which keeps the number of frames.
             - `blocks`: number of residual blocks at each size of `"resnet"`, or of blocks of
               `"transformer"`. Default 2.
             - `width`, `heads`, `patch_size`: for `"transformer"`, the dimensions of each token, the
@@ -103,7 +113,8 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
               are no multiples of it is padded with zeros at its end. Default 64, 4, and for
               `patch_size` the least power of two from 4 up that leads to at most 64 patches: 4 for
               pictures of 32x32, 8 for 64x64.
-            - `cell`: `"gru"` or `"lstm"`, `"recurrent"` only. Default `"gru"`.
+            - `cell`: `"gru"` or `"lstm"`, for `"recurrent"` and `"conv_recurrent"` only. Default
+              `"gru"`.
             - `mask_value`: `"recurrent"` only: the encoder skips the time steps whose features all
               equal this number. A model with such an encoder leaves them out of its reconstruction
               loss and likelihood, too, and what it decodes at these steps has no meaning. Default
@@ -155,6 +166,8 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     - `"unet"` has the layers of `"conv"`, then a U-Net.
     - `"recurrent"` reads the code at every time step, as in arXiv:1406.1078, section 2.2, but
       without the previous output, which `feedback_decoder` reads.
+    - `"conv_recurrent"` has the layers of `"recurrent"`, whose states are turned into frames by the
+      transposed convolutions of `"conv"`, with the same weights for all frames.
 
     Args:
         latent_dim: Positive integer, the width of a code.

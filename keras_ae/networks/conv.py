@@ -19,18 +19,35 @@ def map_shape(shape, options):
 
 
 def encoder(make, x, grid):
+    x = halve(make, x)
+    return x if grid else mlp.encoder(make, x)
+
+
+def halve(make, x, strided=_STRIDED):
+    """Halve the sides of data once for each of `filters`.
+
+    Args:
+        make: `LayerMaker`.
+        x: Data (batch, ..., channels).
+        strided: Dictionary of the kernels, strides and padding of the convolutions.
+    """
     convolution = layers_for(x.shape).convolution
     if make.options.centered:
         x = make.layer(layers.Rescaling, "center", 1.0, -MIDDLE)(x)
     for number, size in enumerate(make.options.filters, start=1):
-        x = make.block(x, convolution, f"conv_{number}", size, **_STRIDED)
-    return x if grid else mlp.encoder(make, x)
+        x = make.block(x, convolution, f"conv_{number}", size, **strided)
+    return x
 
 
 def decoder(make, z, shape):
     h = _enlarge(make, z, shape, make.options.filters[-2::-1])
+    return output(make, h, shape)
+
+
+def output(make, h, shape, strided=_STRIDED):
+    """Double the sides of a feature map a last time, to data of the shape."""
     start = make.options.output_start
-    given = {**_STRIDED, "bias_initializer": Constant(start) if start else "zeros"}
+    given = {**strided, "bias_initializer": Constant(start) if start else "zeros"}
     h = make.kernel_layer(layers_for(h.shape).transposed, "output", shape[-1], **given)(h)
     return crop(make, h, shape)
 
@@ -59,8 +76,13 @@ def _enlarge(make, z, shape, sizes):
         h = make.layer(layers.Reshape, "reshape", (*places, filters[-1]))(h)
     else:
         h = make.block(z, layers_for(z.shape).convolution, "grid", filters[-1], kernel_size=1)
+    return double(make, h, sizes)
+
+
+def double(make, h, sizes, strided=_STRIDED):
+    """Double the sides of a feature map once for each number of filters in `sizes`."""
     for number, size in enumerate(sizes, start=1):
-        h = make.block(h, layers_for(h.shape).transposed, f"conv_{number}", size, **_STRIDED)
+        h = make.block(h, layers_for(h.shape).transposed, f"conv_{number}", size, **strided)
     return h
 
 

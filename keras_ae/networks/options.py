@@ -33,6 +33,16 @@ _OPTIONS = {
         "cell": "gru",
         "mask_value": None,
     },
+    "conv_recurrent": {
+        **_COMMON,
+        # Frames are mostly of one brightness. While a decoder learns that, units that are zero
+        # below a limit may die, and small kernels delay all else.
+        "activation": "silu",
+        "kernel_initializer": "he_uniform",
+        "filters": None,
+        "units": (256,),
+        "cell": "gru",
+    },
     "transformer": {
         **{name: value for name, value in _COMMON.items() if name != "batch_normalization"},
         "activation": "gelu",
@@ -57,13 +67,14 @@ _ABSENT = {
     "batch_normalization": False,
     "spectral_normalization": False,
     "units": (),
+    "mask_value": None,
 }
 KINDS = tuple(_OPTIONS)
 _KIND_BY_RANK = {2: "recurrent", 3: "conv", 4: "conv"}
 _AXES_BY_RANK = {
     2: "(time steps, features)",
     3: "(height, width, channels)",
-    4: "(depth, height, width, channels)",
+    4: "(depth or time steps, height, width, channels)",
 }
 # Kind of network -> the ranks of the shapes that it takes. Others take any shape.
 _RANKS = {
@@ -71,6 +82,7 @@ _RANKS = {
     "resnet": (2, 3, 4),
     "unet": (2, 3, 4),
     "recurrent": (2,),
+    "conv_recurrent": (4,),
     "transformer": (2, 3),
 }
 # Kinds whose activations follow a linear layer, which can compute several pieces of each unit.
@@ -174,8 +186,10 @@ def check_options(where, kind, options, without=(), sides=None):
             )
     checked = SimpleNamespace(**{**_ABSENT, **known, **options})
     checked.output_initializer, checked.centered, checked.output_start = None, False, 0.0
+    if kind == "conv_recurrent" and sides is not None:
+        sides = sides[1:]  # No layer halves the number of time steps.
     deeper = _choose_by_size(checked, known, sides if _follow_size.get() else None)
-    if deeper and kind == "conv" and len(sides) == 2:
+    if deeper and kind in ("conv", "conv_recurrent") and len(sides) == 2:
         # A picture of many pixels from 0 to 1 is mostly brightness. Units that are zero below a
         # limit, and outputs that begin far from the mean picture, would learn its colors late.
         checked.centered = True
@@ -188,8 +202,10 @@ def check_options(where, kind, options, without=(), sides=None):
     for name in {"blocks", "width", "heads", "patch_size"} & set(known):
         setattr(checked, name, arguments.integer(where, name, getattr(checked, name)))
     memory.refuse_layers(where, "blocks", getattr(checked, "blocks", 0))
-    if kind == "recurrent":
-        _check_recurrent_options(where, checked)
+    if kind in ("recurrent", "conv_recurrent"):
+        arguments.sizes(where, "units", checked.units, "(128,)")
+        arguments.choice(where, "cell", checked.cell, CELLS)
+    check_mask_value(where, checked.mask_value)
     return checked
 
 
@@ -207,11 +223,14 @@ def _choose_by_size(options, known, sides):
         deeper = deeper and options.filters is None
         if options.filters is None:
             options.filters = (32, *(64,) * (number - 1))
-        if options.kernel_initializer is None:
+        if options.kernel_initializer in (None, known["kernel_initializer"]):
             options.output_initializer = "glorot_uniform"  # The last layer of a decoder is linear.
+        if options.kernel_initializer is None:
             # "glorot_uniform" makes each convolution of stride 2 shrink the signal, and each
             # transposed one even more. The more there are, the longer training takes to begin.
-            options.kernel_initializer = "he_uniform" if deeper else "glorot_uniform"
+            # Along three axes, two convolutions shrink it as much as three along two axes.
+            is_volume = sides is not None and len(sides) == 3
+            options.kernel_initializer = "he_uniform" if deeper or is_volume else "glorot_uniform"
     return deeper
 
 
@@ -255,12 +274,6 @@ def _refuse_maxout(where, kind):
             "its activations follow a linear layer that could compute several pieces of each unit. "
             f"Choose another activation, or one of the kinds {', '.join(map(repr, _WITH_PIECES))}."
         )
-
-
-def _check_recurrent_options(where, options):
-    arguments.sizes(where, "units", options.units, "(128,)")
-    arguments.choice(where, "cell", options.cell, CELLS)
-    check_mask_value(where, options.mask_value)
 
 
 def check_mask_value(where, mask_value):

@@ -24,8 +24,21 @@ def encoder(make, x, grid):
         x = masking(x)
         # cuDNN raises an error for a sequence that is all padding or not padded at its end.
         keywords = {"use_cudnn": False}
-    for number, size in enumerate(options.units, start=1):
-        last = number == len(options.units) and not grid
+    return summarize(make, x, grid, **keywords)
+
+
+def summarize(make, x, grid, **keywords):
+    """Apply recurrent layers to (batch, steps, features), and keep the last state or all states.
+
+    Args:
+        make: `LayerMaker`.
+        x: The sequences.
+        grid: Whether to keep all states.
+        **keywords: Arguments of every recurrent layer.
+    """
+    units = make.options.units
+    for number, size in enumerate(units, start=1):
+        last = number == len(units) and not grid
         x = make.recurrent_block(
             x, f"recurrent_{number}", size, return_sequences=not last, **keywords
         )
@@ -34,13 +47,25 @@ def encoder(make, x, grid):
 
 def decoder(make, z, shape):
     steps, width = shape
+    return make.kernel_layer(layers.Dense, "output", width)(unroll(make, z, steps))
+
+
+def unroll(make, z, steps, **keywords):
+    """Turn a code, or one code for each step, into states (batch, steps, units).
+
+    Args:
+        make: `LayerMaker`.
+        z: The code or codes.
+        steps: Number of steps.
+        **keywords: Arguments of every recurrent layer.
+    """
     units = make.options.units[::-1]
     h = make.block(z, layers.Dense, "dense_1", units[0])
     if len(z.shape) == 2:
         h = make.layer(layers.RepeatVector, "repeat", steps)(h)
     for number, size in enumerate(units, start=1):
-        h = make.recurrent_block(h, f"recurrent_{number}", size, return_sequences=True)
-    return make.kernel_layer(layers.Dense, "output", width)(h)
+        h = make.recurrent_block(h, f"recurrent_{number}", size, return_sequences=True, **keywords)
+    return h
 
 
 class FeedbackDecoder(memory.GuardedLayer):

@@ -36,6 +36,7 @@ SMALL = {
     "resnet": {"filters": (2, 3), "units": (4,), "blocks": 2, "kernel_initializer": CALM},
     "unet": {"filters": (2, 3), "units": (4,), "kernel_initializer": CALM},
     "recurrent": {"units": (6, 4)},
+    "conv_recurrent": {"filters": (2, 3), "units": (6, 4)},
     "transformer": {"width": 6, "heads": 2, "blocks": 1, "units": (4,), "patch_size": 3},
 }
 SHAPE_OF = {
@@ -44,6 +45,7 @@ SHAPE_OF = {
     "resnet": (7, 10, 2),
     "unet": (7, 10, 2),
     "recurrent": (5, 3),
+    "conv_recurrent": (3, 6, 5, 2),
     "transformer": (5, 7, 2),
 }
 PLACES_OF = {
@@ -51,6 +53,7 @@ PLACES_OF = {
     "resnet": (2, 3),
     "unet": (2, 3),
     "recurrent": (5,),
+    "conv_recurrent": (3,),
     "transformer": (6,),
 }
 KINDS, MAPPED = list(SMALL), list(PLACES_OF)
@@ -343,8 +346,9 @@ def test_other_networks_are_not_centered(shape, options):
 @pytest.mark.parametrize("kind", MAPPED)
 def test_a_map_follows_the_size_of_the_data(kind):
     """Models with a code for each position keep the positions of a fixed depth."""
-    shape = (90, 3) if kind == "recurrent" else (90, 70, 3)
-    places = {"recurrent": (90,), "transformer": (23 * 18,)}.get(kind, (23, 18))
+    by_kind = {"recurrent": (90, 3), "conv_recurrent": (90, 9, 7, 3)}
+    shape = by_kind.get(kind, (90, 70, 3))
+    places = {"transformer": (23 * 18,)}.get(kind, (90,) if kind in by_kind else (23, 18))
     encoder = networks.encoder(shape, kind, grid=True, **CONSTANT)
     assert encoder.output_shape[1:-1] == places
     decoder = networks.decoder(2, shape, kind, grid=places, **CONSTANT)
@@ -690,8 +694,13 @@ def test_discriminator_parameters_are_counted():
         (
             (7,),
             {"kind": "conv"},
-            r"\(time steps, features\) or \(height, width, channels\) or \(depth, height, width, "
-            r"channels\), but shape=\(7,\). Reshape",
+            r"\(time steps, features\) or \(height, width, channels\) or \(depth or time steps, "
+            r"height, width, channels\), but shape=\(7,\). Reshape",
+        ),
+        (
+            (8, 8, 1),
+            {"kind": "conv_recurrent"},
+            r"shape=\(depth or time steps, height, width, channels\), but shape=\(8, 8, 1\)",
         ),
         ((2, 3, 4, 5), {"kind": "transformer"}, r"channels\), but shape=\(2, 3, 4, 5\). Reshape"),
         ((8, 8, 1), {"kind": "recurrent"}, r"shape=\(time steps, features\), but shape=\(8, 8, 1"),
@@ -771,14 +780,15 @@ def test_a_decoder_from_a_map_gives_the_data_s_shape(kind):
 @pytest.mark.parametrize("kind", MAPPED)
 def test_the_encoder_to_a_vector_ends_in_the_flattened_map(kind):
     """With equal weights they agree; for a recurrent encoder the vector is the map's last step."""
-    options = {} if kind == "recurrent" else {"units": ()}
+    is_recurrent = kind in ("recurrent", "conv_recurrent")
+    options = {} if is_recurrent else {"units": ()}
     mapped, _, _ = map_case(kind, **options)
     randomize(mapped)
     vector = networks.encoder(SHAPE_OF[kind], kind, **{**CONSTANT, **SMALL[kind], **options})
     copy_weights(mapped, vector)
     x = normal(2, *SHAPE_OF[kind])
     features = zoo.compute(mapped, x)
-    expected = features[:, -1] if kind == "recurrent" else features.reshape(2, -1)
+    expected = features[:, -1] if is_recurrent else features.reshape(2, -1)
     np.testing.assert_allclose(zoo.compute(vector, x), expected, rtol=1e-4, atol=1e-5)
 
 
