@@ -18,6 +18,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce joint_codes
     TFDS_DATA_DIR=... python -m benchmarks.reproduce selected_pixels  # needs scikit-learn
     python -m benchmarks.reproduce piano_rolls --data series/
+    python -m benchmarks.reproduce moving_digits --output videos/
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -45,6 +46,7 @@ from benchmarks.reproduce.disentanglement import disentanglement
 from benchmarks.reproduce.large_pictures import large_pictures
 from benchmarks.reproduce.likelihood import likelihood
 from benchmarks.reproduce.missing_data import missing_data
+from benchmarks.reproduce.moving_digits import moving_digits
 from benchmarks.reproduce.multimodal import multimodal
 from benchmarks.reproduce.one_class import one_class
 from benchmarks.reproduce.piano_rolls import piano_rolls
@@ -95,6 +97,7 @@ ROWS = {
         joint_codes,
         selected_pixels,
         piano_rolls,
+        moving_digits,
     )
 }
 
@@ -116,7 +119,7 @@ def main():
     )
     parser.add_argument(
         "--output",
-        help="folder that keeps the finished runs of `disentanglement` or `anomaly`",
+        help="folder for the finished runs of `disentanglement` or `anomaly`, or for pictures",
     )
     parser.add_argument("--data", help="path of the data, for the rows that say so above")
     arguments = parser.parse_args()
