@@ -72,12 +72,13 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
         **options: Options of the layers, which `decoder` takes, too:
 
             - `activation`: Keras name or callable, after every layer. For `"recurrent"`, it is the
-              activation of the cells. The cells of `"conv_recurrent"` always have `"tanh"`.
-              Default `"tanh"` for `"recurrent"`, `"gelu"` for `"transformer"`, `"silu"` for
-              `"conv_recurrent"`, and for `"conv"` if the size of pictures leads to more than two
-              `filters`, and `"relu"` otherwise. `"maxout"` (arXiv:1302.4389) is possible for
-              `"mlp"`, `"conv"` and `"unet"`: each unit is the maximum of two linear pieces, so that
-              the layer before it has twice as many units or channels.
+              activation of the cells. The cells of `"conv_recurrent"` always have `"tanh"`. Default
+              `"tanh"` for `"recurrent"`, `"gelu"` for `"transformer"`, `"silu"` for
+              `"conv_recurrent"`, for `"conv"` of volumes and videos, and for `"conv"` if the size
+              of pictures leads to more than two `filters`, and `"relu"` otherwise. `"maxout"`
+              (arXiv:1302.4389) is possible for `"mlp"`, `"conv"` and `"unet"`: each unit is the
+              maximum of two linear pieces, so that the layer before it has twice as many units or
+              channels.
             - `kernel_initializer`: Keras name or object. Default `"glorot_uniform"`, but
               `"he_uniform"` if the size of the data leads to more than two `filters`, for
               convolutions of volumes and videos, and for `"conv_recurrent"`, because these networks

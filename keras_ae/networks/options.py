@@ -195,6 +195,10 @@ def check_options(where, kind, options, without=(), sides=None):
         checked.centered = True
         checked.output_start = MIDDLE if _outputs_are_data.get() else 0.0
         checked.activation = options.get("activation", "silu")
+    if kind == "conv" and sides is not None and len(sides) == 3 and _follow_size.get():
+        # Volumes and videos are mostly background. While a decoder learns that, units that are zero
+        # below a limit may all die, and a VAE then never learns anything else.
+        checked.activation = options.get("activation", "silu")
     _check_common_options(where, kind, checked)
     checked.units = arguments.sizes(where, "units", checked.units, "(256, 128)", may_be_empty=True)
     if "filters" in known:

@@ -284,6 +284,16 @@ def test_the_initializer_follows_the_depth_unless_it_is_given(side, name):
     assert initializers(kernel_initializer="zeros") == {"Zeros"}
 
 
+def test_convolutions_of_volumes_are_smooth_and_have_large_kernels():
+    """With ReLU, all units of a VAE of dark videos died before it learned more than the mean."""
+    for made in (networks.encoder((4, 8, 8, 1)), networks.decoder(2, (4, 8, 8, 1))):
+        hidden = [layer for layer in made.layers if layer.weights and "output" not in layer.name]
+        names = {(layer.activation.__name__, type(layer.kernel_initializer)) for layer in hidden}
+        assert names == {("silu", keras.initializers.HeUniform)}
+    chosen = networks.encoder((4, 8, 8, 1), activation="tanh", kernel_initializer="zeros")
+    assert {layer.activation.__name__ for layer in chosen.layers if layer.weights} == {"tanh"}
+
+
 def test_deep_networks_of_pictures_are_centered_and_smooth():
     """A gray picture has no features, and the decoder begins at a gray picture."""
     shape = (40, 44, 3)
