@@ -31,10 +31,9 @@ class Autoencoder(Adjustable, Saved, Loops):
     Args:
         latent_dim: Number of dimensions of the code, a positive integer. Defaults to 16.
         encoder: `"mlp"`, `"conv"`, `"resnet"`, `"unet"`, `"recurrent"`, `"conv_recurrent"` or
-            `"transformer"`, or any Keras model that computes features from the data. The model adds
-            a layer that computes the code from the features. Defaults to None: the data's shape
-            decides the network, and pictures without a channel axis or with channels first raise an
-            error.
+            `"transformer"`, or any Keras model from the data to features, of which the model then
+            computes the code. Defaults to None: the data's shape decides the network, and pictures
+            without a channel axis or with channels first raise an error.
         decoder: One of the same names, or any Keras model that computes the parameters of the
             reconstruction, in the data's shape, from codes of shape (batch, latent_dim). Defaults
             to None: the data's shape decides the network.
@@ -95,7 +94,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _draws_data = False  # If True, `sample` draws from p(x | z) instead of computing its mean.
     _outputs_are_data = True  # It is False if the decoder returns logits.
     _reads_data = False  # If True, `reconstruct` reads the data, and not its code alone.
-    _networks_follow_size = True  # It is False in older files, whose default networks did not.
+    _default_networks = 2  # Older files have smaller numbers: see `networks.defaults_of`.
     _compares_examples = False  # If True, the loss of a batch needs two or more examples.
     _space = interpolation.Vectors()  # The space in which codes lie.
     _needs_data = False  # If True, `_adapt` is called before the first step.

@@ -114,7 +114,7 @@ def build_config(model):
         "sampler": None if sampler is None else keras.saving.serialize_keras_object(sampler),
         "input_shape": _as_lists(examples.join(model, model._data_shape, model._extra_shapes)),
         "target_shape": None if model._modalities else [None, *model._target_shape],
-        "networks_follow_size": model._networks_follow_size,
+        "default_networks": model._default_networks,
         "changes": changes.record(model),
     }
 
@@ -126,7 +126,8 @@ def _as_lists(shape):
 def build(model, config):
     """Build a model from the result of `build_config`."""
     model._restored = True
-    model._networks_follow_size = config.get("networks_follow_size", False)
+    older = int(config.get("networks_follow_size", False))
+    model._default_networks = config.get("default_networks", older)
     shape, target_shape = config["input_shape"], config["target_shape"]
     shape = examples.map_leaves(tuple, shape)
     model.build(shape, None if target_shape is None else tuple(target_shape))

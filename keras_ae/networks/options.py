@@ -57,7 +57,7 @@ _OPTIONS = {
 # layers, which have most of the weights, are then about as large for any size of the data.
 _MOST_POSITIONS = 64
 _LEAST_HALVINGS = 2
-_follow_size = contextvars.ContextVar("follow_size", default=True)
+_defaults = contextvars.ContextVar("defaults", default=2)
 _outputs_are_data = contextvars.ContextVar("outputs_are_data", default=True)
 # The middle of the range of pictures, where deep networks of pictures are centered.
 MIDDLE = 0.5
@@ -101,25 +101,26 @@ _KERAS_OPTIONS = {
 def defaults_of(model):
     """Make networks with the defaults of a model in a `with` block.
 
-    Two attributes of the model decide. In files of before the defaults depended on the size of the
-    data, `_networks_follow_size` is False, and `filters` are (32, 64), `patch_size` is 4 and
-    volumes are flattened. If `_outputs_are_data` is False, because the decoder returns logits, the
-    outputs of deep decoders of pictures begin at 0, the logit of 0.5.
+    Two attributes of the model decide. In older files, `_default_networks` is less than 2. With 1,
+    `"conv"` has `"relu"` for volumes, too. With 0, the defaults do not depend on the size of the
+    data, either: `filters` are (32, 64), `patch_size` is 4 and volumes are flattened. If
+    `_outputs_are_data` is False, because the decoder returns logits, the outputs of deep decoders
+    of pictures begin at 0, the logit of 0.5.
     """
     tokens = (
-        _follow_size.set(model._networks_follow_size),
+        _defaults.set(model._default_networks),
         _outputs_are_data.set(model._outputs_are_data),
     )
     try:
         yield
     finally:
-        _follow_size.reset(tokens[0])
+        _defaults.reset(tokens[0])
         _outputs_are_data.reset(tokens[1])
 
 
 def check_kind(where, kind, shape):
     if kind is None:
-        if len(shape) == 4 and not _follow_size.get():
+        if len(shape) == 4 and _defaults.get() < 1:
             return "mlp"
         return _KIND_BY_RANK.get(len(shape), "mlp")
     if kind not in tuple(_OPTIONS):
@@ -188,14 +189,14 @@ def check_options(where, kind, options, without=(), sides=None):
     checked.output_initializer, checked.centered, checked.output_start = None, False, 0.0
     if kind == "conv_recurrent" and sides is not None:
         sides = sides[1:]  # No layer halves the number of time steps.
-    deeper = _choose_by_size(checked, known, sides if _follow_size.get() else None)
+    deeper = _choose_by_size(checked, known, sides if _defaults.get() >= 1 else None)
     if deeper and kind in ("conv", "conv_recurrent") and len(sides) == 2:
         # A picture of many pixels from 0 to 1 is mostly brightness. Units that are zero below a
         # limit, and outputs that begin far from the mean picture, would learn its colors late.
         checked.centered = True
         checked.output_start = MIDDLE if _outputs_are_data.get() else 0.0
         checked.activation = options.get("activation", "silu")
-    if kind == "conv" and sides is not None and len(sides) == 3 and _follow_size.get():
+    if kind == "conv" and sides is not None and len(sides) == 3 and _defaults.get() >= 2:
         # Volumes and videos are mostly background. While a decoder learns that, units that are zero
         # below a limit may all die, and a VAE then never learns anything else.
         checked.activation = options.get("activation", "silu")

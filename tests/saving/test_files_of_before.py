@@ -89,12 +89,14 @@ def test_an_artifact_of_before_is_replaced(tmp_path):
             {"network_options": {"patch_size": 4}},
         ),
         ("AE", (5, 6, 7, 1), {}, {"encoder": "mlp", "decoder": "mlp"}),
+        ("AE", (5, 6, 7, 1), {}, {"network_options": {"activation": "relu"}}),
     ],
-    ids=["conv", "a network besides", "transformer", "volumes"],
+    ids=["conv", "a network besides", "transformer", "volumes", "convolutions of volumes"],
 )
-def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shape, options, chosen):
+def test_default_networks_of_before_were_others(tmp_path, name, shape, options, chosen):
     """A file of before does not say so. Here the same networks are chosen, and then the choice is
     removed from the file."""
+    follows_size = "activation" in chosen.get("network_options", {})
     units = {"units": [2]}
     options = {"network_options": units, **options}
     given = {**options, **chosen, "network_options": units | chosen.get("network_options", {})}
@@ -109,7 +111,9 @@ def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shap
             text = new.read(part)
             if part == "config.json":
                 config = json.loads(text)
-                assert config["build_config"].pop("networks_follow_size")
+                assert config["build_config"].pop("default_networks") == 2
+                if follows_size:
+                    config["build_config"]["networks_follow_size"] = True
                 config["config"] |= {"encoder": None, "decoder": None, **options}
                 text = json.dumps(config).encode()
             old.writestr(part, text)
@@ -122,7 +126,11 @@ def test_default_networks_of_before_did_not_follow_the_size(tmp_path, name, shap
     np.testing.assert_allclose(again.reconstruct(x), expected, rtol=1e-5, atol=1e-6)
     fresh = getattr(keras_ae, name)(2, seed=0, **options)
     fresh.build((None, *shape))
-    assert fresh.count_params() != model.count_params()
+    if follows_size:  # Only the activation differs.
+        fresh.set_weights(model.get_weights())
+        assert not np.allclose(fresh.reconstruct(x), expected, atol=1e-3)
+    else:
+        assert fresh.count_params() != model.count_params()
 
 
 # Model -> what its file of before means, although the same arguments, or none, mean another now.
