@@ -261,3 +261,13 @@ def test_the_documentation_has_every_model():
     text = (pathlib.Path(__file__).parents[2] / "docs" / "formats.md").read_text()
     for name in zoo.MODELS:
         assert f"| `{name}` |" in text
+
+
+def test_a_file_may_compute_missing_numbers():
+    """Cells that a table lacks are NaN; a difference is that of the other numbers."""
+    expected = np.array([[np.nan, 2.0], [3.0, -np.inf]], "float32")
+    formats._compare({"x": expected.copy()}, expected)
+    with pytest.raises(ValueError, match="output 1 differs by up to 1 from"):
+        formats._compare({"x": np.array([[np.nan, 2.0], [4.0, -np.inf]], "float32")}, expected)
+    with pytest.raises(ValueError, match="output 1 differs"):
+        formats._compare({"x": np.zeros((2, 2), "float32")}, expected)
