@@ -363,7 +363,7 @@ def _select_pictures(folder, split, argument):
     """List the paths of the split's pictures and their classes, None outside any subfolder."""
     files = sorted(
         path
-        for path in _list_files(folder)
+        for path in list_files(folder)
         if path.suffix.lower() in _PICTURE_SUFFIXES and path.is_file()
     )
     if not files:
@@ -382,7 +382,7 @@ def _select_pictures(folder, split, argument):
     return [files[i] for i in chosen], [places[i][0] if places[i] else None for i in chosen]
 
 
-def _list_files(folder):
+def list_files(folder):
     """Iterate over the paths of all files in a folder and its subfolders, except hidden ones.
 
     A subfolder that cannot be read is an error. `Path.rglob` would leave its files out.
