@@ -7,6 +7,8 @@ series, and `score_steps` turns scores of windows into scores of steps. `describ
 `gather_interactions` makes a sparse matrix of users and items, and `split_users` and
 `hide_interactions` split it. `load_audio` reads WAV files, `add_noise` makes waves noisy, and
 `log_mel` and `invert_log_mel` turn them into spectrograms and back. `moving_digits` generates videos.
+`log_mel` and `invert_log_mel` turn them into spectrograms and back. `formant_words` makes synthetic
+words.
 """
 
 from keras_ae.datasets.audio import (
@@ -22,6 +24,7 @@ from keras_ae.datasets.catalog import as_array, load
 from keras_ae.datasets.columns import decode_columns, describe_columns, encode_columns
 from keras_ae.datasets.interactions import gather_interactions, hide_interactions, split_users
 from keras_ae.datasets.moving_digits import moving_digits
+from keras_ae.datasets.spoken_words import WORDS, formant_words
 from keras_ae.datasets.sprites import (
     SPRITES_FACTORS,
     sprites_factors,
@@ -33,6 +36,7 @@ from keras_ae.datasets.windows import cut_windows, score_steps
 
 __all__ = [
     "SPRITES_FACTORS",
+    "WORDS",
     "add_noise",
     "as_array",
     "cut_windows",
@@ -40,6 +44,7 @@ __all__ = [
     "describe_columns",
     "dynamic_binarization",
     "encode_columns",
+    "formant_words",
     "gather_interactions",
     "griffin_lim",
     "hide_interactions",

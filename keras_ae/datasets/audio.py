@@ -21,16 +21,16 @@ _FLOOR = 1e-4
 _LARGEST_RATE = 1_000_000
 # Samples that are transformed at a time, which limits the memory for their spectra.
 _BLOCK = 2**22
-# What SciPy raises for a file that was cut off or is no WAV file. Its variable of the samples has no
-# value if they are missing.
+# What SciPy raises for a file that is no WAV file, or of which bytes are missing or wrong.
 _UNREADABLE = (
     ValueError,
+    TypeError,
     EOFError,
     OverflowError,
-    struct.error,
     MemoryError,
-    ZeroDivisionError,
     UnboundLocalError,
+    ZeroDivisionError,
+    struct.error,
 )
 
 
@@ -130,7 +130,7 @@ def _read_wave(file, rate, seconds):
             file_rate, samples = wavfile.read(file)
     except _UNREADABLE as error:
         raise ValueError(
-            f"load_audio: {file} is damaged, or not a WAV file of plain samples: {error} Remove "
+            f"load_audio: {file} is damaged, or not a WAV file of plain samples ({error}). Remove "
             "it, or convert it to 16-bit PCM."
         ) from error
     if any("EOF" in str(warning.message) for warning in caught):
