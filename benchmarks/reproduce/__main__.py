@@ -19,6 +19,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce selected_pixels  # needs scikit-learn
     python -m benchmarks.reproduce piano_rolls --data series/
     python -m benchmarks.reproduce moving_digits --output videos/
+    python -m benchmarks.reproduce speech
 
 MNIST comes from tensorflow-datasets, which downloads it unless TFDS_DATA_DIR has it. A row prints
 its figures as JSON. `benchmarks/RESULTS.md` has what was printed, with the command.
@@ -59,6 +60,7 @@ from benchmarks.reproduce.semi_supervised import semi_supervised
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
+from benchmarks.reproduce.speech import speech
 from benchmarks.reproduce.tables import tables
 from benchmarks.reproduce.tiles import tiles
 from benchmarks.reproduce.topics import topics
@@ -98,6 +100,7 @@ ROWS = {
         selected_pixels,
         piano_rolls,
         moving_digits,
+        speech,
     )
 }
 

@@ -139,13 +139,13 @@ def _read_wave(file, rate, seconds):
         raise ValueError(
             f"load_audio: {file} is damaged: its rate is {file_rate} samples per second. Remove it."
         )
+    if not samples.size:
+        raise ValueError(f"load_audio: {file} holds no sound. Remove it.")
     if samples.dtype.kind == "u":  # SciPy returns samples of at most 8 bits without a sign.
         samples = samples / 128.0 - 1.0
     elif samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
     wave = samples.reshape(len(samples), -1).astype("float64").mean(axis=1)
-    if not len(wave):
-        raise ValueError(f"load_audio: {file} holds no sound. Remove it.")
     if not np.isfinite(wave).all():
         raise ValueError(f"load_audio: {file} holds NaN or infinity. Remove it.")
     if file_rate != rate:
