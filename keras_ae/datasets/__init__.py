@@ -6,9 +6,8 @@ series, and `score_steps` turns scores of windows into scores of steps. `describ
 `encode_columns` and `decode_columns` make arrays of numbers of tables with text and categories.
 `gather_interactions` makes a sparse matrix of users and items, and `split_users` and
 `hide_interactions` split it. `load_audio` reads WAV files, `add_noise` makes waves noisy, and
-`log_mel` and `invert_log_mel` turn them into spectrograms and back. `moving_digits` generates videos.
 `log_mel` and `invert_log_mel` turn them into spectrograms and back. `formant_words` makes synthetic
-words.
+words, and `moving_digits` generates videos.
 """
 
 from keras_ae.datasets.audio import (
