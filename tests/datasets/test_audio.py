@@ -1,10 +1,12 @@
 """Waves, their spectrograms, and the way back."""
 
+import keras
 import numpy as np
 import pytest
 from scipy import signal
 from scipy.io import wavfile
 
+import keras_ae
 from keras_ae import datasets
 
 pytestmark = pytest.mark.every_backend
@@ -194,3 +196,22 @@ def test_words():
     # "six" begins with a hiss, which crosses zero far more often than "nine", a voice alone.
     crossings = np.mean(np.diff(np.signbit(waves[:, 1200:2000]), axis=1), axis=1)
     assert crossings[labels == 6].min() > crossings[labels == 9].max()
+
+
+@pytest.mark.parametrize("name", ["AE", "UNetAE"])
+@pytest.mark.parametrize("kind", ["spectrograms", "waves"])
+def test_models_learn_from_sound(name, kind):
+    """From spectrograms as pictures, and from waves as series of one feature."""
+    waves, _, _ = datasets.formant_words(12, seed=0)
+    if kind == "waves":
+        given, small = 10.0 * waves[:, 2048:2560, None], {"encoder": "conv", "decoder": "conv"}
+    else:
+        given, small = datasets.log_mel(waves[:, :4096], RATE, 16), {}
+    given = given - given.mean()
+    model = getattr(keras_ae, name)(
+        8, network_options={"filters": (4, 4), "units": (16,)}, seed=0, **small
+    )
+    model.compile(keras.optimizers.Adam(1e-2))
+    losses = model.fit(given, epochs=25, batch_size=6, verbose=0).history["reconstruction_loss"]
+    assert losses[-1] < 0.8 * losses[0]
+    assert model.reconstruct(given, verbose=0).shape == given.shape
