@@ -141,9 +141,10 @@ class JPEG(OfPictures):
 
     Example:
         >>> import numpy as np
+        >>> from keras_ae import corruptions
         >>> x = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
-        >>> errors = [float(abs(JPEG(quality=q)(x, seed=0) - x).mean()) for q in (10, 90)]
-        >>> errors[0] > errors[1] > 0
+        >>> poor, good = (corruptions.pairs(x, JPEG(quality=q))[0] for q in (10, 90))
+        >>> bool(abs(poor - x).mean() > abs(good - x).mean() > 0)
         True
     """
 
