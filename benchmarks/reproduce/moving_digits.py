@@ -14,7 +14,7 @@ import keras_ae
 from keras_ae import datasets, evaluation, plots
 
 FRAMES, SIDE, LATENT_DIM, BATCH_SIZE = 8, 24, 24, 32
-GIVEN = FRAMES // 2  # Of so many frames, the others are predicted.
+GIVEN = FRAMES // 2  # The frames after these are predicted.
 TRAINED_ON, TESTED_ON = 6000, 300
 OPTIONS = {"filters": (16, 32), "units": (128,)}
 MODELS = {
