@@ -118,7 +118,8 @@ def _make_untrained(trained, settings, train):
     if adaptation.is_needed(model):
         named = dict(train) if isinstance(train, dict) else {"x": train}
         model.adapt(named.pop("x"), **named)
-    model._step.assign(trained._step)
+    # A copy: on JAX a loop of one model uses up the arrays that it shares with the other.
+    model._step.assign(keras.ops.convert_to_numpy(trained._step))
     return model
 
 

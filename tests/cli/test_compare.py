@@ -176,6 +176,8 @@ def test_the_objective_of_before_has_the_weights_of_the_end(data):
     untrained = trial._make_untrained(model, settings, x)
     found = untrained.evaluate(x, return_dict=True, verbose=0)
     assert found["loss"] == pytest.approx(found["reconstruction_loss"] + found["kl_loss"])
+    # The two share no arrays, which a loop on JAX would have used up.
+    assert np.all(np.isfinite(model.evaluate(x, verbose=0)))
 
 
 def test_a_comparison_without_any_finished_run(data, monkeypatch, tmp_path):

@@ -31,7 +31,7 @@ def bits(examples=12, shape=SHAPE, seed=0):
 def copy_weights(source, target):
     for ours, theirs in zip(target.variables, source.variables, strict=True):
         if "seed" not in ours.path:
-            ours.assign(theirs)
+            ours.assign(array(theirs))  # A loop on JAX uses up arrays that are shared.
 
 
 def array(tensor):

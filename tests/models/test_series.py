@@ -154,7 +154,7 @@ def build(name, **options):
 def copy_weights(model, other):
     for source, target in zip(model.variables, other.variables, strict=True):
         if "seed" not in target.path:
-            target.assign(source)
+            target.assign(keras.ops.convert_to_numpy(source))
 
 
 def bits(examples=12, steps=6, features=3):
