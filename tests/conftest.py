@@ -45,7 +45,7 @@ def pytest_addoption(parser):
         "--turn",
         type=int,
         default=None,
-        help="whose turn it is: an eighth of all tests on JAX and torch, on TensorFlow a quarter "
+        help="whose turn it is: a tenth of all tests on JAX and torch, on TensorFlow a fifth "
         "of the contract, of the costly tests and of those of every model (default: the day of the "
         "year); WHOLE_ZOO=1 in the environment tries all",
     )
@@ -71,7 +71,7 @@ def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
         turn = config.getoption("turn")
         turn = datetime.date.today().timetuple().tm_yday if turn is None else turn
-        parts = 4 if backend == "tensorflow" else 8
+        parts = 5 if backend == "tensorflow" else 10
         os.environ["KERAS_AE_COSTLY_TURN"] = f"{turn % parts}/{parts}"
         if backend != "tensorflow":
             os.environ["KERAS_AE_TURN"] = f"{turn % parts}/{parts}"
