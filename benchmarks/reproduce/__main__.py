@@ -18,6 +18,8 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce joint_codes
     TFDS_DATA_DIR=... python -m benchmarks.reproduce selected_pixels  # needs scikit-learn
     python -m benchmarks.reproduce piano_rolls --data series/
+    python -m benchmarks.reproduce sentences --data text/
+    python -m benchmarks.reproduce series_scores --data mnist1d.npz
     python -m benchmarks.reproduce moving_digits --output videos/
     python -m benchmarks.reproduce speech
 
@@ -57,6 +59,8 @@ from benchmarks.reproduce.samplers import samplers
 from benchmarks.reproduce.samples import samples
 from benchmarks.reproduce.selected_pixels import selected_pixels
 from benchmarks.reproduce.semi_supervised import semi_supervised
+from benchmarks.reproduce.sentences import sentences
+from benchmarks.reproduce.series_scores import series_scores
 from benchmarks.reproduce.sigma import sigma
 from benchmarks.reproduce.sparse_activations import sparse_activations
 from benchmarks.reproduce.sparse_features import sparse_features
@@ -99,6 +103,8 @@ ROWS = {
         joint_codes,
         selected_pixels,
         piano_rolls,
+        sentences,
+        series_scores,
         moving_digits,
         speech,
     )
