@@ -13,7 +13,8 @@ class Conv2DTranspose(ByProducts, keras.layers.Conv2DTranspose):
     There, XLA inserts zeros into the input and convolves the result. Here, one matrix product
     computes the output block of every input position, and overlapping blocks are added. This
     requires channels last and `padding="same"` with a kernel at least as large as the strides, or
-    any padding with a kernel exactly as large. In all other cases, and on other backends, the
+    any padding with a kernel exactly as large. With torch, one call computes the output with its
+    bias, where Keras computes a larger one, crops it and adds the bias. In all other cases the
     layer calls Keras' own code. The weights are those of Keras' layer.
 
     Args: See `keras.layers.Conv2DTranspose`.

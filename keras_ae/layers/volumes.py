@@ -57,8 +57,8 @@ class Conv3D(_Products, keras.layers.Conv3D):
 
     There, XLA inserts zeros into the gradient of a convolution with strides, and convolves the
     result. Here, the convolution is a sum of matrix products, and so is its gradient. This requires
-    channels last, strides above 1 and `padding="same"`. In all other cases, and on other backends,
-    the layer calls Keras' own code. The weights are those of Keras' layer.
+    channels last, strides above 1 and `padding="same"`. With torch, one call adds the bias, too. In
+    all other cases the layer calls Keras' own code. The weights are those of Keras' layer.
 
     Args: See `keras.layers.Conv3D`.
 
@@ -111,8 +111,9 @@ class Conv3DTranspose(_Products, keras.layers.Conv3DTranspose):
 
     There, XLA inserts zeros into the input and convolves the result. Here, the layer is a sum of
     matrix products. This requires channels last, strides above 1 and `padding="same"` with a kernel
-    at least as large as the strides. In all other cases, and on other backends, the layer calls
-    Keras' own code. The weights are those of Keras' layer.
+    at least as large as the strides. With torch, one call computes the output with its bias, where
+    Keras computes a larger one. In all other cases the layer calls Keras' own code. The weights are
+    those of Keras' layer.
 
     Args: See `keras.layers.Conv3DTranspose`.
 

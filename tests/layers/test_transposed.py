@@ -23,6 +23,21 @@ def made(kernel, strides, padding="same", **given):
     return layer
 
 
+def compute_all(layer, function, x):
+    """Compute a layer by a function of its inputs, and gradients by inputs and by the kernel."""
+
+    def apply(x, kernel):
+        with keras.StatelessScope([(layer.kernel, kernel)]):
+            return function(x)
+
+    def compute(x, kernel):
+        y, pull = backend.pullback(lambda x: apply(x, kernel), x)
+        _, pull_kernel = backend.pullback(lambda kernel: apply(x, kernel), kernel)
+        return y, pull(ops.cos(y)), pull_kernel(ops.cos(y))
+
+    return zoo.compute(compute, x, numpy(layer.kernel))
+
+
 @pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("kernel", "strides", "padding"),
@@ -70,22 +85,59 @@ def test_products_for_volumes_are_the_convolution_and_so_are_their_gradients(
     plain.set_weights(layer.get_weights())
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
 
-    def compute_all(layer):
-        function = layer.products if isinstance(layer, layer_class) else layer
-
-        def apply(x, kernel):
-            with keras.StatelessScope([(layer.kernel, kernel)]):
-                return function(x)
-
-        def compute(x, kernel):
-            y, pull = backend.pullback(lambda x: apply(x, kernel), x)
-            _, pull_kernel = backend.pullback(lambda kernel: apply(x, kernel), kernel)
-            return y, pull(ops.cos(y)), pull_kernel(ops.cos(y))
-
-        return zoo.compute(compute, x, numpy(layer.kernel))
-
-    for found, expected in zip(compute_all(layer), compute_all(plain), strict=True):
+    products = compute_all(layer, layer.products, x)
+    for found, expected in zip(products, compute_all(plain, plain, x), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("layer_class", "kernel", "strides", "padding", "in_one_call"),
+    [
+        (Conv2DTranspose, 4, 2, "same", True),
+        (Conv2DTranspose, (4, 5), (2, 3), "same", True),
+        (Conv2DTranspose, 3, 1, "same", True),
+        (Conv2DTranspose, 3, 2, "valid", True),
+        (Conv2DTranspose, 3, 2, "same", False),
+        (Conv2DTranspose, 1, 2, "same", False),
+        (Conv2DTranspose, 1, 2, "valid", False),
+        (Conv3DTranspose, 4, 2, "same", True),
+        (Conv3D, (3, 4, 2), 1, "valid", True),
+        (Conv3D, 3, 1, "same", True),
+        (Conv3D, (3, 3, 4), (2, 2, 1), "same", False),
+    ],
+)
+def test_one_call_of_torch_is_the_convolution(
+    layer_class, kernel, strides, padding, in_one_call, bias
+):
+    given = {"strides": strides, "padding": padding, "use_bias": bias, "activation": "tanh"}
+    layer = layer_class(3, kernel, **given)
+    shape = (2, 5, 4, 7, 2) if "3D" in layer_class.__name__ else (2, 5, 4, 2)
+    layer.build(shape)
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    found = backend.convolve(layer, ops.convert_to_tensor(x))
+    assert (found is not None) == (in_one_call and keras.config.backend() == "torch")
+    plain = getattr(keras.layers, layer_class.__name__)(3, kernel, **given)
+    plain.build(shape)
+    plain.set_weights([w + 0.1 for w in layer.get_weights()])
+    layer.set_weights(plain.get_weights())
+
+    for found, expected in zip(
+        compute_all(layer, layer, x), compute_all(plain, plain, x), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    "given",
+    [{"data_format": "channels_first"}, {"dilation_rate": 2}, {"strides": 2, "output_padding": 1}],
+)
+def test_what_torch_has_no_one_call_for_is_left_to_keras(given):
+    layer = Conv2DTranspose(3, 4, padding="same", **given)
+    layer.build((None, 2, 5, 2))
+    assert backend.convolve(layer, np.zeros((1, 2, 5, 2), "float32")) is None
 
 
 @pytest.mark.every_backend

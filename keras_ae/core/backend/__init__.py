@@ -19,6 +19,7 @@ Each module has the same names:
 - `replica_index`: which copy of the model is running.
 - `argmin`: the index of the smallest number, in operations that other file formats have, too.
 - `transposes_slowly`: tell whether matrix products are faster than a transposed convolution.
+- `convolve`: a convolution with its bias, where Keras takes a detour.
 - `worker_count`, `worker_environment`, `join_workers`: training in several processes.
 - `writes`: tell whether this process writes files for all of them.
 - `COMPILES_EACH_SHAPE`: whether a batch of another length needs another program.
@@ -75,6 +76,7 @@ RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE
 argmin = _backend.argmin
 transposes_slowly = _backend.transposes_slowly
+convolve = _backend.convolve
 worker_count = _backend.worker_count
 join_workers = _backend.join_workers
 writes = _backend.writes

@@ -379,6 +379,11 @@ def transposes_slowly():
     return False
 
 
+def convolve(layer, x):
+    """Keras calls the backend's own operations without a detour."""
+    return None
+
+
 def worker_environment(addresses, index):
     """The variables that make a process worker `index` of those at these addresses."""
     task = {"type": "worker", "index": index}

@@ -6,6 +6,7 @@ import math
 
 import keras
 import torch
+from torch.nn import functional
 from torch.optim.adam import adam
 
 from keras_ae.core.backend.gradients import find_held, find_whether_finite
@@ -231,6 +232,47 @@ def argmin(x):
 def transposes_slowly():
     """It has kernels of its own for transposed convolutions."""
     return False
+
+
+_CONVOLUTIONS = {
+    (2, False): functional.conv2d,
+    (2, True): functional.conv_transpose2d,
+    (3, False): functional.conv3d,
+    (3, True): functional.conv_transpose3d,
+}
+
+
+def convolve(layer, x):
+    """Compute a convolution of Keras with its bias, or return None where torch has no call for it.
+
+    Keras crops what a transposed convolution computes beyond its output, and adds the bias after
+    that. Here one call of torch leaves the surplus out.
+    """
+    transposed = hasattr(layer, "output_padding")
+    given = zip(x.shape[1:-1], layer.kernel_size, layer.strides, strict=True)
+    if layer.padding == "valid":
+        around = [0 if k >= s or not transposed else -1 for _, k, s in given]
+    elif transposed:
+        around = [k - s for _, k, s in given]
+    else:
+        around = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in given]
+    if (
+        layer.data_format != "channels_last"
+        or any(number < 0 or number % 2 for number in around)
+        or any(rate != 1 for rate in layer.dilation_rate)
+        or (transposed and layer.output_padding is not None)
+    ):
+        return None
+    rank = len(around)
+    outputs = _CONVOLUTIONS[rank, transposed](
+        keras.ops.convert_to_tensor(x).movedim(-1, 1),
+        keras.ops.convert_to_tensor(layer.kernel).permute(-1, -2, *range(rank)),
+        keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
+        stride=layer.strides,
+        padding=[number // 2 for number in around],
+        groups=1 if transposed else layer.groups,
+    )
+    return outputs.movedim(1, -1)
 
 
 def worker_environment(addresses, index):
