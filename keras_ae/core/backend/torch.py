@@ -266,7 +266,8 @@ def convolve(layer, x):
     rank = len(around)
     outputs = _CONVOLUTIONS[rank, transposed](
         keras.ops.convert_to_tensor(x).movedim(-1, 1),
-        keras.ops.convert_to_tensor(layer.kernel).permute(-1, -2, *range(rank)),
+        # torch's own order, in which its gradients need no copies.
+        keras.ops.convert_to_tensor(layer.kernel).permute(-1, -2, *range(rank)).contiguous(),
         keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
         stride=layer.strides,
         padding=[number // 2 for number in around],
