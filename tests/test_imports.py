@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -275,6 +276,12 @@ def test_old_names_of_modules():
 @every_file
 def test_no_star_imports(file):
     assert "*" not in {name for _, name in imports(parse(file))}
+
+
+@every_file
+def test_indices_are_those_of_the_backend(file):
+    """Files of other formats lack an operation that is a part of Keras' own."""
+    assert not re.search(r"\bops\.arg(min|max)\(", FILES[file].read_text())
 
 
 @every_file

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, conversion, examples, memory
+from keras_ae.core import arguments, backend, conversion, examples, memory
 from keras_ae.core.examples import takes_inputs_of
 from keras_ae.core.inputs import require_built, take_apart
 
@@ -80,7 +80,7 @@ def go_around(a, b, shares):
     differences = [ops.sqrt(ops.sum(ops.square(v), -1, True)) for v in (goal - start, goal + start)]
     angle = 2.0 * ops.arctan2(*differences)
     # The axis on which the start has its smallest number is never parallel to the start.
-    axis = ops.one_hot(ops.argmin(ops.abs(start), axis=-1), a.shape[-1], dtype="float32")
+    axis = ops.one_hot(backend.argmin(ops.abs(start)), a.shape[-1], dtype="float32")
     aside = [v - ops.sum(v * start, -1, True) * start for v in (goal, axis)]
     far = ops.sum(ops.square(aside[0]), axis=-1, keepdims=True) > 1e-10
     aside = _to_unit_length(ops.where(far, aside[0], aside[1]))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_ae.core import backend
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.distributions.counts import as_generator
 from keras_ae.distributions.elementary import LOG_TWO_PI, Bernoulli, Distribution, event_sum
@@ -31,7 +32,7 @@ class Coded(Distribution):
     @property
     def mean(self):
         """The number of the most probable class: float32 tensor of shape (batch, columns)."""
-        return ops.cast(ops.argmax(self.log_probabilities, axis=-1), "float32")
+        return ops.cast(backend.argmax(self.log_probabilities), "float32")
 
     def sample(self, seed):
         """Draw numbers of classes, a float32 tensor of shape (batch, columns)."""

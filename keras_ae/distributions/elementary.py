@@ -619,7 +619,7 @@ class Categorical(Distribution):
         # The class whose logit plus Gumbel noise is largest is a draw from the distribution. Unlike
         # a categorical sampler, this works for tensors of any rank.
         gumbel = -ops.log(-ops.log(_draw_open_uniform(ops.shape(self.logits), seed)))
-        chosen = ops.argmax(self.logits + gumbel, axis=-1)
+        chosen = backend.argmax(self.logits + gumbel)
         return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
 
     def log_prob_per_element(self, x):

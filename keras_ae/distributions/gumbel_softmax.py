@@ -5,6 +5,7 @@ import math
 
 from keras import ops
 
+from keras_ae.core import backend
 from keras_ae.distributions.elementary import Distribution, _draw_open_uniform, event_sum
 
 
@@ -55,7 +56,7 @@ class GumbelSoftmax(Distribution):
             Float32 tensor of the logits' shape.
         """
         relaxed = self.sample(seed)
-        chosen = ops.argmax(relaxed, axis=-1)
+        chosen = backend.argmax(relaxed)
         one_hot = ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
         # The difference comes first, because one_hot + relaxed would lose digits of one_hot.
         return one_hot + (relaxed - ops.stop_gradient(relaxed))

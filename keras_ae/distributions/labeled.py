@@ -6,6 +6,7 @@ import numbers
 import keras
 from keras import ops
 
+from keras_ae.core import backend
 from keras_ae.core.seeds import SeedGenerator
 from keras_ae.distributions.elementary import DiagonalGaussian, Distribution
 
@@ -92,7 +93,7 @@ class LabeledCodes(LabeledGaussians):
     def mean(self):
         """The most probable label with the mean of its Gaussian: (batch, dimensions + labels)."""
         chosen = ops.one_hot(
-            ops.argmax(self.log_probabilities, axis=-1),
+            backend.argmax(self.log_probabilities),
             self.log_probabilities.shape[-1],
             dtype="float32",
         )

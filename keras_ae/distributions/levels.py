@@ -4,6 +4,7 @@ import dataclasses
 
 from keras import ops
 
+from keras_ae.core import backend
 from keras_ae.core.draws import draw_uniform
 from keras_ae.distributions.counts import as_generator
 from keras_ae.distributions.elementary import Distribution
@@ -63,7 +64,7 @@ class DiscretizedLogisticMixture(Distribution):
         seed, smallest = as_generator(seed), 2.0**-24
         shape = ops.shape(self.logits)
         uniform = draw_uniform(shape, seed, smallest, 1.0 - smallest)
-        chosen = ops.argmax(self.logits - ops.log(-ops.log(uniform)), axis=-1)
+        chosen = backend.argmax(self.logits - ops.log(-ops.log(uniform)))
         chosen = ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
         mean, log_scale = (ops.sum(chosen * v, axis=-1) for v in (self.means, self.log_scales))
         uniform = draw_uniform(shape[:-1], seed, smallest, 1.0 - smallest)

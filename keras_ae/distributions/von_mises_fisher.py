@@ -6,6 +6,7 @@ import math
 import numpy as np
 from keras import ops
 
+from keras_ae.core import backend
 from keras_ae.core.draws import draw_normal
 from keras_ae.distributions.elementary import Distribution, event_sum
 
@@ -106,7 +107,7 @@ def first_accepted(proposals, accepted):
         >>> first_accepted(np.array([[1.0, 2.0]]), np.array([[False, True]])).shape == (1, 1)
         True
     """
-    index = ops.argmax(ops.cast(accepted, "float32"), axis=-1, keepdims=True)
+    index = backend.argmax(ops.cast(accepted, "float32"))[..., None]
     return ops.take_along_axis(proposals, index, axis=-1)
 
 

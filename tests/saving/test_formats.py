@@ -150,7 +150,8 @@ def test_samples_of_numbers_that_cannot_be_given(name, options, message, tmp_pat
 
 
 # Converters lack recurrent layers, sorting, loops that read tensors besides their state, quotients
-# of weights, normalization of computed shapes, batch sizes as numbers, names of outputs, or expm1.
+# of weights, normalization of computed shapes, batch sizes as numbers, names of outputs, expm1, or
+# Keras' index of the largest number.
 @here
 @pytest.mark.parametrize(
     ("name", "endpoint"),
@@ -165,6 +166,8 @@ def test_samples_of_numbers_that_cannot_be_given(name, options, message, tmp_pat
         ("FlowVAE", "encode"),
         ("SemiSupervisedVAE", "encode"),
         ("PoincareVAE", "sample"),
+        ("CategoricalVAE", "sample"),
+        ("HIVAE", "encode"),
     ],
 )
 def test_what_converters_lack_is_written_otherwise(name, endpoint, tmp_path):

@@ -17,7 +17,8 @@ Each module has the same names:
 - `is_tracing`: tell whether a program is being compiled at the moment.
 - `mix_seed`: turn a seed into one whose draws meet no other's.
 - `replica_index`: which copy of the model is running.
-- `argmin`: the index of the smallest number, in operations that other file formats have, too.
+- `argmin`, `argmax`: the index of the smallest or largest number, in operations that other file
+  formats have, too.
 - `transposes_slowly`: tell whether matrix products are faster than a transposed convolution.
 - `convolve`: a convolution with its bias, where Keras takes a detour.
 - `worker_count`, `worker_environment`, `join_workers`: training in several processes.
@@ -81,3 +82,8 @@ worker_count = _backend.worker_count
 join_workers = _backend.join_workers
 writes = _backend.writes
 worker_environment = _backend.worker_environment
+
+
+def argmax(x):
+    """The index of the largest number along the last axis, int32; see `argmin`."""
+    return argmin(-x)

@@ -134,7 +134,7 @@ class Clustering:
 
     @batched("data", "cluster")
     def _find_clusters(self, x):
-        return ops.cast(ops.argmax(self._log_cluster_probabilities(x), axis=-1), "int32")
+        return backend.argmax(self._log_cluster_probabilities(x))
 
     def _require_clusters(self, call):
         # A function that is being compiled cannot read weights.

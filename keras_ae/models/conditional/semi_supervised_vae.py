@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import likelihoods, networks
-from keras_ae.core import arguments, memory, seeds
+from keras_ae.core import arguments, backend, memory, seeds
 from keras_ae.core.batching import batched
 from keras_ae.distributions import DiagonalGaussian, LabeledGaussians
 from keras_ae.models.conditional.conditional_vae import ConditionalVAE
@@ -220,7 +220,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         Args:
             x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
         """
-        return ops.cast(ops.argmax(self._log_class_probabilities(x), axis=-1), "int32")
+        return backend.argmax(self._log_class_probabilities(x))
 
     @batched("data")
     def encode(self, x, training=False, sample=False, seed=None, label=None):

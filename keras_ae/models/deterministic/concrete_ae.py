@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae import networks
-from keras_ae.core import arguments, building, inputs
+from keras_ae.core import arguments, backend, building, inputs
 from keras_ae.distributions import GumbelSoftmax
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks import fitting
@@ -150,7 +150,7 @@ class ConcreteAE(AE):
         must be built.
         """
         inputs.require_built(self, "selected")
-        return ops.convert_to_numpy(ops.argmax(self._logits(), axis=-1)).astype("int32")
+        return ops.convert_to_numpy(backend.argmax(self._logits()))
 
     def _find_temperature(self):
         """Compute the temperature of the next training step, a float32 scalar tensor."""
@@ -166,7 +166,7 @@ class ConcreteAE(AE):
         return ops.exp((1.0 - share) * start + share * end)
 
     def _code(self, x, training=False):
-        chosen = ops.argmax(self._logits(), axis=-1)
+        chosen = backend.argmax(self._logits())
         return ops.take(self._flatten(x), chosen, axis=1)
 
     def _mix(self, x):
@@ -182,7 +182,7 @@ class ConcreteAE(AE):
         z = self._mix(x) if training else self._code(x)
         probabilities = ops.softmax(self._logits(), axis=-1)
         largest = ops.max(probabilities, axis=-1)
-        chosen = ops.one_hot(ops.argmax(probabilities, axis=-1), probabilities.shape[-1])
+        chosen = ops.one_hot(backend.argmax(probabilities), probabilities.shape[-1])
         return {
             **self._reconstruction_terms(y, z, training, x),
             "selection_probability": ops.mean(largest),

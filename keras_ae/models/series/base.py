@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae import likelihoods
-from keras_ae.core import arguments, memory
+from keras_ae.core import arguments, backend, memory
 from keras_ae.core.batching import batched
 from keras_ae.distributions import WithoutPadding, counted
 from keras_ae.models.structured.base import StructuredVAE
@@ -261,7 +261,7 @@ def most_probable(likelihood, parameters):
     """
     mean = likelihood.distribution(ops.cast(parameters, "float32")).mean
     if likelihood.takes_classes:
-        return ops.one_hot(ops.argmax(mean, axis=-1), mean.shape[-1])
+        return ops.one_hot(backend.argmax(mean), mean.shape[-1])
     if isinstance(likelihood, likelihoods.Bernoulli):
         return ops.cast(mean > 0.5, "float32")
     return mean

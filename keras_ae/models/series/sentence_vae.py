@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import samplers, schedules
-from keras_ae.core import arguments, inputs, memory, ranges, seeds
+from keras_ae.core import arguments, backend, inputs, memory, ranges, seeds
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, decode_draws, draw_uniform
 from keras_ae.models.series.base import CountedSteps, cut, scan_steps
@@ -234,7 +234,7 @@ class SentenceVAE(CountedSteps, VAE):
             ids = ops.cast(before[:, 0], "int32")
             logits, (h, c) = self.decoder.step(ids, z, [h, c])
             if noise is None:
-                token = ops.argmax(logits, axis=-1)[:, None]
+                token = backend.argmax(logits)[:, None]
             else:
                 shares = ops.cumsum(ops.softmax(logits / temperature, axis=-1), axis=-1)
                 # The last sum takes the place of 1, from which it may differ by rounding errors.

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from keras_ae.core import arguments
+from keras_ae.core import arguments, backend
 from keras_ae.core.batching import batched
 from keras_ae.distributions import GumbelSoftmax, MixedCode
 from keras_ae.layers import gaussian
@@ -190,7 +190,7 @@ class JointVAE(VAE):
         Args:
             x: Array or tensor of shape (batch, ...), or a stream of them as in `fit`.
         """
-        return ops.cast(ops.argmax(self.posterior(x).logits, axis=-1), "int32")
+        return backend.argmax(self.posterior(x).logits)
 
     def _endpoints(self):
         found = (self.cluster_probabilities, {"x": (None, *self._data_shape)})
