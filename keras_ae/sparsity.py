@@ -86,9 +86,8 @@ class _Bound(keras.Operation):
 
         z = ops.stop_gradient(z)
         # A replica without examples has an empty batch, for which an initial value is needed.
-        options = {"axis": self.axis, "keepdims": True}
-        options |= {"initial": 0.0} if self.axis is None else {}
-        ends = [ops.minimum(ops.min(z, **options), 0.0), ops.maximum(ops.max(z, **options), 0.0)]
+        options = {"axis": self.axis, "keepdims": True, "initial": 0.0}
+        ends = [ops.min(z, **options), ops.max(z, **options)]
         # The converter from JAX to ONNX takes no loop that reads a tensor besides its state.
         return ops.fori_loop(0, _HALVINGS, halve, (*ends, z))[0]
 

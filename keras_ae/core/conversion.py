@@ -9,6 +9,8 @@ _MOST_NAMED = 5  # At most so many columns are named in an error.
 # A list of at most so many arrays probably holds inputs and targets, and not examples.
 _MOST_PARTS = 3
 
+EMPTY = "{name} is empty: its shape is {shape}. Pass at least one example."
+
 
 def is_array(data):
     """Tell whether data is at hand as a whole: an array, a list, a data frame, a tensor.
@@ -111,7 +113,7 @@ def require_rows(array, data, name):
         name: Name of the argument in errors.
     """
     if array.size == 0:
-        raise ValueError(f"{name} is empty: its shape is {array.shape}. Pass at least one example.")
+        raise ValueError(EMPTY.format(name=name, shape=array.shape))
     if array.ndim < 2:
         if array.ndim == 0:
             raise ValueError(

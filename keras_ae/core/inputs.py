@@ -456,6 +456,13 @@ def _check_input(model, call, name, value, count):
     return np.asarray(array, examples.dtype_of(model, name))
 
 
+def _is_empty(x):
+    """Tell whether a tensor is known to have no rows."""
+    # While torch exports a program, a length may be a symbol, which is no integer.
+    length = x.shape[0] if len(x.shape) else None
+    return isinstance(length, int) and length == 0
+
+
 def check_tensors(model, call, kind, x, name):
     """Check the shapes and dtypes of tensors, whose values are unknown within a program.
 
@@ -473,7 +480,8 @@ def check_tensors(model, call, kind, x, name):
     """
     known = _known_shapes(model, kind) if model.built else []
     # Every step of training calls methods with tensors, so usual ones must pass quickly.
-    if not isinstance(x, dict) and tuple(x.shape[1:]) in known and "float32" in str(x.dtype):
+    is_usual = not isinstance(x, dict) and "float32" in str(x.dtype)
+    if is_usual and tuple(x.shape[1:]) in known and not _is_empty(x):
         return x
     for key, each in x.items() if isinstance(x, dict) else [(None, x)]:
         who, dtype = name if key is None else f"{name}[{key!r}]", str(each.dtype)
@@ -484,7 +492,8 @@ def check_tensors(model, call, kind, x, name):
                 f"{who} is a tensor of shape {tuple(each.shape)}, and needs a batch axis and at "
                 "least one feature axis."
             )
-    # While torch exports a program, a length may be a symbol, which is no integer.
+        if _is_empty(each):
+            raise ValueError(conversion.EMPTY.format(name=who, shape=tuple(each.shape)))
     lengths = {n for n in (each.shape[0] for each in examples.leaves(x)) if isinstance(n, int)}
     if len(lengths) > 1:
         raise ValueError(f"{name} has tensors of different lengths: {sorted(lengths)}.")

@@ -178,4 +178,5 @@ def test_the_comparison_is_not_of_constants(name, folder):
     assert abs(ours[f"{name}.evaluate.loss"]) > 0.1
     before = keras_ae.load(folder / f"{name}.keras").trainable_variables
     moved = [not np.allclose(v.numpy(), ours[f"{name}.trained.{i}"]) for i, v in enumerate(before)]
-    assert np.mean(moved) > 0.7
+    # The first step of a greedy training moves the outermost pair of layers alone.
+    assert np.mean(moved) > (0.4 if name == "StackedDenoisingAE" else 0.7)

@@ -306,7 +306,7 @@ class VariationalAE(Autoencoder):
             return ops.logaddexp(total, ops.logsumexp(log_likelihood - divergence, axis=-1))
 
         first = examples.leaves(y)[0]
-        first_values = ops.reshape(first, (ops.shape(first)[0], -1))[:, 0]
+        first_values = ops.reshape(first, (-1, math.prod(first.shape[1:])))[:, 0]
         start = ops.full_like(ops.cast(first_values, "float32"), -math.inf)
         total = ops.fori_loop(0, num_samples // draws_at_once, turn, start)
         return total - math.log(num_samples)
