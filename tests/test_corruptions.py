@@ -303,6 +303,14 @@ def test_text_covers_lines_in_one_color():
     assert np.array_equal(numpy(Text(size=9, rate=0.0)(x, 0)), x)
 
 
+@pytest.mark.parametrize("rate", [0.2, 0.9, 1.0])
+def test_text_is_black_as_often_as_white_at_every_rate(rate):
+    x = np.full((4000, 16, 16, 1), 0.5, "float32")
+    written = numpy(Text(size=8, rate=rate)(x, 1))
+    dark, light = (np.sum((written - 0.5) * sign > 0, axis=(1, 2, 3)) > 0 for sign in (-1, 1))
+    assert stats.binomtest(int(dark.sum()), int((dark | light).sum()), 0.5).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("make", [Downsampling, JPEG, Text])
 @pytest.mark.parametrize("value", [0, -1, 2.5, "3", None, True])
 def test_bad_integers_are_refused(make, value):

@@ -67,9 +67,9 @@ class Text(OfPictures):
         number, tall, wide = letters.shape
         lines, columns = height // tall + 2, width // wide + 2
         # All numbers come from one draw, because several draws with the same integer seed would be
-        # equal. A line has two more than its letters.
-        uniform = keras.random.uniform((batch, lines, columns + 2), dtype="float32", seed=seed)
-        chosen = ops.cast(ops.floor(uniform[:, :, 2:] * number), "int32")
+        # equal. A line has three more than its letters.
+        uniform = keras.random.uniform((batch, lines, columns + 3), dtype="float32", seed=seed)
+        chosen = ops.cast(ops.floor(uniform[:, :, 3:] * number), "int32")
         # The first picture is empty, and is a space.
         chosen = ops.where(uniform[:, :, :1] < self.rate, chosen, 0)
         down = ops.cast(uniform[:, :1, 1] * tall, "int32") + ops.arange(height)
@@ -79,7 +79,7 @@ class Text(OfPictures):
         letter = ops.take(ops.reshape(chosen, (-1,)), place)
         pixel = (down % tall)[:, :, None] * wide + (across % wide)[:, None, :]
         covered = ops.take(letters.reshape(-1), letter * (tall * wide) + pixel)[..., None]
-        color = ops.cast(uniform[:, 0, 0] / max(self.rate, 1e-6) % 0.5 < 0.25, "float32")
+        color = ops.cast(uniform[:, 0, 2] < 0.5, "float32")
         written = covered * color[:, None, None, None] + (1.0 - covered) * ops.cast(x, "float32")
         return ops.cast(written, dtype)
 
