@@ -187,6 +187,17 @@ def test_samples_of_temperature_zero_are_decoded_codes():
         model.sample(2, temperature=-1)
 
 
+def test_no_temperature_makes_padding_possible():
+    model = build()
+    for temperature in (1e-30, 1e30):
+        drawn = model.sample(3000, seed=0, temperature=temperature)
+        assert drawn.min() >= 1
+    # All logits are 0 then, so that all tokens are equally likely.
+    np.testing.assert_allclose(
+        np.bincount(drawn.astype(int).ravel()) / 12000, [0, *3 * [1 / 3]], 0.1
+    )
+
+
 # ------------------------------------------------------------------ learning
 
 
@@ -288,6 +299,7 @@ def test_data_that_are_no_tokens_are_explained():
         ({"mask_token": 4}, "mask_token=4"),
         ({"end_token": 0}, "end_token=0 needs another mask_token"),
         ({"end_token": 3, "mask_token": None}, "end_token=3 needs another mask_token"),
+        ({"end_token": 0, "mask_token": None}, "end_token=0 needs another mask_token"),
     ],
 )
 def test_wrong_arguments_are_explained(options, words):
@@ -295,3 +307,9 @@ def test_wrong_arguments_are_explained(options, words):
         build(**options)
     with pytest.raises(ValueError, match="width=0"):
         build().beam_search(code(), width=0)
+    with pytest.raises(ValueError, match="width=1000000000000 for vocabulary_size=4"):
+        build().beam_search(code(), width=10**12)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        build().beam_search(code(), batch_size=0)
+    with pytest.raises(ValueError, match="holds padding alone, the token 0"):
+        build().perplexity(np.zeros((2, 4)))

@@ -114,7 +114,7 @@ class SentenceVAE(CountedSteps, VAE):
         for name in ("mask_token", "end_token"):
             if getattr(self, name) is not None:
                 arguments.integer(self, name, getattr(self, name), least=0, most=size - 1)
-        if end_token is not None and end_token == mask_token or (end_token and mask_token is None):
+        if end_token is not None and mask_token in (None, end_token):
             raise ValueError(
                 f"SentenceVAE: end_token={end_token!r} needs another mask_token than "
                 f"{mask_token!r}, with which the steps after it are filled. Pass both."
@@ -202,13 +202,22 @@ class SentenceVAE(CountedSteps, VAE):
                 by importance sampling, from below on average. Defaults to 100 samples.
 
         Returns:
-            A number of at least 1, for all tokens that are no padding together.
+            A number for all tokens that are no padding together. Apart from the error of the
+            estimate, it is at least 1.
+
+        Raises:
+            ValueError: If there is no token but padding.
         """
         x = inputs.check_data(self, x)
+        number = x.size if self.mask_token is None else np.sum(x != self.mask_token)
+        if number == 0:
+            raise ValueError(
+                f"perplexity: x of shape {x.shape} holds padding alone, the token "
+                f"{self.mask_token}. Pass sentences with at least one token."
+            )
         options = {"batch_size": batch_size, "verbose": verbose}
         nats = -self.log_likelihood(x, num_samples=num_samples, seed=seed, **options)
-        number = x.size if self.mask_token is None else np.sum(x != self.mask_token)
-        return float(np.exp(nats.sum(dtype="float64") / max(number, 1)))
+        return float(np.exp(nats.sum(dtype="float64") / number))
 
     # ------------------------------------------------------------------ sentences
 
@@ -236,7 +245,11 @@ class SentenceVAE(CountedSteps, VAE):
             if noise is None:
                 token = backend.argmax(logits)[:, None]
             else:
-                shares = ops.cumsum(ops.softmax(logits / temperature, axis=-1), axis=-1)
+                # The largest one is 0, so that low temperatures make none infinite. Padding stays
+                # impossible at high ones.
+                logits = logits - ops.max(logits, axis=-1, keepdims=True)
+                logits = self.decoder.block(logits / temperature)
+                shares = ops.cumsum(ops.softmax(logits, axis=-1), axis=-1)
                 # The last sum takes the place of 1, from which it may differ by rounding errors.
                 token = ops.sum(ops.cast(shares <= uniform * shares[:, -1:], "int32"), axis=-1)
                 token = ops.minimum(token, self.vocabulary_size - 1)[:, None]
@@ -305,11 +318,17 @@ class SentenceVAE(CountedSteps, VAE):
             `width` sentences, the log-probability of the others is below -1e8.
 
         Raises:
-            ValueError: If width is not a positive integer.
+            ValueError: If width is not a positive integer, or the beginnings do not fit in memory.
         """
         width = arguments.integer("beam_search", "width", width)
-        options = {"batch_size": batch_size or max(1, 256 // width), "verbose": verbose}
-        found = self._search(z, width, **options)
+        # The probabilities of the next token exist for every beginning, in several copies.
+        memory.refuse_beyond(
+            16.0 * width * (self.vocabulary_size + self.hidden_units),
+            f"beam_search: width={width} for vocabulary_size={self.vocabulary_size}",
+            "Take a smaller width.",
+        )
+        batch_size = max(1, 256 // width) if batch_size is None else batch_size
+        found = self._search(z, width, batch_size=batch_size, verbose=verbose)
         tokens, log_prob = found[..., :-1], found[..., -1]
         is_array = isinstance(tokens, np.ndarray)
         return tokens.astype("int32") if is_array else ops.cast(tokens, "int32"), log_prob
@@ -456,9 +475,9 @@ class _Writer(memory.GuardedLayer):
         embedded = self.embedding(before)
         codes = ops.repeat(ops.cast(z, embedded.dtype)[:, None], before.shape[1], axis=1)
         h = self.rnn(ops.concatenate([embedded, codes], axis=-1))
-        return self._block(self.logits(h))
+        return self.block(self.logits(h))
 
-    def _block(self, logits):
+    def block(self, logits):
         """Make padding impossible."""
         return ops.cast(logits, "float32") + ops.convert_to_tensor(self.blocked)
 
@@ -467,4 +486,4 @@ class _Writer(memory.GuardedLayer):
         embedded = self.embedding(before)
         joined = ops.concatenate([embedded, ops.cast(z, embedded.dtype)], axis=-1)
         h, state = self.rnn.cell(joined, [ops.cast(each, embedded.dtype) for each in state])
-        return self._block(self.logits(h)), [ops.cast(each, "float32") for each in state]
+        return self.block(self.logits(h)), [ops.cast(each, "float32") for each in state]
