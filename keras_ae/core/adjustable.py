@@ -158,7 +158,7 @@ def _renew(model):
 def _refuse_another(model, name, value):
     """Raise if a new value would not reach every place where the argument is used."""
     given = model._notes.arguments[name]
-    if given is None and name not in vars(model):
+    if given is None and name not in vars(model) and not model.built:
         return  # The constructor chooses a value where none was given.
     now = vars(model).get(name, given)
     # If the model has no attribute of this name, other objects use the number. The constructor of a

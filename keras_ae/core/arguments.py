@@ -62,6 +62,12 @@ def record(model, name, value, rule):
         notes.rules[name] = rule
 
 
+def fix(model, *names):
+    """Note that these arguments shape the model, so that nobody assigns them after it is made."""
+    for name in names:
+        record(model, name, model.arguments.get(name), None)
+
+
 def name_of(owner):
     """What an error calls the owner of an argument."""
     return owner if isinstance(owner, str) else type(owner).__name__

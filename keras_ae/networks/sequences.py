@@ -58,6 +58,7 @@ class RecurrentNetworks:
         self.teacher_forcing = arguments.flag(self, "teacher_forcing", teacher_forcing)
         if mask_value is not None:
             self._mask_value = check_mask_value(type(self).__name__, mask_value)
+        arguments.fix(self, "cell", "reverse", "teacher_forcing", "mask_value")
         who = type(self).__name__
         for name in ("encoder", "decoder"):
             kind = getattr(self, name)

@@ -465,3 +465,32 @@ def test_a_number_of_a_named_loss_is_saved():
     model.reconstruction_loss.max_value = 255.0
     again = type(model).from_config(model.get_config())
     assert again.reconstruction_loss.max_value == 255.0
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("name", "argument", "value", "options"),
+    [
+        ("AE", "standardize", True, {}),
+        ("RecurrentAE", "cell", "lstm", {}),
+        ("RecurrentAE", "reverse", True, {}),
+        ("RecurrentAE", "mask_value", 0.0, {}),
+        ("RecurrentVAE", "teacher_forcing", True, {}),
+        ("RecurrentVAE", "mask_value", 0.0, {"mask_value": -1.0}),
+        ("TimeVAE", "residual", False, {}),
+        ("TimeVAE", "trend_degree", 1, {"trend_degree": None}),
+        ("TimeVAE", "seasonalities", ((2, 1),), {}),
+        ("SentenceVAE", "end_token", 3, {"vocabulary_size": 5}),
+        ("SentenceVAE", "mask_token", 3, {"vocabulary_size": 5, "mask_token": None}),
+    ],
+)
+def test_what_shapes_a_model_is_not_assigned(name, argument, value, options):
+    """Such arguments would change the meaning of the weights, or would be saved without effect."""
+    model = getattr(keras_ae, name)(2, seed=0, **options)
+    model.build((None, 4) if name == "SentenceVAE" else (None, 4, 1))
+    before = model.arguments[argument]
+    words = rf"{argument}=.* cannot be changed to .* Make a new model with {argument}="
+    with pytest.raises(ValueError, match=words):
+        setattr(model, argument, value)
+    assert model.arguments[argument] == before
+    setattr(model, argument, before)

@@ -75,6 +75,7 @@ class SequentialVAE(CountedSteps, StructuredVAE):
         super().__init__(latent_dim, **kwargs)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
         self._mask_value = check_mask_value(type(self).__name__, mask_value)
+        arguments.fix(self, "mask_value")
         for name in self.network_options.keys() - set(_OPTIONS):
             raise ValueError(
                 f"{type(self).__name__}: network_options has {name!r}, and the networks of a step "

@@ -114,6 +114,7 @@ class SentenceVAE(CountedSteps, VAE):
         for name in ("mask_token", "end_token"):
             if getattr(self, name) is not None:
                 arguments.integer(self, name, getattr(self, name), least=0, most=size - 1)
+        arguments.fix(self, "mask_token", "end_token")
         if end_token is not None and mask_token in (None, end_token):
             raise ValueError(
                 f"SentenceVAE: end_token={end_token!r} needs another mask_token than "

@@ -83,6 +83,7 @@ class TimeVAE(VAE):
             self.trend_degree = arguments.integer(self, "trend_degree", trend_degree, **options)
         self.seasonalities = _check_seasonalities(self, seasonalities)
         self.residual = arguments.flag(self, "residual", residual)
+        arguments.fix(self, "trend_degree", "seasonalities", "residual")
         if self.trend_degree is None and not self.seasonalities and not residual:
             raise ValueError(
                 "TimeVAE: trend_degree=None, seasonalities=() and residual=False leave nothing to "
