@@ -248,3 +248,8 @@ def test_wrong_arguments_are_explained(name):
     model.build((None, 6, 3))
     with pytest.raises(ValueError, match="num_steps=0"):
         model.forecast(bits(), 0)
+
+
+def test_forecasts_that_do_not_fit_in_memory_are_refused(linear, series):
+    with pytest.raises(ValueError, match=r"num_samples=100 of num_steps=10000000000 would take"):
+        linear.forecast(series, 10**10)

@@ -116,6 +116,7 @@ def test_parts_can_be_left_out():
         ({"trend_degree": -1}, "trend_degree=-1"),
         ({"seasonalities": (4, 3)}, r"seasonalities=\(4, 3\)"),
         ({"seasonalities": ((1, 3),)}, r"seasonalities=\(\(1, 3\),\)"),
+        ({"seasonalities": ((2, 2**70),)}, r"seasonalities=\(\(2, 1180"),
         ({"likelihood": "bernoulli"}, "likelihood='bernoulli'"),
         ({"likelihood": "log_normal"}, "likelihood='log_normal'"),
         ({"likelihood": "gaussian_heteroscedastic"}, "likelihood='gaussian_heteroscedastic'"),
@@ -126,11 +127,28 @@ def test_wrong_arguments_are_explained(options, words):
         build(**options)
 
 
+def test_a_forecast_does_not_reach_seasons_that_the_data_has_not():
+    """The 12 steps contain four of the seven seasons of three steps."""
+    model, x = build((12, 1), seasonalities=((7, 3),)), series(shape=(12, 1))
+    words = r"reaches seasons of \(7, 3\) that the 12 .* Take at most 0 .* or train on 21 steps"
+    with pytest.raises(ValueError, match=words):
+        model.forecast(x, 1)
+    partly = build((11, 1), seasonalities=((7, 3),))
+    assert partly.forecast(x[:, :11], 1).shape == (len(x), 1, 1)
+    with pytest.raises(ValueError, match="Take at most 1 steps"):
+        partly.forecast(x[:, :11], 2)
+    assert build((21, 1), seasonalities=((7, 3),)).forecast(np.zeros((2, 21, 1)), 50).shape[1] == 50
+
+
 def test_wrong_data_and_steps_are_explained():
     with pytest.raises(ValueError, match="no sequences"):
         build((4, 4, 4))
     with pytest.raises(ValueError, match="num_steps=0"):
         build().forecast(series(), 0)
+    with pytest.raises(ValueError, match="powers up to trend_degree=100 overflow"):
+        build(trend_degree=100).forecast(series(), 10**6)
+    with pytest.raises(ValueError, match=r"num_steps=1000000000000 would take .* GB of memory"):
+        build().forecast(series(), 10**12)
     model, x = build((STEPS,), standardize=True), series(shape=(STEPS,))
     model.fit(x, epochs=1, verbose=0)
     with pytest.raises(ValueError, match=r"Pass x\[..., None\]"):

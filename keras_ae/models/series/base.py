@@ -178,6 +178,11 @@ class SequentialVAE(CountedSteps, StructuredVAE):
         num_steps = arguments.integer("forecast", "num_steps", num_steps)
         number = arguments.integer("forecast", "num_samples", num_samples)
         refuse_units_of_steps(self, "forecast")
+        memory.refuse_beyond(
+            4.0 * number * num_steps * (self.hidden_units + self.latent_dim),
+            f"forecast: num_samples={number} of num_steps={num_steps}",
+            "Take fewer steps, or fewer samples.",
+        )
         batch_size = choose_batch_size(batch_size, number)
         options = {"batch_size": batch_size, "verbose": verbose}
         return self._forecast(x, num_steps, number, seed, **options)

@@ -1,5 +1,7 @@
 """TimeVAE, a VAE for the generation of time series: Desai et al. 2021, arXiv:2111.08095."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,12 +9,14 @@ from keras import ops
 from keras_ae import likelihoods, networks
 from keras_ae.core import adaptation, arguments, memory
 from keras_ae.core.batching import batched
-from keras_ae.models.series.base import refuse_units_of_steps
+from keras_ae.models.series.base import choose_batch_size, refuse_units_of_steps
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import steps_shape
 
 # Higher powers of t / T differ by less than float32 and noise let a network tell.
 _MOST_DEGREE = 100
+# Beyond this, floating-point numbers no longer hold every step.
+_LONGEST_SEASON = 2**53
 
 
 class TimeVAE(VAE):
@@ -133,7 +137,7 @@ class TimeVAE(VAE):
 
         Returns:
             Dictionary with those of the keys "trend", "seasonality" and "residual" that the model
-            has. Each value is an array or tensor of x's shape, float32, in the data's units.
+            has. Each value is an array or tensor of the target's shape, float32, in its units.
         """
         parts = self._parts(x, None, batch_size=batch_size, verbose=verbose)
         return {name: parts[:, number] for number, name in enumerate(self._part_names())}
@@ -141,7 +145,8 @@ class TimeVAE(VAE):
     def forecast(self, x, num_steps, *, batch_size=None, verbose="auto"):
         """Extend the trend and the seasons of each series beyond its last step.
 
-        The residual is defined on the steps of the data alone, and is left out.
+        The residual is defined on the steps of the data alone, and is left out. The data must
+        contain every season that the forecast reaches.
 
         Args:
             x: Array or tensor of shape (batch, steps, features), or a stream of them as in `fit`.
@@ -153,7 +158,8 @@ class TimeVAE(VAE):
             the data has none. It holds the expected values for the mean of the code.
 
         Raises:
-            ValueError: If num_steps is no positive integer, or the model has only a residual.
+            ValueError: If num_steps is no positive integer, or is too large for float32 or the
+                memory, if the model has only a residual, or if a season was never seen.
         """
         num_steps = arguments.integer("forecast", "num_steps", num_steps)
         refuse_units_of_steps(self, "forecast")
@@ -162,6 +168,7 @@ class TimeVAE(VAE):
                 "forecast: this TimeVAE has only a residual, which is not defined beyond the last "
                 "step. Make it with trend_degree= or seasonalities=."
             )
+        batch_size = choose_batch_size(batch_size, -(-num_steps // 1024))
         parts = self._parts(x, num_steps, batch_size=batch_size, verbose=verbose)
         return parts.sum(axis=1) if isinstance(parts, np.ndarray) else ops.sum(parts, axis=1)
 
@@ -198,14 +205,14 @@ def _check_seasonalities(model, value):
     pairs = value if isinstance(value, (tuple, list)) else None
     for pair in pairs or ():
         listed = isinstance(pair, (tuple, list)) and len(pair) == 2
-        if not listed or not all(arguments.is_integer(n) and n > 0 for n in pair) or pair[0] < 2:
+        counts = listed and all(arguments.is_integer(n) and n > 0 for n in pair)
+        if not counts or pair[0] < 2 or pair[1] > _LONGEST_SEASON:
             pairs = None
             break
     if pairs is None:
         wanted = "a tuple of pairs (number of seasons, of which there are 2 or more, and steps in a"
-        raise arguments.refusal(
-            model, "seasonalities", value, f"{wanted} season)", f"An example is {example}."
-        )
+        wanted += " season, of which there are at most 2**53)"
+        raise arguments.refusal(model, "seasonalities", value, wanted, f"An example is {example}.")
     return tuple(tuple(map(int, pair)) for pair in pairs)
 
 
@@ -254,6 +261,7 @@ class _SumOfBlocks(memory.GuardedLayer):
         if num_steps is None:
             places = np.arange(self.steps)
         else:
+            self._refuse_far(num_steps)
             places = self.steps + np.arange(num_steps)
         parts = []
         if self.trend is not None:
@@ -271,6 +279,30 @@ class _SumOfBlocks(memory.GuardedLayer):
         if self.residual is not None and num_steps is None:
             parts.append(ops.cast(self.residual(z, training=training), "float32"))
         return parts
+
+    def _refuse_far(self, num_steps):
+        """Raise if a forecast does not fit in float32 or in memory, or reaches unknown seasons."""
+        degree = self.degree or 0
+        if degree * math.log1p(num_steps / self.steps) > math.log(arguments.LARGEST):
+            raise ValueError(
+                f"forecast: num_steps={num_steps} is too far beyond the {self.steps} steps of the "
+                f"data, because powers up to trend_degree={degree} overflow. Take fewer steps."
+            )
+        memory.refuse_beyond(
+            16.0 * num_steps * (degree + 2 + self.features),
+            f"forecast: num_steps={num_steps}",
+            "Take fewer steps.",
+        )
+        # A season begins anew after a round of all seasons.
+        for count, length in self.seasonalities:
+            seen = -(-self.steps // length)
+            if seen < count and self.steps + num_steps > seen * length:
+                raise ValueError(
+                    f"forecast: num_steps={num_steps} reaches seasons of {(count, length)} that "
+                    f"the {self.steps} steps of the data do not, so that their values are not "
+                    f"learned. Take at most {seen * length - self.steps} steps, or train on "
+                    f"{count * length} steps."
+                )
 
     def _repeat_seasons(self, values, pair, places):
         """Return the value of the season of each place, (batch, steps, features)."""
