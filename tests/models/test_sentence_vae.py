@@ -287,6 +287,9 @@ def test_data_that_are_no_tokens_are_explained():
                 call(x, verbose=0)
     with pytest.raises(ValueError, match="holds padding, the token 0, before other tokens"):
         model.fit(np.array([[0, 0, 1, 2]]), verbose=0)
+    with pytest.raises(ValueError, match="holds tokens after end_token=3"):
+        build(end_token=3).fit(np.array([[1, 2, 3, 0], [1, 3, 2, 3]]), verbose=0)
+    build(end_token=3).evaluate(np.array([[1, 2, 3, 0], [1, 1, 2, 3], [3, 0, 0, 0]]), verbose=0)
     with pytest.raises(ValueError, match="which are no sentences"):
         keras_ae.SentenceVAE(2, vocabulary_size=4).encode(np.eye(4)[sentences()])
 

@@ -48,8 +48,8 @@ class SentenceVAE(CountedSteps, VAE):
         mask_token: The token of padding, which is never generated before the end. Defaults to 0, as
             `TextVectorization` has it. With None, there is no padding.
         end_token: The token after which a generated sentence is filled with padding. Your data must
-            contain it, such as by an "[end]" after each text. Defaults to None: generated sentences
-            have as many tokens as the data has steps.
+            contain it, such as by an "[end]" after each text, with nothing but padding after it.
+            Defaults to None: generated sentences have as many tokens as the data has steps.
         encoder_steps: Number of training steps in which the encoder moves alone between two in
             which both networks move (arXiv:1901.05534, algorithm 1, which then moves the decoder
             alone). The posteriors then follow the decoder, which otherwise learns to do without the
@@ -143,6 +143,14 @@ class SentenceVAE(CountedSteps, VAE):
                     f"SentenceVAE: {name} holds padding, the token {self.mask_token}, before other "
                     "tokens. Pad sentences at their end, such as by keras.utils.pad_sequences(x, "
                     "padding='post'), or pass mask_token=None if it is a token like others."
+                )
+        if self.end_token is not None and values.ndim == 2:
+            ends = values == self.end_token
+            if np.any(ends[:, :-1] & (values[:, 1:] != self.mask_token)):
+                raise ValueError(
+                    f"SentenceVAE: {name} holds tokens after end_token={self.end_token}, but "
+                    "generated sentences end there. Pad what comes after it with "
+                    f"mask_token={self.mask_token}, or leave out end_token."
                 )
         return values
 
