@@ -19,6 +19,8 @@ from keras_ae.datasets.files import as_path, list_files
 # What is more quiet than -80 dB of full scale counts as silence.
 _FLOOR = 1e-4
 _LARGEST_RATE = 1_000_000
+# Of larger numbers, float32 cannot hold the squares.
+_LARGEST = 1e15
 # Samples that are transformed at a time, which limits the memory for their spectra.
 _BLOCK = 2**22
 # What SciPy raises for a file that is no WAV file, or of which bytes are missing or wrong.
@@ -146,8 +148,10 @@ def _read_wave(file, rate, seconds):
     elif samples.dtype.kind == "i":
         samples = samples / -float(np.iinfo(samples.dtype).min)
     wave = samples.reshape(len(samples), -1).astype("float64").mean(axis=1)
-    if not np.isfinite(wave).all():
-        raise ValueError(f"load_audio: {file} holds NaN or infinity. Remove it.")
+    if not _fits(wave):
+        raise ValueError(
+            f"load_audio: {file} holds NaN, infinity or numbers beyond {_LARGEST:g}. Remove it."
+        )
     if file_rate != rate:
         common = math.gcd(file_rate, rate)
         wave = signal.resample_poly(wave, rate // common, file_rate // common)
@@ -274,7 +278,8 @@ def istft(spectra, samples):
 
     If the spectra are those of no wave, for example because they were multiplied by a mask, the
     result is the wave whose transform is nearest in squared error (Griffin and Lim 1984,
-    doi:10.1109/TASSP.1984.1164317).
+    doi:10.1109/TASSP.1984.1164317). In this error, all bins but the first and the last count twice,
+    because they stand for negative frequencies, too.
 
     Args:
         spectra: Complex array of shape (waves, frames, bins), such as what `stft` returns.
@@ -314,8 +319,9 @@ def griffin_lim(magnitudes, samples, steps=32, seed=0):
     """Find waves whose short-time Fourier transform has nearly these magnitudes.
 
     The phases are random at first. Each step computes the waves of magnitudes and phases, and takes
-    the phases of their transform. No step increases the squared error of the magnitudes (Griffin
-    and Lim 1984, doi:10.1109/TASSP.1984.1164317).
+    the phases of their transform. No step increases the squared error of the magnitudes, in which
+    all bins but the first and the last count twice (Griffin and Lim 1984,
+    doi:10.1109/TASSP.1984.1164317).
 
     Args:
         magnitudes: Float array of shape (waves, frames, bins), of at least 0, such as
@@ -446,10 +452,10 @@ def invert_log_mel(x, rate, samples, length=512, steps=32, seed=0):
             f"invert_log_mel: x has the shape {x.shape}, but must have the shape (waves, frames, "
             "mels, 1) of what log_mel returns."
         )
-    # Beyond this, the exponential overflows.
-    if not np.all(x < 80):
+    # Beyond this, magnitudes are no longer those of waves.
+    if not np.all(x < 30):
         raise ValueError(
-            "invert_log_mel: x holds NaN, infinity or logarithms beyond 80. Pass what log_mel or a "
+            "invert_log_mel: x holds NaN, infinity or logarithms beyond 30. Pass what log_mel or a "
             "model trained on it returns."
         )
     weights = _mel_weights("invert_log_mel", rate, x.shape[2], length)
@@ -525,6 +531,12 @@ def _check_length(function, length):
     return int(length)
 
 
+def _fits(values):
+    # The limit itself is beyond float16.
+    values = values.astype(np.result_type(values.dtype, "float32"), copy=False)
+    return bool(np.all(np.abs(values) <= _LARGEST))
+
+
 def _check_waves(function, name, waves):
     waves = conversion.to_numpy(waves, name)
     if waves.ndim != 2 or 0 in waves.shape:
@@ -537,8 +549,11 @@ def _check_waves(function, name, waves):
             f"{function}: {name} has dtype {waves.dtype}, but must have floats, of which 1 is full "
             "scale. Divide integers by the largest one of their type, as load_audio does."
         )
-    if not np.all(np.abs(waves) <= arguments.LARGEST):
-        raise ValueError(f"{function}: {name} holds NaN, infinity or numbers beyond float32.")
+    if not _fits(waves):
+        raise ValueError(
+            f"{function}: {name} holds NaN, infinity or numbers beyond {_LARGEST:g}. Rescale it, "
+            "so that 1 is full scale."
+        )
     return waves.astype("float32")
 
 
@@ -549,8 +564,11 @@ def _check_frames(function, name, values, samples):
             f"{function}: {name} has the shape {values.shape}, but must have the shape (waves, "
             "frames, bins) of what stft returns."
         )
-    if not np.isfinite(values).all():
-        raise ValueError(f"{function}: {name} holds NaN or infinity.")
+    if not _fits(values):
+        raise ValueError(
+            f"{function}: {name} holds NaN, infinity or numbers beyond {_LARGEST:g}. Rescale it, "
+            "so that a wave of full scale has magnitudes of about 1."
+        )
     samples = arguments.integer(function, "samples", samples)
     length = 2 * (values.shape[2] - 1)
     frames = _count_frames(samples, length)

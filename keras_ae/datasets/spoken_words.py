@@ -3,7 +3,8 @@
 A word is a chain of sounds, each with three formants, a strength of voice and a strength of noise.
 Pulses of the vocal folds (Rosenberg 1971, doi:10.1121/1.1912389) and noise pass through resonators
 in cascade (Klatt 1980, doi:10.1121/1.383940). The formants of the vowels are the means of men in
-Peterson and Barney 1952, doi:10.1121/1.1906875.
+Peterson and Barney 1952, doi:10.1121/1.1906875, except for the vowel of "eight", which is not among
+theirs.
 """
 
 import numpy as np

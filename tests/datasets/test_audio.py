@@ -50,6 +50,26 @@ def test_a_tone_is_at_its_place_on_the_mel_scale(frequency):
     np.testing.assert_allclose(x.min(), np.log(1e-4), rtol=1e-6)
 
 
+def test_the_inverse_is_the_nearest_wave():
+    """A linear least-squares problem, in which negative frequencies count as positive ones do."""
+    samples, length = 23, 16
+    spectra = noise(1, 9, 9) + 1j * noise(1, 9, 9, seed=1)
+    basis = datasets.stft(np.eye(samples, dtype="float32"), length).reshape(samples, -1).T
+    counts = np.tile(np.sqrt([1, *7 * [2], 1]), 9)
+    basis, wanted = counts[:, None] * basis, counts * spectra.ravel()
+    basis, wanted = (np.concatenate([v.real, v.imag]) for v in (basis, wanted))
+    nearest = np.linalg.lstsq(basis, wanted)[0]
+    np.testing.assert_allclose(datasets.istft(spectra, samples)[0], nearest, atol=1e-5)
+
+
+def test_floats_of_16_bits_are_waves():
+    waves = noise(2, 100).astype("float16")
+    found, wanted = (datasets.stft(v, 16) for v in (waves, waves.astype("float32")))
+    np.testing.assert_array_equal(found, wanted)
+    magnitudes = abs(wanted).astype("float16")
+    assert np.isfinite(datasets.griffin_lim(magnitudes, 100, steps=2)).all()
+
+
 def test_griffin_lim_comes_nearer():
     waves = tone(440) + tone(1234)
     wanted = abs(datasets.stft(waves, 256))
@@ -135,6 +155,9 @@ def test_files_that_cannot_be_read(tmp_path):
     wavfile.write(file, RATE, np.full(9, np.nan, "float32"))
     with pytest.raises(ValueError, match="a.wav holds NaN"):
         datasets.load_audio(tmp_path, RATE)
+    wavfile.write(file, RATE, np.full(9, 1e300))
+    with pytest.raises(ValueError, match="a.wav holds .* numbers beyond 1e.15"):
+        datasets.load_audio(tmp_path, RATE)
     wavfile.write(file, RATE, np.zeros(300, "int16"))
     good = file.read_bytes()
     for content in (b"", b"no sound", good[:30], good[:44], good[:300]):
@@ -158,6 +181,12 @@ def test_files_that_cannot_be_read(tmp_path):
         (lambda: datasets.stft(noise(9)), r"Pass waves\[None\]"),
         (lambda: datasets.stft(np.ones((2, 9), "int16")), "Divide integers"),
         (lambda: datasets.stft(noise(2, 9) * np.nan), "holds NaN"),
+        (lambda: datasets.stft(noise(2, 9) * 1e30), "numbers beyond 1e.15. Rescale it"),
+        (lambda: datasets.griffin_lim(abs(noise(2, 6, 9)) * 1e30, 9), "numbers beyond 1e.15"),
+        (lambda: datasets.griffin_lim(np.full((2, 6, 9), 2e39), 9), "numbers beyond 1e.15"),
+        (lambda: datasets.istft(noise(2, 6, 9) * 1e30j, 9), "numbers beyond 1e.15"),
+        (lambda: datasets.add_noise(noise(2, 9) * 1e37, -100), "numbers beyond 1e.15"),
+        (lambda: datasets.invert_log_mel(np.full((2, 6, 4, 1), 31.0), RATE, 9), "beyond 30"),
         (lambda: datasets.stft(noise(2, 9), 18), "length=18 must be a multiple of 4"),
         (lambda: datasets.istft(noise(2, 9, 9), 9), "must be complex"),
         (lambda: datasets.istft(noise(2, 9, 9) * 1j, 9), "has 9 frames, but samples=9 have 6"),
