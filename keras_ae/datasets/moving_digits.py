@@ -9,7 +9,6 @@ import numpy as np
 
 from keras_ae.core import arguments, memory
 from keras_ae.datasets.embedded import SMALL_MNIST_PARTS, read_small_mnist
-from keras_ae.datasets.streams import check_seed
 
 # In the paper, digits of 28 pixels move in frames of 64.
 _DIGIT, _FRAME = 28, 64
@@ -62,7 +61,8 @@ def moving_digits(
     digits = arguments.integer(where, "digits", digits)
     speed = arguments.number(where, "speed", speed)
     arguments.flag(where, "labels", labels)
-    check_seed(where, seed)
+    seed = 0 if seed is None else seed
+    seed = arguments.integer(where, "seed", seed, least=0, most=2**31 - 1)
     # A digit's share of the pixels and its product with the columns exist beside the videos.
     memory.refuse_beyond(
         4.0 * number * frames * (3 * side**2 + 3 * side * _DIGIT) + 40.0 * number * digits * frames,
@@ -71,7 +71,7 @@ def moving_digits(
     )
     pictures, classes = read_small_mnist(split)
     # NumPy promises that the stream of RandomState never changes.
-    random = np.random.RandomState([seed or 0, list(SMALL_MNIST_PARTS).index(split)])
+    random = np.random.RandomState([seed, list(SMALL_MNIST_PARTS).index(split)])
     which, *start, direction = np.moveaxis(random.random_sample((number, digits, 4)), -1, 0)
     which = (which * len(pictures)).astype("int64")
     angle = 2 * np.pi * direction
