@@ -5,10 +5,11 @@ import io
 import keras
 import numpy as np
 import pytest
+import zoo
 from PIL import Image
 from scipy import ndimage, stats
 
-from keras_ae import UNetAE, corruptions
+from keras_ae import DenoisingAE, StackedDenoisingAE, UNetAE, corruptions
 from keras_ae.corruptions import (
     JPEG,
     AdditiveGaussian,
@@ -333,7 +334,40 @@ def test_pairs_are_of_the_corruption_and_repeat():
     assert corruptions.pairs(x[:0], "masking")[0].shape == (0, 4, 4, 3)
 
 
-@pytest.mark.parametrize("x", [[[0.5]], np.ones((2, 4, 4, 3), "uint8"), None])
+@pytest.mark.parametrize("seed", [-1, 2**31, 1.5, None, True])
+def test_seeds_of_pairs_are_checked(seed):
+    with pytest.raises(ValueError, match=rf"pairs: seed={seed} must be an integer from 0 to 214"):
+        corruptions.pairs(IMAGES, "masking", seed=seed)
+    wanted = corruptions.pairs(IMAGES, "masking", seed=3)[0]
+    assert np.array_equal(corruptions.pairs(IMAGES, "masking", seed=np.int64(3))[0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda x, seed: x[..., :1], "shape"),
+        (lambda x, seed: x[0], "shape"),
+        (lambda x, seed: keras.ops.cast(255.0 * x, "int32"), "int32"),
+        (lambda x, seed: None, "NoneType"),
+    ],
+)
+def test_functions_return_floats_of_the_shape(function, found):
+    """NumPy would repeat one channel for all, and take None for NaN."""
+    words = r"corruption=<function .* must be a function that returns floats of x's shape .* It "
+    with pytest.raises(ValueError, match=f"{words}returned {found}"):
+        corruptions.pairs(IMAGES, function)
+    for make in (UNetAE, DenoisingAE):
+        model = make(2, corruption=function, **zoo.OPTIONS)
+        model.compile("adam")
+        with pytest.raises(ValueError, match=f"{make.__name__}: {words}returned {found}"):
+            model.fit(IMAGES, verbose=0)
+    stacked = StackedDenoisingAE(2, hidden_corruption=function, pretraining_steps=2)
+    stacked.compile("adam")
+    with pytest.raises(ValueError, match="StackedDenoisingAE: hidden_corruption=<function"):
+        stacked.fit(IMAGES, epochs=5, verbose=0)
+
+
+@pytest.mark.parametrize("x", [[[0.5]], np.ones((2, 4, 4, 3), "uint8"), None, np.array(0.5)])
 def test_pairs_of_other_things_are_refused(x):
     with pytest.raises(
         TypeError, match="corruptions.pairs: x is .*, but must be an array of floats"

@@ -23,6 +23,39 @@ class OfPictures(Corruption):
     """Base class of what only pictures (batch, height, width, channels) can have."""
 
 
+def apply(corruption, x, seed, owner, name="corruption"):
+    """Corrupt a tensor of floats with a function that users may have written.
+
+    Args:
+        corruption: Callable of (x, seed).
+        x: Tensor of shape (batch, ...).
+        seed: Integer or `keras.random.SeedGenerator`.
+        owner, name: The owner and the name of the argument, for the error.
+
+    Returns:
+        Tensor of x's shape and dtype.
+
+    Raises:
+        ValueError: If the function returns anything but floats of x's shape.
+    """
+    noisy = corruption(x, seed)
+    shape, found = tuple(x.shape), getattr(noisy, "shape", None)
+    fits = found is not None and len(found) == len(shape)
+    # In a graph, a size may be unknown.
+    fits = fits and all(a is None or b is None or a == b for a, b in zip(found, shape, strict=True))
+    dtype = keras.backend.standardize_dtype(noisy.dtype) if fits else None
+    if not fits or not keras.backend.is_float_dtype(dtype):
+        kind = type(noisy).__name__ if found is None else f"shape {tuple(found)}"
+        raise arguments.refusal(
+            owner,
+            name,
+            corruption,
+            f"a function that returns floats of x's shape {shape}",
+            f"It returned {kind if dtype is None else dtype}.",
+        )
+    return ops.cast(noisy, x.dtype)
+
+
 def draw_uniform(x, seed):
     return keras.random.uniform(ops.shape(x), dtype="float32", seed=seed)
 

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.corruptions.base import apply
 from keras_ae.corruptions.noise import AdditiveGaussian, Masking, SaltAndPepper, Speckle
 from keras_ae.corruptions.pictures import Affine, Blocks, Rectangle
 from keras_ae.corruptions.quality import JPEG, Downsampling, Gray
@@ -79,13 +80,15 @@ def pairs(x, corruption, seed=0):
     Args:
         x: Array of floats, shape (examples, ...).
         corruption: See `get`.
-        seed: Integer. Defaults to 0.
+        seed: Integer from 0 to 2**31 - 1. Defaults to 0.
 
     Returns:
         The corrupted array, and x.
 
     Raises:
         TypeError: If x is no array of floats.
+        ValueError: If the seed is out of range, or the corruption returns anything but floats of
+            x's shape.
 
     Example:
         >>> from keras_ae import AE, corruptions
@@ -98,15 +101,17 @@ def pairs(x, corruption, seed=0):
         (64, 8, 8, 3)
     """
     corrupt = get(corruption)
-    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
-        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or not x.ndim:
+        kind = f"{x.dtype} of shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(
             f"corruptions.pairs: x is {kind}, but must be an array of floats. Pass "
             "np.asarray(x, 'float32'), and divide pictures of bytes by 255."
         )
+    seed = arguments.integer("corruptions.pairs", "seed", seed, least=0, most=2**31 - 1)
     generator = keras.random.SeedGenerator(seed)
     corrupted = np.empty_like(x)
     for start in range(0, len(x), _AT_ONCE):
-        batch = corrupt(ops.convert_to_tensor(x[start : start + _AT_ONCE]), generator)
+        batch = ops.convert_to_tensor(x[start : start + _AT_ONCE])
+        batch = apply(corrupt, batch, generator, "corruptions.pairs")
         corrupted[start : start + _AT_ONCE] = ops.convert_to_numpy(batch)
     return corrupted, x

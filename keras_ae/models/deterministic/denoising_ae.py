@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ae import corruptions
+from keras_ae.corruptions.base import apply
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 
@@ -58,7 +59,7 @@ class DenoisingAE(AE):
 
     def _corrupt(self, x, training):
         """Corrupt data (batch, ...), and leave padding unchanged."""
-        noisy = self.corruption(x, self.step_seed(training))
+        noisy = apply(self.corruption, x, self.step_seed(training), self)
         if self._mask_value is None or len(x.shape) < 3:
             return noisy
         return ops.where(counted(x, self._mask_value)[..., None], noisy, x)

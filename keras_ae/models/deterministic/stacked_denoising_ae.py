@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ae import corruptions, losses
 from keras_ae.core import arguments, building
-from keras_ae.corruptions.base import OfPictures
+from keras_ae.corruptions.base import OfPictures, apply
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
 # The number of steps of each layer if nobody knows how long training will be.
@@ -168,10 +168,11 @@ class StackedDenoisingAE(DenoisingAE):
         h, target = x, y
         for layers, _ in below:
             target = h = ops.stop_gradient(ops.cast(_apply(layers, h, False), "float32"))
-        corruption = self.hidden_corruption if below else self.corruption
+        name = "hidden_corruption" if below else "corruption"
+        noisy = apply(getattr(self, name), h, seed, self, name)
         # Dropout after the decoder's layer would drop what is compared with the target.
         decoder = [layer for layer in decoder if not isinstance(layer, keras.layers.Dropout)]
-        output = _apply(decoder, _apply(encoder, corruption(h, seed), True), True)
+        output = _apply(decoder, _apply(encoder, noisy, True), True)
         output = ops.cast(output, "float32")
         if below:
             return losses.per_example(losses.get("mean_squared_error"), target, output)
