@@ -77,8 +77,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         self._mask_value = networks.mask_value(self.encoder, self.network_options)
         self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
         self.features_to_code = self.sampler = self._fitted_sampler = None
-        self.standardize = arguments.flag(self, "standardize", standardize)
-        arguments.fix(self, "standardize")
+        self.standardize = arguments.flag(self, "standardize", standardize, fixed=True)
         self._extra_shapes, self._adapted = {}, None
         self._step = building.make_counter(self, "step")
 

@@ -227,9 +227,11 @@ def choice(owner, name, value, choices):
     raise refusal(owner, name, value, wanted, did_you_mean(value, choices).lstrip())
 
 
-def flag(owner, name, value):
-    """The value, once it is known to be True or False."""
+def flag(owner, name, value, fixed=False):
+    """The value, once it is known to be True or False. A fixed one shapes the model."""
     if isinstance(value, bool):
+        if fixed:
+            record(owner, name, value, None)
         return value
     raise refusal(owner, name, value, "True or False")
 

@@ -608,6 +608,8 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
     batch = examples.join(model, x, given)
     building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
     check_shape(x, model._data_shape, name, model)
+    if fits:
+        model._check_fit(name, bounds)
     if y is None:
         is_target = function is None
         if is_target:

@@ -56,6 +56,9 @@ class Loops(backend.TrainStep, keras.Model):
     _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
     _held = ()  # Networks that stand still in the training steps for which `_holds(step)` is true.
 
+    def _check_fit(self, name, bounds):
+        """Check the smallest and the largest value of data for `fit`. Subclasses add checks."""
+
     @one_at_a_time(training=True)
     def fit(
         self,

@@ -23,6 +23,22 @@ class OfPictures(Corruption):
     """Base class of what only pictures (batch, height, width, channels) can have."""
 
 
+class OfUnitRange(OfPictures):
+    """Base class of what has no meaning for values that are not from 0, black, to 1, white."""
+
+
+def check_range(corruption, owner, name, bounds):
+    """Raise if data with this smallest and this largest value cannot be corrupted."""
+    low, high = bounds
+    # Scalers exceed the range by rounding errors.
+    if isinstance(corruption, OfUnitRange) and (low < -1e-6 or high > 1.0 + 1e-6):
+        raise ValueError(
+            f"{owner}: {name} has values between {low:.7g} and {high:.7g}, and "
+            f"{type(corruption).__name__} corrupts values from 0 to 1. Rescale {name}, such as by "
+            f"{name}.astype('float32') / 255 if it holds bytes."
+        )
+
+
 def apply(corruption, x, seed, owner, name="corruption"):
     """Corrupt a tensor of floats with a function that users may have written.
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
-from keras_ae.corruptions.base import apply
+from keras_ae.corruptions.base import apply, check_range
 from keras_ae.corruptions.noise import AdditiveGaussian, Masking, SaltAndPepper, Speckle
 from keras_ae.corruptions.pictures import Affine, Blocks, Rectangle
 from keras_ae.corruptions.quality import JPEG, Downsampling, Gray
@@ -87,8 +87,8 @@ def pairs(x, corruption, seed=0):
 
     Raises:
         TypeError: If x is no array of floats.
-        ValueError: If the seed is out of range, or the corruption returns anything but floats of
-            x's shape.
+        ValueError: If the seed is out of range, if the corruption returns anything but floats of
+            x's shape, or if JPEG or Text is to corrupt values outside of [0, 1].
 
     Example:
         >>> from keras_ae import AE, corruptions
@@ -108,6 +108,8 @@ def pairs(x, corruption, seed=0):
             "np.asarray(x, 'float32'), and divide pictures of bytes by 255."
         )
     seed = arguments.integer("corruptions.pairs", "seed", seed, least=0, most=2**31 - 1)
+    if x.size:
+        check_range(corrupt, "corruptions.pairs", "x", (x.min(), x.max()))
     generator = keras.random.SeedGenerator(seed)
     corrupted = np.empty_like(x)
     for start in range(0, len(x), _AT_ONCE):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
-from keras_ae.corruptions.base import OfPictures, check_integer, read_images
+from keras_ae.corruptions.base import OfPictures, OfUnitRange, check_integer, read_images
 
 # Weights of red, green and blue in brightness: ITU-R BT.601-7, section 2.5.1.
 BRIGHTNESS = (0.299, 0.587, 0.114)
@@ -124,7 +124,7 @@ class Downsampling(OfPictures):
 
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
-class JPEG(OfPictures):
+class JPEG(OfUnitRange):
     """Loses what a JPEG file of a given quality loses.
 
     Blocks of 8x8 pixels are turned into cosine waves, whose amplitudes are rounded. Colors are

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.corruptions.base import (
-    OfPictures,
+    OfUnitRange,
     check_integer,
     check_number,
     read_images,
@@ -19,7 +19,7 @@ from keras_ae.corruptions.base import (
 
 @keras.saving.register_keras_serializable("keras_ae")
 @dataclasses.dataclass(frozen=True)
-class Text(OfPictures):
+class Text(OfUnitRange):
     """Writes lines of random letters over every image, in black or in white.
 
     A model that undoes this removes captions and watermarks. The lines, their letters, their

@@ -112,6 +112,29 @@ def test_noise_may_leave_the_range_of_the_data(name):
     model.fit(noisy, x, verbose=0)
 
 
+@pytest.mark.parametrize("name", ["shape", "channels", "name", "dtype"])
+def test_options_that_follow_from_the_model_are_refused(name):
+    with pytest.raises(ValueError, match=f"UNetAE: unet_options has '{name}'"):
+        keras_ae.UNetAE(2, unet_options={name: "float16"})
+
+
+@pytest.mark.parametrize("corruption", ["jpeg", "text"])
+def test_values_that_a_corruption_of_pictures_cannot_have_are_refused(corruption):
+    """JPEG would make white of every pixel of bytes, and the model would learn from white."""
+    x = 255.0 * np.random.default_rng(0).random((4, 8, 8, 1), "float32")
+    model = keras_ae.UNetAE(2, corruption=corruption, **SMALL)
+    model.compile("adam")
+    words = "UNetAE: x has values between .* corrupts values from 0 to 1. Rescale x"
+    with pytest.raises(ValueError, match=words):
+        model.fit(x, verbose=0)
+    with pytest.raises(ValueError, match="corruptions.pairs: x has values between"):
+        corruptions.pairs(x, corruption)
+    with pytest.raises(ValueError, match="standardize=True gives the data mean 0"):
+        keras_ae.UNetAE(2, corruption=corruption, standardize=True)
+    model.fit(x / 255, verbose=0)
+    assert model.reconstruct(x / 200).shape == x.shape  # Nothing is corrupted here.
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(TypeError, match="unet_options=3 must be a dictionary"):
         made(unet_options=3)

@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ae import corruptions
-from keras_ae.corruptions.base import apply
+from keras_ae.corruptions.base import OfUnitRange, apply, check_range
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 
@@ -18,7 +18,8 @@ class DenoisingAE(AE):
         latent_dim: Dimensions of the code. Defaults to 16.
         corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"` or another name that
             `keras_ae.corruptions.get` knows, an object of `keras_ae.corruptions`, or any function
-            of (x, seed). None is for data that `fit` gets with clean targets. Defaults to
+            of (x, seed). None is for data that `fit` gets with clean targets. With
+            `standardize=True`, what is corrupted has mean 0 and deviation 1. Defaults to
             "gaussian".
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
 
@@ -49,9 +50,18 @@ class DenoisingAE(AE):
             latent_dim, encoder, decoder, reconstruction_loss, network_options, seed, **kwargs
         )
         self.corruption = corruptions.get(corruption)
+        if self.standardize and isinstance(self.corruption, OfUnitRange):
+            raise ValueError(
+                f"{type(self).__name__}: standardize=True gives the data mean 0 and deviation 1, "
+                f"and corruption={corruption!r} is for values from 0 to 1. Leave standardize out."
+            )
 
     _encodes_corrupted = True
     _inputs_are_targets = False  # Noise leaves the range in which clean data lies.
+
+    def _check_fit(self, name, bounds):
+        super()._check_fit(name, bounds)
+        check_range(self.corruption, type(self).__name__, name, bounds)
 
     def loss_terms(self, x, y, training):
         noisy = self._corrupt(x, training)

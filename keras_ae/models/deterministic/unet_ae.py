@@ -55,6 +55,12 @@ class UNetAE(DenoisingAE):
         super().__init__(latent_dim, **kwargs)
         example = "{'filters': (16, 32)}"
         self.unet_options = arguments.dictionary(self, "unet_options", unet_options, example)
+        for name in ("shape", "channels", "name", "dtype"):
+            if name in self.unet_options:
+                raise ValueError(
+                    f"UNetAE: unet_options has {name!r}, which follows from the model and its "
+                    "data. Leave it out."
+                )
 
     def _build_networks(self, shape, target_shape):
         super()._build_networks(shape, target_shape)
