@@ -250,6 +250,23 @@ def test_wrong_arguments_are_explained(name):
         model.forecast(bits(), 0)
 
 
+@pytest.mark.parametrize("features", [1, 6])
+def test_targets_may_have_other_features(features):
+    """The number of steps is that of the targets, in which half of the sequences are padded."""
+    x = bits()
+    y = np.random.default_rng(0).normal(size=(len(x), 6, features)).astype("float32")
+    y[: len(x) // 2, 4:] = -9.0
+    options = {"hidden_units": 4, "mask_value": -9.0, "likelihood": "gaussian", "seed": 0}
+    model = keras_ae.DeepMarkovModel(2, **options)
+    model.compile("adam")
+    assert model.fit(x, y, verbose=0).history["num_steps"] == [5.0]
+    assert model.forecast(x, 2, num_samples=3).shape == (len(x), 3, 2, features)
+    other = keras_ae.VRNN(2, **options)
+    other.compile("adam")
+    with pytest.raises(ValueError, match="VRNN: the targets have shape .* Pass targets of"):
+        other.fit(x, y, verbose=0)
+
+
 def test_forecasts_that_do_not_fit_in_memory_are_refused(linear, series):
     with pytest.raises(ValueError, match=r"num_samples=100 of num_steps=10000000000 would take"):
         linear.forecast(series, 10**10)

@@ -117,14 +117,16 @@ class SequentialVAE(CountedSteps, StructuredVAE):
     # ------------------------------------------------------------------ steps
 
     def _read_steps(self, x):
-        """Prepare data for networks.
+        """Prepare data for networks, or count the steps of targets.
 
         Returns:
             Tensor of shape (batch, steps, features + 1), in which missing steps are 0 and the last
             number says whether the step is given. Tensor (batch, steps), which is 1 up to the last
             given step and 0 after it.
         """
-        steps = ops.cast(ops.reshape(x, (-1, *self._steps)), "float32")
+        # Targets may have another number of features than the data.
+        steps = ops.reshape(x, (-1, *steps_shape(self, x.shape[1:])))
+        steps = ops.cast(steps, "float32")
         if self._mask_value is None:
             given = ops.ones_like(steps[:, :, 0])
         else:

@@ -9,6 +9,7 @@ from keras_ae.core.draws import draw_normal
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import compute_divergence, gaussian
 from keras_ae.models.series.base import SequentialVAE, most_probable, scan_steps, take_last
+from keras_ae.networks.sequences import steps_shape
 
 
 class VRNN(SequentialVAE):
@@ -48,6 +49,15 @@ class VRNN(SequentialVAE):
     """
 
     _reads_data = True
+
+    def _build_networks(self, shape, target_shape):
+        if steps_shape(self, shape) != steps_shape(self, target_shape):
+            raise ValueError(
+                f"VRNN: the targets have shape {tuple(target_shape)} and the data {tuple(shape)}, "
+                "but the network reads its own steps as if they were data. Pass targets of the "
+                "data's shape, or use keras_ae.DeepMarkovModel."
+            )
+        super()._build_networks(shape, target_shape)
 
     def _build_step_networks(self):
         features, units = self._steps[1], self.hidden_units
