@@ -48,11 +48,12 @@ _CONTOUR = ((0.05, 0.35), (0.0, 0.25), (0.25, 0.6))
 def formant_words(number, seed=0, rate=8000, seconds=0.75, speakers=20):
     """Make synthetic words that resemble speech: the ten digits in English.
 
-    Each word begins after a silence of 12 to 20 % of `seconds`, in which denoisers can find out the
-    noise. Durations of sounds, pitch contour, formants and loudness vary from word to word.
-    Speakers differ in pitch (90 to 250 Hz) and in the scale of their formants (0.9 to 1.2). Speaker
-    s has the same voice for every seed and every number of speakers. These words are no recordings,
-    and a result on them is none on speech.
+    Each word begins at 12 to 20 % of `seconds`, after a silence in which denoisers can find out the
+    noise. Its first sound rises smoothly, within 48 ms before its beginning. Durations of sounds,
+    pitch contour, formants and loudness vary from word to word. Speakers differ in pitch (90 to 250
+    Hz) and in the scale of their formants (0.9 to 1.2). Speaker s has the same voice for every seed
+    and every number of speakers. These words are no recordings, and a result on them is none on
+    speech.
 
     Args:
         number: Number of words, a positive integer.

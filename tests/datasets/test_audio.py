@@ -222,6 +222,8 @@ def test_words():
     assert 0.29 < peaks.min() and peaks.max() < 0.91
     # Only the silence before each word is quiet enough to learn noise from.
     assert np.abs(waves[:, :600]).max() < 0.01
+    # Words begin at 0.09 s or later, and their first sounds rise from 48 ms before that.
+    assert not waves[:, : round(0.04 * RATE)].any()
     # "six" begins with a hiss, which crosses zero far more often than "nine", a voice alone.
     crossings = np.mean(np.diff(np.signbit(waves[:, 1200:2000]), axis=1), axis=1)
     assert crossings[labels == 6].min() > crossings[labels == 9].max()
