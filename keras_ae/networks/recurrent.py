@@ -102,7 +102,7 @@ class FeedbackDecoder(memory.GuardedLayer):
             steps: Tensor of shape (batch, steps, width). Each step reads the one before it from
                 this tensor. Defaults to None: each step reads the decoder's own previous output.
             known: Tensor of shape (batch, steps, 1): 1 where the step is given, and 0 where it is
-                padding and the decoder's own output is read instead.
+                padding and the decoder's own output is read instead. Defaults to None, all given.
             training: Whether layers such as dropout are active. Defaults to False.
 
         Returns:
@@ -114,6 +114,7 @@ class FeedbackDecoder(memory.GuardedLayer):
         if steps is None:
             before, known = ops.repeat(nothing, self.width, axis=-1), nothing
         else:
+            known = ops.ones_like(nothing) if known is None else known
             steps, known = ops.cast(steps, h.dtype), ops.cast(known, h.dtype)
             before = ops.concatenate([ops.zeros_like(steps[:, :1]), steps[:, :-1]], axis=1)
             known = ops.concatenate([ops.zeros_like(known[:, :1]), known[:, :-1]], axis=1)
@@ -193,10 +194,10 @@ def feedback_decoder(
         A Keras layer from codes (batch, latent_dim) to (batch, *shape), or (batch, time steps,
         output_width), without an activation at the end. Its optional inputs are the steps, (batch,
         *shape), and a tensor (batch, time steps, 1) that is 1 where a step is known, and 0 where
-        the layer's own output is read instead.
+        the layer's own output is read instead. Without it, all given steps are known.
 
     Raises:
-        ValueError: See `decoder`.
+        ValueError: See `decoder`, or if output_width has no such `output_activation`.
 
     Example:
         >>> import numpy as np
@@ -212,5 +213,13 @@ def feedback_decoder(
         raise ValueError(f"{where}: kind={kind!r} has no step before. Give 'recurrent'.")
     width = shape[1] if output_width is None else output_width
     width = arguments.integer(where, "output_width", width)
+    if width != shape[1] and isinstance(output_activation, str):
+        raise arguments.refusal(
+            where,
+            "output_activation",
+            output_activation,
+            f"a function that computes the {shape[1]} features of a step from output_width={width} "
+            "numbers",
+        )
     make = LayerMaker(name, dtype, check_options(where, kind, options))
     return FeedbackDecoder(make, latent_dim, shape, output_activation, width)

@@ -165,6 +165,16 @@ def test_teacher_forcing_with_the_own_output_gives_the_same_output(cell):
     np.testing.assert_allclose(read, own, rtol=1e-4, atol=1e-5)
     other = zoo.compute(lambda z, y: decoder(z, y, known), z, np.tanh(own) + 1)
     assert np.all(other[:, 0] == own[:, 0]) and np.all(np.abs(other - own)[:, 1:].max(axis=-1) > 0)
+    without = zoo.compute(lambda z, y: decoder(z, y), z, np.tanh(own) + 1)
+    np.testing.assert_array_equal(without, other)
+
+
+def test_outputs_that_are_no_steps_need_a_function():
+    with pytest.raises(ValueError, match=r"output_activation='linear' .* output_width=6 numbers"):
+        networks.feedback_decoder(2, SHAPE, output_width=6)
+    options = {"output_width": 6, "output_activation": lambda output: output[:, : SHAPE[1]]}
+    decoder = networks.feedback_decoder(2, SHAPE, units=(4,), **options)
+    assert decoder(np.zeros((2, 2), "float32")).shape == (2, SHAPE[0], 6)
 
 
 # ------------------------------------------------------------------ whole models
