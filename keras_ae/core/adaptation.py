@@ -122,9 +122,11 @@ def is_adapted(model):
 def refuse_needless(model):
     """Raise an error if a model learns nothing from the data before its first training step."""
     if not is_needed(model):
+        takes_units = "standardize" not in type(model)._without
         raise ValueError(
             f"{type(model).__name__}.adapt: this model learns nothing from the data before its "
-            "first training step. Leave the call out, or make the model with standardize=True."
+            "first training step. Leave the call out"
+            + (", or make the model with standardize=True." if takes_units else ".")
         )
 
 

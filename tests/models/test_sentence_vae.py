@@ -312,6 +312,8 @@ def test_wrong_arguments_are_explained(options, words):
         build().beam_search(code(), width=0)
     with pytest.raises(ValueError, match="width=1000000000000 for vocabulary_size=4"):
         build().beam_search(code(), width=10**12)
+    with pytest.raises(ValueError, match=r"learns nothing .* Leave the call out\.$"):
+        build().adapt(sentences())
     with pytest.raises(ValueError, match="batch_size=0"):
         build().beam_search(code(), batch_size=0)
     with pytest.raises(ValueError, match="holds padding alone, the token 0"):
