@@ -44,16 +44,18 @@ def describe_columns(frame, kinds=None):
         (['numeric', 'categorical'], ['Bern', 'Rome'])
     """
     require_frame(frame, "describe_columns", "frame")
-    kinds = kinds or {}
+    return describe(frame, kinds or {}, "describe_columns: frame")
+
+
+def describe(frame, kinds, owner):
+    """Describe the columns of a DataFrame, which errors call `owner`: see `describe_columns`."""
     repeated = frame.columns[frame.columns.duplicated()]
     if len(repeated):
-        raise ValueError(
-            f"describe_columns: frame has several columns named {repeated[0]!r}. Rename them."
-        )
+        raise ValueError(f"{owner} has several columns named {repeated[0]!r}. Rename them.")
     unusual = [name for name in frame.columns if _plain(name) != name]
     if unusual:
         raise ValueError(
-            f"describe_columns: a column is named {unusual[0]!r}, and a description can hold names "
+            f"{owner}: a column is named {unusual[0]!r}, and a description can hold names "
             "that are texts or numbers. Rename it, such as by frame.set_axis(frame.columns.map(str)"
             ", axis=1)."
         )
@@ -61,7 +63,7 @@ def describe_columns(frame, kinds=None):
     if unknown:
         hint = arguments.did_you_mean(unknown[0], list(frame.columns))
         raise ValueError(f"describe_columns: kinds names {unknown[0]!r}, which is no column.{hint}")
-    return [_describe(frame[name], name, kinds.get(name)) for name in frame.columns]
+    return [_describe(frame[name], name, kinds.get(name), owner) for name in frame.columns]
 
 
 def encode_columns(frame, columns):
@@ -193,15 +195,15 @@ def _show(names):
     return f"[{shown}{', ...' * (len(names) > _SHOWN)}]"
 
 
-def _describe(series, name, kind):
+def _describe(series, name, kind, owner):
     import pandas as pd
 
     present, dtype = series.dropna(), series.dtype
     if not len(present):
-        raise ValueError(f"describe_columns: all cells of {name!r} are missing. Leave it out.")
+        raise ValueError(f"{owner}: all cells of {name!r} are missing. Leave it out.")
     if getattr(dtype, "kind", "O") in "mM":
         raise TypeError(
-            f"describe_columns: {name!r} has times ({dtype}). Make numbers of them, such as the "
+            f"{owner}: {name!r} has times ({dtype}). Make numbers of them, such as the "
             "days since a date, or leave the column out."
         )
     if kind is None:
@@ -216,12 +218,12 @@ def _describe(series, name, kind):
             categories = pd.Index(_sort(present.unique()))
         if kind == "binary" and len(categories) != 2:
             raise ValueError(
-                f"describe_columns: {name!r} has {len(categories)} values, and kind 'binary' needs "
+                f"{owner}: {name!r} has {len(categories)} values, and kind 'binary' needs "
                 "two. Choose 'categorical'."
             )
         column["categories"] = [_plain(value) for value in categories]
         return column
-    values = _to_numbers(present, name, kind)
+    values = _to_numbers(present, name, kind, owner)
     if kind == "count":
         values = np.log(np.maximum(values.mean(), 1e-3)) * np.ones(1)
     elif kind == "positive":
@@ -247,26 +249,26 @@ def _guess_kind(series, present):
     return {"u": "count", "i": "numeric", "f": "numeric"}.get(kind, "categorical")
 
 
-def _to_numbers(present, name, kind):
+def _to_numbers(present, name, kind, owner):
     """Return the cells that are present as numbers that fit the kind of the column."""
     try:
         values = present.to_numpy("float64")
     except (TypeError, ValueError):
         raise ValueError(
-            f"describe_columns: {name!r} is {kind}, but holds {present.iloc[0]!r}, which is no "
+            f"{owner}: {name!r} is {kind}, but holds {present.iloc[0]!r}, which is no "
             "number. Choose 'categorical'."
         ) from None
     if not np.all(np.isfinite(values)):
-        raise ValueError(f"describe_columns: {name!r} has infinite values. Replace them.")
+        raise ValueError(f"{owner}: {name!r} has infinite values. Replace them.")
     remedy = "Choose 'numeric'."
     if kind == "positive" and values.min() <= 0:
         raise ValueError(
-            f"describe_columns: {name!r} has values down to {values.min():g}, and kind 'positive' "
+            f"{owner}: {name!r} has values down to {values.min():g}, and kind 'positive' "
             f"needs values above 0. {remedy}"
         )
     if kind == "count" and (values.min() < 0 or np.any(values % 1)):
         raise ValueError(
-            f"describe_columns: {name!r} is a count, but has values that are negative or no "
+            f"{owner}: {name!r} is a count, but has values that are negative or no "
             f"integers. {remedy}"
         )
     return values

@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_ae import likelihoods
 from keras_ae.core import inputs
-from keras_ae.datasets import decode_columns, describe_columns, encode_columns
-from keras_ae.datasets.columns import DISCRETE, check_columns, is_frame
+from keras_ae.datasets import decode_columns, encode_columns
+from keras_ae.datasets.columns import DISCRETE, check_columns, describe, is_frame
 from keras_ae.models.variational.vae import VAE
 
 
@@ -100,7 +100,7 @@ class TableVAE(VAE):
         if self.columns is None:
             if self.built:
                 return x
-            self._described = describe_columns(x)
+            self._described = describe(x, {}, "x")
         return encode_columns(x, self.columns)
 
     def _check_values(self, name, values, call):
