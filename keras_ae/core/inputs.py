@@ -608,7 +608,7 @@ def check_batch(model, x, y, sample_weight, name="x", function=None, fits=False)
     batch = examples.join(model, x, given)
     building.build_once(model, examples.shapes(batch), None if y is None else y.shape[1:])
     check_shape(x, model._data_shape, name, model)
-    if fits:
+    if fits and model._check_fit is not None:
         model._check_fit(name, bounds)
     if y is None:
         is_target = function is None

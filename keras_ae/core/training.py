@@ -34,8 +34,7 @@ class Loops(backend.TrainStep, keras.Model):
         Args:
             optimizer: An optimizer or its name. Defaults to "rmsprop".
             loss, loss_weights: Must be None, because the model defines its own losses.
-            **kwargs: `metrics`, `run_eagerly`, `jit_compile` and the other arguments of
-                `keras.Model.compile`.
+            **kwargs: `metrics`, `run_eagerly` and other arguments of `keras.Model.compile`.
 
         Raises:
             ValueError: If loss or loss_weights is not None. The model then stays unchanged.
@@ -55,9 +54,7 @@ class Loops(backend.TrainStep, keras.Model):
 
     _losses_and_logs, _variable_groups = objective.losses_and_logs, objective.variable_groups
     _held = ()  # Networks that stand still in the training steps for which `_holds(step)` is true.
-
-    def _check_fit(self, name, bounds):
-        """Check the smallest and the largest value of data for `fit`. Subclasses add checks."""
+    _check_fit = None  # Subclasses may check the name, and the least and largest value, of x.
 
     @one_at_a_time(training=True)
     def fit(

@@ -106,7 +106,7 @@ def test_all_shares_together_are_the_matrix(monkeypatch):
     cells = list(matrix.GROUPS["codes"](bench))
     tried = []
     for share in range(matrix.SHARES):
-        day = datetime.date.fromordinal(8 * share + 3)
+        day = datetime.date.fromordinal(matrix.DAYS * share + 3)
         monkeypatch.setattr(matrix, "today", lambda day=day: day)
         tried += [cell.kind for cell in matrix.cells_of(bench, "codes")]
     assert sorted(tried) == sorted(cell.kind for cell in cells)

@@ -26,6 +26,7 @@ GROUPS = {
     "paths": other_calls.path_cells,
 }
 SHARES = 32
+DAYS = 10  # A run of so many days meets every model, on JAX and torch.
 today = datetime.date.today
 
 
@@ -33,11 +34,11 @@ def in_share(*parts):
     """Return whether this day's run tries a cell.
 
     A run tries a fifth of the models, on JAX and torch a tenth, which is another one every day:
-    see `zoo.in_turn`. The share changes every tenth day, so that each share meets each model.
+    see `zoo.in_turn`. The share changes after `DAYS`, so that each share meets each model.
     """
     if os.environ.get("WHOLE_ZOO") == "1":
         return True
-    share = today().toordinal() // 10 % SHARES
+    share = today().toordinal() // DAYS % SHARES
     return zlib.crc32("/".join(parts).encode()) % SHARES == share
 
 
