@@ -1,13 +1,13 @@
-"""The transposed convolution as matrix products, where these are faster."""
+"""The transposed convolution of pictures, computed in the fastest way that a backend has."""
 
 import keras
 from keras import ops
 
-from keras_ae.layers.matrix_products import ByProducts
+from keras_ae.layers.fast_convolution import FastConvolution
 
 
 @keras.saving.register_keras_serializable("keras_ae")
-class Conv2DTranspose(ByProducts, keras.layers.Conv2DTranspose):
+class Conv2DTranspose(FastConvolution, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`, several times as fast as Keras' own with JAX on a CPU.
 
     There, XLA inserts zeros into the input and convolves the result. Here, one matrix product

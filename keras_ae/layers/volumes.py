@@ -1,4 +1,4 @@
-"""Three-dimensional convolutions as matrix products, where these are faster."""
+"""Three-dimensional convolutions, computed in the fastest way that a backend has."""
 
 import itertools
 import math
@@ -6,10 +6,10 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.layers.matrix_products import ByProducts
+from keras_ae.layers.fast_convolution import FastConvolution
 
 
-class _Products(ByProducts):
+class _Products(FastConvolution):
     """Base class of the two layers, which compute with blocks of positions as large as the strides.
 
     The kernel is padded with zeros to whole blocks. Each block of it is a matrix: its rows belong

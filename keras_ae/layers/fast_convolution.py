@@ -3,7 +3,7 @@
 from keras_ae.core import backend, memory
 
 
-class ByProducts(memory.GuardedLayer):
+class FastConvolution(memory.GuardedLayer):
     """Base class of convolutions whose `call` chooses between Keras' own code and faster ones.
 
     These are `products`, and what `keras_ae.core.backend.convolve` computes.
