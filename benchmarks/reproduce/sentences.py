@@ -19,7 +19,8 @@ NUM_TRAIN, NUM_TEST, BATCH_SIZE, RATE = 16_000, 1_000, 128, 3e-3
 SAMPLES = 50  # Importance samples of a sentence.
 VOCABULARY = 2_000
 MODEL = {"latent_dim": 8, "embedding_dim": 32, "hidden_units": 128, "mask_token": 0}
-# Each cure by itself; the weight of the divergence is 1 throughout unless it is one of the cures.
+# The defaults are several cures together, and the other entries have one cure each. The weight of
+# the divergence is 1 throughout unless its warm-up is among them.
 CURES = {
     "none": {"word_dropout": 0.0, "kl_weight": 1.0},
     "warm_up": {"word_dropout": 0.0},

@@ -118,7 +118,7 @@ def _make_untrained(trained, settings, train):
     if adaptation.is_needed(model):
         named = dict(train) if isinstance(train, dict) else {"x": train}
         model.adapt(named.pop("x"), **named)
-    # A copy: on JAX a loop of one model uses up the arrays that it shares with the other.
+    # A loop on JAX would use up an array that the two models share, so this one is copied.
     model._step.assign(keras.ops.convert_to_numpy(trained._step))
     return model
 

@@ -19,7 +19,7 @@ from keras_ae.datasets.files import as_path, list_files
 # What is more quiet than -80 dB of full scale counts as silence.
 _FLOOR = 1e-4
 _LARGEST_RATE = 1_000_000
-# Of larger numbers, float32 cannot hold the squares.
+# The squares of larger numbers overflow in float32.
 _LARGEST = 1e15
 # Samples that are transformed at a time, which limits the memory for their spectra.
 _BLOCK = 2**22
@@ -452,7 +452,7 @@ def invert_log_mel(x, rate, samples, length=512, steps=32, seed=0):
             f"invert_log_mel: x has the shape {x.shape}, but must have the shape (waves, frames, "
             "mels, 1) of what log_mel returns."
         )
-    # Beyond this, magnitudes are no longer those of waves.
+    # Larger magnitudes are not those of waves.
     if not np.all(x < 30):
         raise ValueError(
             "invert_log_mel: x holds NaN, infinity or logarithms beyond 30. Pass what log_mel or a "

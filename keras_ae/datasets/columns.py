@@ -63,7 +63,7 @@ def describe(frame, kinds, owner):
     if unknown:
         hint = arguments.did_you_mean(unknown[0], list(frame.columns))
         raise ValueError(f"describe_columns: kinds names {unknown[0]!r}, which is no column.{hint}")
-    return [_describe(frame[name], name, kinds.get(name), owner) for name in frame.columns]
+    return [_describe_column(frame[name], name, kinds.get(name), owner) for name in frame.columns]
 
 
 def encode_columns(frame, columns):
@@ -195,7 +195,7 @@ def _show(names):
     return f"[{shown}{', ...' * (len(names) > _SHOWN)}]"
 
 
-def _describe(series, name, kind, owner):
+def _describe_column(series, name, kind, owner):
     import pandas as pd
 
     present, dtype = series.dropna(), series.dtype

@@ -251,7 +251,7 @@ def convolve(layer, x):
     transposed = hasattr(layer, "output_padding")
     given = zip(x.shape[1:-1], layer.kernel_size, layer.strides, strict=True)
     if layer.padding == "valid":
-        around = [0 if k >= s or not transposed else -1 for _, k, s in given]
+        around = [min(k - s, 0) if transposed else 0 for _, k, s in given]
     elif transposed:
         around = [k - s for _, k, s in given]
     else:
@@ -266,7 +266,7 @@ def convolve(layer, x):
     rank = len(around)
     outputs = _CONVOLUTIONS[rank, transposed](
         keras.ops.convert_to_tensor(x).movedim(-1, 1),
-        # torch's own order, in which its gradients need no copies.
+        # The gradients of kernels in torch's own order need no copies.
         keras.ops.convert_to_tensor(layer.kernel).permute(-1, -2, *range(rank)).contiguous(),
         keras.ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
         stride=layer.strides,

@@ -15,7 +15,7 @@ from keras_ae.networks.sequences import steps_shape
 
 # Higher powers of t / T differ by less than float32 and noise let a network tell.
 _MOST_DEGREE = 100
-# Beyond this, floating-point numbers no longer hold every step.
+# Floating-point numbers hold every whole number up to this one.
 _LONGEST_SEASON = 2**53
 
 
