@@ -20,6 +20,8 @@ from keras_ae.core import memory
 
 # Numbers reach programs as float32.
 LARGEST = float(np.finfo("float32").max)
+# Losses add up the squares of data.
+LARGEST_DATA = 1e18
 # Python's integers have no limit, but those of arrays have 64 bits.
 _LARGEST_COUNT = 2**63 - 1
 

@@ -26,8 +26,6 @@ from keras_ae.core import (
 from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.sparse_rows import SparseRows, is_sparse, to_dense
 
-_MOST = 1e18  # Losses add up the squares of numbers.
-
 
 def num_examples(data, steps=None):
     """Return the number of examples in an epoch, or None if only reading all of them would tell.
@@ -107,7 +105,7 @@ def array_and_extent(data, name, allow_nan=False, shape=None, sparse=False):
             f"{name} contains NaN or infinite values (its smallest value is {low}, its largest "
             f"{high}). Remove or replace them first, for example with np.nan_to_num."
         )
-    if max(abs(float(low)), abs(float(high))) > _MOST:
+    if max(abs(float(low)), abs(float(high))) > arguments.LARGEST_DATA:
         raise ValueError(
             f"{name} has values between {low:g} and {high:g}, whose squares float32 cannot hold. "
             f"Its largest number is {arguments.LARGEST:.3g}. Rescale {name}."

@@ -7,7 +7,9 @@ of an argument, which are NaN if the argument contains NaN.
 import numpy as np
 
 from keras_ae.core import examples, ranges
-from keras_ae.core.arguments import LARGEST
+from keras_ae.core.arguments import LARGEST_DATA
+
+_FINITE = -LARGEST_DATA, LARGEST_DATA
 
 
 def make_check(model, endpoint):
@@ -47,7 +49,7 @@ def make_check(model, endpoint):
             limits = examples.label_range(model, endpoint, name)
             if limits is None:
                 return None
-        return _assert_range(endpoint, name, tensor, *(limits or (-LARGEST, LARGEST)))
+        return _assert_range(endpoint, name, tensor, *(limits or _FINITE))
 
     return check
 
@@ -64,8 +66,9 @@ def _check_data(model, endpoint, name, x):
     is_target = endpoint == "log_likelihood" and model._target_shape == model._data_shape
     if model._modalities or is_target or ranges.reads_data(model):
         support = of_modality("_support")
-    low, high = support or (-LARGEST, LARGEST)
-    if support and not of_modality("_takes_classes"):
+    low, high = support or _FINITE
+    are_tokens = ranges.are_tokens(support)
+    if support and not (of_modality("_takes_classes") or are_tokens):
         low, high = ranges.widen(support)
     rows = tf.reshape(x, [-1, x.shape[-1]])
     if model._allow_nan:
@@ -87,11 +90,13 @@ def _check_data(model, endpoint, name, x):
             padded = tf.reduce_all(steps == model._mask_value, 1, keepdims=True)
             x = rows = tf.where(padded, tf.constant(low, x.dtype), steps)
     remedy = " Divide bytes by 255." if support and tuple(support) == (0, 1) else ""
-    _assert_range(endpoint, name, x, low, min(high, LARGEST), remedy)
-    if support and np.isinf(high) and ranges.as_support(support).step == 1.0:
+    _assert_range(endpoint, name, x, low, min(high, LARGEST_DATA), remedy)
+    are_counts = support and np.isinf(high) and ranges.as_support(support).step == 1.0
+    if are_counts or are_tokens:
+        kind = "tokens" if are_tokens else "counts"
         _assert(
             tf.reduce_all(x == tf.round(x)),
-            f"{endpoint}: {name} must hold counts, which are whole numbers.",
+            f"{endpoint}: {name} must hold {kind}, which are whole numbers.",
             [],
         )
     if support and of_modality("_takes_classes"):
@@ -109,9 +114,9 @@ def _assert_range(endpoint, name, tensor, low, high, remedy=""):
     import tensorflow as tf
 
     smallest, largest = tf.reduce_min(tensor), tf.reduce_max(tensor)
-    wanted = "must be finite"
-    if high < LARGEST or low > -LARGEST:
-        wanted = f"must hold values from {low:g} to {high:g}"
+    wanted = f"must hold values from {low:g} to {high:g}"
+    if (low, high) == _FINITE:
+        wanted = f"must be finite, with values from {low:g} to {high:g}"
     return _assert(
         (smallest >= low) & (largest <= high),
         f"{endpoint}: {name} {wanted}.{remedy} Its smallest and its largest value:",

@@ -100,6 +100,32 @@ def test_counts_are_whole_numbers_of_at_least_0(exports, served):
         assert_refused(signature, {**good, "x": good["x"] / 2}, [f"{endpoint}: x must hold counts"])
 
 
+def test_tokens_are_whole_numbers_of_the_vocabulary(exports, served):
+    loaded, model = served("SentenceVAE")
+    for endpoint in ("serve", "encode", "log_likelihood"):
+        signature = loaded.signatures[endpoint]
+        good = arguments_of("SentenceVAE", signature)
+        call(signature, good)
+        for wrong in (-1.0, model.vocabulary_size):
+            assert_refused(
+                signature, {**good, "x": np.full_like(good["x"], wrong)}, ["x must hold"]
+            )
+        assert_refused(
+            signature, {**good, "x": np.full_like(good["x"], 0.5)}, ["x must hold tokens"]
+        )
+
+
+@pytest.mark.parametrize("name", ["AE", "VAE"])
+def test_numbers_whose_squares_are_infinite_are_refused(name, exports, served):
+    loaded, model = served(name)
+    for endpoint in ("encode", "decode"):
+        signature = loaded.signatures[endpoint]
+        given = {key: value + 1e30 for key, value in arguments_of(name, signature).items()}
+        assert_refused(signature, given, ["must"])
+        with pytest.raises(ValueError, match="e\\+30"):
+            getattr(model, endpoint)(*given.values())
+
+
 def test_every_place_is_checked(exports, served):
     """Also where the processor compares several numbers at a time."""
     signature = served("VAE")[0].signatures["encode"]
