@@ -67,7 +67,9 @@ def to_numpy(data, name, allow_nan=False, shape=None):
     refuse_no_array(data, name)
     if keras.ops.is_tensor(data):
         data = keras.ops.convert_to_numpy(data)
-    elif type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
+    elif _is_of(data, "torch"):
+        data = _read_torch(data)
+    elif _is_of(data, "pandas") and hasattr(data, "columns"):
         data = _read_columns(data, name)
     elif isinstance(data, np.ma.MaskedArray):
         data = _fill(data, name, allow_nan)
@@ -94,6 +96,8 @@ def to_labels(data, name):
     """
     if keras.ops.is_tensor(data):
         return keras.ops.convert_to_numpy(data)
+    if _is_of(data, "torch"):
+        return _read_torch(data)
     if isinstance(data, np.ma.MaskedArray):
         data = _fill(data, name, False)
     try:
@@ -102,6 +106,20 @@ def to_labels(data, name):
         raise ValueError(
             f"{name} is not an array, because its rows have different lengths."
         ) from error
+
+
+def _is_of(data, package):
+    """Return whether the class of data is one of a package, which need not be imported for this."""
+    return type(data).__module__.partition(".")[0] == package
+
+
+def _read_torch(data):
+    """Return a tensor of torch as an array where another backend runs.
+
+    NumPy itself reads no tensor that has gradients, lies on a GPU or is bfloat16.
+    """
+    data = data.detach().cpu()
+    return (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
 
 
 def require_rows(array, data, name):

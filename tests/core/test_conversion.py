@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_ae
+from keras_ae.core import conversion
 
 X = np.random.default_rng(0).random((24, 6), "float32")
 
@@ -185,6 +186,20 @@ def test_sparse_matrices_are_made_dense(kind):
     assert apply(message(x), x, "x.toarray()").shape == X.shape
     with pytest.raises(TypeError, match="y.toarray"):
         compiled().fit(X, x)
+
+
+@pytest.mark.parametrize("change", ["requires_grad", "Parameter", "bfloat16"])
+def test_tensors_of_torch_are_data_on_every_backend(change):
+    torch = pytest.importorskip("torch")
+    x, width = torch.from_numpy(X.copy()), 1e-6
+    if change == "bfloat16":
+        x, width = x.bfloat16(), 1e-2
+    elif change == "Parameter":
+        x = torch.nn.Parameter(x)
+    else:
+        x.requires_grad_()
+    for read in (conversion.to_numpy, conversion.to_labels):
+        np.testing.assert_allclose(read(x, "x"), X, atol=width)
 
 
 def test_sparse_and_ragged_tensors_are_made_dense():
