@@ -238,7 +238,7 @@ def train(
         figures = runs.read_figures(folder)
         if as_json:
             model = str(_find_artifact(folder))
-            _show_json({"folder": str(folder), "model": model, "metrics": figures})
+            terminal.show_json({"folder": str(folder), "model": model, "metrics": figures})
         else:
             terminal.show(*_summarize(runs, folder, figures))
 
@@ -338,7 +338,7 @@ def evaluate(path: ModelPath, data: DataName = None, config: Config = None):
     runs = _import_runs()
     model, data = _load_model(path), _find_data(path, data)
     _, test_split = runs.splits(data)
-    _show_json(runs.measure(model, data, test_split))
+    terminal.show_json(runs.measure(model, data, test_split))
 
 
 @app.command(epilog="Example: keras-ae sample vae_mnist --num-samples 100 --output digits.png")
@@ -400,7 +400,7 @@ def encode(
     data = _find_data(path, data)
     shape = _write_over_all(model, model.encode, data, output, not as_json)
     if as_json:
-        _show_json({"output": str(output), "shape": shape, "dtype": model._code_dtype})
+        terminal.show_json({"output": str(output), "shape": shape, "dtype": model._code_dtype})
     else:
         terminal.show(_tell_shape(output, shape))
 
@@ -581,7 +581,7 @@ def info(path: ModelPath, as_json: Json = False, config: Config = None):
         }
     card = {"path": str(find(place)), **card}
     if as_json:
-        _show_json(card)
+        terminal.show_json(card)
     else:
         terminal.show(*_format_card(card))
 
@@ -602,7 +602,7 @@ def list_models(as_json: Json = False, config: Config = None):
     ]
     stored = [_describe_pretrained(folder) for folder in _pretrained_folders()]
     if as_json:
-        _show_json({"models": known, "pretrained": stored})
+        terminal.show_json({"models": known, "pretrained": stored})
         return
     width = max(len(each["name"]) for each in known + stored) + 2
     terminal.show("Models:")
@@ -628,14 +628,6 @@ def _import_runs():
         # This module loads TensorFlow, whatever the backend.
         importlib.import_module("keras_ae.core.tf_data")
         return importlib.import_module("keras_ae.cli.runs")
-
-
-def _show_json(values):
-    try:
-        text = json.dumps(values, indent=2)
-    except RecursionError:
-        raise ValueError("the values are nested too deeply to be printed as JSON.") from None
-    typer.echo(text)  # In JSON, the characters that a terminal would obey are escaped.
 
 
 def _find_artifact(path):

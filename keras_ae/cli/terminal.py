@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import json
+import math
 import os
 import sys
 import warnings
@@ -27,6 +29,23 @@ def escape(text):
 def show(*lines):
     """Print lines to standard output, each of which stays one line."""
     typer.echo("\n".join(map(escape, lines)))
+
+
+def show_json(values):
+    """Print a value as JSON. NaN and infinity, which JSON does not have, become null."""
+    try:
+        text = json.dumps(_without_nan(values), indent=2, allow_nan=False)
+    except RecursionError:
+        raise ValueError("the values are nested too deeply to be printed as JSON.") from None
+    typer.echo(text)  # In JSON, the characters that a terminal would obey are escaped.
+
+
+def _without_nan(values):
+    if isinstance(values, dict):
+        return {key: _without_nan(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_without_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def complain(kind, message):

@@ -1,6 +1,7 @@
 """The command line. Most tests run it in this process; those that kill it start another."""
 
 import json
+import math
 import os
 import pathlib
 import shlex
@@ -471,6 +472,21 @@ def test_list_prints_models_with_papers_and_pretrained_ones_with_figures(
         assert f"  {name} " in printed
     assert "arXiv:1312.6114" in printed and "arXiv:1802.05983" in printed
     assert "VAE on mnist: loss 99.5\n" in printed
+
+
+def test_json_has_null_where_a_figure_is_no_number(tmp_path, capsys, monkeypatch):
+    card = {"model": "VAE", "figures": {"loss": math.nan, "all": [1.0, math.inf, -math.inf]}}
+    (tmp_path / "vae_of_mine").mkdir()
+    (tmp_path / "vae_of_mine" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setenv("KERAS_AE_SAVED_MODELS", str(tmp_path))
+    assert command("list", "--json") == 0
+
+    def refuse(word):
+        raise ValueError(word)
+
+    printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    (mine,) = [each for each in printed["pretrained"] if each["name"] == "vae_of_mine"]
+    assert mine["figures"] == {"loss": None, "all": [1.0, None, None]}
 
 
 # ---------------------------------------------------------------------- mistakes
