@@ -16,8 +16,7 @@ from keras_ae.cli import report, runs
 from keras_ae.cli.settings import read_json, read_settings, to_json, to_snake_case
 from keras_ae.cli.trial import FIGURES
 from keras_ae.core import arguments as checks
-from keras_ae.core import configuration, workers
-from keras_ae.core.storage import whole_file
+from keras_ae.core import configuration, storage, workers
 
 _RUNS = "runs"  # The folder of the runs, and of what they print, in that of the report.
 _ERROR = "keras-ae: error: "
@@ -192,6 +191,7 @@ def _assign_arguments(names, arguments):
 
 def _check_output(output, trials):
     """Raise unless the folder is new, or holds a report of runs with the same settings."""
+    storage.refuse_home_sign(output, "compare: output")
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"compare: output={str(output)!r} is a file. Pass another name.")
     if output.exists() and any(output.iterdir()) and not (output / _RUNS).is_dir():
@@ -295,7 +295,7 @@ def _write(output, trials, errors, description):
         "report.html": report.format_page(results, description, pictures),
     }
     for name, text in texts.items():
-        with whole_file(output / name) as partial:
+        with storage.whole_file(output / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return table
 

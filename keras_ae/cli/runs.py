@@ -415,6 +415,7 @@ def _lock_folder(folder, settings, resume):
 
 
 def _check_folder(folder, settings, resume):
+    storage.refuse_home_sign(folder, "--output")
     if not resume:
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise FileExistsError(

@@ -467,6 +467,21 @@ def check_path(path, call):
         ) from None
 
 
+def refuse_home_sign(path, argument):
+    """Raise if a path begins with a ~ that stands for a home folder.
+
+    Args:
+        path: Text or a path object.
+        argument: What errors name before the path.
+    """
+    home = os.path.expanduser(path)
+    if home != os.fspath(path):
+        raise ValueError(
+            f"{argument}: {os.fspath(path)!r} begins with ~, which a shell replaces by the home "
+            f"folder but Python does not. Pass {home!r}."
+        )
+
+
 def check_suffix(path, argument="save"):
     """Raise unless a file for a whole model has a name that can be loaded: it ends in .keras."""
     if not str(path).endswith(".keras"):

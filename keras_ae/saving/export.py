@@ -51,7 +51,7 @@ def write(model, path, card, overwrite=False, more=None, **unknown):
         raise TypeError(f"export: format='tf_saved_model' does not take {', '.join(unknown)}.")
     import tensorflow as tf
 
-    _refuse_home_sign(path)
+    storage.refuse_home_sign(path, "export")
     objects.refuse_unloadable(model, "export")
 
     def check(place):
@@ -143,7 +143,7 @@ def whole_files(path, overwrite=False):
         BlockingIOError: If another export to this path is running.
         ValueError: If the path begins with ~.
     """
-    _refuse_home_sign(path)
+    storage.refuse_home_sign(path, "export")
     path = storage.real(path)
     _check_replaceable(path, overwrite, _describe_other_than_file)
     with storage.exclusive(path) as workspace:
@@ -182,14 +182,6 @@ _FILES = re.compile(
     r"variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
 )
 _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha256"}
-
-
-def _refuse_home_sign(path):
-    if os.path.expanduser(path) != os.fspath(path):
-        raise ValueError(
-            f"export: {os.fspath(path)!r} begins with ~, which a shell replaces by the home folder "
-            f"but Python does not. Pass os.path.expanduser({os.fspath(path)!r})."
-        )
 
 
 def _check_replaceable(path, overwrite, describe_obstacle):

@@ -520,6 +520,7 @@ RUN = "{}/run"
         (("train", "VAE", "--data", "{}/pairs.npz", "--output", RUN), "--resume"),
         (("train", "VAE", "--output", "{}/pairs.npz"), "not an empty folder"),
         (("train", "VAE", "--output", "{}/pairs.npz/run"), "pairs.npz"),
+        (("train", "VAE", "--output", "~/new"), "--output: '~/new' begins with ~"),
         (("train", "VAE", "--output", "{}/new", "--resume"), "no run in"),
         (("info", "{}/nothing"), "no file or folder"),
         (("info", "{}/pairs.npz"), "pairs.npz"),
