@@ -3,13 +3,16 @@
 Most scores take an array of codes, such as posterior means, and a table of the factors of the same
 examples. A factor with few values is taken for discrete, and one with many for continuous.
 `beta_vae_score` and `factor_vae_score` need data with chosen factors, and take functions.
+
+Of all scores, more is better, and of `gaussian_total_correlation` less. No score depends on the
+scale of the codes, except for `unsupervised_disentanglement_ranking`, which says so.
 """
 
 import numpy as np
 from scipy import stats
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, mutual_info_score, r2_score, roc_auc_score
+from sklearn.metrics import mutual_info_score, r2_score, roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +21,8 @@ from keras_ae.core import arguments
 from keras_ae.evaluation.arrays import check_rows, check_same_length, make_generator
 
 MOST_CLASSES = 50  # A factor with more values than this is continuous.
-_DEAD = 1e-6  # A dimension with a smaller variance is constant.
+_DEAD = 1e-6  # A dimension with less than this share of the largest variance is constant.
+_ROUNDING = 1e-6  # So is one whose deviation is a smaller share of its mean, as float32 rounds it.
 
 
 def mutual_information_gap(codes, factors, bins=20):
@@ -65,7 +69,11 @@ def disentanglement_completeness(codes, factors, seed=0):
     A random forest predicts each factor from all dimensions of the code. A dimension is
     disentangled if it is important for one factor alone, and a factor is complete if one dimension
     alone is important for it: 1 minus the entropy of the importances, in units of its maximum.
-    Dimensions and factors are weighted by their importance.
+    Dimensions and factors are weighted by their importance. With a single factor, every dimension
+    is disentangled, and with a single dimension every factor is complete.
+
+    Every split of a tree may use any dimension. If it had to do with some that are drawn, as is
+    usual in forests, dimensions that tell nothing would seem important.
 
     Source: Eastwood and Williams, A Framework for the Quantitative Evaluation of Disentangled
     Representations, 2018, https://openreview.net/forum?id=By-7dz-AZ.
@@ -94,7 +102,7 @@ def disentanglement_completeness(codes, factors, seed=0):
     importances, accuracies = [], []
     for factor in factors.T:
         kind = RandomForestClassifier if _is_discrete(factor) else RandomForestRegressor
-        forest = kind(n_estimators=100, min_samples_leaf=5, random_state=seed)
+        forest = kind(n_estimators=100, min_samples_leaf=5, max_features=None, random_state=seed)
         accuracies.append(_score_held_out(forest, codes, factor, seed))
         importances.append(forest.feature_importances_)
     importances = np.array(importances).T  # (dimensions, factors)
@@ -141,23 +149,30 @@ def separated_attribute_predictability(codes, factors, seed=0):
     0.5
     """
     codes, factors = _check("separated_attribute_predictability", codes, factors)
-    gaps = []
+    gaps, alive = [], _find_alive(codes)
+    # The square of a dimension that is far from 0 would be almost a linear function of it.
+    codes = (codes - codes.mean(axis=0)) / np.where(alive, codes.std(axis=0), 1.0)
     for factor in factors.T:
-        scores = sorted((_predict_from_one(z, factor, seed) for z in codes.T), reverse=True)
+        scores = [
+            _predict_from_one(z, factor, seed) if varies else _guess(factor)
+            for z, varies in zip(codes.T, alive, strict=True)
+        ]
+        scores.sort(reverse=True)
         gaps.append(scores[0] - (scores[1] if len(scores) > 1 else 0.0))
     return float(np.mean(gaps))
 
 
+def _guess(factor):
+    """Return the score of a dimension that tells nothing."""
+    return 1.0 / len(np.unique(factor)) if _is_discrete(factor) else 0.0
+
+
 def _predict_from_one(z, factor, seed):
     if _is_discrete(factor):
-        if np.var(z) < _DEAD:
-            return 1.0 / len(np.unique(factor))
         regression = make_pipeline(
             StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
         )
         return _score_held_out(regression, np.stack([z, z**2], axis=1), factor, seed, balanced=True)
-    if np.var(z) < _DEAD:
-        return 0.0
     return float(np.corrcoef(z, factor)[0, 1] ** 2)
 
 
@@ -169,6 +184,9 @@ def modularity_explicitness(codes, factors, bins=20, seed=0):
     the number of other factors. Constant dimensions are left out. A factor is explicit if a
     logistic regression tells each of its values from the others: twice the area under the ROC curve
     minus 1, on a held-out quarter.
+
+    Modularity says nothing of how much a dimension tells. Even noise has some by chance, often more
+    than 0.5, so that it has no meaning where explicitness is near 0.
 
     Source: Ridgeway and Mozer, Learning Deep Disentangled Embeddings, arXiv:1802.05312.
 
@@ -193,7 +211,7 @@ def modularity_explicitness(codes, factors, bins=20, seed=0):
     codes, factors = _check("modularity_explicitness", codes, factors)
     bins = arguments.integer("modularity_explicitness", "bins", bins, least=2)
     information, _ = _compute_information(codes, factors, bins)
-    squares = information[np.var(codes, axis=0) >= _DEAD] ** 2
+    squares = information[_find_alive(codes)] ** 2
     modularity = 0.0
     if len(squares):
         best = np.maximum(squares.max(axis=1), 1e-30)
@@ -201,10 +219,8 @@ def modularity_explicitness(codes, factors, bins=20, seed=0):
         modularity = np.mean(1.0 - others / (best * max(1, factors.shape[1] - 1)))
     areas = []
     for factor in factors.T:
-        factor = _divide(factor, bins)
         regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        split = train_test_split(codes, factor, test_size=0.25, random_state=seed)
-        train, test, train_factor, test_factor = split
+        train, test, train_factor, test_factor = _split(codes, _number(factor, bins), seed)
         chances = regression.fit(train, train_factor).predict_proba(test)
         for value, chance in zip(regression.classes_, chances.T, strict=True):
             if 0 < np.sum(test_factor == value) < len(test_factor):
@@ -222,6 +238,10 @@ def interventional_robustness(codes, factors, bins=20):
     stands for has a certain value: 1 minus the 0.99 quantile of its deviation from its mean for
     that value, divided by its largest deviation of all. Each dimension counts with its largest
     deviation, so that constant ones do not count.
+
+    Codes that tell nothing have more than 0, about 0.3 if they are normally distributed, because
+    their largest deviation of all is larger than their 0.99 quantile. With few examples of each
+    value of a factor, the score is too high: a hundred or more are advised.
 
     Source: Suter et al., Robustly Disentangled Causal Mechanisms, arXiv:1811.00007.
 
@@ -244,13 +264,13 @@ def interventional_robustness(codes, factors, bins=20):
     codes, factors = _check("interventional_robustness", codes, factors)
     bins = arguments.integer("interventional_robustness", "bins", bins, least=2)
     largest = np.max(np.abs(codes - codes.mean(axis=0)), axis=0)
-    moved = np.var(codes, axis=0) >= _DEAD
+    moved = _find_alive(codes)
     if not np.any(moved):
         return 0.0
     codes, largest = codes[:, moved], largest[moved]
     robust = []
     for factor in factors.T:
-        factor = _divide(factor, bins)
+        factor = _number(factor, bins)
         values, counts = np.unique(factor, return_counts=True)
         deviations = []
         for value in values:
@@ -320,7 +340,8 @@ def gaussian_total_correlation(codes):
     """Compute the total correlation of the Gaussian with the codes' covariance, in nats.
 
     It is half of the sum of the logarithms of the variances minus that of the determinant, and sees
-    only linear dependence. Constant dimensions are left out.
+    only linear dependence. Constant dimensions are left out. The estimate is too high, by about
+    dimensions (dimensions - 1) / (4 examples) nats for independent dimensions.
 
     Source: Locatello et al., Challenging Common Assumptions, section 5.3, arXiv:1811.12359.
 
@@ -339,7 +360,7 @@ def gaussian_total_correlation(codes):
     True
     """
     codes = check_rows("gaussian_total_correlation", "codes", codes)
-    codes = codes[:, np.var(codes, axis=0) >= _DEAD]
+    codes = codes[:, _find_alive(codes)]
     if codes.shape[1] < 2:
         return 0.0
     if len(codes) <= codes.shape[1]:
@@ -347,8 +368,11 @@ def gaussian_total_correlation(codes):
             f"gaussian_total_correlation: the covariance of {len(codes)} examples of "
             f"{codes.shape[1]} dimensions is singular. Pass more examples."
         )
-    sign, log_determinant = np.linalg.slogdet(np.corrcoef(codes, rowvar=False))
-    return float(max(0.0, -0.5 * log_determinant)) if sign > 0 else float("inf")
+    values = np.linalg.eigvalsh(np.corrcoef(codes, rowvar=False))
+    # The smallest eigenvalue of a singular matrix is rounded to a tiny number of either sign.
+    if values[0] <= 8 * len(values) * np.finfo(float).eps * values[-1]:
+        return float("inf")
+    return float(max(0.0, -0.5 * np.sum(np.log(values))))
 
 
 def predict_factors(codes, factors, seed=0):
@@ -374,7 +398,7 @@ def predict_factors(codes, factors, seed=0):
     found = []
     for factor in factors.T:
         regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        found.append(_score_held_out(regression, codes, _divide(factor, 20), seed))
+        found.append(_score_held_out(regression, codes, _number(factor, 20), seed))
     return np.array(found)
 
 
@@ -393,13 +417,16 @@ def beta_vae_score(represent, draw, sizes, num_train=5000, num_test=1000, pairs=
         represent: Function of an array of examples that returns codes (examples, dimensions), such
             as `model.encode`.
         draw: Function of an int array of factor values, (examples, factors), that returns examples.
-        sizes: Tuple of integers, the number of values of each factor.
+        sizes: Tuple of at least two integers, the number of values of each factor, at least 2.
         num_train, num_test: Number of points. Defaults to 5,000 and 1,000.
         pairs: Number of pairs of a point. Defaults to 64.
         seed: Integer that makes the draws repeatable. Defaults to 0.
 
     Returns:
-        The accuracy on the test points, a float. Guessing has 1 / factors.
+        The accuracy on the test points, a float from 0 to 1. Guessing has 1 / factors.
+
+    Raises:
+        ValueError: If a number is out of range. A factor with one value cannot be told from others.
 
     Example:
 
@@ -408,7 +435,9 @@ def beta_vae_score(represent, draw, sizes, num_train=5000, num_test=1000, pairs=
     >>> evaluation.beta_vae_score(lambda x: x, lambda f: f * 1.0, (8, 8, 8), **options)
     1.0
     """
-    sizes = arguments.sizes("beta_vae_score", "sizes", sizes, "(3, 6, 40)")
+    sizes = _check_draws(
+        "beta_vae_score", sizes, num_train=num_train, num_test=num_test, pairs=pairs
+    )
     rng = make_generator("beta_vae_score", seed)
     points, labels = [], rng.integers(0, len(sizes), num_train + num_test)
     for label in labels:
@@ -442,7 +471,10 @@ def factor_vae_score(
         scale_batch: Number of examples whose codes give the variances. Defaults to 10,000.
 
     Returns:
-        The accuracy, a float. A constant code has 0, and guessing 1 / factors.
+        The accuracy, a float from 0 to 1. A constant code has 0, and guessing 1 / factors.
+
+    Raises:
+        ValueError: See `beta_vae_score`.
 
     Example:
 
@@ -450,14 +482,22 @@ def factor_vae_score(
     >>> evaluation.factor_vae_score(lambda x: x, lambda f: f * 1.0, (8, 8, 8))
     1.0
     """
-    sizes = arguments.sizes("factor_vae_score", "sizes", sizes, "(3, 6, 40)")
+    sizes = _check_draws(
+        "factor_vae_score",
+        sizes,
+        num_train=num_train,
+        num_test=num_test,
+        batch=batch,
+        scale_batch=scale_batch,
+    )
     rng = make_generator("factor_vae_score", seed)
 
     def encode(factors):
         return _encode("factor_vae_score", represent, draw(factors))
 
-    variances = np.var(encode(_draw_factors(rng, sizes, scale_batch)), axis=0)
-    alive = np.flatnonzero((variances >= _DEAD) & (variances >= 0.05 * variances.max()))
+    codes = encode(_draw_factors(rng, sizes, scale_batch))
+    variances = np.var(codes, axis=0)
+    alive = np.flatnonzero(_find_alive(codes) & (variances >= 0.05 * variances.max()))
     if not len(alive):
         return 0.0
     votes = np.zeros((2, len(alive), len(sizes)), int)
@@ -469,6 +509,19 @@ def factor_vae_score(
         votes[int(number >= num_train), least, label] += 1
     majority = votes[0].argmax(axis=1)
     return float(votes[1][np.arange(len(alive)), majority].sum() / votes[1].sum())
+
+
+def _check_draws(owner, sizes, **counts):
+    """Return the numbers of values of all factors, after checking them and the counts."""
+    for name, count in counts.items():
+        arguments.integer(owner, name, count, least=2 if "batch" in name else 1)
+    sizes = arguments.sizes(owner, "sizes", sizes, "(3, 6, 40)", least=2)
+    if len(sizes) < 2:
+        raise ValueError(
+            f"{owner}: sizes={sizes} is of one factor, which needs no telling from others. Pass "
+            "the sizes of at least two factors."
+        )
+    return sizes
 
 
 def _draw_factors(rng, sizes, number):
@@ -494,8 +547,21 @@ def _check(owner, codes, factors):
     return codes, factors
 
 
+def _find_alive(codes):
+    """Tell which dimensions are not constant, apart from rounding."""
+    variances, means = np.var(codes, axis=0), np.mean(codes, axis=0)
+    return (variances > _DEAD * variances.max()) & (variances > (_ROUNDING * means) ** 2)
+
+
 def _is_discrete(factor):
     return len(np.unique(factor)) <= MOST_CLASSES
+
+
+def _number(factor, bins):
+    """Number the values of a discrete factor, or the bins of a continuous one."""
+    if _is_discrete(factor):
+        return np.unique(factor, return_inverse=True)[1]
+    return _divide(factor, bins)
 
 
 def _divide(values, bins):
@@ -513,8 +579,7 @@ def _divide(values, bins):
 def _compute_information(codes, factors, bins):
     """Compute the mutual informations (dimensions, factors) and the factors' entropies, in nats."""
     codes = [_divide(z, bins) for z in codes.T]
-    factors = [np.unique(f, return_inverse=True)[1] if _is_discrete(f) else _divide(f, bins)
-               for f in factors.T]  # fmt: skip
+    factors = [_number(factor, bins) for factor in factors.T]
     information = np.array([[mutual_info_score(z, f) for f in factors] for z in codes])
     entropies = np.array([mutual_info_score(f, f) for f in factors])
     return np.maximum(information, 0.0), entropies
@@ -524,11 +589,24 @@ def _score_held_out(predictor, codes, factor, seed, balanced=False):
     """Fit a predictor on three quarters of the examples, and score it on the others."""
     discrete = _is_discrete(factor)
     target = np.unique(factor, return_inverse=True)[1] if discrete else factor
-    split = train_test_split(codes, target, test_size=0.25, random_state=seed)
-    train, test, train_target, test_target = split
+    train, test, train_target, test_target = _split(codes, target, seed)
     found = predictor.fit(train, train_target).predict(test)
     if not discrete:
         return max(0.0, float(r2_score(test_target, found)))
-    return float(
-        balanced_accuracy_score(test_target, found) if balanced else np.mean(found == test_target)
+    right = found == test_target
+    if balanced:
+        return float(np.mean([right[test_target == value].mean() for value in set(test_target)]))
+    return float(np.mean(right))
+
+
+def _split(codes, target, seed):
+    """Divide codes and their targets into three quarters for training, and a quarter for tests."""
+    train, test, train_target, test_target = train_test_split(
+        codes, target, test_size=0.25, random_state=seed
     )
+    if len(np.unique(train_target)) < 2:
+        raise ValueError(
+            f"a factor has only one value in the {len(train)} examples from which it is learned. "
+            "Pass more examples, or leave out the column of factors whose other values are so rare."
+        )
+    return train, test, train_target, test_target

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from keras_ae import evaluation
 
@@ -53,6 +54,62 @@ def test_the_factors_themselves_and_a_constant_code(name):
     assert SCORES[name](np.zeros((len(table), 4)), table) == pytest.approx(worst, abs=0.04)
 
 
+@pytest.mark.parametrize("name", ["disentanglement", "completeness"])
+def test_ten_factors_themselves(name):
+    """Every split of a tree chooses among all dimensions, and so none of the wrong ones."""
+    rng = np.random.default_rng(1)
+    table = np.stack([rng.integers(0, size, 1000) for size in range(2, 12)], axis=1)
+    assert SCORES[name](table, table) > 0.97
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_neither_scale_nor_place_of_a_code_matters(name):
+    table = factors(1000)
+    # The last factor depends on the distance from the middle of the last dimension.
+    codes = table + 0.1 * np.random.default_rng(1).normal(size=table.shape)
+    table[:, 2] = abs(table[:, 2] - 2)
+    wanted = SCORES[name](codes, table)
+    assert SCORES[name](1e-4 * codes, table) == pytest.approx(wanted, abs=1e-6)
+    assert SCORES[name](codes + 1e4, table) == pytest.approx(wanted, abs=1e-3)
+
+
+def test_scale_does_not_matter_to_scores_of_chosen_factors_and_total_correlation():
+    table = factors(1000)
+    wanted = evaluation.gaussian_total_correlation(table)
+    assert (
+        evaluation.gaussian_total_correlation(1e-5 * table) == pytest.approx(wanted) and wanted > 0
+    )
+    for score in SCORE_BY_DRAWS.values():
+        assert score(lambda x: 1e-5 * x, lambda f: f.astype(float), (8, 9, 10)) == 1.0
+
+
+def test_a_constant_that_is_rounded_is_constant():
+    """Codes in float32 that are equal up to rounding have no score."""
+    noise = np.random.default_rng(0).normal(size=(1000, 3))
+    codes = (1e4 + 1e-3 * noise).astype("float32")
+    assert np.var(codes.astype(float)) > 1e-8
+    assert SCORES["modularity"](codes, factors(1000)) == SCORES["irs"](codes, factors(1000)) == 0.0
+
+
+def test_discrete_factors_with_many_values_are_not_divided_into_bins():
+    table = np.random.default_rng(0).integers(0, 40, (4000, 2))
+    assert max(evaluation.predict_factors(0.0 * table, table)) < 0.04  # Guessing has 1 / 40.
+    # Within a bin of two values, the code would move.
+    assert SCORES["irs"](table, table) == 1.0
+
+
+def test_a_value_that_is_too_rare_to_learn():
+    codes, table = np.random.default_rng(0).normal(size=(40, 2)), np.zeros((40, 1), int)
+    table[np.argmax([_is_held_out(row) for row in range(40)])] = 1
+    for name in ("sap", "explicitness", "dci accuracy"):
+        with pytest.raises(ValueError, match="only one value in the 30 examples"):
+            SCORES[name](codes, table)
+
+
+def _is_held_out(row):
+    return row in train_test_split(np.arange(40), test_size=0.25, random_state=0)[1]
+
+
 def test_a_duplicated_code_has_no_gap():
     table = factors()
     assert evaluation.mutual_information_gap(np.tile(table, 2), table) == 0.0
@@ -93,6 +150,8 @@ def test_the_gaussian_total_correlation():
     assert evaluation.gaussian_total_correlation(z) == pytest.approx(wanted, abs=0.01)
     assert evaluation.gaussian_total_correlation(z * [1.0, 0.0]) == 0.0
     assert evaluation.gaussian_total_correlation(z @ np.eye(2, 3)) >= 0.0
+    for dependent in ([[1, 0, 1], [0, 1, 1]], [[1, 2], [0, 0]], [[1, 0, 3], [0, 1, -0.1]]):
+        assert evaluation.gaussian_total_correlation(z @ np.array(dependent)) == np.inf
     with pytest.raises(ValueError, match="singular"):
         evaluation.gaussian_total_correlation(z[:2])
 
@@ -154,3 +213,14 @@ def test_what_has_no_score(name):
         SCORES[name](table, table * [1, 0, 1])
     with pytest.raises(ValueError, match="codes holds NaN"):
         SCORES[name](table * np.nan, table)
+
+
+@pytest.mark.parametrize("name", SCORE_BY_DRAWS)
+def test_chosen_factors_that_cannot_be_told_apart(name):
+    score = SCORE_BY_DRAWS[name]
+    with pytest.raises(ValueError, match="sizes=.3, 1, 8. must"):
+        score(lambda x: x, lambda f: f, (3, 1, 8))
+    with pytest.raises(ValueError, match="one factor, which needs no telling"):
+        score(lambda x: x, lambda f: f, (8,))
+    with pytest.raises(ValueError, match="num_test=0 must be a positive integer"):
+        score(lambda x: x, lambda f: f, (3, 8), num_test=0)
