@@ -1,4 +1,4 @@
-"""What codes are good for: probes, clusters, codebooks."""
+"""What codes are good for: probes, clusters, codebooks. Of all figures, more is better."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -124,7 +124,11 @@ def clustering_accuracy(clusters, labels):
         labels: Array of shape (examples,), its class.
 
     Returns:
-        A float between 0 and 1.
+        A float between 0 and 1. Clusters that say nothing have about the share of the largest class
+        if one of them holds most examples, and otherwise less.
+
+    Raises:
+        ValueError: If the arrays are empty, or do not fit each other.
 
     Example:
 
@@ -134,6 +138,8 @@ def clustering_accuracy(clusters, labels):
     """
     clusters, labels = np.ravel(clusters), np.ravel(labels)
     check_same_length("clustering_accuracy", clusters=clusters, labels=labels)
+    if not len(labels):
+        raise ValueError("clustering_accuracy: clusters and labels are empty. Pass examples.")
     rows, columns = (np.unique(v, return_inverse=True)[1] for v in (clusters, labels))
     table = np.zeros((rows.max() + 1, columns.max() + 1), int)
     np.add.at(table, (rows, columns), 1)
@@ -147,7 +153,7 @@ def cluster_codes(codes, labels, num_clusters, seeds=range(10)):
         codes: Array of shape (examples, ...).
         labels: Array of shape (examples,).
         num_clusters: Number of clusters, a positive integer.
-        seeds: Integers, one for each run. Defaults to the ten from 0 to 9.
+        seeds: Integers, one for each run, at least one. Defaults to the ten from 0 to 9.
 
     Returns:
         Dictionary of "accuracy" (`clustering_accuracy`), "normalized_mutual_information" (divided
@@ -170,7 +176,9 @@ def cluster_codes(codes, labels, num_clusters, seeds=range(10)):
         "normalized_mutual_information": normalized_mutual_info_score,
         "adjusted_rand_index": adjusted_rand_score,
     }
-    found = {name: [] for name in measures}
+    found, seeds = {name: [] for name in measures}, list(seeds)
+    if not seeds:
+        raise ValueError("cluster_codes: seeds is empty. Pass at least one, such as seeds=(0,).")
     for seed in seeds:
         clusters = KMeans(number, n_init=1, random_state=seed).fit_predict(codes)
         for name, measure in measures.items():

@@ -13,6 +13,7 @@ from keras_ae.core import arguments
 from keras_ae.evaluation.arrays import check_rows
 
 _LARGEST = 32.0  # No model of digits in [0, 1] exceeds them by so much, but bytes do.
+_DARKEST = -0.25  # Nor is their mean so low, but pictures from -1 to 1 are mostly -1.
 _AT_ONCE = 1000  # The classifier of digits takes so many pictures at a time.
 _CONNECT_SECONDS = 10
 _INCEPTION = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -68,7 +69,7 @@ class DigitFeatures:
 
         Raises:
             TypeError: If x does not hold numbers.
-            ValueError: If x has another shape, or holds NaN or infinity.
+            ValueError: If x has another shape or range, or holds NaN or infinity.
         """
         rows = check_rows("DigitFeatures", "x", x)
         if np.shape(x)[1:] not in ((28, 28, 1), (28, 28)):
@@ -81,6 +82,11 @@ class DigitFeatures:
             raise ValueError(
                 f"DigitFeatures: x holds values up to {rows.max():g}, but black is 0 and white is "
                 "1. Pass x / 255 for bytes."
+            )
+        if rows.mean() < _DARKEST:
+            raise ValueError(
+                f"DigitFeatures: x has the mean {rows.mean():.3g}, but black is 0 and white is 1. "
+                "Pass (x + 1) / 2 for pictures from -1 to 1."
             )
         pictures = np.clip(rows, 0.0, 1.0).astype("float32").reshape(-1, 28, 28, 1)
         starts = range(0, len(pictures), _AT_ONCE)

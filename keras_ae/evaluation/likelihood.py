@@ -22,7 +22,7 @@ def active_units(means, threshold=0.01):
         threshold: Least variance, a positive number. Defaults to 0.01.
 
     Returns:
-        An integer.
+        An integer from 0 to the number of dimensions. Neither more nor less is better.
 
     Example:
 
@@ -113,7 +113,8 @@ def bits_per_dimension(log_likelihood, shape, levels=256):
             whose likelihood is a probability. Defaults to 256.
 
     Returns:
-        Float or array of log_likelihood's shape.
+        Float or array of log_likelihood's shape, in bits. Less is better. It is negative where a
+        density is higher than that of any data with so many levels can be.
 
     Example:
 

@@ -1,4 +1,7 @@
-"""How far reconstructions are from data."""
+"""How far reconstructions are from data.
+
+Of the mean squared error less is better, and of the other figures more.
+"""
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +21,7 @@ def mean_squared_error(x, reconstruction):
         reconstruction: Array of x's shape.
 
     Returns:
-        Float64 array of shape (examples,).
+        Float64 array of shape (examples,), numbers of at least 0 in squared units of the data.
 
     Raises:
         ValueError: If the shapes differ.
@@ -72,18 +75,21 @@ def structural_similarity(x, reconstruction, data_range=1.0):
 
     Local means, variances and covariances have a Gaussian window of 11 x 11 pixels with the
     deviation 1.5. Windows beyond the border are left out. The similarity is averaged over places
-    and channels.
+    and channels. It compares brightness by ratios, and so has a meaning only if black is 0.
 
     Source: Wang et al., Image Quality Assessment, IEEE Transactions on Image Processing 13 (2004),
     doi:10.1109/TIP.2003.819861.
 
     Args:
-        x: Array of shape (examples, height, width, channels), at least 11 pixels high and wide.
+        x: Array of shape (examples, height, width, channels), at least 11 pixels high and wide, of
+            numbers from 0 to data_range.
         reconstruction: Array of x's shape.
-        data_range: See `peak_signal_to_noise_ratio`. Defaults to 1.
+        data_range: Largest possible value of the data, a positive number: 255 for bytes. Defaults
+            to 1.
 
     Returns:
-        Float64 array of shape (examples,), 1 where the reconstruction is exact.
+        Float64 array of shape (examples,) of numbers from -1 to 1, which exact reconstructions
+        have.
 
     Raises:
         ValueError: If the arrays hold no such pictures, or the data exceeds its range.
@@ -98,7 +104,7 @@ def structural_similarity(x, reconstruction, data_range=1.0):
     """
     owner = "structural_similarity"
     x, y = _check_pictures(owner, x, reconstruction, _WINDOW)
-    return _compare(x, y, _check_range(owner, x, data_range))[0].mean(axis=-1)
+    return _compare(x, y, _check_range(owner, x, data_range, from_0=True))[0].mean(axis=-1)
 
 
 def multiscale_structural_similarity(x, reconstruction, data_range=1.0):
@@ -112,12 +118,13 @@ def multiscale_structural_similarity(x, reconstruction, data_range=1.0):
 
     Args:
         x: Array of shape (examples, height, width, channels), at least 176 pixels high and wide,
-            so that the coarsest scale has 11.
+            so that the coarsest scale has 11, of numbers from 0 to data_range.
         reconstruction: Array of x's shape.
-        data_range: See `peak_signal_to_noise_ratio`. Defaults to 1.
+        data_range: See `structural_similarity`. Defaults to 1.
 
     Returns:
-        Float64 array of shape (examples,), 1 where the reconstruction is exact.
+        Float64 array of shape (examples,) of numbers from 0 to 1, which exact reconstructions have.
+        A negative similarity of one scale counts as 0.
 
     Raises:
         ValueError: If the arrays hold no such pictures, or the data exceeds its range.
@@ -133,7 +140,7 @@ def multiscale_structural_similarity(x, reconstruction, data_range=1.0):
     owner = "multiscale_structural_similarity"
     least = _WINDOW * 2 ** (len(_SCALE_WEIGHTS) - 1)
     x, y = _check_pictures(owner, x, reconstruction, least)
-    data_range = _check_range(owner, x, data_range)
+    data_range = _check_range(owner, x, data_range, from_0=True)
     total = 1.0
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
@@ -197,12 +204,14 @@ def _check_pictures(owner, x, y, least):
     return x, y
 
 
-def _check_range(owner, x, data_range):
+def _check_range(owner, x, data_range, from_0=False):
     data_range = number(owner, "data_range", data_range, positive=True)
-    spread = x.max() - x.min()
-    if spread > data_range * (1 + 1e-6):
+    low, margin = 0.0 if from_0 else x.min(), 1e-6 * data_range
+    if x.min() < low - margin or x.max() > low + data_range + margin:
         raise ValueError(
             f"{owner}: data_range={data_range!r}, but x holds values from {x.min():g} to "
             f"{x.max():g}. Pass the range that the data can have, such as 255 for bytes."
+            + " Shift data so that black is 0: x + 1 and 2 for data from -1 to 1."
+            * from_0
         )
     return float(data_range)

@@ -2,14 +2,15 @@
 
 All functions but `score_samples` take arrays of features, such as the outputs of a classifier's
 last hidden layer, and flatten each example. Figures are comparable only with the same features and
-the same numbers of examples.
+the same numbers of examples. Of distances less is better, and of precision, recall, density and
+coverage more.
 """
 
 import numpy as np
 from scipy import linalg
 
 from keras_ae.core import arguments
-from keras_ae.evaluation.arrays import check_pair, make_generator, rows_at_once
+from keras_ae.evaluation.arrays import check_pair, make_generator, rows_at_once, scatter
 
 
 def frechet_distance(x, y):
@@ -28,7 +29,7 @@ def frechet_distance(x, y):
         y: Array of shape (m, ...), the features of the other one.
 
     Returns:
-        A float of at least 0.
+        A float of at least 0, in squared units of the features.
 
     Raises:
         ValueError: If the widths differ, or a sample has no more examples than features. Its
@@ -65,7 +66,7 @@ def kernel_distance(x, y, subset_size=1000, num_subsets=100, seed=0):
     """Estimate the squared maximum mean discrepancy with a cubic kernel, known as KID.
 
     The kernel is (a . b / width + 1)^3. The estimate is unbiased, so that it may be negative and
-    does not depend on the number of examples.
+    does not depend on the number of examples. It depends on the unit and the origin of features.
 
     Source: Binkowski et al., Demystifying MMD GANs, arXiv:1801.01401.
 
@@ -74,11 +75,14 @@ def kernel_distance(x, y, subset_size=1000, num_subsets=100, seed=0):
         y: Array of shape (m, ...), the features of the other one.
         subset_size: Number of examples in a subset of each sample, an integer of at least 2.
             Defaults to 1,000.
-        num_subsets: Number of subsets, which are drawn with a new order each. Defaults to 100.
+        num_subsets: Number of subsets, a positive integer. Each is drawn from the whole sample,
+            without repetition of an example. Defaults to 100.
         seed: Integer that makes the draws repeatable. Defaults to 0.
 
     Returns:
-        Dictionary: "mean" over the subsets, and their "standard_deviation".
+        Dictionary: "mean" over the subsets, and their "standard_deviation", which is NaN for a
+        single one. Subsets overlap, so that the error of the mean lies between this deviation and
+        the tenth of it that a hundred independent subsets would have.
 
     Raises:
         ValueError: If the widths differ, or a sample is smaller than a subset.
@@ -106,7 +110,8 @@ def kernel_distance(x, y, subset_size=1000, num_subsets=100, seed=0):
         a, b = (part[rng.choice(len(part), size, replace=False)] for part in (x, y))
         within = sum(k.sum() - np.trace(k) for k in (_cubic(a, a), _cubic(b, b)))
         found.append(within / (size * (size - 1)) - 2.0 * _cubic(a, b).mean())
-    return {"mean": float(np.mean(found)), "standard_deviation": float(np.std(found))}
+    deviation = float(np.std(found)) if number > 1 else float("nan")
+    return {"mean": float(np.mean(found)), "standard_deviation": deviation}
 
 
 def _cubic(a, b):
@@ -136,8 +141,10 @@ def precision_recall(real, fake, k=5):
         k: Number of neighbors, a positive integer. Defaults to 5.
 
     Returns:
-        Dictionary of four floats. The distances are computed in blocks, so that memory grows only
-        with n + m.
+        Dictionary of four floats of at least 0, of which only `density` may exceed 1. The distances
+        are computed in blocks, so that memory grows only with n + m. An example at the very edge of
+        a ball is outside, so that copies of an example that occurs more than k times are in no ball
+        of these.
 
     Raises:
         ValueError: If the widths differ, or a sample has no more than k examples.
@@ -159,6 +166,9 @@ def precision_recall(real, fake, k=5):
                 f"precision_recall: {name} has {len(part)} examples, which have no {k}-th nearest "
                 f"neighbor. Pass more than {k} examples, or a smaller k."
             )
+    # Squared norms of features far from 0 would leave no digits for the distances. Whole numbers
+    # stay whole numbers, whose distances are exact.
+    real, fake = real - real[0], fake - real[0]
     real_radius, fake_radius = (_find_radius(part, k) for part in (real, fake))
     in_real, in_fake = np.zeros(len(fake), int), np.zeros(len(real), bool)
     covered = np.zeros(len(real), bool)
@@ -179,7 +189,8 @@ def score_samples(samples, real, more_real, features, k=5, seed=0):
     """Compare samples with data in every way of this module, and the data with more data.
 
     All figures are computed from as many examples of each kind as the smallest of the three arrays
-    has. The distances of the data from more data are those that perfect samples would have.
+    has. Those of the longer arrays are taken at even distances, because data may be sorted. The
+    distances of the data from more data are those that perfect samples would have.
 
     Args:
         samples: Array of shape (examples, ...), what a model generated.
@@ -220,7 +231,7 @@ def score_samples(samples, real, more_real, features, k=5, seed=0):
             "such as keras_ae.evaluation.DigitFeatures()."
         )
     number = min(map(len, (samples, real, more_real)))
-    fake, real, other = (features(x[:number]) for x in (samples, real, more_real))
+    fake, real, other = (features(scatter(x, number)) for x in (samples, real, more_real))
     # A subset of everything would have no deviation.
     subsets = {"subset_size": max(2, min(number // 2, 1000)), "seed": seed}
     distance = kernel_distance(fake, real, **subsets)

@@ -44,6 +44,13 @@ def test_the_accuracy_of_clusters():
     assert evaluation.clustering_accuracy([0, 0, 0, 0, 1, 1], labels) == pytest.approx(4 / 6)
 
 
+def test_what_has_no_clusters():
+    with pytest.raises(ValueError, match="clusters and labels are empty"):
+        evaluation.clustering_accuracy([], [])
+    with pytest.raises(ValueError, match="seeds is empty"):
+        evaluation.cluster_codes(np.eye(4), [0, 0, 1, 1], 2, seeds=())
+
+
 def test_clusters_of_codes():
     z, labels = blobs()
     found = evaluation.cluster_codes(z, labels, 3, seeds=range(5))

@@ -52,6 +52,9 @@ def test_an_exact_reconstruction():
         (lambda x: evaluation.structural_similarity(x[:, :9], x[:, :9]), "at least 11 pixels"),
         (lambda x: evaluation.structural_similarity(x[..., 0], x[..., 0]), r"x\[..., None\]"),
         (lambda x: evaluation.multiscale_structural_similarity(x, x), "at least 176"),
+        # Pictures from -1 to 1 have means around 0, whose ratio says nothing of brightness.
+        (lambda x: evaluation.structural_similarity(2 * x - 1, x, 2.0), "from -1 to 1"),
+        (lambda x: evaluation.structural_similarity(x + 9, x + 9), "holds values from 9 to 10"),
     ],
 )
 def test_what_cannot_be_compared(call, words):

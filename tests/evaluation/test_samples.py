@@ -55,6 +55,7 @@ def test_the_kernel_distance_is_unbiased():
     wanted = kernel["aa"][off].mean() + kernel["bb"][off].mean() - 2 * kernel["ab"].mean()
     whole = evaluation.kernel_distance(a, b, subset_size=2000, num_subsets=1)
     assert whole["mean"] == pytest.approx(wanted, rel=1e-9)
+    assert np.isnan(whole["standard_deviation"])  # One subset says nothing of the spread.
 
 
 def test_precision_and_recall_by_all_distances():
@@ -81,6 +82,25 @@ def test_blocks_change_nothing(monkeypatch):
     whole = evaluation.precision_recall(real, fake)
     monkeypatch.setattr(arrays, "_NUMBERS_AT_ONCE", 500)
     assert evaluation.precision_recall(real, fake) == whole
+
+
+def test_the_place_of_features_does_not_matter():
+    """The norms of features around 1e8 leave no digits for distances of 1."""
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(2, 80, 4))
+    for measure in (evaluation.precision_recall, evaluation.frechet_distance):
+        assert measure(real + 1e8, fake + 1e8) == pytest.approx(measure(real, fake), rel=1e-6)
+
+
+def test_data_that_is_sorted_has_the_same_distances():
+    """Of the longer arrays, those examples count that lie at even distances."""
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.normal(size=4000))[:, None] * [1.0, -1.0] + rng.normal(size=(4000, 2))
+    samples = rng.permutation(x)[:500]
+    found = evaluation.score_samples(samples, x, x[1::2], evaluation.DataFeatures(x))
+    assert found["examples"] == 500
+    assert max(found["frechet_distance"], found["frechet_distance_of_real"]) < 0.1
+    assert found["coverage"] > 0.9
 
 
 def test_two_samples_of_one_distribution():
