@@ -78,6 +78,14 @@ class FittedSampler(Sampler, keras.layers.Layer):
 
     # ------------------------------------------------------------------ fitting
 
+    @classmethod
+    def defaults_for(cls, model):
+        """Return the arguments that a model determines, if its user passes only a name."""
+        return {}
+
+    def check_model(self, model):
+        """Raise if the sampler cannot draw the codes of a model."""
+
     def fit(self, codes, labels=None, seed=0, verbose=0):
         """Fit the sampler to codes.
 
@@ -357,7 +365,8 @@ def fit_sampler(
         raise TypeError(f"{owner}.fit_sampler: x is missing. Pass the data to fit the sampler to.")
     if self._code_dtype == "int32":
         return _fit_prior(self, x, sampler, label, verbose, inputs)
-    sampler = _make(owner, sampler)
+    sampler = _make(owner, sampler, self)
+    sampler.check_model(self)
     seed = seeds.order_seed(self) if seed is None else seeds.check_seed(seed)
     has_posterior = "sample" in inspect.signature(self.encode).parameters
     drawn = {"sample": True, "seed": seed} if has_posterior else {}
@@ -370,14 +379,15 @@ def fit_sampler(
     return sampler
 
 
-def _make(owner, sampler):
+def _make(owner, sampler, model):
     """Make a sampler that is not fitted from its name or an object."""
     if isinstance(sampler, FittedSampler):
         # A fitted one may belong to another model, or have weights of another size.
         return type(sampler).from_config(sampler.get_config()) if sampler.built else sampler
     if isinstance(sampler, str) and sampler in BY_NAME:
         file, name = BY_NAME[sampler]
-        return getattr(importlib.import_module(f"keras_ae.samplers.{file}"), name)()
+        cls = getattr(importlib.import_module(f"keras_ae.samplers.{file}"), name)
+        return cls(**cls.defaults_for(model))
     known = ", ".join(f'"{name}"' for name in BY_NAME)
     hint = arguments.did_you_mean(sampler, BY_NAME)
     raise ValueError(

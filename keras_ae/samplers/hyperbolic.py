@@ -23,7 +23,8 @@ class HyperbolicUniform(FittedSampler):
     Source: the volume of a hyperbolic ball, as in Mathieu et al., arXiv:1901.06033, appendix B.
 
     Args:
-        curvature: The c of the model, a positive number. Defaults to 1.
+        curvature: The c of the model, a positive number. Defaults to 1, or to that of the model if
+            `fit_sampler` gets the name "hyperbolic_uniform".
         **kwargs: `name`.
 
     Example:
@@ -39,6 +40,20 @@ class HyperbolicUniform(FittedSampler):
     def __init__(self, curvature=1.0, **kwargs):
         super().__init__(**kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, positive=True)
+
+    @classmethod
+    def defaults_for(cls, model):
+        curvature = getattr(model._space, "curvature", None)
+        return {} if curvature is None else {"curvature": curvature}
+
+    def check_model(self, model):
+        curvature = getattr(model._space, "curvature", self.curvature)
+        if curvature != self.curvature:
+            raise ValueError(
+                f"HyperbolicUniform: curvature={self.curvature}, but the codes of "
+                f"{type(model).__name__} have curvature={curvature}. Pass the same to both, or "
+                'fit_sampler(x, "hyperbolic_uniform").'
+            )
 
     def _make(self, width):
         self.width = width
@@ -63,10 +78,12 @@ def find_quantiles(radius, width, curvature):
     """Return evenly spaced quantiles of the distance from the origin, from 0 to the radius.
 
     Args:
-        radius: Radius of the ball, a positive number.
+        radius: Radius of the ball, a number of at least 0.
         width: Dimensions of the space.
         curvature: Minus the sectional curvature.
     """
+    if radius == 0.0:  # All codes are the origin.
+        return np.zeros(_ENTRIES)
     r = np.linspace(0.0, radius, 20_001)[1:]
     scaled = np.sqrt(curvature) * r
     # log sinh(s) = s + log((1 - exp(-2 s)) / 2). Only ratios of densities count.

@@ -59,6 +59,8 @@ def find_bandwidth(codes, most=500):
     from scipy.special import logsumexp
 
     candidates = np.geomspace(0.01, 2.0, 40)
+    # A dimension without variance would be likelier the narrower the kernels are.
+    codes = codes[:, np.ptp(codes, axis=0) > 0.0]
     total = np.zeros(len(candidates))
     for start in range(0, min(most, len(codes)), 100):
         squares = cdist(codes[start : start + 100], codes, "sqeuclidean")

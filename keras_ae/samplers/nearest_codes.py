@@ -42,7 +42,8 @@ class NearestCodes(StoredCodes):
         k = min(self.k, len(stored) - 1)
         # Without an argument, a code is no neighbor of itself.
         distances, _ = NearestNeighbors(n_neighbors=k).fit(stored).kneighbors()
-        return distances[:, -1] / np.sqrt(stored.shape[1])
+        # Noise does not move a dimension without variance.
+        return distances[:, -1] / np.sqrt(max(1, np.sum(np.ptp(stored, axis=0) > 0.0)))
 
     def get_config(self):
         return {**super().get_config(), "k": self.k}

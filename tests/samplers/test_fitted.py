@@ -226,6 +226,28 @@ def test_codes_are_uniform_by_hyperbolic_area(curvature):
         assert np.mean(distances < part * radius) == pytest.approx(share, abs=0.02)
 
 
+def test_a_hyperbolic_sampler_has_the_curvature_of_the_model():
+    model = keras_ae.PoincareVAE(2, curvature=0.5, seed=0, network_options={"units": (8,)})
+    model.compile("adam")
+    model.fit(DATA, verbose=0)
+    assert model.fit_sampler(DATA, "hyperbolic_uniform", verbose=0).curvature == 0.5
+    with pytest.raises(ValueError, match="curvature=1.0, but the codes of PoincareVAE have .*=0.5"):
+        model.fit_sampler(DATA, samplers.HyperbolicUniform(), verbose=0)
+    assert np.all(draw(samplers.HyperbolicUniform().fit(np.zeros((9, 3)))) == 0.0)
+
+
+@pytest.mark.parametrize("name", ["KernelDensity", "NearestCodes"])
+def test_dimensions_without_variance_make_noise_no_narrower(name):
+    """Units that never fire say nothing of how far the codes are apart."""
+    x = normal(200, 2)
+    padded = np.concatenate([x, np.full((200, 14), 0.1)], axis=1)
+    sampler = getattr(samplers, name)
+    widths = [ops.convert_to_numpy(sampler().fit(codes).widths) for codes in (x, padded)]
+    np.testing.assert_allclose(widths[1], widths[0], rtol=1e-4)
+    drawn = draw(sampler().fit(np.ones((9, 3))))
+    np.testing.assert_array_equal(drawn, 1.0)
+
+
 # ------------------------------------------------------------------ all of them
 
 
