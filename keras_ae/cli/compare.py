@@ -1,7 +1,7 @@
 """Comparisons of models: every model is trained with every seed, and one report shows them all."""
 
 import dataclasses
-import importlib
+import hashlib
 import json
 import os
 import pathlib
@@ -14,7 +14,7 @@ import keras
 
 from keras_ae.cli import report, runs
 from keras_ae.cli.settings import read_json, read_settings, to_json, to_snake_case
-from keras_ae.cli.trial import FIGURES
+from keras_ae.cli.trial import FIGURES, describe_versions
 from keras_ae.core import arguments as checks
 from keras_ae.core import configuration, storage, workers
 
@@ -57,7 +57,8 @@ def compare(
     """Train models with several seeds, evaluate each with all that applies, and write a report.
 
     Every run has a process of its own and a folder in `output`. A run that is finished there is not
-    trained again, and one that was stopped is resumed. If a run fails, the others go on, and the
+    trained again, as long as the content of the data is the same, and one that was stopped is
+    resumed. If a run fails, the others go on, and the
     table has its error. The figures are those of `keras_ae.evaluation`, of test data and of at most
     10,000 samples: of the features of `DigitFeatures` if examples have the shape (28, 28, 1), and
     otherwise of up to 64 principal components of the training data.
@@ -89,7 +90,7 @@ def compare(
         RuntimeError: If every run failed.
         TypeError: If an argument is of the wrong type.
         ValueError: If a model, an argument or the data is unknown, a number is out of range, or a
-            run in the folder was started with other settings.
+            run in the folder was started with other settings or other data.
 
     Example:
 
@@ -114,6 +115,7 @@ def compare(
             trials.append(_Trial(settings, output / _RUNS / f"{to_snake_case(model)}_{seed}"))
     runs.splits(data)  # This raises an error if the data is unknown.
     _check_output(output, trials)
+    _check_data(output, data)
     (output / _RUNS).mkdir(parents=True, exist_ok=True)
     errors = _run(trials, processes, print if verbose else lambda line, **_: None)
     if len(errors) == len(trials):
@@ -211,6 +213,35 @@ def _check_output(output, trials):
                     )
 
 
+def _check_data(output, data):
+    """Raise if files of data have changed since the first run in the folder."""
+    file, now = output / _RUNS / "data.json", _hash_files(pathlib.Path(data))
+    if now is None:
+        return
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with storage.whole_file(file) as partial:
+            partial.write_text(json.dumps({"sha256": now}) + "\n")
+    elif read_json(file).get("sha256") != now:
+        raise ValueError(
+            f"compare: data={data!r} has changed since the runs in {output} were started, so that "
+            "their figures are of other data. Pass another output."
+        )
+
+
+def _hash_files(path):
+    """Compute a hash of the names and the contents of files, or None if there are none."""
+    if not path.exists():
+        return None
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            found.update(f"{file.relative_to(path)}\0".encode(errors="surrogateescape"))
+            with file.open("rb") as opened:
+                found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()
+
+
 # ---------------------------------------------------------------------- processes
 
 
@@ -285,6 +316,13 @@ def _write(output, trials, errors, description):
         names = {"model": trial.settings.model, "seed": trial.settings.seed}
         results.append({**names, **figures, **more})
     table = pandas.DataFrame(report.name_columns(results))
+    known = dict.fromkeys(each["versions"] for each in results if "versions" in each)
+    description = {
+        **description,
+        "versions": "; ".join(known) or describe_versions(),
+        "figures": "mean ± standard deviation over the seeds that finished; the best model of a "
+        "column is in bold, and an arrow says whether more or less is better",
+    }
     pictures = {}
     for trial in trials:
         if trial not in errors:
@@ -313,7 +351,6 @@ def _judge(figures):
 
 def _describe(output, trials, arguments):
     """Return what the report says about the comparison: name -> text."""
-    version = importlib.import_module("keras_ae").__version__
     settings = [trial.settings for trial in trials]
     first = settings[0]
     words = ["keras-ae", "compare", "--data", first.data]
@@ -328,6 +365,4 @@ def _describe(output, trials, arguments):
         "training": f"epochs: {first.epochs}, batch size: {first.batch_size}, learning rate: "
         f"{first.learning_rate:g}",
         "command": shlex.join([*words, "--output", str(output)]),
-        "versions": f"keras_ae {version}, Keras {keras.__version__} with "
-        f"{keras.config.backend()}, Python {sys.version.split()[0]}",
     }

@@ -88,12 +88,13 @@ _GROUPS = {
 _COLUMNS = [column for columns in _GROUPS.values() for column in columns]
 _EXPLANATIONS = {
     "Training": "The objective is that of each model on the test data. Models with other "
-    "objectives cannot be compared by it.",
+    "objectives cannot be compared by it. The seconds are those of the whole run, with the losses "
+    "of the test data, the pictures and the saved model, on a machine that runs may have shared.",
     "Likelihood": "The log-likelihood is estimated by importance sampling from {samples} draws for "
     "each of at most 2,000 test examples. Models with other likelihoods cannot be compared by it, "
     "because a density is no probability.",
     "Reconstructions": "MSE is the mean over all numbers of all examples, in squared units of the "
-    "data.",
+    "data. PSNR is the mean over the examples that are not copied exactly.",
     "Samples": "{examples} samples are compared with as many test examples in the features "
     "{features}. As many training examples have the figures of the row “training data”, which are "
     "those of perfect samples.",
@@ -161,8 +162,8 @@ def format_markdown(results, description):
     lines = ["# Comparison of models", ""]
     for name, text in description.items():
         # A backquote would end the code, and occurs in no option but a file's name.
-        text = f"`{escape(text)}`" if "`" not in text else _escape_markdown(text)
-        lines.append(f"- {name}: {text if name == 'command' else _escape_markdown(text)}")
+        is_code = name == "command" and "`" not in text
+        lines.append(f"- {name}: " + (f"`{escape(text)}`" if is_code else _escape_markdown(text)))
     for title, head, rows, text in _make_tables(results):
         lines += ["", f"## {title}", "", text, ""] if text else ["", f"## {title}", ""]
         lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -176,7 +177,7 @@ def format_markdown(results, description):
 
 def _escape_markdown(text):
     text = escape(text)
-    for character in "\\|*_`<":
+    for character in "\\|*_`<&[]":
         text = text.replace(character, f"\\{character}")
     return text
 

@@ -1,7 +1,9 @@
 """One run of a comparison: trains a model, and computes all figures that apply to it."""
 
+import importlib
 import json
 import math
+import sys
 import time
 
 import keras
@@ -42,8 +44,18 @@ def run(settings, folder):
     figures = evaluate(trained, settings, runs.read_figures(folder))
     # Nobody knows how long a run took in the processes before this one.
     figures["training_seconds"] = None if resume else seconds
+    figures["versions"] = describe_versions()
     with whole_file(folder / FIGURES) as partial:
         partial.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def describe_versions():
+    """Say which programs computed figures. Runs of one report may differ in them."""
+    version = importlib.import_module("keras_ae").__version__
+    return (
+        f"keras_ae {version}, Keras {keras.__version__} with {keras.config.backend()}, "
+        f"Python {sys.version.split()[0]}"
+    )
 
 
 def evaluate(model, settings, measured):
@@ -137,7 +149,9 @@ def _score_pictures(x, copies):
     # A decoder without bounds may leave the range of the pictures.
     copies = np.clip(copies, 0.0, 1.0)
     ratios = evaluation.peak_signal_to_noise_ratio(x, copies, 1.0)
-    figures = {"psnr": float(ratios[np.isfinite(ratios)].mean())}
+    # An exact copy has an infinite ratio, beside which those of all others would not count.
+    finite = ratios[np.isfinite(ratios)]
+    figures = {"psnr": float(finite.mean()) if len(finite) else math.inf}
     if min(x.shape[1:3]) >= 11:  # The side of the window.
         figures["ssim"] = float(evaluation.structural_similarity(x, copies, 1.0).mean())
     if min(x.shape[1:3]) >= 176:  # The coarsest of five scales still has a window.
@@ -160,7 +174,8 @@ def _score_samples(model, seed, train, test, copies):
         features = evaluation.DataFeatures(train, max(1, min(_FEATURES, number // 2)))
     if number <= max(features.width, 5):
         return {}
-    given = {name: given[name][:number] for name in batch.taken_by_sample(model)}
+    rows = _scatter(len(test), number)
+    given = {name: given[name][rows] for name in batch.taken_by_sample(model)}
     samples = model.sample(number, seed=seed, verbose=0, **given)
     distance = evaluation.frechet_distance(features(copies), features(test))
     return {
@@ -225,6 +240,10 @@ def _score_factors(model, data, split, x):
     if factors is None or math.prod(model.code_shape) > _DIMENSIONS or len(factors) < 100:
         return {}
     factors = factors[_scatter(len(factors), FACTORED)]
+    # A column with one value, which every code predicts, is no factor.
+    factors = factors[:, np.ptp(factors, axis=0) > 0]
+    if not factors.shape[1]:
+        return {}
     codes = _represent(model, _take(x, FACTORED)).reshape(len(factors), -1)
     figures = {
         "mutual_information_gap": evaluation.mutual_information_gap(codes, factors),

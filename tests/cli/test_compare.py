@@ -106,6 +106,21 @@ def test_what_is_finished_is_not_trained_again(place, data, here, capsys):
     assert again["training (s)"].isna()[0]
     with pytest.raises(ValueError, match="AE, seed 3 in .* was started with epochs=1, not 2"):
         keras_ae.compare(data, ["AE"], [3], place, **options | {"epochs": 2})
+    # Figures of another version of the package stay what they are, and are named by it.
+    figures = json.loads(file.read_text())
+    file.write_text(json.dumps({**figures, "versions": "keras_ae 0.0"}))
+    keras_ae.compare(data, ["AE"], [3], place, **options)
+    assert "- versions: keras\\_ae 0.0\n" in (place / "report.md").read_text()
+    # So do those of data that has been replaced since.
+    content = data.read_bytes()
+    try:
+        with np.load(data) as arrays:
+            changed = {"x": 1.0 - arrays["x"], "y": arrays["y"]}
+        np.savez(data, **changed)
+        with pytest.raises(ValueError, match="has changed since the runs in .* Pass another out"):
+            keras_ae.compare(data, ["AE"], [3], place, **options)
+    finally:
+        data.write_bytes(content)
 
 
 @pytest.mark.costly
@@ -143,7 +158,8 @@ def test_factors_and_clusters_are_scored(here, tmp_path):
     x = np.zeros((1200, 4, 4, 1), "float32")
     for column, heights in enumerate(factors.T):
         x[:, :, 2 * column] = (np.arange(4) <= heights[:, None])[..., None]
-    np.savez(tmp_path / "bars.npz", x=x, y=factors)
+    # A column with one value is no factor, and fails no run.
+    np.savez(tmp_path / "bars.npz", x=x, y=np.pad(factors, ((0, 0), (0, 1))))
     table = keras_ae.compare(
         tmp_path / "bars.npz", ["AE"], [0], tmp_path / "r", epochs=1, arguments=TINY, verbose=0
     )
@@ -250,6 +266,19 @@ def test_likelihoods_of_other_kinds_have_no_best_one():
 def test_a_page_shows_what_errors_say_and_runs_nothing():
     page = report.format_page(RESULTS, {"data": "<script>"}, {})
     assert "&lt;b&gt;bad | news&lt;/b&gt;" in page and "<script>" not in page
+
+
+def test_markdown_shows_a_description_as_it_is():
+    text = report.format_markdown([], {"data": "a_b", "command": "keras-ae compare --data a_b"})
+    assert "- data: a\\_b\n- command: `keras-ae compare --data a_b`\n" in text
+    assert "`" not in report.format_markdown([], {"data": "a_b"}).replace("\\`", "")
+    assert "\\`" not in report.format_markdown([], {"data": "a_b"})
+
+
+def test_copies_that_are_exact():
+    x = np.zeros((2, 4, 4, 1))
+    assert trial._score_pictures(x, x)["psnr"] == math.inf
+    assert trial._score_pictures(x, x + [[[[0.0]]], [[[0.1]]]])["psnr"] == pytest.approx(20.0)
 
 
 def test_columns_have_units():
