@@ -92,6 +92,14 @@ def test_a_code_is_a_point_and_a_component(model):
     np.testing.assert_array_equal(drawn[:, 2:].sum(axis=1), 1.0)
 
 
+def test_a_table_that_is_refused_leaves_nothing_behind():
+    model = HIVAE(latent_dim=2, num_components=2)
+    model.compile("adam")
+    with pytest.raises(ValueError, match="x is empty: its shape is .48, 0."):
+        model.fit(pd.DataFrame(index=range(48)))
+    model.fit(table(48), verbose=0)
+
+
 def test_arrays_have_numeric_columns():
     x = np.random.default_rng(0).normal(100.0, 30.0, size=(64, 3)).astype("float32")
     x[::4, 0] = np.nan

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_ae import likelihoods
 from keras_ae.core import inputs
+from keras_ae.core.conversion import EMPTY
 from keras_ae.datasets import decode_columns, encode_columns
 from keras_ae.datasets.columns import DISCRETE, check_columns, describe, is_frame
 from keras_ae.models.variational.vae import VAE
@@ -97,11 +98,15 @@ class TableVAE(VAE):
 
         A model that was built for arrays reads the numbers of a DataFrame as every model does.
         """
-        if self.columns is None:
-            if self.built:
-                return x
-            self._described = describe(x, {}, "x")
-        return encode_columns(x, self.columns)
+        if self.columns is None and self.built:
+            return x
+        if 0 in x.shape:
+            raise ValueError(EMPTY.format(name="x", shape=x.shape))
+        columns = describe(x, {}, "x") if self.columns is None else self.columns
+        array = encode_columns(x, columns)
+        if self.columns is None:  # A table that was refused leaves nothing behind.
+            self._described = columns
+        return array
 
     def _check_values(self, name, values, call):
         values = super()._check_values(name, values, call)
