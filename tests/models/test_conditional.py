@@ -329,6 +329,13 @@ def test_class_weight_is_of_no_use_with_labels_either():
 # ------------------------------------------------------------------ SemiSupervisedVAE
 
 
+def test_a_classifier_is_a_part_of_a_keras_model():
+    model = built("SemiSupervisedVAE")
+    x = keras.Input((6,))
+    classifier = keras.Model(x, model.classify(x))
+    np.testing.assert_array_equal(classifier.predict(PATTERNS, verbose=0), model.classify(PATTERNS))
+
+
 def test_a_scale_that_is_fitted_to_all_labels_is_refused():
     with pytest.raises(ValueError, match="every label, wrong ones included. Choose .*learned"):
         zoo.make("SemiSupervisedVAE", likelihood="gaussian_optimal_scale").build((None, 6))

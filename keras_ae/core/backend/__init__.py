@@ -75,13 +75,27 @@ mix_seed = _backend.mix_seed
 COMPILES_EACH_SHAPE = _backend.COMPILES_EACH_SHAPE
 RUNS_IN_ANY_THREAD = _backend.RUNS_IN_ANY_THREAD
 SEED_DTYPE = _backend.SEED_DTYPE
-argmin = _backend.argmin
 transposes_slowly = _backend.transposes_slowly
 convolve = _backend.convolve
 worker_count = _backend.worker_count
 join_workers = _backend.join_workers
 writes = _backend.writes
 worker_environment = _backend.worker_environment
+
+
+def argmin(x):
+    """The index of the smallest number along the last axis, int32."""
+    return _ArgMin()(x) if isinstance(x, keras.KerasTensor) else _backend.argmin(x)
+
+
+class _ArgMin(keras.Operation):
+    """The operation that stands in a symbolic model, where only those of Keras can."""
+
+    def call(self, x):
+        return _backend.argmin(x)
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape[:-1], "int32")
 
 
 def argmax(x):
