@@ -121,7 +121,7 @@ def get(identifier):
     """
     if isinstance(identifier, str) and identifier in _BY_NAME:
         return _BY_NAME[identifier]
-    if callable(identifier):
+    if callable(identifier) and not isinstance(identifier, type):
         return identifier
     hint = did_you_mean(identifier, _BY_NAME)
     raise ValueError(

@@ -378,6 +378,8 @@ def test_priors_of_pairs_refuse_odd_dimensions():
             keras_ae.AdversarialAE(3, prior=name)
     with pytest.raises(ValueError, match="Did you mean 'swiss_roll'"):
         keras_ae.AdversarialAE(2, prior="swissroll")
+    with pytest.raises(ValueError, match="is neither .* nor a function"):
+        keras_ae.AdversarialAE(2, prior=keras.layers.Dense)
     with pytest.raises(ValueError, match=r"returns codes of shape \(2, 5\)"):
         keras_ae.AdversarialAE(2, prior=lambda n, latent_dim, seed: np.zeros((n, 5)))
 
