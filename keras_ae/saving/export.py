@@ -44,7 +44,8 @@ def write(model, path, card, overwrite=False, more=None, **unknown):
             `export` did not write.
         BlockingIOError: If another export to this path is running.
         NotImplementedError: On the torch backend.
-        ValueError: If the model holds what `load` would refuse, or if the path begins with ~.
+        ValueError: If the model holds what `load` would refuse, if the path begins with ~, or if
+            it is the name of a file of another format.
         OSError: If the folder cannot be written. What was at the path before is then unchanged.
     """
     if unknown:
@@ -52,6 +53,12 @@ def write(model, path, card, overwrite=False, more=None, **unknown):
     import tensorflow as tf
 
     storage.refuse_home_sign(path, "export")
+    format = _FORMAT_OF.get(pathlib.Path(path).suffix)
+    if format is not None:
+        raise ValueError(
+            f"export: {os.fspath(path)!r} is the name of a file, and format='tf_saved_model' "
+            f"writes a folder. Choose format={format!r}, or another name."
+        )
     objects.refuse_unloadable(model, "export")
 
     def check(place):
@@ -181,6 +188,7 @@ _FILES = re.compile(
     r"card\.json|manifest\.json|saved_model\.pb|fingerprint\.pb|assets\.extra/model\.keras|"
     r"variables/variables\.(index|data-[0-9]{5}-of-[0-9]{5})"
 )
+_FORMAT_OF = {".onnx": "onnx", **{suffix: name for name, suffix in formats.SUFFIXES.items()}}
 _KEYS = {"model", "configuration", "data_shape", "endpoints", "versions", "sha256"}
 
 

@@ -412,6 +412,13 @@ def test_an_empty_path_is_refused(tmp_path, monkeypatch):
         zoo.trained("VAE").export("", overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["a.onnx", "a.tflite", "a.xml", "a.pt2"])
+def test_a_folder_has_no_name_of_another_format(name, tmp_path):
+    with pytest.raises(ValueError, match="is the name of a file.*Choose format='"):
+        zoo.trained("VAE").export(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_root_and_tildes_are_refused_as_paths(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path / "folder")
