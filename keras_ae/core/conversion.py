@@ -257,7 +257,7 @@ def _read_columns(frame, name):
     more = f" and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
     times = [frame.columns[number] for number in wrong if kinds[number] in "mM"]
     try:
-        frame.iloc[:, wrong].astype("float32")
+        frame.iloc[:, [n for n in wrong if kinds[n] != "c"]].astype("float32")
         remedy = f"Convert them: {name}.astype('float32')"
     except (TypeError, ValueError):
         remedy = (
@@ -267,6 +267,10 @@ def _read_columns(frame, name):
             remedy = (
                 f"Leave out the times, {name}.drop(columns={times[:_MOST_NAMED]}), or convert them"
             )
+    if "c" in kinds:  # pandas would drop the imaginary parts.
+        column = frame.columns[kinds.index("c")]
+        parts = f"np.real({name}[{column!r}]) and np.imag({name}[{column!r}])"
+        remedy = f"Make two columns of each that is complex: {parts}"
     raise TypeError(f"{name} has columns that do not hold numbers: {shown}{more}. {remedy}.")
 
 

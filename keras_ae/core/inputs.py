@@ -676,6 +676,7 @@ def make_batches(
         order = seeds.order_seed(model)
         labels = [key for key, dtype in model._input_dtypes.items() if dtype == "int32"]
         return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels)
+    streams.refuse_no_stream(x, name)
     if y is not None or sample_weight is not None:
         raise ValueError(
             f"{name} is a {type(x).__name__}, which must yield its own targets and weights. Make "

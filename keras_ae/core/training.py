@@ -289,8 +289,9 @@ def _check_counts(validation_freq, **counts):
     for name, count in counts.items():
         if count is not None:
             arguments.integer(None, name, count, least=int(name.endswith("size")))
-    if not isinstance(validation_freq, (tuple, list, set, range)):
-        arguments.integer(None, "validation_freq", validation_freq)
+    several = isinstance(validation_freq, (tuple, list, set, range))
+    for epoch in validation_freq if several else [validation_freq]:
+        arguments.integer(None, "validation_freq", epoch)
 
 
 def _make_batches(model, call, parts, size, steps, inputs, function=None):

@@ -188,6 +188,13 @@ def test_sparse_matrices_are_made_dense(kind):
         compiled().fit(X, x)
 
 
+def test_complex_columns_keep_their_imaginary_parts():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "b": X[:, 1] + 1j})
+    assert "np.real(x['b']) and np.imag(x['b'])" in message(frame)
+    assert "astype" not in message(frame)
+
+
 @pytest.mark.parametrize("change", ["requires_grad", "Parameter", "bfloat16"])
 def test_tensors_of_torch_are_data_on_every_backend(change):
     torch = pytest.importorskip("torch")

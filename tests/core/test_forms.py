@@ -237,6 +237,17 @@ def test_counts_are_positive_integers(trained, value):
                 call(*first, **needed, **{name: value})
 
 
+@pytest.mark.parametrize("epochs", [[0], [1, "a"], (True,), {2.5}])
+def test_epochs_of_validation_are_positive_integers(trained, epochs):
+    with pytest.raises(ValueError, match="validation_freq=.* must be a positive integer"):
+        trained.fit(X, validation_data=X, validation_freq=epochs)
+
+
+def test_targets_without_data_are_told_apart(trained):
+    with pytest.raises(TypeError, match="x is None, a NoneType. Pass an array"):
+        trained.fit(y=X)
+
+
 @pytest.mark.parametrize("name", ["epochs", "initial_epoch"])
 @pytest.mark.parametrize("value", [-1, True, "2", 2.5])
 def test_epochs_are_integers(trained, name, value):
