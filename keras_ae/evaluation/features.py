@@ -13,7 +13,7 @@ from keras_ae.core import arguments
 from keras_ae.evaluation.arrays import check_rows
 
 _LARGEST = 32.0  # No model of digits in [0, 1] exceeds them by so much, but bytes do.
-_DARKEST = -0.25  # Nor is their mean so low, but pictures from -1 to 1 are mostly -1.
+_DARKEST = -0.25  # The mean of pictures from -1 to 1, which are mostly black, is lower.
 _AT_ONCE = 1000  # The classifier of digits takes so many pictures at a time.
 _CONNECT_SECONDS = 10
 _INCEPTION = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
