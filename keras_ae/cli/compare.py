@@ -58,10 +58,10 @@ def compare(
 
     Every run has a process of its own and a folder in `output`. A run that is finished there is not
     trained again, as long as the content of the data is the same, and one that was stopped is
-    resumed. If a run fails, the others go on, and the
-    table has its error. The figures are those of `keras_ae.evaluation`, of test data and of at most
-    10,000 samples: of the features of `DigitFeatures` if examples have the shape (28, 28, 1), and
-    otherwise of up to 64 principal components of the training data.
+    resumed. If a run fails, the others go on, and the table has its error. The figures are those of
+    `keras_ae.evaluation`, of test data and of at most 10,000 samples: of the features of
+    `DigitFeatures` if examples have the shape (28, 28, 1), and otherwise of up to 64 principal
+    components of the training data.
 
     A model is also compared with what it was before its training. The column "beats untrained"
     says where its objective or the error of its reconstructions is not lower. The objective of a
