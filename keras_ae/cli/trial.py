@@ -15,6 +15,7 @@ from keras_ae.cli.settings import find_artifact
 from keras_ae.core import adaptation
 from keras_ae.core import examples as batch
 from keras_ae.core.storage import whole_file
+from keras_ae.evaluation.arrays import scatter
 from keras_ae.saving.load import load
 
 FIGURES = "evaluation.json"  # Its presence marks a run of a comparison as complete.
@@ -109,14 +110,8 @@ def _take(x, count):
     """Take examples as arrays: scattered over all, or the first ones of a stream."""
     if not runs.are_arrays(x):
         return runs.take_first(x, count)
-    rows = _scatter(batch.length(x), count)
+    rows = scatter(batch.length(x), count)
     return batch.map_leaves(lambda array: array[rows], x)
-
-
-def _scatter(length, count):
-    """Choose row numbers at even distances, because data may be sorted by class."""
-    count = min(length, count)
-    return np.arange(count) * length // count
 
 
 def _make_untrained(trained, settings, train):
@@ -174,7 +169,7 @@ def _score_samples(model, seed, train, test, copies):
         features = evaluation.DataFeatures(train, max(1, min(_FEATURES, number // 2)))
     if number <= max(features.width, 5):
         return {}
-    rows = _scatter(len(test), number)
+    rows = scatter(len(test), number)
     given = {name: given[name][rows] for name in batch.taken_by_sample(model)}
     samples = model.sample(number, seed=seed, verbose=0, **given)
     distance = evaluation.frechet_distance(features(copies), features(test))
@@ -203,7 +198,7 @@ def _probe(model, data, *parts):
         )
         if labels is None or labels.dtype.kind not in "iu":
             return {}
-        labels = labels[_scatter(len(labels), count)]
+        labels = labels[scatter(len(labels), count)]
         x = _take(x, count)
         probed.append((batch.split(model, x)[0], _represent(model, x), labels))
     (x, codes, labels), (test_x, test_codes, test_labels) = probed
@@ -239,7 +234,7 @@ def _score_factors(model, data, split, x):
     factors = runs.take_first_factors(data, split, count)
     if factors is None or math.prod(model.code_shape) > _DIMENSIONS or len(factors) < 100:
         return {}
-    factors = factors[_scatter(len(factors), FACTORED)]
+    factors = factors[scatter(len(factors), FACTORED)]
     # A column with one value, which every code predicts, is no factor.
     factors = factors[:, np.ptp(factors, axis=0) > 0]
     if not factors.shape[1]:

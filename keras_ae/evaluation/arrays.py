@@ -59,10 +59,10 @@ def rows_at_once(number, width):
         yield slice(start, min(start + step, number))
 
 
-def scatter(x, number):
-    """Take so many rows of an array at even distances, because data may be sorted by class."""
-    x = np.asarray(x)
-    return x if len(x) == number else x[np.arange(number) * len(x) // number]
+def scatter(length, count):
+    """Choose row numbers at even distances, because data may be sorted by class."""
+    count = min(length, count)
+    return np.arange(count) * length // count
 
 
 def make_generator(owner, seed):

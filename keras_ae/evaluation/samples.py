@@ -231,7 +231,9 @@ def score_samples(samples, real, more_real, features, k=5, seed=0):
             "such as keras_ae.evaluation.DigitFeatures()."
         )
     number = min(map(len, (samples, real, more_real)))
-    fake, real, other = (features(scatter(x, number)) for x in (samples, real, more_real))
+    fake, real, other = (
+        features(np.asarray(x)[scatter(len(x), number)]) for x in (samples, real, more_real)
+    )
     # A subset of everything would have no deviation.
     subsets = {"subset_size": max(2, min(number // 2, 1000)), "seed": seed}
     distance = kernel_distance(fake, real, **subsets)
