@@ -40,12 +40,15 @@ for _name, _value in WITHOUT_OPTIMIZATIONS.items():
 # ------------------------------------------------------------------ options
 
 
+PARTS = 10  # The whole of a run stays below an hour on two cores.
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--turn",
         type=int,
         default=None,
-        help="whose turn it is: a tenth of all tests on JAX and torch, on TensorFlow a fifth "
+        help="whose turn it is: a tenth of all tests on JAX and torch, on TensorFlow a tenth "
         "of the contract, of the costly tests and of those of every model (default: the day of the "
         "year); WHOLE_ZOO=1 in the environment tries all",
     )
@@ -71,10 +74,10 @@ def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
         turn = config.getoption("turn")
         turn = datetime.date.today().timetuple().tm_yday if turn is None else turn
-        parts = 5 if backend == "tensorflow" else 10
-        os.environ["KERAS_AE_COSTLY_TURN"] = f"{turn % parts}/{parts}"
+        part = f"{turn % PARTS}/{PARTS}"
+        os.environ["KERAS_AE_COSTLY_TURN"] = part
         if backend != "tensorflow":
-            os.environ["KERAS_AE_TURN"] = f"{turn % parts}/{parts}"
+            os.environ["KERAS_AE_TURN"] = part
 
 
 def pytest_report_header():
