@@ -35,6 +35,10 @@ def draw_uniform(shape, seed, low=0.0, high=1.0):
 
 
 _MOST_MEAN = 1e9  # JAX draws 32-bit integers.
+# Up to this mean, the probabilities of the first counts are summed. All others together have less
+# than 1e-20.
+_SUMMED_MEAN, _SUMMED = 40.0, 128
+_LOG_FACTORIALS = np.array([math.lgamma(k + 1.0) for k in range(_SUMMED)], "float32")
 
 
 def draw_poisson(mean, seed):
@@ -42,10 +46,30 @@ def draw_poisson(mean, seed):
 
     Args:
         mean: Float32 tensor of numbers of at least 0. Larger ones than 1e9 count as 1e9.
-        seed: Integer, None, or `keras.random.SeedGenerator`.
+        seed: Integer, None, or `keras.random.SeedGenerator`. If it is `GivenNumbers`, the counts
+            are quantiles: exact ones for means of at most 40. Others are those of an expansion,
+            which differ from the exact ones by 1 at the most, and seldom.
+
+    Source of the expansion: Giles, Algorithm 955: approximation of the inverse Poisson cumulative
+    distribution function, ACM Transactions on Mathematical Software 42, 2016.
     """
     mean = ops.stop_gradient(ops.minimum(mean, _MOST_MEAN))
-    return backend.draw_poisson(mean, seed_generator.draw_seed(seed))
+    if not isinstance(seed, GivenNumbers):
+        return backend.draw_poisson(mean, seed_generator.draw_seed(seed))
+    shape = ops.shape(mean)
+    uniform, normal = draw_uniform(shape, seed), draw_normal(shape, seed)
+    low = ops.clip(mean, 1e-30, _SUMMED_MEAN)[..., None]
+    counts = ops.arange(_SUMMED, dtype="float32")
+    terms = ops.exp(counts * ops.log(low) - low - ops.convert_to_tensor(_LOG_FACTORIALS))
+    sums = ops.cumsum(terms, axis=-1)
+    # Rounding may leave the last sum below 1.
+    below = sums < uniform[..., None] * sums[..., -1:]
+    exact = ops.sum(ops.cast(below, "float32"), axis=-1)
+    root = ops.sqrt(ops.maximum(mean, _SUMMED_MEAN))
+    square = ops.square(normal)
+    curved = (2.0 + square) / 6.0 - normal * (2.0 + square) / (72.0 * root)
+    expanded = ops.floor(mean + root * normal + curved)
+    return ops.where(mean <= _SUMMED_MEAN, exact, ops.maximum(expanded, 0.0))
 
 
 class GivenNumbers(keras.random.SeedGenerator):

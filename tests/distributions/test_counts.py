@@ -6,6 +6,7 @@ import pytest
 from scipy import integrate, special, stats
 from zoo import compute, gradient
 
+from keras_ae.core.draws import GivenNumbers
 from keras_ae.distributions import (
     Beta,
     DiscretizedLogisticMixture,
@@ -399,3 +400,25 @@ def test_shapes_that_do_not_fit_are_refused():
         assert tuple(p.log_prob(np.full((2, 3), 0.5)).shape) == (2,)
         with pytest.raises(ValueError, match="x has shape"):
             p.log_prob(np.zeros((2, 1)))
+
+
+def test_counts_from_given_numbers_are_quantiles():
+    mean = np.float32([1e-9, 0.01, 0.7, 5.0, 39.9, 40.1, 120.0, 3e4, 1e6])
+    uniform = np.linspace(1e-5, 1.0 - 1e-5, 5_000, dtype="float32")
+    normal = stats.norm.ppf(uniform.astype("float64")).astype("float32")
+
+    def draw(uniform, normal):
+        widths = {"uniform_noise": uniform, "normal_noise": normal}
+        log_mean = np.log(mean)[None] + 0.0 * uniform
+        return Poisson(log_mean).sample(GivenNumbers(len(uniform), widths))
+
+    both = [np.repeat(each[:, None], len(mean), axis=1) for each in (uniform, normal)]
+    expected = stats.poisson.ppf(uniform.astype("float64")[:, None], np.exp(np.log(mean)))
+    found = compute(draw, *both)
+    near = np.maximum(1.0, 2e-6 * mean)  # Seven digits of float32 are not exact.
+    assert np.all(np.abs(found - expected) <= near)
+    assert np.all(np.mean(found != expected, axis=0)[:-2] < 5e-3)
+    limits = np.float32([0.0, 1.0 - 2.0**-24])
+    ends = compute(draw, *[np.repeat(v[:, None], len(mean), 1) for v in (limits, 0.0 * limits)])
+    assert np.all(ends[0, :5] == 0.0)
+    np.testing.assert_allclose(ends[1, :5], stats.poisson.ppf(1 - 6e-8, mean[:5]), atol=5)

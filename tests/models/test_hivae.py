@@ -92,6 +92,23 @@ def test_a_code_is_a_point_and_a_component(model):
     np.testing.assert_array_equal(drawn[:, 2:].sum(axis=1), 1.0)
 
 
+@pytest.mark.every_backend
+def test_samples_vary_as_the_table_does(model):
+    """Means of the likelihoods would have one age and one number in each of the two groups."""
+    drawn, real = model.sample(2_000, seed=0), table(2_000)
+    assert list(drawn.columns) == list(real.columns) and not drawn.isna().any().any()
+    for city in ("Bern", "Rome"):
+        of_drawn, of_real = (frame[frame["city"] == city] for frame in (drawn, real))
+        assert 0.3 < len(of_drawn) / len(drawn) < 0.7
+        assert of_drawn["age"].mean() == pytest.approx(of_real["age"].mean(), abs=10.0)
+        assert of_drawn["age"].std() > 0.5 * of_real["age"].std()
+        assert of_drawn["n"].mean() == pytest.approx(of_real["n"].mean(), rel=0.6)
+        assert of_drawn["n"].var() > 0.5 * of_real["n"].var()
+    assert np.all(drawn["n"] == np.round(drawn["n"])) and drawn["n"].min() >= 0
+    again = model.sample(2_000, seed=0, batch_size=7)
+    pd.testing.assert_frame_equal(drawn, again, check_exact=False, atol=1e-3)
+
+
 def test_a_table_that_is_refused_leaves_nothing_behind():
     model = HIVAE(latent_dim=2, num_components=2)
     model.compile("adam")

@@ -52,6 +52,7 @@ class TableVAE(VAE):
     """
 
     _allow_nan = True
+    _draws_data = True
     _scales_data = True
     _without = ("likelihood", "standardize")
     _kept = {"described": None}

@@ -68,7 +68,6 @@ class TabularVAE(TableVAE):
     """
 
     _needs_data = True
-    _draws_data = True
 
     def __init__(self, latent_dim=16, columns=None, kl_weight=0.5, **kwargs):
         super().__init__(latent_dim, columns, kl_weight=kl_weight, **kwargs)
