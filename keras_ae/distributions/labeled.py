@@ -3,11 +3,11 @@
 import dataclasses
 import numbers
 
-import keras
 from keras import ops
 
 from keras_ae.core import backend
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.distributions.columns import Coded
 from keras_ae.distributions.elementary import DiagonalGaussian, Distribution
 
 
@@ -65,7 +65,8 @@ class LabeledGaussians(Distribution):
         # The same integer for both draws would make the noise depend on the label.
         if isinstance(seed, numbers.Integral):
             seed = SeedGenerator(int(seed))
-        label = keras.random.categorical(self.log_probabilities, 1, "int32", seed)[:, 0]
+        label = Coded(self.log_probabilities[:, None]).sample(seed)[:, 0]
+        label = ops.cast(label, "int32")
         chosen = ops.one_hot(label, self.log_probabilities.shape[-1], dtype="float32")
         mean, log_variance = (
             ops.sum(chosen[..., None] * each, axis=1) for each in (self.means, self.log_variances)
