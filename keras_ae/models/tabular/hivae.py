@@ -24,8 +24,9 @@ class HIVAE(TableVAE):
     counts the cells that are present. It is a sum over all components, exact in s, where the paper
     draws s by the Gumbel-softmax.
 
-    `impute` fills in missing cells, and `sample` draws rows without missing ones. A code is z, then s as a vector of which one number is 1, and
-    `encode` returns the most probable s with the mean of its z.
+    `impute` fills in missing cells, and `sample` draws rows without missing ones. A code is z, then
+    s as a vector of which one number is 1, and `encode` returns the most probable s with the mean
+    of its z.
 
     Args:
         latent_dim: Number of dimensions of z. Defaults to 10.
