@@ -8,6 +8,8 @@ from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 from keras_ae.core import examples
 
+_SORTED_BATCHES = 20  # More would make the order of the examples less random.
+
 
 class ArrayBatches(DataAdapter):
     """Batches of arrays in an order that depends only on the seed and the epoch.
@@ -26,6 +28,8 @@ class ArrayBatches(DataAdapter):
         divisor: A divisor of the batch size. The length of every batch is a multiple of it, so
             that a pass leaves out the last few examples. Defaults to 1, which leaves out none.
         labels: Names of the arrays that are converted to int32. All others become float32.
+        lengths: Array of the lengths of the examples. If they are shuffled, examples of similar
+            lengths are then in one batch. Defaults to None.
 
     Attributes:
         arrays: Tuple of all arrays in the parts.
@@ -41,8 +45,9 @@ class ArrayBatches(DataAdapter):
         steps_per_epoch=None,
         divisor=1,
         labels=(),
+        lengths=None,
     ):
-        self.parts, self._batch_size = parts, batch_size
+        self.parts, self._batch_size, self.lengths = parts, batch_size, lengths
         self.arrays = arrays = tuple(sum(map(examples.leaves, parts), []))
         self.dtypes = ["float32"] * len(arrays)
         if isinstance(parts[0], dict):
@@ -68,9 +73,23 @@ class ArrayBatches(DataAdapter):
     def order_of_pass(self, number):
         """Return the order of the examples in pass `number`, as an array of indices."""
         order = np.arange(len(self.arrays[0]), dtype=self.index_dtype)
-        if self.shuffle:
-            np.random.default_rng((self.seed, number)).shuffle(order)
-        return order[: self.num_examples]
+        if not self.shuffle:
+            return order[: self.num_examples]
+        generator = np.random.default_rng((self.seed, number))
+        generator.shuffle(order)
+        order = order[: self.num_examples]
+        return order if self.lengths is None else self._join_similar_lengths(order, generator)
+
+    def _join_similar_lengths(self, order, generator):
+        """Sort some batches at a time by length, and shuffle these batches."""
+        size, parts = self._batch_size, []
+        for start in range(0, len(order), _SORTED_BATCHES * size):
+            part = order[start : start + _SORTED_BATCHES * size]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            whole = len(part) // size * size
+            batches = generator.permutation(part[:whole].reshape(-1, size), axis=0)
+            parts += [batches.ravel(), part[whole:]]
+        return np.concatenate(parts)
 
     def index_batches(self, first=0, last=None):
         """Yield the indices of each batch of the epoch, or of batches `first` to `last - 1`."""

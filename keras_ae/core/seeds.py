@@ -162,11 +162,31 @@ def seed_pair(model, seed):
     return np.array([check_seed(seed), 0])
 
 
+@contextlib.contextmanager
+def follow_pair(model, pair):
+    """Derive the draws of a step from two integers in a `with` block.
+
+    The state of a seed generator must not change in a branch of a program.
+
+    Args:
+        model: The model.
+        pair: Tensor of shape (2,), which a seed generator returned outside the branch.
+    """
+    model._notes.in_step.branch = RunSeed(pair)
+    try:
+        yield
+    finally:
+        model._notes.in_step.branch = None
+
+
 def step_seed(model, training):
     """Return the seed of one step's draws: new in training, the same in every evaluation.
 
     In evaluation it depends on the number of examples so far, so that batches share no noise.
     """
+    of_branch = getattr(model._notes.in_step, "branch", None)
+    if of_branch is not None:
+        return of_branch
     if training:
         return model._seed_generator
     if getattr(model._notes.in_step, "seed", None) is not None:

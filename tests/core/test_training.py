@@ -140,6 +140,23 @@ def test_every_epoch_has_an_order_of_its_own():
     assert np.array_equal(parts[:100], stream[:100])
 
 
+def test_batches_hold_examples_of_similar_lengths():
+    lengths = np.random.default_rng(0).integers(1, 100, 1010)
+    batches = ArrayBatches((lengths[:, None],), 16, shuffle=True, lengths=lengths)
+    orders = []
+    for batches.epoch in (0, 1, 0):
+        found = [b[0][:, 0] for b in batches.get_numpy_iterator()]
+        orders.append(np.concatenate(found))
+        assert np.array_equal(np.sort(orders[-1]), np.sort(lengths))
+        assert np.median([np.ptp(batch) for batch in found]) < 10  # Of 100 in random batches.
+        means = [batch.mean() for batch in found[:20]]
+        assert means != sorted(means)
+    assert np.array_equal(orders[0], orders[2]) and not np.array_equal(orders[0], orders[1])
+    batches = ArrayBatches((lengths[:, None],), 16, lengths=lengths)
+    in_order = np.concatenate([b[0][:, 0] for b in batches.get_numpy_iterator()])
+    assert np.array_equal(in_order, lengths)
+
+
 @pytest.mark.parametrize("steps_per_epoch", [None, 4])
 def test_fit_reads_each_epoch_in_its_own_order(steps_per_epoch, monkeypatch):
     if BACKEND == "tensorflow":

@@ -1,19 +1,27 @@
 """The base class of VAEs with a latent variable at every step of a sequence."""
 
 import dataclasses
+import functools
 import itertools
+import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import likelihoods
-from keras_ae.core import arguments, backend, memory
+from keras_ae.core import arguments, backend, memory, seeds
 from keras_ae.core.batching import batched
 from keras_ae.distributions import WithoutPadding, counted
 from keras_ae.models.structured.base import StructuredVAE
 from keras_ae.networks.options import check_mask_value
 from keras_ae.networks.sequences import steps_shape
 
+# A step of training computes a quarter, a half, three quarters or all of the steps: as few as hold
+# all that is no padding. Short sequences are not worth the time to compile four programs.
+_PARTS = 4
+_LEAST_STEPS = 16
+_ROWS = 1024  # So many sequences at a time are searched for padding.
 # The networks of a step have these options of the default networks.
 _OPTIONS = ("units", "activation", "kernel_initializer", "kernel_regularizer")
 
@@ -47,7 +55,58 @@ class CountedSteps:
         return {**terms, "nats_per_step": bound / ops.maximum(number, 1.0), "num_steps": number}
 
 
-class SequentialVAE(CountedSteps, StructuredVAE):
+class ShortenedSteps(CountedSteps):
+    """Mixin for models of sequences whose networks take any number of steps.
+
+    If the last steps of a batch are padding in every row, training and `evaluate` leave them out:
+    they compute a quarter, a half, three quarters or all of the steps. Each of these lengths is
+    compiled once. `fit` puts sequences of similar lengths into one batch.
+    """
+
+    def _padding(self):
+        """Return the number that all features of a padded step equal, or None."""
+        return self._mask_value
+
+    def _may_leave_out(self, steps):
+        return self._padding() is not None and steps >= _LEAST_STEPS
+
+    def _count_lengths(self, x):
+        """Return how many steps of each sequence come before its padding, or None."""
+        if not self._may_leave_out(x.shape[1]):
+            return None
+        lengths = []
+        for start in range(0, len(x), _ROWS):
+            given = np.asarray(x[start : start + _ROWS], "float32") != np.float32(self._padding())
+            given = given if given.ndim == 2 else given.any(axis=2)
+            after_last = x.shape[1] - np.argmax(given[:, ::-1], axis=1)
+            lengths.append(np.where(given.any(axis=1), after_last, 0))
+        return np.concatenate(lengths)
+
+    def _leave_out_padding(self, compute, x, y, counts, training):
+        """Compute the terms of a batch without the last steps that are padding in every row.
+
+        Args:
+            compute: Function of x and y that returns the dictionary of the terms.
+            x, y: Data and targets, tensors of shape (batch, steps) or (batch, steps, features).
+            counts: Tensor (batch, steps), which is 1 up to the last given step and 0 after it.
+            training: Whether weights are being updated.
+        """
+        steps = x.shape[1]
+        if not self._may_leave_out(steps):
+            return compute(x, y)
+        lengths = [math.ceil(steps * part / _PARTS) for part in range(1, _PARTS + 1)]
+        longest = ops.max(ops.sum(counts, axis=1))
+        number = sum(ops.cast(longest > length, "int32") for length in lengths[:-1])
+
+        def follow(length, x, y, pair):
+            with seeds.follow_pair(self, pair):
+                return compute(x[:, :length], y[:, :length])
+
+        branches = [functools.partial(follow, length) for length in lengths]
+        return ops.switch(number, branches, x, y, self.step_seed(training).next())
+
+
+class SequentialVAE(ShortenedSteps, StructuredVAE):
     """Base class of VAEs of sequences, whose code has a vector for each step.
 
     The bound of a sequence is the sum over its steps. The logs also have `nats_per_step`, the
@@ -149,9 +208,15 @@ class SequentialVAE(CountedSteps, StructuredVAE):
         return p.log_prob(x[:, None])
 
     def loss_terms(self, x, y, training):
-        terms = super().loss_terms(x, y, training)
-        _, counts = self._read_steps(y)
-        return self._with_nats_per_step(terms, ops.sum(counts, axis=1))
+        of_x, of_y = (self._read_steps(values)[1] for values in (x, y))
+        compute = functools.partial(super().loss_terms, training=training)
+        terms = self._leave_out_padding(compute, x, y, ops.maximum(of_x, of_y), training)
+        return self._with_nats_per_step(terms, ops.sum(of_y, axis=1))
+
+    def _bound_terms(self, log_likelihood, divergence):
+        # `free_bits` apply to each step, also where a batch has only padding.
+        missing = self._steps[0] - divergence.shape[1]
+        return super()._bound_terms(log_likelihood, ops.pad(divergence, ((0, 0), (0, missing))))
 
     # ------------------------------------------------------------------ what follows
 

@@ -58,9 +58,9 @@ class DeepMarkovModel(SequentialVAE):
     """
 
     def _build_step_networks(self):
-        (steps, features), options = self._steps, self.network_options
+        options = self.network_options
         dtype = self.dtype_policy
-        self.encoder = self._make_reader(steps, features)
+        self.encoder = self._make_reader(self._steps[1])
         self.combiner = _Combiner(self.latent_dim, self.hidden_units, name="combiner")
         self.transition = GatedTransition(self.latent_dim, self.hidden_units, name="transition")
         self.decoder = networks.decoder(
@@ -74,10 +74,10 @@ class DeepMarkovModel(SequentialVAE):
             layer.build((None, self.latent_dim))
         self.combiner.build((None, self.latent_dim))
 
-    def _make_reader(self, steps, features):
+    def _make_reader(self, features):
         """Make the network that reads the data from the last step to the first."""
         full = keras.dtype_policies.get(self.dtype_policy).variable_dtype
-        x = keras.Input((steps, features + 1), name="encoder_steps", dtype=full)
+        x = keras.Input((None, features + 1), name="encoder_steps", dtype=full)
         # A step without data leaves the state as it is.
         h = keras.layers.Masking(0.0, dtype=full, name="encoder_mask")(x)
         h = keras.layers.GRU(

@@ -1,6 +1,7 @@
 """Generating sentences from a continuous space: Bowman et al. 2015, arXiv:1511.06349."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from keras_ae import samplers, schedules
 from keras_ae.core import arguments, backend, inputs, memory, ranges, seeds
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, decode_draws, draw_uniform
-from keras_ae.models.series.base import CountedSteps, cut, scan_steps
+from keras_ae.models.series.base import ShortenedSteps, cut, scan_steps
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import steps_shape
 
@@ -18,7 +19,7 @@ _IMPOSSIBLE = -1e9  # A log-probability that stays finite when it is added up ov
 _MOST_TOKENS = 2**24  # Data is float32, which holds all integers up to this one.
 
 
-class SentenceVAE(CountedSteps, VAE):
+class SentenceVAE(ShortenedSteps, VAE):
     """A VAE of sentences, which are integer tokens, with one continuous code for each.
 
     A recurrent encoder reads the embeddings of the tokens and skips padding. The decoder reads, at
@@ -197,10 +198,14 @@ class SentenceVAE(CountedSteps, VAE):
         is_alone = ops.mod(step, self.encoder_steps + 1) < self.encoder_steps
         return ops.logical_and(is_alone, step < self.encoder_steps_until)
 
+    def _padding(self):
+        return self.mask_token
+
     def loss_terms(self, x, y, training):
-        terms = super().loss_terms(x, y, training)
-        number = ops.sum(self._mark_tokens(self._as_tokens(y)), axis=1)
-        return self._with_nats_per_step(terms, number)
+        of_x, of_y = (self._mark_tokens(self._as_tokens(values)) for values in (x, y))
+        compute = functools.partial(super().loss_terms, training=training)
+        terms = self._leave_out_padding(compute, x, y, ops.maximum(of_x, of_y), training)
+        return self._with_nats_per_step(terms, ops.sum(of_y, axis=1))
 
     def perplexity(self, x, num_samples=100, seed=None, *, batch_size=None, verbose="auto"):
         """Compute exp(-log p(x) per token), which is how many tokens a fair choice would be among.
