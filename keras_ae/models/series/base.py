@@ -114,8 +114,9 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
     `loss` divided by `num_steps` is the bound per step of all sequences together.
 
     A step is missing if all its features equal `mask_value`. Missing steps at the end are padding,
-    which changes nothing. Between other steps they are not counted in the likelihood, and the model
-    infers their latent variables from the other steps.
+    which changes nothing, and which a whole batch leaves out as far as a quarter, a half or three
+    quarters of the steps hold all data. Between other steps they are not counted in the likelihood,
+    and the model infers their latent variables from the other steps.
 
     Args:
         latent_dim: Dimensions of the code of a step. Defaults to 16.
