@@ -115,6 +115,7 @@ def build_config(model):
         "input_shape": _as_lists(examples.join(model, model._data_shape, model._extra_shapes)),
         "target_shape": None if model._modalities else [None, *model._target_shape],
         "default_networks": model._default_networks,
+        "columns": model._notes.columns,
         "changes": changes.record(model),
     }
 
@@ -128,6 +129,7 @@ def build(model, config):
     model._restored = True
     older = int(config.get("networks_follow_size", False))
     model._default_networks = config.get("default_networks", older)
+    model._notes.columns = config.get("columns")
     shape, target_shape = config["input_shape"], config["target_shape"]
     shape = examples.map_leaves(tuple, shape)
     model.build(shape, None if target_shape is None else tuple(target_shape))

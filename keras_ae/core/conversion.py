@@ -239,6 +239,12 @@ def _fill(data, name, allow_nan):
     )
 
 
+def column_names(data):
+    """Return the names of the columns of a data frame as a list, or None if there are none."""
+    names = list(getattr(data, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
 def _read_columns(frame, name):
     """Return a data frame of numbers, some of which may be nullable or truth values, as an array.
 

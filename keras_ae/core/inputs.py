@@ -352,6 +352,7 @@ def take_apart(model, x, name):
 def _check_x(model, x, name):
     """Return the checked x and its extent. For several modalities, both are dictionaries."""
     if not model._modalities:
+        _compare_columns(model, conversion.column_names(x), name)
         shape = model._data_shape if model.built else None
         array, bounds = array_and_extent(x, name, model._allow_nan, shape, model._takes_sparse)
         return model._check_values(name, array, "fit"), bounds
@@ -387,6 +388,20 @@ def _check_x(model, x, name):
         for key in model._modalities
     }
     return arrays, {key: found[key][1] for key in found}
+
+
+def _compare_columns(model, names, name):
+    """Raise if a data frame has other columns than the one for which the model was built."""
+    notes = model._notes
+    if not model.built:
+        notes.columns = names
+    for place, (found, known) in enumerate(zip(names or (), notes.columns or (), strict=False)):
+        if found != known:
+            raise ValueError(
+                f"{name} has the column {found!r} where the data for which this "
+                f"{type(model).__name__} was built has {known!r}: number {place}, counted from 0. "
+                "Pass the same columns in the same order."
+            )
 
 
 def check_named(model, call, function, given, count):

@@ -29,6 +29,7 @@ class Notes:
         self.in_step = threading.local()  # This holds the seed of the step that runs in a thread.
         # Within the model's own methods, data is in its own units.
         self.in_own_units = threading.local()
+        self.columns = None  # The names of the columns of the data frame it was built for.
         self.turns = Turns(model)
         self.making = threading.RLock()  # A thread holds it while it makes weights or programs.
         self.programs = Programs(model)

@@ -128,6 +128,27 @@ def test_columns_of_numbers_are_taken(pandas):
     compiled().fit(frame, frame, verbose=0)
 
 
+def test_columns_in_another_order_are_refused(pandas, tmp_path):
+    x = np.random.default_rng(0).random((16, 6)).astype("float32")
+    frame = pandas.DataFrame(x, columns=list("abcdef"))
+    turned, renamed = frame[list("bacdef")], frame.rename(columns={"f": "g"})
+    model = compiled()
+    with pytest.raises(ValueError, match="x contains NaN"):  # This is no reason to know its names.
+        model.fit(turned.mask(turned > 0.5), verbose=0)
+    model.fit(frame, verbose=0)
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        for call in (each.encode, each.evaluate, each.fit):
+            with pytest.raises(ValueError, match="has the column 'b' where .* has 'a': number 0"):
+                call(turned)
+        with pytest.raises(ValueError, match="has the column 'g' where .* has 'f': number 5"):
+            each.reconstruct(renamed)
+        np.testing.assert_array_equal(each.encode(frame), each.encode(frame.to_numpy()))
+    of_arrays = compiled()
+    of_arrays.fit(x, verbose=0)
+    assert np.isfinite(of_arrays.encode(turned)).all()
+
+
 def test_missing_values_of_nullable_columns_are_nan(pandas):
     frame = pandas.DataFrame({"a": pandas.array([1, None, 3, 4], dtype="Int64"), "b": [1.0] * 4})
     assert "NaN" in message(frame)
