@@ -99,6 +99,22 @@ def _check_data(model, endpoint, name, x):
             f"{endpoint}: {name} must hold {kind}, which are whole numbers.",
             [],
         )
+    padding, end = (getattr(model, f"{kind}_token", None) for kind in ("mask", "end"))
+    if are_tokens and padding is not None:
+        given = x != padding
+        _assert(
+            ~tf.reduce_any(given[:, 1:] & ~given[:, :-1]),
+            f"{endpoint}: {name} holds padding, the token {padding}, before other tokens. "
+            "Pad sentences at their end.",
+            [],
+        )
+        if end is not None:
+            _assert(
+                ~tf.reduce_any((x[:, :-1] == end) & given[:, 1:]),
+                f"{endpoint}: {name} holds tokens after {end}, which ends a sentence. Replace "
+                f"them by {padding}.",
+                [],
+            )
     if support and of_modality("_takes_classes"):
         sums = tf.reduce_sum(rows, -1)
         sums = tf.where(tf.math.is_nan(sums), 0.0, sums)

@@ -115,6 +115,18 @@ def test_tokens_are_whole_numbers_of_the_vocabulary(exports, served):
         )
 
 
+def test_padding_comes_after_the_end_of_a_sentence(exports, tmp_path):
+    import tensorflow as tf
+
+    model = keras_ae.SentenceVAE(2, 5, embedding_dim=3, hidden_units=4, end_token=4, seed=0)
+    model.build((None, 3))
+    model.export(tmp_path / "model")
+    encode = tf.saved_model.load(tmp_path / "model").signatures["encode"]
+    call(encode, {"x": np.float32([[1, 4, 0], [1, 2, 3]])})
+    assert_refused(encode, {"x": np.float32([[0, 1, 4]])}, ["x holds padding, the token 0, before"])
+    assert_refused(encode, {"x": np.float32([[4, 1, 0]])}, ["x holds tokens after 4"])
+
+
 @pytest.mark.parametrize("name", ["AE", "VAE"])
 def test_numbers_whose_squares_are_infinite_are_refused(name, exports, served):
     loaded, model = served(name)
