@@ -148,7 +148,7 @@ def test_batches_hold_examples_of_similar_lengths():
         found = [b[0][:, 0] for b in batches.get_numpy_iterator()]
         orders.append(np.concatenate(found))
         assert np.array_equal(np.sort(orders[-1]), np.sort(lengths))
-        assert np.median([np.ptp(batch) for batch in found]) < 10  # Of 100 in random batches.
+        assert np.median([np.ptp(batch) for batch in found]) < 10  # Random batches have about 90.
         means = [batch.mean() for batch in found[:20]]
         assert means != sorted(means)
     assert np.array_equal(orders[0], orders[2]) and not np.array_equal(orders[0], orders[1])
