@@ -109,7 +109,8 @@ def decode_draws(model, draws, seed, **options):
     if model._draws_data:
         numbers = [draw_normal, draw_uniform]
         shapes = [(ops.shape(draws)[0], width) for width in model._noise_widths()]
-        noise = [each(shape, seed) for each, shape in zip(numbers, shapes, strict=True)]
+        # Some backends cannot make arrays without numbers of an unknown length.
+        noise = [each(s, seed) for each, s in zip(numbers, shapes, strict=True) if s[1]]
         if ops.is_tensor(draws):
             draws = ops.concatenate([draws, *noise], axis=1)
         else:
