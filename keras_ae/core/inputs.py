@@ -690,7 +690,8 @@ def make_batches(
         check_step(model, min(size, count), function)
         order = seeds.order_seed(model)
         labels = [key for key, dtype in model._input_dtypes.items() if dtype == "int32"]
-        lengths = model._count_lengths(parts[0]) if hasattr(model, "_count_lengths") else None
+        counts = shuffle and hasattr(model, "_count_lengths")
+        lengths = model._count_lengths(parts[0]) if counts else None
         return ArrayBatches(parts, int(size), shuffle, order, steps, devices, labels, lengths)
     streams.refuse_no_stream(x, name)
     if y is not None or sample_weight is not None:
