@@ -129,7 +129,8 @@ def build(model, config):
     model._restored = True
     older = int(config.get("networks_follow_size", False))
     model._default_networks = config.get("default_networks", older)
-    model._notes.columns = config.get("columns")
+    columns = config.get("columns")  # Files of old have none.
+    model._notes.columns = None if columns is None else list(map(str, columns))
     shape, target_shape = config["input_shape"], config["target_shape"]
     shape = examples.map_leaves(tuple, shape)
     model.build(shape, None if target_shape is None else tuple(target_shape))
