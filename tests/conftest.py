@@ -40,7 +40,9 @@ for _name, _value in WITHOUT_OPTIMIZATIONS.items():
 # ------------------------------------------------------------------ options
 
 
-PARTS = 10  # The whole of a run stays below an hour on two cores.
+# How many runs together try all tests, and all costly ones. A run of everything stays below an hour
+# on two cores.
+PARTS = {"tensorflow": (2, 10), "jax": (20, 20), "torch": (20, 20)}
 
 
 def pytest_addoption(parser):
@@ -48,9 +50,9 @@ def pytest_addoption(parser):
         "--turn",
         type=int,
         default=None,
-        help="whose turn it is: a tenth of all tests on JAX and torch, on TensorFlow a tenth "
-        "of the contract, of the costly tests and of those of every model (default: the day of the "
-        "year); WHOLE_ZOO=1 in the environment tries all",
+        help="whose turn it is: a twentieth of all tests on JAX and torch, on TensorFlow a half, "
+        "but a tenth of the contract, of the costly tests and of those of every model (default: "
+        "the day of the year); WHOLE_ZOO=1 in the environment tries all",
     )
 
 
@@ -74,15 +76,13 @@ def pytest_configure(config):
     if "PYTEST_XDIST_WORKER" not in os.environ and os.environ.get("WHOLE_ZOO") != "1":
         turn = config.getoption("turn")
         turn = datetime.date.today().timetuple().tm_yday if turn is None else turn
-        part = f"{turn % PARTS}/{PARTS}"
-        os.environ["KERAS_AE_COSTLY_TURN"] = part
-        if backend != "tensorflow":
-            os.environ["KERAS_AE_TURN"] = part
+        for name, parts in zip(("TURN", "COSTLY_TURN"), PARTS[backend], strict=True):
+            os.environ[f"KERAS_AE_{name}"] = f"{turn % parts}/{parts}"
 
 
 def pytest_report_header():
-    turn = os.environ.get("KERAS_AE_COSTLY_TURN")
-    return f"tests that take turns: {'all' if turn is None else f'part {turn}, counted from 0'}"
+    turns = [os.environ.get(f"KERAS_AE_{name}", "all") for name in ("TURN", "COSTLY_TURN")]
+    return "part of the tests, and of the costly ones, counted from 0: {}, {}".format(*turns)
 
 
 @pytest.fixture(autouse=True)
