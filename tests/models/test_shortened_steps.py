@@ -99,3 +99,24 @@ def test_sequences_of_similar_lengths_are_in_one_batch(buckets, monkeypatch):
         assert sorted(seen[:4]) == sorted(seen[4:]) == [2, 4, 6, 8]
     assert model._count_lengths(padded("VRNN", [0, 1, 8])).tolist() == [0, 1, 8]
     assert model._count_lengths(np.zeros((2, STEPS - 1, 3))) is None
+
+
+def test_targets_may_have_another_number_of_steps(monkeypatch):
+    """The parts are a quarter, a half, three quarters and all of each of the two."""
+    monkeypatch.setattr(base, "_LEAST_STEPS", STEPS)
+    model = keras_ae.SentenceVAE(2, **SMALL["SentenceVAE"], seed=0)
+    model.compile(keras.optimizers.SGD(0.1), **zoo.OP_BY_OP)
+    model.build((None, STEPS), (None, 12))
+    seen = []
+    x, y = padded("SentenceVAE", [1, 2]), np.ones((2, 12), "int32")
+    monkeypatch.setattr(
+        model, "_mark_tokens", lambda t, mark=model._mark_tokens: seen.append(t.shape[1]) or mark(t)
+    )
+    for tokens, steps in ((3, 3), (4, 6), (12, 12)):
+        seen.clear()
+        y[:, tokens:] = 0
+        y[:, :tokens] = 1
+        logs = model.train_on_batch(x, y, return_dict=True)
+        assert logs["num_steps"] == tokens
+        if keras.config.backend() != "jax":  # It compiles every branch.
+            assert seen[-1] == steps

@@ -82,28 +82,33 @@ class ShortenedSteps(CountedSteps):
             lengths.append(np.where(given.any(axis=1), after_last, 0))
         return np.concatenate(lengths)
 
-    def _leave_out_padding(self, compute, x, y, counts, training):
+    def _leave_out_padding(self, compute, batch, counts, training):
         """Compute the terms of a batch without the last steps that are padding in every row.
 
         Args:
             compute: Function of x and y that returns the dictionary of the terms.
-            x, y: Data and targets, tensors of shape (batch, steps) or (batch, steps, features).
-            counts: Tensor (batch, steps), which is 1 up to the last given step and 0 after it.
+            batch: Tuple of data and targets, each of shape (batch, steps) or (batch, steps,
+                features), whose numbers of steps may differ.
+            counts: A tensor (batch, steps) for each of the two, which is 1 up to the last given
+                step and 0 after it.
             training: Whether weights are being updated.
         """
-        steps = x.shape[1]
-        if not self._may_leave_out(steps):
-            return compute(x, y)
-        lengths = [math.ceil(steps * part / _PARTS) for part in range(1, _PARTS + 1)]
-        longest = ops.max(ops.sum(counts, axis=1))
-        number = sum(ops.cast(longest > length, "int32") for length in lengths[:-1])
+        steps = [values.shape[1] for values in batch]
+        if not all(map(self._may_leave_out, steps)):
+            return compute(*batch)
+        parts = [[math.ceil(n * part / _PARTS) for n in steps] for part in range(1, _PARTS + 1)]
+        longest = [ops.max(ops.sum(each, axis=1)) for each in counts]
+        number = 0
+        for lengths in parts[:-1]:  # A part is too short if it is for x or for y.
+            beyond = [a > b for a, b in zip(longest, lengths, strict=True)]
+            number = number + ops.cast(ops.logical_or(*beyond), "int32")
 
-        def follow(length, x, y, pair):
+        def follow(lengths, pair, *batch):
             with seeds.follow_pair(self, pair):
-                return compute(x[:, :length], y[:, :length])
+                return compute(*(v[:, :n] for v, n in zip(batch, lengths, strict=True)))
 
-        branches = [functools.partial(follow, length) for length in lengths]
-        return ops.switch(number, branches, x, y, self.step_seed(training).next())
+        branches = [functools.partial(follow, lengths) for lengths in parts]
+        return ops.switch(number, branches, self.step_seed(training).next(), *batch)
 
 
 class SequentialVAE(ShortenedSteps, StructuredVAE):
@@ -209,10 +214,10 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
         return p.log_prob(x[:, None])
 
     def loss_terms(self, x, y, training):
-        of_x, of_y = (self._read_steps(values)[1] for values in (x, y))
+        counts = [self._read_steps(values)[1] for values in (x, y)]
         compute = functools.partial(super().loss_terms, training=training)
-        terms = self._leave_out_padding(compute, x, y, ops.maximum(of_x, of_y), training)
-        return self._with_nats_per_step(terms, ops.sum(of_y, axis=1))
+        terms = self._leave_out_padding(compute, (x, y), counts, training)
+        return self._with_nats_per_step(terms, ops.sum(counts[1], axis=1))
 
     def _bound_terms(self, log_likelihood, divergence):
         # `free_bits` apply to each step, also where a batch has only padding.

@@ -202,10 +202,10 @@ class SentenceVAE(ShortenedSteps, VAE):
         return self.mask_token
 
     def loss_terms(self, x, y, training):
-        of_x, of_y = (self._mark_tokens(self._as_tokens(values)) for values in (x, y))
+        counts = [self._mark_tokens(self._as_tokens(values)) for values in (x, y)]
         compute = functools.partial(super().loss_terms, training=training)
-        terms = self._leave_out_padding(compute, x, y, ops.maximum(of_x, of_y), training)
-        return self._with_nats_per_step(terms, ops.sum(of_y, axis=1))
+        terms = self._leave_out_padding(compute, (x, y), counts, training)
+        return self._with_nats_per_step(terms, ops.sum(counts[1], axis=1))
 
     def perplexity(self, x, num_samples=100, seed=None, *, batch_size=None, verbose="auto"):
         """Compute exp(-log p(x) per token), which is how many tokens a fair choice would be among.
