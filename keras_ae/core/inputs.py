@@ -257,8 +257,9 @@ def check_stream(model, data, batch_size, name, function, fits):
         from keras_ae.core import tf_data
 
         data = tf_data.canonical(model, data, batch_size, function or model.loss_terms)
-        check_first(next(iter(data.as_numpy_iterator()), streams.END))
-        data = tf_data.check_batches(data, check)
+        first = next(iter(data.as_numpy_iterator()), streams.END)
+        check_first(first)
+        data = tf_data.check_batches(data, check, first)
         data.is_checked = True
         return data
     if batch_size is not None:

@@ -158,14 +158,19 @@ def _refuse_no_numbers(spec):
     raise TypeError(f"The dataset yields {type(spec).__name__}, {found}. {remedy}.")
 
 
-def check_batches(dataset, check):
+def check_batches(dataset, check, first):
     """Return the dataset, which then raises an error when it reaches a batch that is wrong.
+
+    Its examples have known shapes, also if those of the dataset are unknown, such as after
+    `padded_batch`.
 
     Args:
         dataset: `tf.data.Dataset` of tuples, as `canonical` returns it.
         check: Function of a batch of arrays, a tuple, that raises if the batch is wrong.
+        first: The first batch of arrays, a tuple.
     """
     spec = dataset.element_spec
+    shapes = [(None, *array.shape[1:]) for array in tf.nest.flatten(first)]
 
     def check_arrays(*arrays):
         check(tf.nest.pack_sequence_as(spec, arrays))
@@ -174,7 +179,8 @@ def check_batches(dataset, check):
     def check_parts(*parts):
         checked = tf.numpy_function(check_arrays, tf.nest.flatten(parts), tf.bool)
         with tf.control_dependencies([checked]):
-            return tf.nest.map_structure(tf.identity, parts)
+            flat = map(tf.ensure_shape, tf.nest.flatten(parts), shapes)
+            return tf.nest.pack_sequence_as(parts, list(flat))
 
     return dataset.map(check_parts).prefetch(tf.data.AUTOTUNE)
 

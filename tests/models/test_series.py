@@ -270,3 +270,18 @@ def test_targets_may_have_other_features(features):
 def test_forecasts_that_do_not_fit_in_memory_are_refused(linear, series):
     with pytest.raises(ValueError, match=r"num_samples=100 of num_steps=10000000000 would take"):
         linear.forecast(series, 10**10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_dataset_may_not_know_the_number_of_steps(name):
+    """`padded_batch` makes such datasets."""
+    tf = pytest.importorskip("tensorflow")
+    short = [np.ones((steps, 3), "float32") for steps in (2, 4, 1, 4)]
+    dataset = tf.data.Dataset.from_generator(
+        lambda: iter(short), output_signature=tf.TensorSpec((None, 3), "float32")
+    )
+    dataset = dataset.padded_batch(2, padding_values=-1.0)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(2))
+    assert dataset.element_spec.shape[1] is None
+    model = build(name, mask_value=-1.0)
+    assert model.fit(dataset, verbose=0).history["num_steps"] == [2.75]
