@@ -29,7 +29,8 @@ class Autoencoder(Adjustable, Saved, Loops):
     which weights minimize which losses. All else is the same in every model and is defined here.
 
     Args:
-        latent_dim: Number of dimensions of the code, a positive integer. Defaults to 16.
+        latent_dim: Number of dimensions of the code, a positive integer. Defaults to None: 16, and
+            for pictures 16 for each 1,536 numbers, up to 128, as for pictures of (64, 64, 3).
         encoder: `"mlp"`, `"conv"`, `"resnet"`, `"unet"`, `"recurrent"`, `"conv_recurrent"` or
             `"transformer"`, or any Keras model from the data to features, of which the model then
             computes the code. Defaults to None: the data's shape decides the network, and pictures
@@ -59,7 +60,7 @@ class Autoencoder(Adjustable, Saved, Loops):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         encoder=None,
         decoder=None,
         network_options=None,
@@ -69,7 +70,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     ):
         refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
-        self.latent_dim = arguments.integer(self, "latent_dim", latent_dim)
+        self.latent_dim = building.latent_dim_or_none(self, latent_dim)
         self.encoder = networks.given_or_none(self, "encoder", encoder)
         self.decoder = networks.given_or_none(self, "decoder", decoder)
         self.network_options = networks.options_or_none(self, network_options)
@@ -268,19 +269,16 @@ class Autoencoder(Adjustable, Saved, Loops):
         """
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
-            (self._data_shape, self._target_shape), self._extra_shapes = shapes, inputs
+            building.set_shapes(self, *shapes, inputs)
             with building.scope(self), networks.defaults_of(self):
                 objective.make_trackers(self)
                 adaptation.make_weights(self)
                 self._build_networks(*shapes)
-            if not self._restored:
+            if not self._restored:  # A file may be older than the checks.
                 self._check_given()
 
     def _check_given(self):
-        """Raise an error if an argument has no effect, or if training with it cannot work.
-
-        Models from files are not checked, because the files may be older than the checks.
-        """
+        """Raise an error if an argument has no effect, or if training with it cannot work."""
         fitting.refuse_unused_options(self)
 
     def _options_in_use(self):

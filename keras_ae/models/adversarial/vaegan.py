@@ -22,7 +22,7 @@ class VAEGAN(VAE):
     `log_likelihood` tightens.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         gamma: Factor of the similarity in the decoder's loss, a number of at least 0. Defaults to
             1. With less, such as 0.01, the decoder follows the discriminator more than the data, so
             that the code carries less information.
@@ -57,7 +57,7 @@ class VAEGAN(VAE):
     diagnostics = ("reconstruction_loss",)
     _trains_likelihood = False
 
-    def __init__(self, latent_dim=16, gamma=1.0, discriminator=None, **kwargs):
+    def __init__(self, latent_dim=None, gamma=1.0, discriminator=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)

@@ -34,7 +34,7 @@ class ConditionalVAE(VAE):
     `log_likelihood` says more.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_classes: Number of classes, of which labels are the integers from 0. None is for
             conditions that are no labels. Defaults to 10.
         prior: "learned" for a Gaussian p(z | c), whose mean and deviation a network computes from
@@ -63,7 +63,7 @@ class ConditionalVAE(VAE):
     _input_dtypes = {"label": "int32"}
 
     def __init__(
-        self, latent_dim=16, num_classes=10, prior="learned", condition_encoder=None, **kwargs
+        self, latent_dim=None, num_classes=10, prior="learned", condition_encoder=None, **kwargs
     ):
         super().__init__(latent_dim, **kwargs)
         if num_classes is None:

@@ -18,7 +18,8 @@ class AE(DeterministicAE):
     arXiv:1903.12436, section 5, with one Gaussian.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16. Photographs need more, such as 128.
+        latent_dim: Dimensions of the code. Defaults to None: 16, and more for large pictures, see
+            `keras_ae.Autoencoder`.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the reconstruction itself: for a cross-entropy it ends in a sigmoid or softmax,
             unless the loss has `from_logits=True`. With the option `mask_value`, or with an encoder

@@ -14,7 +14,7 @@ class DeterministicAE(Autoencoder):
     """Base class of autoencoders whose encoder returns the code itself.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. A decoder of your own
             returns the reconstruction itself.
         reconstruction_loss: Name of a Keras loss, a `keras.losses.Loss`, or a function of
@@ -29,7 +29,7 @@ class DeterministicAE(Autoencoder):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         encoder=None,
         decoder=None,
         reconstruction_loss="mean_squared_error",

@@ -15,7 +15,7 @@ class DenoisingAE(AE):
     `reconstruct` do not corrupt the data, which may be clean or noisy.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         corruption: `"gaussian"`, `"masking"`, `"salt_and_pepper"` or another name that
             `keras_ae.corruptions.get` knows, an object of `keras_ae.corruptions`, or any function
             of (x, seed). None is for data that `fit` gets with clean targets. With
@@ -37,7 +37,7 @@ class DenoisingAE(AE):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         corruption="gaussian",
         encoder=None,
         decoder=None,

@@ -20,7 +20,7 @@ class RegularizedAE(AE):
     codes, section 5.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         regularization: "l2", "gradient_penalty" or "spectral_normalization". The last needs a
             default decoder. In a decoder of your own, wrap the layers in
             `keras_ae.layers.SpectralNormalization` instead. Defaults to "gradient_penalty".
@@ -44,7 +44,7 @@ class RegularizedAE(AE):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         regularization="gradient_penalty",
         code_weight=0.01,
         weight=0.01,

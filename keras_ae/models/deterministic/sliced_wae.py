@@ -18,7 +18,7 @@ class SlicedWAE(DeterministicAE):
     dimension, which is computed by sorting.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         weight: Factor of the distance, a number of at least 0. Defaults to 100.
         num_projections: Number of random directions in a step, a positive integer. Defaults to 50.
         encoder, decoder, reconstruction_loss, network_options, seed: See `keras_ae.AE`.
@@ -37,7 +37,7 @@ class SlicedWAE(DeterministicAE):
 
     objective = (*DeterministicAE.objective, "sliced_wasserstein_loss")
 
-    def __init__(self, latent_dim=16, weight=100.0, num_projections=50, **kwargs):
+    def __init__(self, latent_dim=None, weight=100.0, num_projections=50, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)

@@ -18,7 +18,7 @@ class WAE(DeterministicAE):
     negative.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         weight: The paper's lambda, a number of at least 0. Defaults to 70. This is the paper's 10,
             because its kernel is a sum over seven scales, and ours is their mean.
         kernel: "imq", which is the paper's, or "rbf": see `keras_ae.divergences.mmd`. Defaults to
@@ -42,7 +42,7 @@ class WAE(DeterministicAE):
     _kept = {"kernel_factor": len(BANDWIDTHS)}
     _kernel_factor = 1
 
-    def __init__(self, latent_dim=16, weight=70.0, kernel="imq", **kwargs):
+    def __init__(self, latent_dim=None, weight=70.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)

@@ -22,7 +22,7 @@ class ImportanceWeightedVAE(VAE):
 
     diagnostics = ("reconstruction_loss", "kl_loss")
 
-    def __init__(self, latent_dim=16, **kwargs):
+    def __init__(self, latent_dim=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         # The losses are renamed even for a weight of 1, because a callback may assign another
         # weight later.

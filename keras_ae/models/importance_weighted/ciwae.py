@@ -10,7 +10,7 @@ class CIWAE(ImportanceWeightedVAE):
     """Minimizes eq. 16: a mixture of the evidence lower bound and the importance-weighted one.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         beta: Weight of the evidence lower bound in the mixture, in [0, 1]. Defaults to 0.5.
         num_samples: Number of importance samples k, a positive integer. Defaults to 5.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`. The
@@ -31,7 +31,7 @@ class CIWAE(ImportanceWeightedVAE):
 
     objective = ("ciwae_loss",)
 
-    def __init__(self, latent_dim=16, beta=0.5, num_samples=5, **kwargs):
+    def __init__(self, latent_dim=None, beta=0.5, num_samples=5, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.beta = arguments.number(self, "beta", beta, most=1)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)

@@ -18,7 +18,7 @@ class IWAE(ImportanceWeightedVAE):
     gradient with `"dreg"` is that of another term, `dreg_loss`, which has the same value.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_samples: Number of importance samples k, a positive integer. Defaults to 5.
         estimator: Estimator of the encoder's gradient. `"iwae"` is the bound's own gradient.
             `"stl"` leaves out the score of the posterior (arXiv:1703.09194), which is biased for
@@ -42,7 +42,7 @@ class IWAE(ImportanceWeightedVAE):
 
     objective = ("iwae_loss",)
 
-    def __init__(self, latent_dim=16, num_samples=5, estimator="iwae", **kwargs):
+    def __init__(self, latent_dim=None, num_samples=5, estimator="iwae", **kwargs):
         arguments.choice(self, "estimator", estimator, ("iwae", "stl", "dreg"))
         super().__init__(latent_dim, **kwargs)
         if estimator == "dreg":

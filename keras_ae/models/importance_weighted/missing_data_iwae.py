@@ -28,7 +28,7 @@ class MissingDataIWAE(IWAE):
     count nothing where everything is missing.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_samples, estimator: See `keras_ae.IWAE`.
         encoder, decoder, kl_weight, network_options, seed, standardize: See `keras_ae.VAE`. An
             encoder of your own takes twice as many features: the data, then 1 for each feature

@@ -14,7 +14,7 @@ class MIWAE(ImportanceWeightedVAE):
     data with missing entries, is `keras_ae.MissingDataIWAE`.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_bounds: Number of bounds M that are averaged, a positive integer. Defaults to 4.
         num_samples: Number of importance samples K of each bound, a positive integer. Defaults
             to 5.
@@ -36,7 +36,7 @@ class MIWAE(ImportanceWeightedVAE):
 
     objective = ("miwae_loss",)
 
-    def __init__(self, latent_dim=16, num_bounds=4, num_samples=5, **kwargs):
+    def __init__(self, latent_dim=None, num_bounds=4, num_samples=5, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.num_bounds = arguments.integer(self, "num_bounds", num_bounds)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)

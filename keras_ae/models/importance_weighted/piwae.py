@@ -12,7 +12,7 @@ class PIWAE(MIWAE):
     loss, eq. 17, because it needs a clear gradient.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_bounds: Number of bounds M that the encoder's loss averages, a positive integer.
             Defaults to 4.
         num_samples: Number of importance samples K of each bound, a positive integer. Defaults

@@ -30,7 +30,7 @@ class VariationalAE(Autoencoder):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         encoder=None,
         decoder=None,
         likelihood="bernoulli",

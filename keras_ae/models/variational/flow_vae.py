@@ -32,7 +32,7 @@ class FlowVAE(VAE):
     Gaussian in closed form, plus the contribution of the flows, estimated by one draw.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         flow: `"planar"` or `"radial"`, which are the paper's, or `"sylvester"` (arXiv:1803.05649,
             with Householder reflections). Defaults to "planar".
         num_flows: Number of flows, an integer of at least 0. Defaults to 4.
@@ -58,7 +58,7 @@ class FlowVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         flow="planar",
         num_flows=4,
         num_reflections=4,

@@ -17,7 +17,7 @@ class IAFVAE(VAE):
     form, plus the contribution of the flows, estimated by one draw.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_flows: Number of flows, an integer of at least 0. Every second flow has the dimensions
             in reverse order. Defaults to 2.
         flow_units: Hidden units of each flow, a positive integer. Defaults to 128.
@@ -39,7 +39,7 @@ class IAFVAE(VAE):
     # The parameters per latent dimension are the mean, the log-variance and the context.
     _code_parameters = 3
 
-    def __init__(self, latent_dim=16, num_flows=2, flow_units=128, **kwargs):
+    def __init__(self, latent_dim=None, num_flows=2, flow_units=128, **kwargs):
         arguments.integer(self, "flow_units", flow_units)
         super().__init__(latent_dim, **kwargs)
         arguments.layers(self, "num_flows", num_flows, least=0)

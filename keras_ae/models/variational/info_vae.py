@@ -16,7 +16,7 @@ class InfoVAE(VAE):
     `keras_ae.divergences.mmd`.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         alpha: Weight of the mutual information, a number of at most 1. Defaults to 0.
         scale: The paper's lambda, a number. alpha + scale must not be below 1, because the model
             would then maximize the discrepancy. Defaults to 10. With 1,000, the noise of the
@@ -44,7 +44,7 @@ class InfoVAE(VAE):
     _kept = {"kernel_factor": len(BANDWIDTHS)}
     _kernel_factor = 1
 
-    def __init__(self, latent_dim=16, alpha=0.0, scale=10.0, kernel="imq", **kwargs):
+    def __init__(self, latent_dim=None, alpha=0.0, scale=10.0, kernel="imq", **kwargs):
         super().__init__(latent_dim, **kwargs)
         _check(alpha, scale)
         arguments.record(self, "alpha", alpha, lambda value: _check(value, self.scale)[0])

@@ -20,7 +20,7 @@ class PerceptualVAE(VAE):
     tightens.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         features: Keras model from data to the compared features, such as a classifier's
             activations: a tensor, or a list of tensors, one for each layer. The model is made not
             trainable. Alternatively, a loss that replaces the features: a `keras.losses.Loss`, or
@@ -55,7 +55,7 @@ class PerceptualVAE(VAE):
     _kept = {"compares_maps": False}
     _compares_maps = True
 
-    def __init__(self, latent_dim=16, features=None, weight=None, **kwargs):
+    def __init__(self, latent_dim=None, features=None, weight=None, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
         self._compares_by_loss = isinstance(features, (str, keras.losses.Loss))

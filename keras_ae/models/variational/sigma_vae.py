@@ -13,7 +13,7 @@ class SigmaVAE(VAE):
     root.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         encoder, decoder, kl_weight, free_bits, network_options, seed, standardize: See
             `keras_ae.VAE`. A decoder of your own returns the mean. Sequences may not be padded.
 
@@ -31,7 +31,7 @@ class SigmaVAE(VAE):
 
     _without = ("likelihood",)
 
-    def __init__(self, latent_dim=16, **kwargs):
+    def __init__(self, latent_dim=None, **kwargs):
         super().__init__(latent_dim, likelihood="gaussian_optimal_scale", **kwargs)
 
     @property

@@ -17,8 +17,8 @@ class VAE(VariationalAE):
     `kl_weight` does not change logged losses.
 
     Args:
-        latent_dim: Number of dimensions of the code. Defaults to 16. Photographs need more, such as
-            128.
+        latent_dim: Number of dimensions of the code. Defaults to None: 16, and more for large
+            pictures, see `keras_ae.Autoencoder`.
         encoder, decoder, network_options, seed: See `keras_ae.Autoencoder`. Your own decoder must
             return the parameters of the likelihood: the logits of a Bernoulli or categorical
             likelihood, without a sigmoid or softmax, or the mean of a Gaussian. Sequences may be
@@ -53,7 +53,7 @@ class VAE(VariationalAE):
 
     def __init__(
         self,
-        latent_dim=16,
+        latent_dim=None,
         encoder=None,
         decoder=None,
         likelihood="bernoulli",

@@ -17,7 +17,7 @@ class VampVAE(VAE):
     `kl_loss` is the divergence from this prior, estimated by one draw.
 
     Args:
-        latent_dim: Dimensions of the code. Defaults to 16.
+        latent_dim: Dimensions of the code. Defaults to None, see `keras_ae.Autoencoder`.
         num_components: Number of pseudo-inputs K, a positive integer. Defaults to 500.
         encoder, decoder, likelihood, kl_weight, network_options, seed: See `keras_ae.VAE`.
         free_bits: Nats of the whole code that are exempt from the penalty. Defaults to 0.
@@ -38,7 +38,7 @@ class VampVAE(VAE):
     (3, 8)
     """
 
-    def __init__(self, latent_dim=16, num_components=500, **kwargs):
+    def __init__(self, latent_dim=None, num_components=500, **kwargs):
         super().__init__(latent_dim, **kwargs)
         self.num_components = arguments.integer(self, "num_components", num_components)
         self.pseudo_inputs = None

@@ -1,0 +1,62 @@
+"""What a model chooses when it is built for the shape of its data."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ae
+
+SMALL = {"network_options": {"units": (4,)}, "encoder": "mlp", "decoder": "mlp"}
+
+
+@pytest.mark.parametrize("name", ["AE", "VAE", "IWAE", "WAE"])
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((7,), 16),
+        ((20_000,), 16),  # A table, however wide, is no picture.
+        ((100, 200), 16),
+        ((28, 28, 1), 16),
+        ((28, 28, 3), 16),
+        ((32, 32, 3), 32),
+        ((64, 64, 1), 32),
+        ((64, 64, 3), 128),
+        ((256, 256, 3), 128),
+        ((8, 16, 16, 3), 16),
+    ],
+)
+def test_the_code_grows_with_the_picture(name, shape, expected):
+    model = getattr(keras_ae, name)(**SMALL)
+    assert model.latent_dim is None
+    model.build((None, *shape))
+    assert model.latent_dim == expected
+    assert model.code_shape == (expected,)
+
+
+def test_a_given_latent_dim_stays():
+    for given in (3, 200):
+        model = keras_ae.VAE(given, **SMALL)
+        model.build((None, 64, 64, 3))
+        assert model.latent_dim == model.get_config()["latent_dim"] == given
+
+
+def test_a_chosen_latent_dim_is_saved_and_cannot_be_changed(tmp_path):
+    model = keras_ae.VAE(seed=0, **SMALL)
+    x = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    model.build(x.shape)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.get_config()["latent_dim"] == 32
+    np.testing.assert_allclose(again.encode(x), model.encode(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="latent_dim=32 cannot be changed to 16"):
+        model.latent_dim = 16
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "16", True])
+def test_a_wrong_latent_dim_is_refused(value):
+    with pytest.raises(ValueError, match="must be a positive integer"):
+        keras_ae.VAE(value)
+    model = keras_ae.VAE(**SMALL)
+    model.latent_dim = value
+    with pytest.raises(ValueError, match="must be a positive integer"):
+        model.build((None, 8))
