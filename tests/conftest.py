@@ -50,8 +50,8 @@ def pytest_addoption(parser):
         "--turn",
         type=int,
         default=None,
-        help="whose turn it is: a twentieth of all tests on JAX and torch, on TensorFlow a quarter, "
-        "but a twentieth of the contract, of the costly tests and of those of every model "
+        help="whose turn it is: a twentieth of all tests on JAX and torch, on TensorFlow a quarter "
+        "and a twentieth of the contract, of the costly tests and of those of every model "
         "(default: the day of the year); WHOLE_ZOO=1 in the environment tries all",
     )
 
