@@ -160,7 +160,9 @@ def parts_of(item):
     """Return what decides whose turn a test is, where all checks of a model's contract are one."""
     name, test = model_of(item), item.nodeid.split("::")[-1]
     if name is None:
-        return (test,)
+        # The costly part of a group is what its tests share, so that all of them have one turn.
+        shares = item.get_closest_marker("costly") and item.get_closest_marker("xdist_group")
+        return (neighbors(item) if shares else test,)
     in_contract = item.nodeid.startswith("tests/test_contract.py")
     return (name,) if in_contract else (name, test.replace(name, ""))
 

@@ -336,6 +336,7 @@ def test_the_walk_samples_the_manifold_s_density():
     np.testing.assert_allclose(codes.std(axis=0), spread, rtol=0.1)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("regularization", [0.01, 1.0])
 def test_the_walk_stays_in_its_region_and_has_the_right_density_there(regularization):
     """In one dimension, quantiles of the walk's ends equal those of the integrated density."""

@@ -17,7 +17,7 @@ from keras import ops
 
 import keras_ae
 
-pytestmark = pytest.mark.xdist_group("strategies")
+pytestmark = [pytest.mark.xdist_group("strategies"), pytest.mark.costly]
 HERE = pathlib.Path(__file__).resolve().parent
 PATHS = os.pathsep.join(map(str, (HERE.parents[1], HERE.parent, HERE)))
 OPTIONS = {"batch_size": 16, "verbose": 0}

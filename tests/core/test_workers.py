@@ -31,7 +31,7 @@ MODELS = {
     # k-means and restarts draw other vectors on two replicas, so they are switched off.
     "VQVAE": {"k_means_start": False, "restart_below": 0.0, "decay": 0.8},
 }
-pytestmark = pytest.mark.xdist_group("workers")
+pytestmark = [pytest.mark.xdist_group("workers"), pytest.mark.costly]
 several = pytest.mark.skipif(BACKEND == "torch", reason="Keras cannot divide a batch on torch")
 
 
@@ -84,7 +84,6 @@ def found(tmp_path_factory):
     return [*facts, {name: measured(name) for name in MODELS}]
 
 
-@pytest.mark.costly
 @several
 @pytest.mark.parametrize("name", MODELS)
 def test_two_processes_train_one_model(name, found):
@@ -194,7 +193,6 @@ def assert_same_run(folder, whole):
     assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-@pytest.mark.costly
 @several
 def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
     settings, whole, tmp_path, monkeypatch
@@ -231,7 +229,6 @@ def test_a_killed_worker_ends_the_run_which_resumes_to_the_same_bits(
     assert_same_run(killed, whole)
 
 
-@pytest.mark.costly
 @several
 @pytest.mark.skipif(not pathlib.Path("/proc").is_dir(), reason="this system has no /proc")
 def test_workers_end_with_a_killed_launcher_and_the_run_resumes(settings, whole, tmp_path):

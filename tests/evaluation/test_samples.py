@@ -103,6 +103,7 @@ def test_data_that_is_sorted_has_the_same_distances():
     assert found["coverage"] > 0.9
 
 
+@pytest.mark.costly
 def test_two_samples_of_one_distribution():
     """The authors print 0.48, 0.47, 1.06 and 0.97 for 10,000 examples in 1,000 dimensions.
 

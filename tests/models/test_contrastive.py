@@ -100,6 +100,7 @@ def test_evaluate_is_its_mean_over_batches_with_weights():
         assert found == pytest.approx(np.average(values, weights=weight), rel=1e-3)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["AE", "DenoisingAE", "WAE", "VQVAE"])
 def test_models_learn_to_tell_examples_apart(name):
     """Of 32 examples that were never seen, the nearest one is often the own one."""

@@ -107,6 +107,7 @@ def test_padded_steps_count_as_zeros():
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kernel", ["heat", "binary"])
 def test_codes_of_neighbors_come_closer(kernel):
     """The distances of neighbors shrink more than those of all pairs."""

@@ -114,6 +114,7 @@ def small(name, **given):
     )
 
 
+@pytest.mark.costly
 @pytest.mark.every_backend
 def test_an_autoencoder_learns_where_a_square_moves():
     """Its copies are much closer to the videos than the mean video, which a bad model returns."""
