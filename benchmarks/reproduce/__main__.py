@@ -5,6 +5,7 @@
     TFDS_DATA_DIR=... python -m benchmarks.reproduce denoising  # needs scikit-image
     python -m benchmarks.reproduce counts --data worm_neuron_cell.h5  # needs h5py, scikit-learn
     python -m benchmarks.reproduce missing_data --data hivae_tabular.tar.gz  # needs scikit-learn
+    python -m benchmarks.reproduce missing_cells --data hivae_tabular.tar.gz
     python -m benchmarks.reproduce large_pictures --data photos/
     python -m benchmarks.reproduce repair --data images/ --pictures strips/
     python -m benchmarks.reproduce anomaly --data adbench/ --output anomaly/  # needs pyod
@@ -48,6 +49,7 @@ from benchmarks.reproduce.denoising import denoising
 from benchmarks.reproduce.disentanglement import disentanglement
 from benchmarks.reproduce.large_pictures import large_pictures
 from benchmarks.reproduce.likelihood import likelihood
+from benchmarks.reproduce.missing_cells import missing_cells
 from benchmarks.reproduce.missing_data import missing_data
 from benchmarks.reproduce.moving_digits import moving_digits
 from benchmarks.reproduce.multimodal import multimodal
@@ -84,6 +86,7 @@ ROWS = {
         sparse_features,
         sparse_activations,
         missing_data,
+        missing_cells,
         counts,
         multimodal,
         sigma,
