@@ -590,7 +590,7 @@ def info(path: ModelPath, as_json: Json = False, config: Config = None):
 def list_models(as_json: Json = False, config: Config = None):
     """Print the models and their papers, and the pretrained models."""
     runs = _import_runs()
-    from keras_ae.saving.collection import directories
+    from keras_ae.saving.collection import directories, folders
 
     known = [
         {
@@ -600,7 +600,7 @@ def list_models(as_json: Json = False, config: Config = None):
         }
         for name, cls in runs.model_classes().items()
     ]
-    stored = [_describe_pretrained(folder) for folder in _pretrained_folders()]
+    stored = [_describe_pretrained(folder) for folder in folders().values()]
     if as_json:
         terminal.show_json({"models": known, "pretrained": stored})
         return
@@ -732,17 +732,6 @@ def _summarize(runs, folder, figures):
         f"  model = keras_ae.load({str(_find_artifact(folder))!r})",
         "  samples = model.sample(64, seed=0)",
     ]
-
-
-def _pretrained_folders():
-    """List the folders of the pretrained models, sorted by name. The first of a name counts."""
-    from keras_ae.saving.collection import directories
-
-    cards = (card for place in directories() for card in sorted(place.glob("*/card.json")))
-    folders = {}
-    for card in cards:
-        folders.setdefault(card.parent.name, card.parent)
-    return [folders[name] for name in sorted(folders)]
 
 
 def _describe_pretrained(folder):

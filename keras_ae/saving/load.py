@@ -9,7 +9,7 @@ from keras_ae.core import arguments, backend
 from keras_ae.core.training import Loops
 from keras_ae.saving import archive, manifest, objects
 from keras_ae.saving.card import TRAINABLE
-from keras_ae.saving.collection import find
+from keras_ae.saving.collection import find, list_pretrained
 
 
 def load(path, custom_objects=None, max_bytes=None):
@@ -74,6 +74,31 @@ def load(path, custom_objects=None, max_bytes=None):
         if not trained and config.get("compile_config"):
             with keras.saving.custom_object_scope(custom_objects or {}):
                 model.compile_from_config(config["compile_config"])
+    return model
+
+
+def from_preset(cls, name, **kwargs):
+    """Load a pretrained model of this class.
+
+    Args:
+        name: Name of a pretrained model, such as "vae_mnist", or the path of a folder or file.
+        **kwargs: See `keras_ae.load`.
+
+    Returns:
+        The model, ready for `fit`.
+
+    Raises:
+        ValueError: If the model is of another class, or its files are damaged.
+        FileNotFoundError: If there is no such model.
+    """
+    model = load(name, **kwargs)
+    if not isinstance(model, cls):
+        known = list_pretrained(model=cls)
+        hint = f" {cls.__name__}.presets has {', '.join(known)}." if known else ""
+        raise ValueError(
+            f"{cls.__name__}.from_preset: {name!r} is a {type(model).__name__}. Load it with "
+            f"keras_ae.load({name!r}).{hint}"
+        )
     return model
 
 

@@ -1,14 +1,16 @@
-"""The part of `keras_ae.Autoencoder` that writes files."""
+"""The part of `keras_ae.Autoencoder` that writes files, and finds pretrained ones."""
 
 import keras
 
 from keras_ae.core import inputs
-from keras_ae.saving import export, keras_files
+from keras_ae.saving import collection, export, keras_files, load
 
 
 class Saved:
     """Methods that write files and folders, each of which appears whole or not at all."""
 
+    presets = collection.Presets()
+    from_preset = classmethod(load.from_preset)
     _endpoints = export.endpoints_of
     load_weights = keras_files.load_weights
 

@@ -591,7 +591,7 @@ def test_pretrained_models_are_found_by_name(tmp_path, exports, monkeypatch):
         keras_ae.load("my_vae")
     monkeypatch.setenv(collection.DIRECTORY_VARIABLE, str(tmp_path / "models"))
     assert type(keras_ae.load("my_vae")).__name__ == "VAE"
-    assert "my_vae" in saving.pretrained()
+    assert "my_vae" in saving.list_pretrained()
 
 
 def test_torch_says_how_to_export(tmp_path):
@@ -622,7 +622,7 @@ def test_other_formats_take_one_input(tmp_path):
     np.testing.assert_allclose(found, model.reconstruct(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", saving.pretrained())
+@pytest.mark.parametrize("name", saving.list_pretrained())
 def test_pretrained_models_load_and_say_how_they_were_made(name):
     model, card = keras_ae.load(name), saving.read_card(name)
     assert card["model"] == type(model).__name__
@@ -636,4 +636,4 @@ def test_pretrained_models_load_and_say_how_they_were_made(name):
 
 def test_all_pretrained_models_are_there():
     expected = {"ae_mnist", "dae_mnist", "vae_mnist", "vae_digits", "factor_vae_sprites"}
-    assert expected <= set(saving.pretrained())
+    assert expected <= set(saving.list_pretrained())
