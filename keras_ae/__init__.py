@@ -18,6 +18,7 @@ _HOMES = {
     "list_pretrained": "saving.collection",
     "load": "saving.load",
     "optimizers_for": "optimizers",
+    "upload_preset": "saving.upload",
 }
 _MODULES = (
     "callbacks corruptions datasets distributions divergences estimators evaluation flows "

@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from keras_ae.core import arguments, storage
-from keras_ae.saving import archive
+from keras_ae.saving import archive, hub
 
 DIRECTORY_VARIABLE = "KERAS_AE_SAVED_MODELS"
 ADDRESS_VARIABLE = "KERAS_AE_COLLECTION"
@@ -26,7 +26,8 @@ def directories():
 def find(path):
     """Find an artifact: return the path itself if it exists, or that of a pretrained model.
 
-    A model that is in no directory here is downloaded if the index has it.
+    A model of the Hugging Face Hub is downloaded, and one that is in no directory here, if the
+    index has it.
     """
     if not isinstance(path, (str, os.PathLike)):
         kind = type(path).__name__
@@ -34,6 +35,8 @@ def find(path):
         raise TypeError(
             f"load: path={shown[:100]} must be a path or the name of a pretrained model."
         )
+    if str(path).startswith(hub.PREFIX):
+        return hub.download(str(path))
     found = pathlib.Path(path)
     try:
         if found.exists():

@@ -18,10 +18,11 @@ def load(path, custom_objects=None, max_bytes=None):
     Loading never runs code from the artifact.
 
     Args:
-        path: A folder that `export` wrote, a `.keras` file, or the name of a pretrained model.
-            `load` searches for pretrained models in the directories that the environment variable
-            KERAS_AE_SAVED_MODELS names, and in `saved_models/` if this package runs from a
-            checkout.
+        path: A folder that `export` wrote, a `.keras` file, "hf://user/name@revision" of the
+            Hugging Face Hub, or the name of a pretrained model, such as "vae_mnist". `load`
+            searches for pretrained models in the directories that the environment variable
+            KERAS_AE_SAVED_MODELS names, in `saved_models/` if this package runs from a checkout,
+            and at the address in KERAS_AE_COLLECTION.
         custom_objects: Dictionary of name -> class or function of your own that is not registered.
             Defaults to None.
         max_bytes: Most bytes of memory that the parts of the file, and the weights of the model
