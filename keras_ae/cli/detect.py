@@ -2,6 +2,7 @@
 
 import pathlib
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -9,6 +10,7 @@ from keras_ae import datasets, models
 from keras_ae.cli import runs
 from keras_ae.cli.settings import find_artifact
 from keras_ae.core import storage
+from keras_ae.datasets.files import read_column_names
 from keras_ae.estimators import AnomalyDetector
 
 
@@ -29,9 +31,19 @@ def run(data, model, given, model_options, output, folder):
     if isinstance(given.get("threshold"), str):
         given = {**given, "threshold": runs.parse(given["threshold"])}
     x = datasets.as_array(data, "all")
+    names = _find_names(data, x)
+    table = x if names is None else pd.DataFrame(x, columns=names)
     if model in models.FILES:
+        if folder is not None and keras.config.backend() == "torch":
+            raise NotImplementedError(
+                "--export: the torch backend cannot write what TensorFlow serves. Set the variable "
+                "KERAS_BACKEND=tensorflow, and repeat the command."
+            )
         given = {"random_state": 0, **given}
-        detector = AnomalyDetector(model, model_options=model_options, **given).fit(x)
+        if "standardize" in model_options:  # The detector determines it.
+            value = model_options.pop("standardize")
+            given["standardize"] = {"true": True, "false": False}.get(str(value).lower(), value)
+        detector = AnomalyDetector(model, model_options=model_options, **given).fit(table)
         found = detector.decision_scores_
     else:
         refused = [*given, *(["set"] if model_options else [])]
@@ -44,16 +56,28 @@ def run(data, model, given, model_options, output, folder):
                 "pass the name of a model."
             )
         detector = AnomalyDetector.load(find_artifact(pathlib.Path(model)))
-        found = -detector.score_samples(x)
-    table = {"anomaly_score": found, "is_anomaly": (found > detector.threshold_).astype(int)}
+        if not hasattr(detector, "feature_names_in_"):
+            table = x
+        found = -detector.score_samples(table)
+    columns = {"anomaly_score": found, "is_anomaly": (found > detector.threshold_).astype(int)}
     if x.ndim == 2:
-        table["column"] = np.argmax(detector.explain(x), axis=1)
+        places = np.argmax(detector.explain(table), axis=1)
+        columns["column"] = places if names is None else np.array(names)[places]
     with storage.whole_file(output, storage.refuse_existing) as partial:
-        pd.DataFrame(table).to_csv(partial, index_label="example")
+        pd.DataFrame(columns).to_csv(partial, index_label="example")
     yield (
-        f"{output}: {int(table['is_anomaly'].sum())} of {len(x)} examples are anomalies, whose "
+        f"{output}: {int(columns['is_anomaly'].sum())} of {len(x)} examples are anomalies, whose "
         f"{detector.anomaly_score_} score is above {detector.threshold_:.4g}"
     )
     if folder is not None:
         detector.export(folder, card={"data": data})
         yield f"{folder}: the detector, for AnomalyDetector.load and TensorFlow Serving"
+
+
+def _find_names(data, x):
+    """Return the names of the columns of a table from a .csv file, or None."""
+    path = pathlib.Path(data)
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    names = read_column_names(path)
+    return names if names and len(set(names)) == x.shape[1] else None

@@ -493,7 +493,7 @@ def detect(
     """Score how anomalous the examples of a table are, or of other data, and write a table.
 
     Its columns are anomaly_score, which is high for anomalies, is_anomaly, and for tables the
-    column with the largest share in the score, counted from 0.
+    column with the largest share in the score: its name, or its number, counted from 0.
     """
     runs = _import_runs()
     from keras_ae.cli import detect as command

@@ -167,8 +167,7 @@ def _check_signature(path, signature):
 def _read_csv(path):
     try:
         names, skipped = _read_header(path)
-        width = len(names)
-        label = names.index("label") if "label" in names else None
+        width, label = len(names), _find_label(names)
         try:
             table = np.loadtxt(
                 path,
@@ -194,8 +193,21 @@ def _read_csv(path):
     return x, None if label is None else table[:, label]
 
 
+def _find_label(names):
+    """Return the place of the column of labels, or None if there is none."""
+    lower = [name.lower() for name in names]
+    return lower.index("label") if "label" in lower else None
+
+
+def read_column_names(path):
+    """Return the names of the columns of a .csv file but its labels, or None without a header."""
+    names, _ = _read_header(path)
+    label = _find_label(names)
+    return [name for place, name in enumerate(names) if place != label] or None
+
+
 def _read_header(path):
-    """Read the names of the columns, in lower case, and count the lines of the header.
+    """Read the names of the columns, and count the lines of the header.
 
     Without a header, the names are () and the count is 0. The first row is a header if none of its
     cells is empty or a number. There are two exceptions. A row in which every cell has a digit
@@ -213,10 +225,10 @@ def _read_header(path):
         ):
             names, skipped = (), 0
         else:
-            names, skipped = tuple(cell.lower() for cell in cells), reader.line_num
+            names, skipped = tuple(cells), reader.line_num
         if not first or (names and not any(line.strip() for line in file)):
             raise ValueError("it holds no rows of numbers")
-    if names.count("label") > 1:
+    if [name.lower() for name in names].count("label") > 1:
         raise ValueError("its header names more than one column 'label'; rename all but one")
     return names, skipped
 

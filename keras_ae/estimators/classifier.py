@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 
 from keras_ae.estimators.base import AutoencoderEstimator
@@ -84,6 +85,11 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
             self.
         """
         X, y = self._check_data(X, reset=True, y=y)
+        if y.dtype.kind in "US" and np.any(y == str(_UNLABELED)):
+            raise ValueError(
+                f"{type(self).__name__}: y is an array of text, in which the label -1 of unlabeled "
+                "examples has become the class '-1'. Pass np.array(y, dtype=object)."
+            )
         known = y != _UNLABELED
         if not known.any():
             raise ValueError(
@@ -122,6 +128,23 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
         """
         X = self._check_data(X)
         return self.classes_[self._apply(self.model_.classify, X)]
+
+    def score(self, X, y, sample_weight=None):
+        """Compute the accuracy over the examples whose class is known.
+
+        Args:
+            X: Array or DataFrame of shape (examples, ...).
+            y: Array of shape (examples,), in which -1 stands for an unknown class.
+            sample_weight: Array of shape (examples,). Defaults to None, equal weights.
+
+        Returns:
+            A number from 0 to 1.
+        """
+        known = np.asarray(y) != _UNLABELED
+        if not known.any():
+            raise ValueError(f"{type(self).__name__}.score: y is -1, unlabeled, for all examples.")
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return accuracy_score(np.asarray(y)[known], self.predict(X)[known], sample_weight=weight)
 
     def _choose_held_out(self, model, given, generator):
         held_out, label = super()._choose_held_out(model, given, generator), given["label"]

@@ -81,6 +81,12 @@ class AutoencoderClusterer(ClusterMixin, AutoencoderEstimator):
         method = arguments.choice(self, "method", self.method, ("k_means", "gaussian_mixture"))
         X = self._check_data(X, reset=True, ensure_min_samples=count)
         self._train(X)
+        if self.model_._code_dtype != "float32":
+            raise ValueError(
+                f"AutoencoderClusterer: model={arguments.show(self.model)} has integer codes, "
+                "whose differences mean nothing. Choose a model with continuous codes, such as "
+                "'VAE'."
+            )
         kind = {"k_means": KMeans, "gaussian_mixture": GaussianMixture}[method]
         codes = self._codes(X)
         self.clusters_ = kind(count, n_init=10, random_state=self._seed).fit(codes)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from keras_ae.core import arguments
 from keras_ae.estimators import scores
 from keras_ae.estimators.base import AutoencoderEstimator
-from keras_ae.estimators.thresholds import Calibration, find_extreme_threshold
+from keras_ae.estimators.thresholds import LEAST_SCORES, Calibration, find_extreme_threshold
 from keras_ae.saving import export, read_card
 from keras_ae.saving.load import load
 
@@ -56,7 +56,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
               normal. The threshold is a quantile of the scores of the held-out examples, or of all
               if there are none.
             - "extreme_values": the same, by the theory of extreme values (Siffer et al. 2017),
-              which also finds rates below one in the number of examples.
+              which also finds rates below one in the number of examples. It takes the scores of all
+              examples if fewer than 40 are held out.
             - A number, in the units of the score.
 
             Defaults to "contamination".
@@ -66,7 +67,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
             0.5, so that anomalies in the training data are not learned. It leaves out those that
             rank highest in the score and the distance from the mean together, because a model may
             have learned anomalies that lie far from all other data. With 0 the model is trained
-            once on all. Defaults to 0.2.
+            once on all. Defaults to None: 0.2, but 0 if the threshold is one of normal data, whose
+            oddest examples must count.
         epochs: Number of passes over the data in each training. Defaults to None: as many as make
             700 training steps, and at least 20.
         batch_size: Number of examples in a batch. Defaults to 128.
@@ -105,7 +107,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         contamination=0.1,
         threshold="contamination",
         false_positive_rate=0.01,
-        trim=0.2,
+        trim=None,
         model_options=None,
         epochs=None,
         batch_size=128,
@@ -151,14 +153,16 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         rate = arguments.number(
             self, "false_positive_rate", self.false_positive_rate, positive=True, below=1
         )
-        trim = arguments.number(self, "trim", self.trim, most=0.5)
-        if not arguments.is_number(self.threshold):
+        if arguments.is_number(self.threshold):
+            arguments.number(self, "threshold", self.threshold, least=None)
+        else:
             arguments.choice(self, "threshold", self.threshold, _THRESHOLDS)
+        trim = self._find_trim()
         X = self._check_data(X, reset=True, ensure_min_samples=2)
         held_out = self._train_and_choose(X)
         found = self._compute(X)
         if trim:
-            odd = stats.rankdata(found) + stats.rankdata(_measure_distances(X))
+            odd = stats.rankdata(found) + stats.rankdata(self._measure_distances(X))
             count = max(round(len(X) * (1.0 - trim)), 2)
             kept = np.sort(np.argsort(odd, kind="stable")[:count])
             held_out = np.zeros(len(X), bool)
@@ -170,7 +174,8 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         elif self.threshold == "false_positive_rate":
             self.threshold_ = float(np.quantile(normal, 1.0 - rate))
         elif self.threshold == "extreme_values":
-            self.threshold_ = find_extreme_threshold(found, rate)
+            enough = len(normal) >= LEAST_SCORES
+            self.threshold_ = find_extreme_threshold(normal if enough else found, rate)
         else:
             self.threshold_ = float(self.threshold)
         self.offset_ = -self.threshold_
@@ -178,6 +183,18 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         self.labels_ = (found > self.threshold_).astype(int)
         self._calibration = Calibration().fit(found, share)
         return self
+
+    def _find_trim(self):
+        """Return the share of the training examples that a second training leaves out."""
+        trim = arguments.number(self, "trim", self.trim, most=0.5, optional=True)
+        of_normal_data = self.threshold in ("false_positive_rate", "extreme_values")
+        if trim and of_normal_data:
+            raise ValueError(
+                f"AnomalyDetector: trim={self.trim!r} would leave out the oddest normal examples, "
+                f"from which threshold={self.threshold!r} is found. Leave trim out, or pass "
+                "threshold='contamination'."
+            )
+        return (0.0 if of_normal_data else 0.2) if trim is None else trim
 
     def _train_and_choose(self, X):
         """Train the model, and choose its score. Return which examples were held out."""
@@ -190,6 +207,23 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         else:
             self.anomaly_score_, self._score = scores.make(self.model_, self.anomaly_score, X)
         return held_out
+
+    def _measure_distances(self, X):
+        """Return the squared distance of every example from the mean, in deviations per feature.
+
+        Padding has no distance, and the sum over the other features counts as if there were none.
+        """
+        x, mask_value = X.astype("float64"), self.model_._mask_value
+        if mask_value is not None:
+            padded = np.all(x == mask_value, axis=-1, keepdims=True)
+            x[np.broadcast_to(padded & ~np.all(padded, axis=1, keepdims=True), x.shape)] = np.nan
+        flat = x.reshape(len(x), -1)
+        with np.errstate(invalid="ignore"):
+            number = np.maximum(np.sum(~np.isnan(flat), axis=0), 1)
+            mean = np.nansum(flat, axis=0) / number
+            deviation = np.sqrt(np.nansum((flat - mean) ** 2, axis=0) / number)
+        squares = ((flat - mean) / np.where(deviation > 0, deviation, 1.0)) ** 2
+        return np.nanmean(squares, axis=1) * flat.shape[1]
 
     def _compute(self, X):
         """Return the anomaly scores of checked data: a float64 array (examples,)."""
@@ -241,9 +275,9 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
     def predict_proba(self, X):
         """Compute the probability that an example is normal, and that it is an anomaly.
 
-        The mean over the training data is close to the contamination. The probabilities hold as far
-        as the scores of normal data and of anomalies, once normal scores are transformed to a
-        Gaussian, are two Gaussians of equal deviation.
+        The mean over the training data is the contamination, also if it holds fewer anomalies. The
+        probabilities hold as far as the scores of normal data and of anomalies, once normal scores
+        are transformed to a Gaussian, are two Gaussians of equal deviation.
 
         Args:
             X: Array or DataFrame of shape (examples, ...).
@@ -306,6 +340,11 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         check_is_fitted(self)
         self._refuse_function("export")
         export.check_arguments(path, card)
+        if _KEY in (card or {}):
+            raise ValueError(
+                f"AnomalyDetector.export: card has the entry {_KEY!r}, which holds the detector. "
+                "Choose another name for yours."
+            )
         model, score = self.model_, self._score
 
         def serve_score(x):
@@ -324,7 +363,11 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """Describe in JSON what `load` needs besides the model."""
         state = {name: value.tolist() for name, value in self._score.state.items()}
         names = getattr(self, "feature_names_in_", None)
+        # Numbers and names of the constructor, of which the model and its options are others.
+        plain = (int, float, str, type(None))
+        arguments = {k: v for k, v in self.get_params().items() if type(v) in (*plain, bool)}
         return {
+            "arguments": {k: v for k, v in arguments.items() if k != "model"},
             "score": self.anomaly_score_,
             "threshold": self.threshold_,
             "contamination": float(self.contamination),
@@ -371,12 +414,9 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
     @classmethod
     def _restore(cls, model, found):
         fresh = type(model).from_config(model.get_config())
-        detector = cls(
-            fresh,
-            anomaly_score=found["score"],
-            contamination=found["contamination"],
-            standardize=model.standardize,
-        )
+        given = found.get("arguments", {"contamination": found["contamination"]})
+        given = {**given, "anomaly_score": found["score"], "standardize": model.standardize}
+        detector = cls(fresh, **given)
         state = {k: np.asarray(v, "float32") for k, v in found["score_state"].items()}
         detector.model_, detector.anomaly_score_ = model, found["score"]
         detector._score = scores.BY_NAME[found["score"]](state)
@@ -390,10 +430,3 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         if found["feature_names_in"] is not None:
             detector.feature_names_in_ = np.array(found["feature_names_in"], dtype=object)
         return detector
-
-
-def _measure_distances(X):
-    """Return the squared distance of every example from the mean, in deviations per feature."""
-    flat = X.reshape(len(X), -1).astype("float64")
-    deviation = flat.std(axis=0)
-    return np.sum(((flat - flat.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)) ** 2, 1)

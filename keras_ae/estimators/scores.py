@@ -11,6 +11,7 @@ from scipy import stats
 from keras_ae.core import arguments, backend
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers
+from keras_ae.distributions import counted
 from keras_ae.distributions.elementary import event_sum
 from keras_ae.models.variational.base import VariationalAE
 
@@ -90,12 +91,17 @@ class Score:
 
 
 class ReconstructionError(Score):
-    """The squared error of the reconstruction, summed over the features."""
+    """The squared error of the reconstruction, summed over the features that are no padding."""
 
     has_parts = True
 
     def parts(self, model, x):
-        return ops.square(model.reconstruct(x) - x)
+        errors = ops.square(model.reconstruct(x) - x)
+        if model._mask_value is None:
+            return errors
+        # What is decoded at padded steps has no meaning.
+        given = counted(x, model._mask_value)[..., None]
+        return ops.where(given, errors, 0.0)
 
     def __call__(self, model, x):
         return event_sum(self.parts(model, x))
@@ -171,6 +177,9 @@ class Likelihood(ReconstructionProbability):
 
 class CodeDistance(Score):
     """The squared Mahalanobis distance of the code from the mean of the training codes."""
+
+    def find_obstacle(self, model, X):
+        return None if model._code_dtype == "float32" else "has integer codes, without distances"
 
     def learn(self, model, X):
         super().learn(model, X)

@@ -3,10 +3,14 @@
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 from sklearn.preprocessing import PowerTransformer
 
 _LEAST_EXCESSES = 20
+LEAST_SCORES = 2 * _LEAST_EXCESSES
+# With shapes below this one, likelihoods have no maximum in general, and the tail would end at the
+# largest score that was seen.
+_LEAST_SHAPE = -0.5
 
 
 def find_extreme_threshold(scores, rate):
@@ -28,10 +32,10 @@ def find_extreme_threshold(scores, rate):
     Raises:
         ValueError: If there are too few scores.
     """
-    if len(scores) < 2 * _LEAST_EXCESSES:
+    if len(scores) < LEAST_SCORES:
         raise ValueError(
             f"AnomalyDetector: threshold='extreme_values' needs the scores of at least "
-            f"{2 * _LEAST_EXCESSES} examples, and there are {len(scores)}. Pass more, or "
+            f"{LEAST_SCORES} examples, and there are {len(scores)}. Pass more, or "
             "threshold='contamination'."
         )
     level = min(0.98, 1.0 - _LEAST_EXCESSES / len(scores))
@@ -42,7 +46,11 @@ def find_extreme_threshold(scores, rate):
         return float(np.quantile(scores, 1.0 - rate))
     unit = excesses.mean()  # The fit is stable if the numbers are about 1.
     shape, _, scale = stats.genpareto.fit(excesses / unit, floc=0.0)
-    return float(start + unit * stats.genpareto.isf(rate / share, shape, scale=scale))
+    if shape < _LEAST_SHAPE:
+        shape, _, scale = stats.genpareto.fit(excesses / unit, floc=0.0, fc=_LEAST_SHAPE)
+    found = float(start + unit * stats.genpareto.isf(rate / share, shape, scale=scale))
+    # A rate that no score can show lies beyond all of them.
+    return max(found, float(scores.max())) if rate < 1.0 / len(scores) else found
 
 
 class Calibration:
@@ -51,8 +59,9 @@ class Calibration:
     A Yeo-Johnson transform makes the scores of normal data Gaussian. Those of anomalies are a
     Gaussian of the same deviation with a higher mean, and their share is known: the contamination.
     The mean and the deviation maximize the likelihood of all scores, by expectation maximization.
-    The probability then rises with the score. If the scores do not fall into two groups, the means
-    come close, and no score is more than a little above the contamination.
+    The probability then rises with the score. It is shifted such that its mean over the scores is
+    the contamination. If the scores hold fewer anomalies than that, the highest normal scores have
+    the probabilities that the anomalies would have.
 
     Args:
         state: Dictionary of five numbers, what `fit` found. Defaults to None.
@@ -90,7 +99,8 @@ class Calibration:
             if moved < 1e-9:
                 break
         slope = (high - low) / variance
-        self.state |= {"slope": float(slope), "shift": float(prior - slope * 0.5 * (high + low))}
+        shift = _find_shift(slope * values, contamination)
+        self.state |= {"slope": float(slope), "shift": shift}
         return self
 
     def _transform(self, scores):
@@ -102,6 +112,12 @@ class Calibration:
     def __call__(self, scores):
         """Return the probability of an anomaly for each score."""
         return _sigmoid(self.state["slope"] * self._transform(scores) + self.state["shift"])
+
+
+def _find_shift(values, mean):
+    """Find the number that, added to all values, gives their sigmoids this mean."""
+    low, high = -float(values.max()) - 50.0, -float(values.min()) + 50.0
+    return float(optimize.brentq(lambda shift: _sigmoid(values + shift).mean() - mean, low, high))
 
 
 def _sigmoid(values):

@@ -372,3 +372,28 @@ def test_no_class_loses_its_only_labels():
         fitted.model_, {"x": table(200), "label": y}, np.random.RandomState(0)
     )
     assert held_out.sum() > 170 and not held_out[:2].any()
+
+
+# ---------------------------------------------------------------------- unknown classes, other codes
+
+
+def test_text_that_swallowed_unknown_classes_is_refused():
+    x, y = np.random.default_rng(0).normal(size=(8, 3)), np.array(["yes", "no"] * 3 + [-1, -1])
+    with pytest.raises(ValueError, match="has become the class '-1'. Pass np.array"):
+        AutoencoderClassifier(epochs=1).fit(x, y)
+
+
+def test_the_accuracy_is_that_of_known_classes():
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    truth = (x[:, 0] > 0).astype(int)
+    classifier = AutoencoderClassifier(epochs=2, random_state=0).fit(x, truth)
+    some = np.where(np.arange(60) % 3 == 0, truth, -1)
+    assert classifier.score(x, some) == np.mean(classifier.predict(x)[::3] == truth[::3])
+    with pytest.raises(ValueError, match="y is -1, unlabeled, for all"):
+        classifier.score(x, np.full(60, -1))
+
+
+def test_integer_codes_are_not_clustered():
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    with pytest.raises(ValueError, match="'VQVAE' has integer codes"):
+        AutoencoderClusterer("VQVAE", n_clusters=2, epochs=1).fit(x)

@@ -31,8 +31,8 @@ class RobustAE(AE):
     no batch holds.
 
     `encode(x)` is the code of L, and `reconstruct(x)` is r = D(E(L)). `anomaly_score(x)` is the
-    squared norm of x - r. Where S is not zero, x - r is S plus the threshold, so that examples are
-    in the same order as by S, and examples without S are in order, too.
+    squared norm of x - r, which orders examples without S, too. With "l21" the order is that of the
+    norms of S, because x - r is then longer than S by the threshold.
 
     Args:
         latent_dim: Dimensions of the code. Defaults to 16.
