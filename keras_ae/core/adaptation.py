@@ -70,10 +70,13 @@ class Adaptation(keras.callbacks.Callback):
         self.passes = passes
 
     def on_train_begin(self, logs=None):
+        steps, epochs = (self.params or {}).get("steps"), (self.params or {}).get("epochs")
+        self.passes.num_steps = steps and steps * epochs
         if not is_adapted(self.model):
-            steps, epochs = (self.params or {}).get("steps"), (self.params or {}).get("epochs")
-            self.passes.num_steps = steps and steps * epochs
             adapt(self.model, self.passes)
+        elif hasattr(self.model, "_plan_steps") and not _read_step(self.model):
+            # `adapt` was called before it was known how long training would be.
+            self.model._plan_steps(self.passes.num_steps)
 
 
 class Stages(keras.callbacks.Callback):
@@ -104,10 +107,15 @@ class Stages(keras.callbacks.Callback):
     def _look(self, model):
         # The count of this callback may be too high, because a resumed training skips steps.
         backend.settle(model)
-        self.step = int(ops.convert_to_numpy(ops.convert_to_tensor(model._step)))
+        self.step = _read_step(model)
         if self.step >= model._next_stage():
             model._begin_stage(self.passes)
         self.next_stage = model._next_stage()
+
+
+def _read_step(model):
+    """Return how many training steps a model has made."""
+    return int(ops.convert_to_numpy(ops.convert_to_tensor(model._step)))
 
 
 def is_needed(model):

@@ -14,6 +14,16 @@ _SCALES = 1e-3, 100.0
 _MOST_BEYOND = 100
 
 
+def loses_digits(values, deviation):
+    """Tell whether float32 cannot hold a hundredth of the deviation of some numbers.
+
+    Args:
+        values: Array of numbers.
+        deviation: Their standard deviation.
+    """
+    return bool(np.spacing(np.float32(np.abs(values).max())) > 0.01 * deviation)
+
+
 @dataclasses.dataclass(frozen=True)
 class Support:
     """The lowest and the highest value of data, and which values between them it may have.

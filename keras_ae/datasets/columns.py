@@ -1,8 +1,12 @@
 """Tables with columns of different kinds as arrays of numbers, and back."""
 
+import datetime
+import decimal
+
 import numpy as np
 
 from keras_ae.core import arguments
+from keras_ae.core.ranges import loses_digits
 
 KINDS = ("numeric", "positive", "count", "ordinal", "categorical", "binary")
 DISCRETE = ("ordinal", "categorical", "binary")
@@ -206,6 +210,7 @@ def _describe_column(series, name, kind, owner):
             f"{owner}: {name!r} has times ({dtype}). Make numbers of them, such as the "
             "days since a date, or leave the column out."
         )
+    _refuse_objects(present.iloc[0], name, owner)
     if kind is None:
         kind = _guess_kind(series, present)
     else:
@@ -222,6 +227,8 @@ def _describe_column(series, name, kind, owner):
                 "two. Choose 'categorical'."
             )
         column["categories"] = [_plain(value) for value in categories]
+        if isinstance(dtype, pd.CategoricalDtype):
+            column["ordered"] = bool(dtype.ordered)
         return column
     values = _to_numbers(present, name, kind, owner)
     if kind == "count":
@@ -230,10 +237,31 @@ def _describe_column(series, name, kind, owner):
         values = np.log(values)
     center, spread = float(values.mean()), float(values.std())
     # Numbers that are all equal have a deviation of rounding errors.
-    varies = spread > 1e-6 * max(abs(center), 1e-30)
+    varies = spread > 1e-12 * max(abs(center), 1e-30)
+    if kind == "numeric" and varies and loses_digits(values, spread):
+        raise ValueError(
+            f"{owner}: {name!r} has numbers about {center:g} that differ by {spread:g}, which "
+            "float32 cannot tell apart. Subtract a number near to them, such as the first."
+        )
     column |= {"center": center, "scale": spread if varies else 1.0}
     column["integer"] = kind == "count" or bool(np.all(np.mod(present.astype("float64"), 1) == 0))
     return column
+
+
+def _refuse_objects(value, name, owner):
+    """Raise if the cells of a column are objects whose order or distance means something."""
+    if isinstance(value, (datetime.date, datetime.time, datetime.timedelta)):
+        raise TypeError(
+            f"{owner}: {name!r} has times, such as {value!r}. Make numbers of them, such as the "
+            "days since a date, or leave the column out."
+        )
+    if isinstance(value, decimal.Decimal):
+        raise TypeError(f"{owner}: {name!r} holds {value!r}. Convert it by .astype(float).")
+    if isinstance(value, (list, dict, set, np.ndarray)):
+        raise TypeError(
+            f"{owner}: {name!r} holds a {type(value).__name__} in a cell. Make columns of its "
+            "parts, or leave the column out."
+        )
 
 
 def _guess_kind(series, present):
@@ -321,12 +349,18 @@ def _decode(values, column):
         codes = np.clip(np.where(absent, 0, values).round().astype(int), 0, len(categories) - 1)
         if dtype == "category":
             codes = np.where(absent, -1, codes)
-            is_ordered = column["kind"] == "ordinal"
+            # Descriptions of before 28 November 2026 do not say it.
+            is_ordered = column.get("ordered", column["kind"] == "ordinal")
             return pd.Categorical.from_codes(codes, categories, ordered=is_ordered)
         found = pd.Series([categories[code] for code in codes], dtype=object)
-        found[absent] = None if dtype == "object" else pd.NA
+        if dtype == "object":
+            found[absent] = None
+        else:
+            found[absent] = np.nan if dtype.startswith(("float", "complex")) else pd.NA
     else:
         values = values.round() if column["integer"] else values
+        if column["kind"] == "positive" and column["integer"]:
+            values = np.maximum(values, 1.0)
         found = pd.Series(_clip_to_type(values, dtype))
     if absent.any():
         dtype = _NULLABLE.get(dtype, dtype)

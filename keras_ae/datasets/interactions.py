@@ -65,7 +65,12 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
             "only ratings that are too low are left out."
         )
     if ratings is not None:
-        ratings = np.asarray(ratings, "float64")
+        try:
+            ratings = np.asarray(ratings, "float64")
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"gather_interactions: ratings must be numbers ({error}). Convert them."
+            ) from None
         lengths["ratings"] = ratings.shape
         least_rating = arguments.number(
             "gather_interactions", "least_rating", least_rating, least=None
@@ -75,7 +80,8 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
             f"gather_interactions: the columns have the shapes {lengths}. Pass vectors with one "
             "value for each row of the table."
         )
-    for name, each in zip(("users", "items"), columns, strict=True):
+    names = ("users", "items", "ratings")
+    for name, each in zip(names, [*columns, *([] if ratings is None else [ratings])], strict=False):
         missing = int(pd.isna(each).sum())
         if missing:
             raise ValueError(

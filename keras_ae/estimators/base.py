@@ -12,6 +12,7 @@ from keras_ae import models
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import arguments
 from keras_ae.core.configuration import constructor_parameters
+from keras_ae.core.ranges import loses_digits
 from keras_ae.estimators import trainers
 
 _LEAST_EPOCHS = 20
@@ -109,7 +110,26 @@ class AutoencoderEstimator(BaseEstimator):
             check_is_fitted(self)
         finite = "allow-nan" if self._takes_nan else True
         defaults = {"dtype": np.float32, "allow_nd": True, "ensure_all_finite": finite}
-        return validate_data(self, X, reset=reset, **{**defaults, **options})
+        checked = validate_data(self, X, reset=reset, **{**defaults, **options})
+        if reset:
+            self._refuse_lost_digits(X)
+        return checked
+
+    def _refuse_lost_digits(self, X):
+        """Raise if float32 would make the numbers of a column equal that differ in X."""
+        X = np.asarray(X)
+        if X.ndim != 2 or X.dtype.kind not in "iuf" or X.dtype.itemsize < 8:
+            return
+        for number, column in enumerate(X.astype("float64").T):
+            column = column[~np.isnan(column)]
+            deviation = column.std() if len(column) else 0.0
+            varies = deviation > 1e-12 * np.abs(column).max(initial=1e-30)
+            if varies and loses_digits(column, deviation):
+                raise ValueError(
+                    f"{type(self).__name__}: column {number} of X has numbers about "
+                    f"{column.mean():g} that differ by {deviation:g}, which float32 cannot tell "
+                    "apart. Subtract a number near to them, such as the first."
+                )
 
     def _train(self, X, model_defaults=None, fixed=None, **inputs):
         """Make the model, train it, and assign `model_` and `history_`.

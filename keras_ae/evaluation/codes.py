@@ -136,6 +136,13 @@ def clustering_accuracy(clusters, labels):
     >>> evaluation.clustering_accuracy([1, 1, 0, 2], [5, 5, 7, 7])
     0.75
     """
+    clusters, labels = np.asarray(clusters), np.asarray(labels)
+    for name, each in {"clusters": clusters, "labels": labels}.items():
+        if each.size != (len(each) if each.ndim else 0):
+            raise ValueError(
+                f"clustering_accuracy: {name} has the shape {each.shape}, and needs one number for "
+                "each example. Pass np.argmax of one-hot rows."
+            )
     clusters, labels = np.ravel(clusters), np.ravel(labels)
     check_same_length("clustering_accuracy", clusters=clusters, labels=labels)
     if not len(labels):

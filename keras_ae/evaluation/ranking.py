@@ -77,8 +77,13 @@ def _find_hits(owner, ranked, held_out, k):
     from scipy import sparse
 
     held_out = held_out.tocsr() if is_sparse(held_out) else np.asarray(held_out)
-    held_out = sparse.csr_matrix(held_out) > 0
+    held_out = sparse.csr_matrix(held_out)
+    if np.isnan(held_out.data.astype("float64")).any():
+        raise ValueError(f"{owner}: held_out holds NaN. Replace it by 0 or 1.")
+    held_out = held_out > 0
     users, items = held_out.shape
+    if not users:
+        raise ValueError(f"{owner}: ranked and held_out have no users. Pass some.")
     if len(ranked) != users:
         raise ValueError(f"{owner}: ranked has {len(ranked)} users, and held_out has {users}.")
     ranked = ranked[:, :k]

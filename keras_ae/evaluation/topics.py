@@ -80,6 +80,12 @@ def topic_diversity(topics):
     >>> evaluation.topic_diversity([["ape", "bee"], ["bee", "cat"]])
     0.75
     """
+    texts = [row for row in topics if isinstance(row, str)]
+    if texts:
+        raise ValueError(
+            f"topic_diversity: topics holds the text {texts[0][:60]!r} instead of a list of words. "
+            "Pass [topic.split() for topic in topics]."
+        )
     rows = [list(row) for row in topics]
     lengths = sorted({len(row) for row in rows})
     if len(lengths) != 1 or lengths == [0]:

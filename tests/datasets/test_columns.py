@@ -1,5 +1,8 @@
 """Tables as arrays of numbers, and back."""
 
+import datetime
+import decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,3 +144,48 @@ def test_tables_that_do_not_fit_the_description(change, message):
     with pytest.raises(ValueError) as error:
         datasets.encode_columns(change(table), datasets.describe_columns(table))
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "Float64", "Int64", "boolean", "object"])
+@pytest.mark.parametrize("kind", ["binary", "categorical", "ordinal", "numeric"])
+def test_missing_cells_of_every_type_and_kind_come_back(dtype, kind):
+    values = [True, False, None] if dtype == "boolean" else [0, 1, None]
+    if dtype == "object":
+        values = ["a", "b", None]
+    table = pd.DataFrame({"x": pd.Series(values * 4, dtype=dtype)})
+    if kind == "numeric" and dtype in ("object", "boolean"):
+        pytest.skip("these are no numbers")
+    columns = datasets.describe_columns(table, {"x": kind})
+    found = datasets.decode_columns(datasets.encode_columns(table, columns), columns)
+    pd.testing.assert_frame_equal(found, table)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("kind", ["ordinal", "categorical"])
+def test_categories_keep_their_order(ordered, kind):
+    cells = pd.Categorical(["low", "high", None], ["low", "high"], ordered=ordered)
+    table = pd.DataFrame({"x": cells})
+    columns = datasets.describe_columns(table, {"x": kind})
+    found = datasets.decode_columns(datasets.encode_columns(table, columns), columns)
+    pd.testing.assert_frame_equal(found, table)
+
+
+def test_integers_above_0_stay_above_0():
+    table = pd.DataFrame({"x": [1, 2, 300]})
+    columns = datasets.describe_columns(table, {"x": "positive"})
+    found = datasets.decode_columns(np.array([[0.2], [1.4], [2.6]]), columns)
+    assert found["x"].tolist() == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (1_700_000_000 + np.arange(100), "'x' has numbers about 1.7e.09 that differ by 28.8"),
+        ([datetime.date(2026, 1, day) for day in (1, 2, 3)], "'x' has times, such as"),
+        ([decimal.Decimal("1.5"), decimal.Decimal(2)], r"'x' holds Decimal\('1.5'\)"),
+        ([[1, 2], [3]], "'x' holds a list in a cell"),
+    ],
+)
+def test_cells_that_would_lose_their_meaning_are_refused(cells, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        datasets.describe_columns(pd.DataFrame({"x": cells}))

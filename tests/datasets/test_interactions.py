@@ -88,3 +88,10 @@ def test_one_item_is_hidden_and_one_is_left_at_least():
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_ratings_that_are_missing_or_text_are_refused():
+    with pytest.raises(ValueError, match="ratings has 1 missing values"):
+        datasets.gather_interactions(["a", "b"], [1, 2], [5, np.nan], least_rating=4)
+    with pytest.raises(ValueError, match="ratings must be numbers"):
+        datasets.gather_interactions(["a", "b"], [1, 2], ["five", "x"], least_rating=4)

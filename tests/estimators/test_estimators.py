@@ -374,7 +374,7 @@ def test_no_class_loses_its_only_labels():
     assert held_out.sum() > 170 and not held_out[:2].any()
 
 
-# ---------------------------------------------------------------------- unknown classes, other codes
+# ------------------------------------------------------------------ unknown classes, other codes
 
 
 def test_text_that_swallowed_unknown_classes_is_refused():

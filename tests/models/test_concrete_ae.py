@@ -177,3 +177,14 @@ def test_what_cannot_work_is_refused():
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
     with pytest.raises(ValueError, match="network_options=.* has no effect"):
         made(decoder=decoder).build((None, 6))
+
+
+def test_the_schedule_is_that_of_the_first_fit_also_after_adapt():
+    x = np.random.default_rng(0).random((32, 6), "float32")
+    model = ConcreteAE(2, network_options={"units": (4,)}, seed=0)
+    model.compile("adam")
+    model.adapt(x)
+    model.fit(x, batch_size=16, epochs=3, verbose=0)
+    assert int(numpy(model._planned_steps)) == 6
+    model.fit(x, batch_size=16, epochs=5, verbose=0)
+    assert int(numpy(model._planned_steps)) == 6

@@ -170,3 +170,13 @@ def test_missing_categories_are_filled_in_where_types_differ():
         assert list(found.columns) == list(table.columns) and not found.isna().any().any()
         assert found["band"].dtype == bands.dtype
         assert (found["size"].iloc[1::2] == "S").all()
+
+
+def test_a_model_of_an_array_fills_in_a_table():
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    model = HIVAE(2, num_components=2, network_options={"units": (4,)}, seed=0)
+    model.compile("adam")
+    model.fit(x, epochs=1, verbose=0)
+    holes = np.where(np.eye(40, 3) > 0, np.nan, x)
+    found = model.impute(pd.DataFrame(holes, columns=["a", "b", "c"]))
+    np.testing.assert_allclose(found.to_numpy(), model.impute(holes), rtol=1e-6)

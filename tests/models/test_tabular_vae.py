@@ -204,7 +204,7 @@ def test_arrays_have_numeric_columns():
         (lambda m: m.sample(3, conditions={"city": "Paris"}), "'city' holds 'Paris'"),
         (lambda m: m.sample(3, conditions={"city": ["Bern", "Oslo"]}), "has 2 values"),
         (lambda m: m.sample(3, conditions={"price": np.nan}), "has missing values"),
-        (lambda m: m.sample(3, conditions={"price": 1e30}), "their density is 0"),
+        (lambda m: m.sample(3, conditions={"price": 1e30}), "far from the numbers of training"),
         (lambda m: m.sample(3, conditions=["price"]), "must be a dictionary"),
         (lambda m: TabularVAE().build((None, 4), (None, 5)), "Call fit(x) without a target"),
         (lambda m: TabularVAE(columns="city"), "is no list of columns"),
@@ -222,3 +222,33 @@ def test_examples_are_rows():
     model.compile("adam")
     with pytest.raises(ValueError, match=r"Reshape them to \(rows, 16\)"):
         model.fit(np.zeros((8, 4, 4), "float32"), verbose=0)
+
+
+def test_a_table_that_was_refused_leaves_nothing_behind():
+    one, other = pd.DataFrame({"age": [1.5, 2.5]}), pd.DataFrame({"years": [1.5, 2.5]})
+    model = keras_ae.TabularVAE(2, network_options={"units": (4,)}, seed=0)
+    with pytest.raises(ValueError, match="compile"):
+        model.fit(one)
+    assert model.columns is None
+    model.compile("adam")
+    with pytest.raises(ValueError, match="epochs=-1"):
+        model.fit(one, epochs=-1)
+    model.fit(other, epochs=1, validation_data=(other,), verbose=0)
+    assert np.all(np.isfinite(model.train_on_batch(other)))
+    assert np.all(np.isfinite(model.test_on_batch(other)))
+
+
+def test_integers_with_missing_cells_are_sampled():
+    table = pd.DataFrame({"flag": [0.0, 1.0, np.nan] * 20, "age": range(60)})
+    model = keras_ae.TabularVAE(2, network_options={"units": (4,)}, seed=0)
+    model.compile("adam")
+    model.fit(table, epochs=1, verbose=0)
+    assert model.sample(50, seed=0).dtypes.equals(table.dtypes)
+    for value, message in {
+        10**6: "far from the numbers",
+        -500: "far from",
+        30.5: "integers",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            model.sample(3, conditions={"age": value})
+    assert set(model.sample(3, seed=0, conditions={"age": 80})["age"]) == {80}

@@ -24,8 +24,10 @@ class DEC(SoftClusteringAE):
         latent_dim: Dimensions of the code. Defaults to 10, as in the paper.
         num_clusters: Number of clusters, a positive integer. Defaults to 10.
         pretraining_steps: Number of training steps before the clusters start, an integer of at
-            least 0. With 0, the encoder is taken as it is, such as one that you have trained.
-            Defaults to 2,000. The paper has 100,000 of batch 256.
+            least 0. With 0, the clusters start from the weights as they are, such as those of an
+            encoder that you have trained. The code is then a linear layer of its features, which is
+            new, so take a few hundred steps for this layer. Defaults to 2,000. The paper has
+            100,000 of batch 256.
         update_interval: Number of training steps between two updates of the targets P. Each update
             reads all data once. Defaults to 140, about half a pass over MNIST at batch 256.
         encoder, decoder, reconstruction_loss, network_options, seed, standardize: See

@@ -26,13 +26,14 @@ class VaDE(Clustering, VAE):
     log p(x).
 
     From untrained weights most clusters would stay empty. Therefore the first `pretraining_steps`
-    steps train an autoencoder, which decodes the posterior's mean and has no divergence. Then a
-    mixture with diagonal covariances is fitted to the codes of all data by scikit-learn, which ends
-    at the best of five starts, and all weights minimize the negative bound from then on. The
-    posteriors begin with a tenth of the variance within the clusters. All of this is part of `fit`,
-    and the weights hold where the training is: several calls of `fit` train like one, and a
-    training that was killed resumes. If `fit` ends before the pre-training does, it fits a mixture
-    to the codes at its end.
+    steps train an autoencoder, which decodes the posterior's mean and has no divergence. `evaluate`
+    decodes draws and has the divergence at any time, so that it reports a bound. Then a mixture
+    with diagonal covariances is fitted to the codes of all data by scikit-learn, which ends at the
+    best of five starts, and all weights minimize the negative bound from then on. The posteriors
+    begin with a tenth of the variance within the clusters. All of this is part of `fit`, and the
+    weights hold where the training is: several calls of `fit` train like one, and a training that
+    was killed resumes. If `fit` ends before the pre-training does, it fits a mixture to the codes
+    at its end.
 
     The clusters that are found depend on the seed. The paper reports the best of ten runs.
 
@@ -143,7 +144,9 @@ class VaDE(Clustering, VAE):
 
     def loss_terms(self, x, y, training):
         q, prior = self.posterior(x, training), self.prior()
-        z = ops.where(self._is_clustering(), q.sample(self.step_seed(training)), q.mean)
+        z = q.sample(self.step_seed(training))
+        if training:
+            z = ops.where(self._is_clustering(), z, q.mean)
         divergence = prior.divergence_of(q, prior.log_memberships(z))
         return self.elbo_terms(y, z, divergence[:, None], training)
 

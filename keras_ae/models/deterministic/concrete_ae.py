@@ -27,8 +27,10 @@ class ConcreteAE(AE):
     for all examples of the step. The temperature of step b falls from T0 = `start_temperature` to
     TB = `end_temperature` as T(b) = T0 (TB / T0)^(b / B) (section 3.2), so that draws become
     one-hot. B is `annealing_steps`, after which the temperature stays. Outside of training, each
-    unit is the feature with its largest logit. `encode` therefore returns values of the data, and a
-    decoder reconstructs all features from them.
+    unit is the feature with its largest logit. The logits are 100 times a weight, which suits
+    optimizers such as Adam; with plain SGD they move 10,000 times as fast as its rate says.
+    `encode` therefore returns values of the data, and a decoder reconstructs all features from
+    them.
 
     `selected` has the indices of these features. Nothing keeps two units from selecting the same
     feature. In the logs, `num_selected` is the number of different features, and
@@ -130,7 +132,10 @@ class ConcreteAE(AE):
         self.sampler = CodeDensity(self.code_shape, name="sampler")
 
     def _adapt(self, passes):
-        self._planned_steps.assign(min(passes.num_steps or 0, 2**31 - 1))
+        self._plan_steps(passes.num_steps)
+
+    def _plan_steps(self, number):
+        self._planned_steps.assign(min(number or 0, 2**31 - 1))
 
     def _step_numbers(self, batch_size):
         # A draw and its gradient take about eight arrays of the logits' shape.

@@ -95,8 +95,11 @@ class StackedDenoisingAE(DenoisingAE):
         self._planned_steps = building.make_counter(self, "planned_steps")
 
     def _adapt(self, passes):
-        if passes.num_steps is not None:
-            number = passes.num_steps // (2 * len(self._pairs()))
+        self._plan_steps(passes.num_steps)
+
+    def _plan_steps(self, number):
+        if number is not None:
+            number //= 2 * len(self._pairs())
             self._planned_steps.assign(min(max(number, 1), 2**31 - 1))
 
     # ------------------------------------------------------------------ the phases

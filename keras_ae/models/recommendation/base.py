@@ -106,7 +106,8 @@ class Recommender:
 def _count_items(histories):
     """Return how many items each user has."""
     if is_sparse(histories):
-        matrix = histories.tocsr()
+        matrix = histories.tocsr(copy=True)
+        matrix.sum_duplicates()
         users = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[matrix.data > 0]
         return np.bincount(users, minlength=1)
     return np.atleast_1d(np.sum(histories > 0, axis=-1))

@@ -14,8 +14,9 @@ class MultinomialDAE(Recommender, AE):
     It minimizes minus the multinomial log-likelihood of a user's items, in nats, given a code that
     it computes from a part of them. The encoder reads a user's row at unit length, of which half of
     the items are dropped in training. `recommend` ranks the items that a user does not have yet.
-    The data are counts, such as 1 for each item that a user chose, as an array or a `scipy.sparse`
-    matrix, which is never made dense as a whole.
+    The paper adds a weight decay of 0.01, which is left out here: the optimizer
+    `keras.optimizers.AdamW` has one. The data are counts, such as 1 for each item that a user
+    chose, as an array or a `scipy.sparse` matrix, which is never made dense as a whole.
 
     Args:
         latent_dim: Dimensions of the code, which is a tanh. Defaults to 200.

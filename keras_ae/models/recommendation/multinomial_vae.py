@@ -19,8 +19,9 @@ class MultinomialVAE(Recommender, VAE):
         latent_dim: Dimensions of the code. Defaults to 200.
         dropout: Share of a user's values that training drops, in [0, 1). Defaults to 0.5.
         kl_weight: The paper's beta, a number of at least 0 or a schedule. Defaults to None: it
-            rises on a line from 0 to 0.2 within 40,000 steps. It should reach its end within the
-            training, and how large it should be there depends on the data: see section 2.2.2.
+            rises on a line from 0 to 0.2 within 40,000 steps; the paper has 200,000. It should
+            reach its end within the training, and how large it should be there depends on the data:
+            see section 2.2.2.
         encoder, decoder, network_options, seed: See `keras_ae.VAE`. The networks that the model
             makes have one hidden layer of 600 tanh units, so that all layers together have the
             paper's sizes items-600-200-600-items.

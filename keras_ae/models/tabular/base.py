@@ -1,5 +1,6 @@
 """The base class of models of tables, which read and return `pandas.DataFrame`s."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -27,7 +28,8 @@ def reads_frames(method, returns_data=False):
     def run(self, x=None, *args, **kwargs):
         if not is_frame(x):
             return method(self, x, *args, **kwargs)
-        found = method(self, self._encode_frame(x), *args, **kwargs)
+        with self._forgetting():
+            found = method(self, self._encode_frame(x), *args, **kwargs)
         if not returns_data or self.columns is None:
             return found
         return decode_columns(found, self.columns).set_index(x.index)
@@ -105,7 +107,7 @@ class TableVAE(VAE):
             raise ValueError(EMPTY.format(name="x", shape=x.shape))
         columns = describe(x, {}, "x") if self.columns is None else self.columns
         array = encode_columns(x, columns)
-        if self.columns is None:  # A table that was refused leaves nothing behind.
+        if self.columns is None:
             self._described = columns
         return array
 
@@ -151,12 +153,27 @@ class TableVAE(VAE):
         Returns:
             `keras.callbacks.History`.
         """
-        if is_frame(x):
-            x = self._encode_frame(x)
-        if is_frame(validation_data):
-            validation_data = (self._encode_frame(validation_data),)
-        return super().fit(x, *args, validation_data=validation_data, **kwargs)
+        with self._forgetting():
+            if is_frame(x):
+                x = self._encode_frame(x)
+            if is_frame(validation_data):
+                validation_data = (validation_data,)
+            if isinstance(validation_data, tuple) and is_frame(validation_data[:1][0]):
+                frame, *others = validation_data
+                validation_data = (self._encode_frame(frame), *others)
+            return super().fit(x, *args, validation_data=validation_data, **kwargs)
 
+    @contextlib.contextmanager
+    def _forgetting(self):
+        """Forget the columns of a table with which a `with` block could not build the model."""
+        try:
+            yield
+        finally:
+            if not self.built:
+                self._described = None
+
+    train_on_batch = reads_frames(VAE.train_on_batch)
+    test_on_batch = reads_frames(VAE.test_on_batch)
     adapt, evaluate = reads_frames(VAE.adapt), reads_frames(VAE.evaluate)
     encode, log_likelihood = reads_frames(VAE.encode), reads_frames(VAE.log_likelihood)
     predict = reads_frames(VAE.predict, returns_data=True)

@@ -229,8 +229,10 @@ class HIVAE(TableVAE):
             DataFrame or float32 array like x.
         """
         found = self.reconstruct(x, **options)
-        if is_frame(x):
+        if is_frame(x) and is_frame(found):
             return fill_cells(x, found)
+        if is_frame(x):  # The model was fitted to an array.
+            return x.where(x.notna(), found)
         return np.where(np.isnan(x), found, x)
 
 

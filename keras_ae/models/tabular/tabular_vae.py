@@ -283,8 +283,28 @@ class TabularVAE(TableVAE):
                     f"sample: conditions[{name!r}] has missing values. Pass values, or leave it "
                     "out."
                 )
+            self._check_condition(places[name], values)
             rows[:, places[name]] = cells[:, 0]
         return rows
+
+    def _check_condition(self, place, values):
+        """Raise if a column cannot have given numbers, or they are far from those of training."""
+        column = self.columns[place]
+        if place not in self._numeric:
+            return
+        values = np.asarray(values, "float64")
+        if column["integer"] and np.any(values % 1):
+            raise ValueError(
+                f"sample: conditions[{column['name']!r}] holds {values[values % 1 > 0][0]:g}, but "
+                "the column holds integers. Round it."
+            )
+        low, high = ops.convert_to_numpy(self._bounds)[:, list(self._numeric).index(place)]
+        far = (values < low - (high - low)) | (values > high + (high - low))
+        if np.any(far):
+            raise ValueError(
+                f"sample: conditions[{column['name']!r}] holds {values[far][0]:g}, far from the "
+                f"numbers of training, which run from {low:g} to {high:g}. Pass values like them."
+            )
 
     def _find_codes(self, row, number, generator):
         """Draw codes from p(z | the cells of a row that are not NaN): (number, latent_dim)."""
