@@ -137,7 +137,7 @@ def split_users(interactions, shares=(0.8, 0.1, 0.1), seed=0):
         >>> len(train), len(test), sorted([*train.tolist(), *test.tolist()]) == list(range(10))
         (8, 2, True)
     """
-    number = interactions.shape[0]
+    number = np.shape(interactions)[0]
     shares = np.asarray(shares, "float64")
     if shares.ndim != 1 or not np.all(shares > 0) or abs(shares.sum() - 1.0) > 1e-6:
         raise ValueError(

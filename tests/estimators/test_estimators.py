@@ -397,3 +397,16 @@ def test_integer_codes_are_not_clustered():
     x = np.random.default_rng(0).normal(size=(30, 4))
     with pytest.raises(ValueError, match="'VQVAE' has integer codes"):
         AutoencoderClusterer("VQVAE", n_clusters=2, epochs=1).fit(x)
+
+
+# ------------------------------------------------------------------ numbers that float32 loses
+
+
+def test_numbers_that_float32_cannot_tell_apart_are_refused():
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    x[:, 1] = 1.75e9 + np.arange(50)
+    with pytest.raises(ValueError, match=r"column 1 of X has numbers about 1.75e\+09 that differ"):
+        AutoencoderTransformer(epochs=1).fit(x)
+    x[:, 1] = 1.75e9  # A constant loses nothing.
+    AutoencoderTransformer(epochs=1).fit(x)
+    AutoencoderTransformer(epochs=1).fit(1e6 + x[:, [0, 2]].astype("float32"))

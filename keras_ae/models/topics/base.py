@@ -88,7 +88,7 @@ class TopicModel(VAE):
                 "columns. Pass a list of the words, such as get_feature_names_out() of "
                 "scikit-learn's CountVectorizer."
             )
-        weights = self.word_weights()
+        vocabulary, weights = list(vocabulary), self.word_weights()
         if len(vocabulary) != weights.shape[1]:
             raise ValueError(
                 f"topics: vocabulary has {len(vocabulary)} words, but the data has "
