@@ -72,17 +72,18 @@ def _find_by_name(name, version):
         folder = directory / name
         if not os.path.isdir(folder):  # This is False if the directory is unreadable.
             continue
-        if version in (None, _version_of(folder)):
+        # An odd card hides no model whose version nobody asks for.
+        if version is None or version == _version_of(folder):
             return folder
         others.append(_version_of(folder))
     entry = read_index().get(name)
     if entry is not None and version in (None, entry["version"]):
         return _download(name, entry)
     if others or entry:
-        known = sorted({*others, *([entry["version"]] if entry else [])})
+        known = sorted({str(each) for each in others + ([entry["version"]] if entry else [])})
         raise FileNotFoundError(
             f"load: there is no version {version} of the pretrained model {name!r}, but version "
-            f"{', '.join(map(str, known))}. Leave the number out to take what there is."
+            f"{', '.join(known)}. Leave the number out to take what there is."
         )
     return None
 
@@ -98,7 +99,7 @@ def _not_found(path):
     hint = arguments.did_you_mean(str(path), list_pretrained())
     return FileNotFoundError(
         f"load: there is no file or folder {str(path)!r}, and no pretrained model of that name in "
-        f"{places}.{hint} Pretrained here: {', '.join(list_pretrained()) or 'none'}. Set "
+        f"{places}.{hint} Pretrained models: {', '.join(list_pretrained()) or 'none'}. Set "
         f"{DIRECTORY_VARIABLE} to a directory that holds it."
     )
 
@@ -196,8 +197,8 @@ def list_pretrained(pattern="*", model=None):
         shown = arguments.show(model)
         raise TypeError(f'list_pretrained: model={shown} must be a class or its name, as "VAE".')
     wanted = model.__name__ if isinstance(model, type) else model
-    names = fnmatch.filter(describe(), pattern)
-    return [name for name in names if wanted in (None, describe()[name]["model"])]
+    known = describe()
+    return [n for n in fnmatch.filter(known, pattern) if wanted in (None, known[n]["model"])]
 
 
 class Presets:

@@ -73,7 +73,10 @@ def test_a_version_is_found_if_it_is_there(tmp_path, monkeypatch):
     for name, card in {"old": {"model": "VAE"}, "new": {"model": "VAE", "version": 3}}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "card.json").write_text(json.dumps(card))
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "card.json").write_text("{")
     monkeypatch.setattr(collection, "directories", lambda: [tmp_path])
+    assert collection.find("odd") == tmp_path / "odd"
     assert collection.find("old/1") == collection.find("old") == tmp_path / "old"
     assert collection.find("new/3") == tmp_path / "new"
     for name, known in {"old/2": 1, "new/1": 3}.items():
