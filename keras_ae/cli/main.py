@@ -466,7 +466,8 @@ def detect(
     trim: Annotated[
         float | None,
         typer.Option(
-            help="Share of the examples that a second training leaves out. [default: 0.2]"
+            help="Share of the examples that a second training leaves out. [default: 0.2, or 0 if "
+            "the threshold is one of normal data]"
         ),
     ] = None,
     epochs: Annotated[
