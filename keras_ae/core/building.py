@@ -103,7 +103,8 @@ def set_shapes(model, shape, target_shape, inputs):
     model._data_shape, model._target_shape, model._extra_shapes = shape, target_shape, inputs
     if model.latent_dim is None:
         model.latent_dim = _default_latent_dim(shape)
-    arguments.integer(model, "latent_dim", model.latent_dim)  # From here on it is fixed.
+    # The check also records that nobody may change the number from here on.
+    arguments.integer(model, "latent_dim", model.latent_dim)
 
 
 # Measured on photographs of 64x64 pixels: with 16 dimensions an autoencoder leaves 28 % of the
