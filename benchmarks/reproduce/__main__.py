@@ -126,6 +126,7 @@ def main():
     parser.add_argument(
         "--pictures", type=pathlib.Path, help="folder for pictures of what models make"
     )
+    parser.add_argument("--tables", nargs="+", help="names of tables, for `missing_cells`")
     parser.add_argument(
         "--sides", type=int, nargs="+", help="sides of the pictures, for `large_pictures`"
     )
