@@ -41,7 +41,8 @@ def run(data, model, given, model_options, output, folder):
             )
         given = {"random_state": 0, **given}
         if "standardize" in model_options:  # The detector determines it.
-            value = model_options.pop("standardize")
+            value = model_options["standardize"]
+            model_options = {k: v for k, v in model_options.items() if k != "standardize"}
             given["standardize"] = {"true": True, "false": False}.get(str(value).lower(), value)
         detector = AnomalyDetector(model, model_options=model_options, **given).fit(table)
         found = detector.decision_scores_

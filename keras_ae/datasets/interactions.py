@@ -80,8 +80,8 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
             f"gather_interactions: the columns have the shapes {lengths}. Pass vectors with one "
             "value for each row of the table."
         )
-    names = ("users", "items", "ratings")
-    for name, each in zip(names, [*columns, *([] if ratings is None else [ratings])], strict=False):
+    given = {"users": columns[0], "items": columns[1]}
+    for name, each in (given if ratings is None else {**given, "ratings": ratings}).items():
         missing = int(pd.isna(each).sum())
         if missing:
             raise ValueError(

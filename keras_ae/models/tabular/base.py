@@ -158,7 +158,8 @@ class TableVAE(VAE):
                 x = self._encode_frame(x)
             if is_frame(validation_data):
                 validation_data = (validation_data,)
-            if isinstance(validation_data, tuple) and is_frame(validation_data[:1][0]):
+            given = validation_data if isinstance(validation_data, tuple) else ()
+            if given and is_frame(given[0]):
                 frame, *others = validation_data
                 validation_data = (self._encode_frame(frame), *others)
             return super().fit(x, *args, validation_data=validation_data, **kwargs)
