@@ -94,8 +94,14 @@ def _check_shape(model, name, shape):
 
 
 def latent_dim_or_none(model, value):
-    """The `latent_dim` of a model, or None if `set_shapes` is to choose it."""
-    return None if value is None else arguments.integer(model, "latent_dim", value)
+    """The `latent_dim` of a model, or None if `set_shapes` is to choose it.
+
+    Classes with another default than None may need the number before they are built.
+    """
+    parameter = type(model).__signature__.parameters.get("latent_dim")
+    if value is None and (parameter is None or parameter.default is None):
+        return None
+    return arguments.integer(model, "latent_dim", value)
 
 
 def set_shapes(model, shape, target_shape, inputs):

@@ -1,8 +1,11 @@
 """What a model chooses when it is built for the shape of its data."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
+import zoo
 
 import keras_ae
 
@@ -60,3 +63,13 @@ def test_a_wrong_latent_dim_is_refused(value):
     model.latent_dim = value
     with pytest.raises(ValueError, match="must be a positive integer"):
         model.build((None, 8))
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_only_models_with_this_default_choose_the_number(name):
+    parameter = zoo.parameters_of(name) & {"latent_dim"}
+    cls = getattr(keras_ae, name)
+    if not parameter or inspect.signature(cls).parameters["latent_dim"].default is None:
+        pytest.skip("this model has no such number, or chooses it")
+    with pytest.raises(ValueError, match="latent_dim=None must be"):
+        cls(latent_dim=None)
