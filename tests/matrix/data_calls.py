@@ -324,6 +324,8 @@ def input_cells(bench):
 
         elif method_name == "sample":
             taken = examples.taken_by_sample(model)
+            if name in inspect.signature(model.sample).parameters:
+                taken = {**taken, name: False}  # The model draws what nobody passes.
 
             def call(given):
                 return model.sample(48, seed=0, **{name: given})

@@ -213,6 +213,9 @@ def network_cells(bench):
                 return history.history["loss"], model.encode(bench.x)
 
             expected = [part] if expected == ["PART"] else expected
+            if expected is OWN and (name, part) == ("MaskedAE", "encoder"):
+                # MaskedAE asks for the width of the tokens before it calls the encoder.
+                expected = ["keras.Input"]
             yield Cell(f"{part}=", kind, call, expected, part)
 
 
