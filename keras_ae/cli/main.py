@@ -163,15 +163,15 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            help='"digits" or "small_mnist" (embedded), "sprites" (generated), pictures of '
+            help='"small_mnist" or "digits" (embedded), "sprites" (generated), pictures of '
             "TensorFlow Datasets, a folder of pictures, or an .npy, .npz or .csv file."
         ),
-    ] = "digits",
+    ] = "small_mnist",
     latent_dim: Annotated[
         int | None, typer.Option(help="Dimensions of the code. [default: the model's own]")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 60,
-    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 32,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
     seed: Seed = 0,
     output: Annotated[
@@ -196,6 +196,13 @@ def train(
             "take the model of the best epoch. [default: train for all epochs]",
         ),
     ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="Density of the codes that is fitted after the training, from which samples are "
+            "drawn, such as gaussian_mixture or flow_matching. [default: the model's own]",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that share every step.")] = 1,
     resume: Annotated[
         bool,
@@ -218,7 +225,16 @@ def train(
             raise ValueError(f"--set {setting}: {name} is given twice.")
         arguments[name] = runs.parse(value)
     run = runs.Settings(
-        model, data, epochs, batch_size, learning_rate, seed, arguments, workers, early_stopping
+        model,
+        data,
+        epochs,
+        batch_size,
+        learning_rate,
+        seed,
+        arguments,
+        workers,
+        early_stopping,
+        sampler,
     )
     folder = output or run.folder()
     # A progress bar redraws its line, which only a terminal can do.
@@ -726,6 +742,9 @@ def _summarize(runs, folder, figures):
     ]
     if "samples.png" not in made:
         lines.append("  (no reconstructions.png, no samples.png: examples of this shape have none)")
+    found = figures.get("quality", [])
+    if found:  # Runs of before 28 November 2026 have none.
+        lines += ["Quality:", *(f"  {sentence}" for sentence in found)]
     return [
         *lines,
         "Use it:",

@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_ae import callbacks, datasets, models, plots
 from keras_ae.callbacks.pictures import can_draw
+from keras_ae.cli import quality
 from keras_ae.cli.settings import Settings as Settings
 from keras_ae.cli.settings import make_resume_command, read_rows, read_settings, to_json
 from keras_ae.cli.settings import parse as parse
@@ -377,6 +378,9 @@ def train(settings, folder=None, resume=False, verbose=1, logdir=None):
                 _make_best(folder).restore(model)
             if hasattr(model, "fit_prior"):
                 model.fit_prior(take_first(data.x, PRIOR_EXAMPLES), verbose=verbose)
+            elif settings.sampler is not None:
+                x = take_first(data.x, PRIOR_EXAMPLES)
+                model.fit_sampler(x, settings.sampler, seed=settings.seed, verbose=verbose)
             _finish(model, data, settings, folder)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return folder
@@ -394,12 +398,17 @@ class _Data:
         train_split, self.test_split = splits(settings.data)
         self.x = examples(settings.data, train_split, model)
         self.x_test = examples(settings.data, self.test_split, model)
-        self.check(model)
+        self.check(model, settings.sampler)
 
-    def check(self, model):
+    def check(self, model, sampler=None):
         """Build the model for the data, or raise an error if it cannot take the data."""
         x = self.x if are_arrays(self.x) else take_first(self.x, 1)
         inputs.check_batch(model, x, None, None, fits=True)
+        if sampler is not None and not quality.takes_sampler(model):
+            raise ValueError(
+                f"--sampler {sampler}: {type(model).__name__} has no codes of vectors that a "
+                "sampler can draw without other inputs. Leave the option out."
+            )
 
 
 @contextlib.contextmanager
@@ -637,8 +646,10 @@ def _finish(model, data, settings, folder):
             "command": settings.command(),
         }
         model.export(folder / "model", card=card, overwrite=True)
+    x = take_first(data.x_test, TEST_EXAMPLES)
+    found = quality.judge(model, x, read_history(folder), settings)
     # This file is written last, because it marks the run as complete.
-    _write_json(folder / "metrics.json", figures)
+    _write_json(folder / "metrics.json", {**figures, "quality": found})
 
 
 def _draw_pictures(model, x, labels, seed):

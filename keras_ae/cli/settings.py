@@ -11,6 +11,7 @@ import shlex
 import keras
 
 from keras_ae.core import arguments
+from keras_ae.samplers.fitted import BY_NAME
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Settings:
 
     Args:
         model: Name of a model's class, such as "VAE".
-        data: Name or path of the data: see `keras_ae.datasets.load`. Defaults to "digits".
-        epochs: Number of passes over the training split. Defaults to 60.
-        batch_size: Number of examples in a training step. Defaults to 32.
+        data: Name or path of the data: see `keras_ae.datasets.load`. Defaults to "small_mnist".
+        epochs: Number of passes over the training split. Defaults to 20.
+        batch_size: Number of examples in a training step. Defaults to 64.
         learning_rate: Learning rate of Adam. Defaults to 0.001.
         seed: Integer that determines the initial weights, the noise and the order of the examples.
             Defaults to 0.
@@ -32,6 +33,9 @@ class Settings:
         early_stopping: The run stops when the loss on the test split has not fallen for this number
             of epochs, and the model is that of the epoch with the lowest loss. Defaults to None:
             the run trains for all epochs, and the model is that of the last one.
+        sampler: Name of a sampler that is fitted to the codes of the training split after the
+            training: see `keras_ae.Autoencoder.fit_sampler`. Defaults to None: the model samples as
+            it does by itself.
 
     Raises:
         TypeError: If the name of the model or the data is not a string, or the arguments are no
@@ -40,14 +44,15 @@ class Settings:
     """
 
     model: str
-    data: str = "digits"
-    epochs: int = 60
-    batch_size: int = 32
+    data: str = "small_mnist"
+    epochs: int = 20
+    batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
     arguments: dict = dataclasses.field(default_factory=dict)
     workers: int = 1
     early_stopping: int | None = None
+    sampler: str | None = None
 
     def __post_init__(self):
         for name, kind in {"model": str, "data": str, "arguments": dict}.items():
@@ -59,6 +64,8 @@ class Settings:
             arguments.integer(None, name, getattr(self, name), most=2**31 - 1)
         if self.early_stopping is not None:
             arguments.integer(None, "early_stopping", self.early_stopping, most=2**31 - 1)
+        if self.sampler is not None:
+            arguments.choice(None, "sampler", self.sampler, BY_NAME)
         arguments.number(None, "learning_rate", self.learning_rate, positive=True)
         arguments.integer(None, "seed", self.seed, least=0, most=2**31 - 1)
 
@@ -80,6 +87,8 @@ class Settings:
             words += ["--workers", str(self.workers)]
         if self.early_stopping is not None:
             words += ["--early-stopping", str(self.early_stopping)]
+        if self.sampler is not None:
+            words += ["--sampler", self.sampler]
         if folder not in (None, self.folder()):
             words += ["--output", str(folder)]
         return shlex.join(words)
