@@ -19,8 +19,10 @@ _VERSIONED = re.compile(r"([^/\\]+)/([0-9]+)")
 def directories():
     """List the folders in which pretrained models are looked for, in order."""
     named = os.environ.get(DIRECTORY_VARIABLE, "").split(os.pathsep)
-    checkout = pathlib.Path(__file__).resolve().parents[2] / "saved_models"
-    return [*(pathlib.Path(name) for name in named if name), checkout]
+    here = pathlib.Path(__file__).resolve()
+    # A wheel has some models in the package, and a checkout has all of them next to it.
+    own = [here.with_name("pretrained"), here.parents[2] / "saved_models"]
+    return [*(pathlib.Path(name) for name in named if name), *own]
 
 
 def find(path):
@@ -95,7 +97,7 @@ def _version_of(folder):
 
 
 def _not_found(path):
-    places = ", ".join(str(directory) for directory in directories())
+    places = ", ".join(str(place) for place in directories() if place.is_dir()) or "any folder"
     hint = arguments.did_you_mean(str(path), list_pretrained())
     return FileNotFoundError(
         f"load: there is no file or folder {str(path)!r}, and no pretrained model of that name in "
