@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 SOURCE = pathlib.Path(__file__).parent / "saved_models"
 # At most 5 MB in all. The other models are downloaded, see keras_ae/saving/collection.py.
-BUNDLED = ("ae_mnist", "conditional_vae_mnist", "detector_thyroid", "vae_digits", "vae_mnist")
+BUNDLED = ("vae_digits",)
 
 
 class BuildWithModels(build_py):

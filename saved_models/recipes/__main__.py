@@ -1,0 +1,101 @@
+"""Train pretrained models by their recipes, check their figures, and pack them for a server.
+
+python saved_models/recipes list
+TFDS_DATA_DIR=... KERAS_AE_DATA=... python saved_models/recipes train vae_mnist --seeds 0 1 2
+python saved_models/recipes add vae_mnist --seeds 3 4
+python saved_models/recipes measure vae_mnist
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import tempfile
+import time
+
+import keras
+import sources
+from catalog import RECIPES
+from detectors import DetectorRecipe
+from recipe import FOLDER
+
+import keras_ae
+from keras_ae.estimators import AnomalyDetector
+from keras_ae.saving import manifest, read_card
+
+
+def train_once(name, seed):
+    """Return a model that was trained from a seed, and its figures."""
+    start = time.perf_counter()
+    model = RECIPES[name].train(seed)
+    seconds = time.perf_counter() - start
+    figures = RECIPES[name].measure(model)
+    print(f"{name}, seed {seed}, {seconds:.0f} s: {json.dumps(figures)}", flush=True)
+    return model, figures
+
+
+def train(name, seeds, target):
+    """Train a model from every seed, and export the one of the first with all figures."""
+    by_seed, chosen = {}, None
+    for seed in seeds:
+        model, by_seed[seed] = train_once(name, seed)
+        chosen = model if chosen is None else chosen
+    card = RECIPES[name].describe(name, chosen, by_seed)
+    # Without the moments of Adam, the file that `load` reads has a third of the size.
+    getattr(chosen, "model_", chosen).compile(keras.optimizers.Adam(1e-3))
+    with tempfile.TemporaryDirectory(dir=target) as place:
+        folder = pathlib.Path(place) / name
+        chosen.export(folder, card=card)
+        shutil.rmtree(target / name, ignore_errors=True)
+        folder.rename(target / name)
+    size = sum(file.stat().st_size for file in (target / name).rglob("*") if file.is_file())
+    print(f"{target / name}: {size / 1e6:.2f} MB", flush=True)
+
+
+def add(name, seeds, target):
+    """Train a model from further seeds, and add their figures to the card of the model here."""
+    recipe, card = RECIPES[name], read_card(target / name)
+    first = card.get("seeds", [0])[0]
+    figures = {k: v for k, v in card["figures"].items() if k != "split"}
+    by_seed = {first: figures, **{int(k): v for k, v in card.get("of_seeds", {}).items()}}
+    for seed in seeds:
+        by_seed[seed] = train_once(name, seed)[1]
+    card |= recipe.describe_seeds(name, by_seed)
+    (target / name / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    (target / name / manifest.MANIFEST).unlink()
+    manifest.write(target / name)
+
+
+def load(name):
+    """Load a model or a detector of the collection."""
+    loader = AnomalyDetector.load if isinstance(RECIPES[name], DetectorRecipe) else keras_ae.load
+    return loader(FOLDER / name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("list", "train", "add", "measure"))
+    parser.add_argument("names", nargs="*", help="names of pretrained models [default: all]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", type=pathlib.Path, default=FOLDER)
+    given = parser.parse_args()
+    unknown = sorted(set(given.names) - set(RECIPES))
+    if unknown:
+        parser.error(f"there is no recipe {unknown[0]!r}. The recipes are {', '.join(RECIPES)}.")
+    for name in given.names or RECIPES:
+        if given.action == "list":
+            print(f"{name}: {RECIPES[name].sentence}")
+            continue
+        try:
+            if given.action == "train":
+                train(name, given.seeds, given.output)
+            elif given.action == "add":
+                add(name, given.seeds, given.output)
+            else:
+                print(f"{name}: {json.dumps(RECIPES[name].measure(load(name)))}", flush=True)
+        except sources.Absent as reason:
+            print(f"{name}: its data is not here: {reason}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
