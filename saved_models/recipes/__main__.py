@@ -3,7 +3,8 @@
 python saved_models/recipes list
 TFDS_DATA_DIR=... KERAS_AE_DATA=... python saved_models/recipes train vae_mnist --seeds 0 1 2
 python saved_models/recipes add vae_mnist --seeds 3 4
-python saved_models/recipes measure vae_mnist
+python saved_models/recipes measure vae_mnist  # of the files
+python saved_models/recipes draw  # into docs/pictures
 """
 
 import argparse
@@ -17,11 +18,14 @@ import keras
 import sources
 from catalog import RECIPES
 from detectors import DetectorRecipe
+from draw import can_draw, draw
 from recipe import FOLDER
 
 import keras_ae
 from keras_ae.estimators import AnomalyDetector
 from keras_ae.saving import manifest, read_card
+
+PICTURES = FOLDER.parent / "docs" / "pictures"
 
 
 def train_once(name, seed):
@@ -72,9 +76,21 @@ def load(name):
     return loader(FOLDER / name)
 
 
+def draw_picture(name):
+    """Draw what a model of pictures does into the folder of the site."""
+    data = RECIPES[name].data.load()
+    if not isinstance(RECIPES[name], DetectorRecipe) and can_draw(data["test"]["x"]):
+        PICTURES.mkdir(exist_ok=True)
+        draw(load(name), data, PICTURES / f"{name}.png")
+
+
+def print_figures(name):
+    print(f"{name}: {json.dumps(RECIPES[name].measure(load(name)))}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=("list", "train", "add", "measure"))
+    parser.add_argument("action", choices=("list", "train", "add", "measure", "draw"))
     parser.add_argument("names", nargs="*", help="names of pretrained models [default: all]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=pathlib.Path, default=FOLDER)
@@ -82,17 +98,16 @@ def main():
     unknown = sorted(set(given.names) - set(RECIPES))
     if unknown:
         parser.error(f"there is no recipe {unknown[0]!r}. The recipes are {', '.join(RECIPES)}.")
+    actions = {
+        "list": lambda name: print(f"{name}: {RECIPES[name].sentence}"),
+        "train": lambda name: train(name, given.seeds, given.output),
+        "add": lambda name: add(name, given.seeds, given.output),
+        "measure": print_figures,
+        "draw": draw_picture,
+    }
     for name in given.names or RECIPES:
-        if given.action == "list":
-            print(f"{name}: {RECIPES[name].sentence}")
-            continue
         try:
-            if given.action == "train":
-                train(name, given.seeds, given.output)
-            elif given.action == "add":
-                add(name, given.seeds, given.output)
-            else:
-                print(f"{name}: {json.dumps(RECIPES[name].measure(load(name)))}", flush=True)
+            actions[given.action](name)
         except sources.Absent as reason:
             print(f"{name}: its data is not here: {reason}", flush=True)
 
