@@ -8,7 +8,7 @@ import importlib
 from keras_ae import models
 from keras_ae.core import registration
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Public names that are no models -> where they are.
 _HOMES = {
