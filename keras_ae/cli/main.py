@@ -517,6 +517,46 @@ def detect(
     terminal.show(*command.run(data, model, given, options, output, export))
 
 
+@app.command(epilog="Example: keras-ae explore vae_mnist --data mnist")
+def explore(
+    path: ModelPath,
+    data: DataName = None,
+    port: Annotated[
+        int, typer.Option(help="Port of the page, from 0 to 65535; 0 is a free one.")
+    ] = 0,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to bind. Other machines can reach the page at 0.0.0.0."),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    static: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="New folder for a page that needs no server. [default: serve the page]",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    config: Config = None,
+):
+    """Serve a page in the browser with which one walks through the latent space of a model.
+
+    The page shows data of the split "test", or draws from the model. Press Ctrl-C to stop it.
+    """
+    _import_runs()
+    from keras_ae.cli import explore as command
+
+    if static is not None and os.path.lexists(static):
+        raise FileExistsError(f"--static {static} exists. Pass another name.")
+    is_run = os.path.lexists(pathlib.Path(path) / "run.json")
+    found = _find_data(path, data) if is_run else data
+    views = command.make(_find_artifact(path), path, data is not None, found, seed)
+    if static is not None:
+        terminal.show(*command.write_static(views, static))
+    else:
+        command.serve(views, host, port, browser)
+
+
 @app.command(epilog="Example: keras-ae verify runs/vae_digits")
 def verify(path: ModelPath):
     """Check that the files of a model are complete and have not changed since they were written."""
