@@ -15,6 +15,7 @@ _HOMES = {
     "Autoencoder": "autoencoder",
     "activations": "datasets.inner_activations",
     "compare": "cli.compare",
+    "explore": "explorer",
     "list_pretrained": "saving.collection",
     "load": "saving.load",
     "optimizers_for": "optimizers",

@@ -55,6 +55,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     players = {}  # Attribute of a network, or tuple of attributes -> the losses that it minimizes.
     diagnostics = ()  # The logs show these losses, but no weight minimizes them.
     extra_inputs = ()  # Methods take further arrays of these names, such as ("label",), by keyword.
+    explorer_views = {}  # Title -> name of a method: `keras_ae.explore` shows what it returns.
     _modalities = ()  # If x is a dictionary of several arrays, these are its keys.
     _allow_nan = False  # If True, NaN in the data means a missing value and is no error.
 

@@ -39,6 +39,7 @@ FLOORS = [
     {"autoencoder", "plots"},
     {"callbacks", "models"},
     {"estimators", "testing"},
+    {"explorer"},
     {"cli"},
     {"__main__"},
 ]

@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from keras_ae import models
-from keras_ae.cli import terminal
+from keras_ae.cli import listing, terminal
 from keras_ae.cli.config import Config, add_to_config, takes_pairs
 from keras_ae.core.silence import silence_libraries
 
@@ -533,6 +533,46 @@ def detect(
     terminal.show(*command.run(data, model, given, options, output, export))
 
 
+@app.command(epilog="Example: keras-ae explore vae_mnist --data mnist")
+def explore(
+    path: ModelPath,
+    data: DataName = None,
+    port: Annotated[
+        int, typer.Option(help="Port of the page, from 0 to 65535; 0 is a free one.")
+    ] = 0,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to bind. Other machines can reach the page at 0.0.0.0."),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    static: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="New folder for a page that needs no server. [default: serve the page]",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    config: Config = None,
+):
+    """Serve a page in the browser with which one walks through the latent space of a model.
+
+    The page shows data of the split "test", or draws from the model. Press Ctrl-C to stop it.
+    """
+    _import_runs()
+    from keras_ae.cli import explore as command
+
+    if static is not None and os.path.lexists(static):
+        raise FileExistsError(f"--static {static} exists. Pass another name.")
+    is_run = os.path.lexists(pathlib.Path(path) / "run.json")
+    found = _find_data(path, data) if is_run else data
+    views = command.make(_find_artifact(path), path, data is not None, found, seed)
+    if static is not None:
+        terminal.show(*command.write_static(views, static))
+    else:
+        command.serve(views, host, port, browser)
+
+
 @app.command(epilog="Example: keras-ae verify runs/vae_digits")
 def verify(path: ModelPath):
     """Check that the files of a model are complete and have not changed since they were written."""
@@ -600,7 +640,7 @@ def info(path: ModelPath, as_json: Json = False, config: Config = None):
     if as_json:
         terminal.show_json(card)
     else:
-        terminal.show(*_format_card(card))
+        terminal.show(*listing.format_card(card))
 
 
 @app.command("list", epilog="Example: keras-ae list")
@@ -612,12 +652,12 @@ def list_models(as_json: Json = False, config: Config = None):
     known = [
         {
             "name": name,
-            "description": _first_line(cls),
-            "paper": _first_line(sys.modules[cls.__module__]),
+            "description": listing.first_line(cls),
+            "paper": listing.first_line(sys.modules[cls.__module__]),
         }
         for name, cls in runs.model_classes().items()
     ]
-    stored = [_describe_pretrained(folder) for folder in folders().values()]
+    stored = [listing.describe_pretrained(folder) for folder in folders().values()]
     if as_json:
         terminal.show_json({"models": known, "pretrained": stored})
         return
@@ -628,7 +668,7 @@ def list_models(as_json: Json = False, config: Config = None):
         terminal.show(f"  {'':<{width}}{each['paper']}")
     terminal.show("Pretrained:")
     for each in stored:
-        terminal.show(f"  {each['name']:<{width}}{_format_pretrained(each)}")
+        terminal.show(f"  {each['name']:<{width}}{listing.format_pretrained(each)}")
     if not stored:
         terminal.show(f"  none in {', '.join(map(str, directories()))}")
 
@@ -752,50 +792,3 @@ def _summarize(runs, folder, figures):
         f"  model = keras_ae.load({str(_find_artifact(folder))!r})",
         "  samples = model.sample(64, seed=0)",
     ]
-
-
-def _describe_pretrained(folder):
-    """Return what `list` says about a pretrained model, or why its card cannot be read."""
-    from keras_ae import saving
-
-    try:
-        card = saving.read_card(folder)
-        if not isinstance(card.get("model"), str):
-            raise ValueError(f"{folder / 'card.json'} names no model.")
-    except (OSError, ValueError) as error:
-        return {"name": folder.name, "error": str(error)}
-    figures = card.get("figures")
-    return {
-        "name": folder.name,
-        "model": card["model"],
-        "data": card.get("data"),
-        "figures": figures if isinstance(figures, dict) else {},
-    }
-
-
-def _format_pretrained(described):
-    if "error" in described:
-        return f"cannot be listed: {described['error']}"
-    figures = [
-        f"{key} {value:.4g}"
-        for key, value in described["figures"].items()
-        if isinstance(value, float)
-    ]
-    return f"{described['model']} on {described['data']}: {', '.join(figures)}"
-
-
-def _first_line(documented):
-    return documented.__doc__.strip().splitlines()[0]
-
-
-def _format_card(card):
-    """Iterate over the lines of a card, in which nested dictionaries are indented."""
-    # A stack instead of a recursion, because a card may be nested as deeply as JSON can be read.
-    entries = [(0, name, value) for name, value in reversed(card.items())]
-    while entries:
-        depth, name, value = entries.pop()
-        if isinstance(value, dict):
-            yield f"{'  ' * depth}{name}:"
-            entries += [(depth + 1, *entry) for entry in reversed(value.items())]
-        else:
-            yield f"{'  ' * depth}{name}: {value}"

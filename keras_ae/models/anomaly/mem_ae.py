@@ -51,6 +51,7 @@ class MemAE(AE):
     """
 
     objective = (*AE.objective, "entropy_loss")
+    explorer_views = {"Items of the memory": "address"}
     _may_compare_examples = False
 
     def __init__(self, latent_dim=16, num_items=100, threshold=None, entropy_weight=2e-4, **kwargs):

@@ -59,6 +59,8 @@ class Clustering:
     its end.
     """
 
+    explorer_views = {"Cluster probabilities": "cluster_probabilities"}
+
     def _check_arguments(self, num_clusters, pretraining_steps):
         """Store the arguments that all of these models take."""
         self.num_clusters = arguments.integer(self, "num_clusters", num_clusters)

@@ -62,6 +62,7 @@ class SemiSupervisedVAE(ConditionalVAE):
     """
 
     objective = (*ConditionalVAE.objective, "label_loss", "classification_loss")
+    explorer_views = {"Class probabilities": "class_probabilities"}
     _without = ("prior", "condition_encoder")
     _needs_data = True
 

@@ -69,6 +69,7 @@ class TimeVAE(VAE):
     (['trend', 'seasonality', 'residual'], (32, 5, 1))
     """
 
+    explorer_views = {"Components": "components"}
     _without = ("encoder", "decoder")
 
     def __init__(

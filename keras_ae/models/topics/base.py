@@ -20,6 +20,7 @@ class TopicModel(VAE):
         **kwargs: See `keras_ae.VAE`.
     """
 
+    explorer_views = {"Topics": "_list_topics", "Topics of an example": "doc_topics"}
     _without = ("encoder", "decoder", "likelihood", "standardize", "defaults")
 
     def __init__(self, latent_dim, network_options, defaults, **kwargs):
@@ -97,3 +98,7 @@ class TopicModel(VAE):
         k = arguments.integer("topics", "k", k, most=weights.shape[1])
         best = np.argsort(-weights, axis=1, kind="stable")[:, :k]
         return [[vocabulary[int(word)] for word in row] for row in best]
+
+    def _list_topics(self, vocabulary):
+        """List the words of each topic as `topics` does, also if there are few."""
+        return self.topics(vocabulary, k=min(10, len(vocabulary)))

@@ -73,6 +73,7 @@ class JointVAE(VAE):
 
     objective = ("reconstruction_loss", "capacity_loss")
     diagnostics = ("kl_loss", "continuous_kl_loss", "discrete_kl_loss")
+    explorer_views = {"Cluster probabilities": "cluster_probabilities"}
 
     def __init__(
         self,
