@@ -2,7 +2,7 @@
 
 python saved_models/recipes list
 TFDS_DATA_DIR=... KERAS_AE_DATA=... python saved_models/recipes train vae_mnist --seeds 0 1 2
-python saved_models/recipes add vae_mnist --seeds 3 4
+python saved_models/recipes add vae_mnist --seeds 3 4  # without a seed: written anew
 python saved_models/recipes measure vae_mnist  # of the files
 python saved_models/recipes draw  # into docs/pictures
 """
@@ -10,8 +10,6 @@ python saved_models/recipes draw  # into docs/pictures
 import argparse
 import json
 import pathlib
-import shutil
-import tempfile
 import time
 
 import keras
@@ -23,7 +21,7 @@ from recipe import FOLDER
 
 import keras_ae
 from keras_ae.estimators import AnomalyDetector
-from keras_ae.saving import manifest, read_card
+from keras_ae.saving import read_card
 
 PICTURES = FOLDER.parent / "docs" / "pictures"
 
@@ -44,36 +42,38 @@ def train(name, seeds, target):
     for seed in seeds:
         model, by_seed[seed] = train_once(name, seed)
         chosen = model if chosen is None else chosen
-    card = RECIPES[name].describe(name, chosen, by_seed)
+    write(name, chosen, by_seed, target)
+
+
+def add(name, seeds, target):
+    """Train a model from further seeds, and add their figures to the card of the model here.
+
+    Without seeds, the folder is written anew, by this version and with the texts of the recipe.
+    """
+    card = read_card(target / name)
+    figures = {key: value for key, value in card["figures"].items() if key != "split"}
+    others = {int(seed): found for seed, found in card.get("of_seeds", {}).items()}
+    by_seed = {card["seeds"][0]: figures, **others}
+    for seed in seeds:
+        by_seed[seed] = train_once(name, seed)[1]
+    kept = {entry: card[entry] for entry in ("commit", "date")}
+    write(name, load(name, target), by_seed, target, kept)
+
+
+def write(name, model, by_seed, target, kept=()):
+    """Export a model with its card, in place of the one that is there."""
+    card = {**RECIPES[name].describe(name, model, by_seed), **dict(kept)}
     # Without the moments of Adam, the file that `load` reads has a third of the size.
-    getattr(chosen, "model_", chosen).compile(keras.optimizers.Adam(1e-3))
-    with tempfile.TemporaryDirectory(dir=target) as place:
-        folder = pathlib.Path(place) / name
-        chosen.export(folder, card=card)
-        shutil.rmtree(target / name, ignore_errors=True)
-        folder.rename(target / name)
+    getattr(model, "model_", model).compile(keras.optimizers.Adam(1e-3))
+    model.export(target / name, card=card, overwrite=True)
     size = sum(file.stat().st_size for file in (target / name).rglob("*") if file.is_file())
     print(f"{target / name}: {size / 1e6:.2f} MB", flush=True)
 
 
-def add(name, seeds, target):
-    """Train a model from further seeds, and add their figures to the card of the model here."""
-    recipe, card = RECIPES[name], read_card(target / name)
-    first = card.get("seeds", [0])[0]
-    figures = {k: v for k, v in card["figures"].items() if k != "split"}
-    by_seed = {first: figures, **{int(k): v for k, v in card.get("of_seeds", {}).items()}}
-    for seed in seeds:
-        by_seed[seed] = train_once(name, seed)[1]
-    card |= recipe.describe_seeds(name, by_seed)
-    (target / name / "card.json").write_text(json.dumps(card, indent=2) + "\n")
-    (target / name / manifest.MANIFEST).unlink()
-    manifest.write(target / name)
-
-
-def load(name):
+def load(name, folder=FOLDER):
     """Load a model or a detector of the collection."""
     loader = AnomalyDetector.load if isinstance(RECIPES[name], DetectorRecipe) else keras_ae.load
-    return loader(FOLDER / name)
+    return loader(folder / name)
 
 
 def draw_picture(name):
@@ -92,7 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("list", "train", "add", "measure", "draw"))
     parser.add_argument("names", nargs="*", help="names of pretrained models [default: all]")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--output", type=pathlib.Path, default=FOLDER)
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(RECIPES))
