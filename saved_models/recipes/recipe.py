@@ -98,7 +98,7 @@ class Recipe:
             "data_license": self.data.license,
             "splits": self.data.splits,
             "data_sha256": self.data.hash_test(),
-            "latents": describe_codes(keras_model, self.data.load()["test"]["x"]),
+            "latents": describe_codes(keras_model, self.data.load()["test"]),
             **({"classes": list(self.classes)} if self.classes else {}),
             "use": self.use,
             "limits": self.limits,
@@ -129,11 +129,14 @@ class Recipe:
         }
 
 
-def describe_codes(model, x):
+def describe_codes(model, test):
     """Return shape, means and deviations of the codes of test examples."""
     found = {"shape": list(model.code_shape)}
     if model._code_dtype == "float32" and len(model.code_shape) == 1:
-        codes = model.encode(examples.map_leaves(lambda each: each[:2000], x), verbose=0)
+        taken = examples.taken_by(model, model.encode)
+        given = {name: test[name][:2000] for name, required in taken.items() if required}
+        x = examples.map_leaves(lambda each: each[:2000], test["x"])
+        codes = model.encode(x, verbose=0, **given)
         found["mean"] = [round(float(v), 4) for v in codes.mean(axis=0)]
         found["deviation"] = [round(float(v), 4) for v in codes.std(axis=0)]
     return found
