@@ -1,4 +1,8 @@
-"""Let mkdocstrings draw the examples in docstrings, which are doctests below the word "Example"."""
+"""Let mkdocstrings read this package as a person does.
+
+Examples in docstrings are doctests below the word "Example", and what a package's `__init__.py`
+imports as itself (`from a import b as b`) is a part of that package.
+"""
 
 import re
 
@@ -19,8 +23,23 @@ def indent_examples(text):
     return TITLE.sub("Examples:", EXAMPLE.sub(indent, text))
 
 
-class Examples(griffe.Extension):
-    """Rewrites the docstring of every object that griffe reads."""
+def is_export(member, own):
+    """Tell whether an import leads into the package itself, to the same name."""
+    path = member.target_path
+    return path.startswith(own) and path.split(".")[-1] == member.name
+
+
+class Reader(griffe.Extension):
+    """Rewrites the docstring of every object, and lists what packages export."""
+
+    def on_module(self, *, mod, **kwargs):
+        if mod.is_init_module and mod.exports is None:
+            own = f"{mod.path}."
+            mod.exports = [
+                name
+                for name, member in mod.members.items()
+                if member.is_alias and not name.startswith("_") and is_export(member, own)
+            ]
 
     def on_instance(self, *, node, obj, agent, **kwargs):
         if obj.docstring:

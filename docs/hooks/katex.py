@@ -18,30 +18,34 @@ from mkdocs.structure.files import File
 VERSION = "0.19.1"
 
 
-def cached_archive():
-    """Return the path of KaTeX's archive, which is downloaded if it is not in the cache."""
+def find_archive():
+    """Return where KaTeX's archive is in the cache, or will be."""
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    folder = pathlib.Path(home) / "keras_ae"
-    path = folder / f"katex-{VERSION}.tgz"
+    return pathlib.Path(home) / "keras_ae" / f"katex-{VERSION}.tgz"
+
+
+def download(path):
+    """Download KaTeX's archive to a path if it is not there."""
     if path.exists():
-        return path
+        return
     npm = shutil.which("npm")
     if npm is None:
         raise PluginError(
-            f"The formulas need npm, which downloads KaTeX once. Install Node.js, or put the "
+            "The formulas need npm, which downloads KaTeX once. Install Node.js, or put the "
             f"archive of the npm package katex {VERSION} at {path}."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     command = [npm, "pack", f"katex@{VERSION}", "--silent"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True)
     if done.returncode or not path.exists():
         raise PluginError(f"npm could not download KaTeX {VERSION}: {done.stderr.strip()}")
-    return path
 
 
 def on_files(files, config):
     """Add the style, the program and the fonts that current browsers read."""
-    with tarfile.open(cached_archive()) as archive:
+    path = find_archive()
+    download(path)
+    with tarfile.open(path) as archive:
         for member in archive.getmembers():
             name = member.name.removeprefix("package/dist/")
             is_font = name.startswith("fonts/") and name.endswith(".woff2")

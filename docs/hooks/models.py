@@ -244,9 +244,7 @@ def draw_pretrained(name):
             f"- `keras_ae.load({key!r})`: trained on {facts.get('data')}. On {split}: "
             f"{', '.join(numbers)}."
         )
-    lines += [
-        f"\n![{key}](pictures/{key}.png){{ .samples }}" for key in known if key in pictures
-    ]
+    lines += [f"\n![{key}](pictures/{key}.png){{ .samples }}" for key in known if key in pictures]
     return "\n".join(lines)
 
 
