@@ -87,22 +87,33 @@ def on_page_markdown(markdown, page, **_):
 
 
 def on_page_content(content, page, **_):
-    """Let the names of models in the text lead to their pages."""
-    from keras_ae.models import FILES
-
+    """Let the names of models and of the package's modules lead to their pages."""
     here = posixpath.dirname(page.url)
 
     def replace(match):
-        name = match[2]
-        page_of = f"models/{name}.html"
-        if name not in FILES or page_of == page.url:
+        target = page_of(match[2])
+        if target is None or target == page.url:
             return match[0]
-        path = posixpath.relpath(page_of, here or ".")
+        path = posixpath.relpath(target, here or ".")
         return f'<a class="model" href="{path}">{match[1]}</a>'
 
-    names = re.compile(r"(<code>(?:keras_ae\.)?(\w+)</code>)(?![^<]*</a>)")
+    names = re.compile(r"(<code>((?:keras_ae\.)?\w+(?:\.\w+)?)</code>)")
     parts = re.split(r"(<a\b.*?</a>|<h\d.*?</h\d>|<pre.*?</pre>)", content, flags=re.DOTALL)
     return "".join(p if number % 2 else names.sub(replace, p) for number, p in enumerate(parts))
+
+
+def page_of(name):
+    """Return the page about a name in the text, such as `VAE` or `keras_ae.losses`, or None."""
+    from keras_ae.models import FILES
+
+    package, _, rest = name.partition("keras_ae.")
+    first, *more = (rest or package).split(".")
+    if first in FILES and not more:
+        return f"models/{first}.html"
+    if rest == "Autoencoder":
+        return "api/autoencoder.html"
+    has_page = rest and (TOP / "docs" / "api" / f"{first}.md").exists()
+    return f"api/{first}.html" if has_page else None
 
 
 # ---------------------------------------------------------------------- facts
