@@ -16,7 +16,8 @@ TOP = pathlib.Path(execute.__file__).parents[1]
 DOCS = TOP / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path for path in sorted(DOCS.rglob("*.md"))}
 WITH_CODE = [name for name, path in PAGES.items() if execute.read_blocks(path.read_text())]
-every_page = pytest.mark.parametrize("page", PAGES)
+# These cheap tests are tried in every run: the marker exempts them from the turns.
+always = pytest.mark.divided
 
 
 # ------------------------------------------------------------------ programs
@@ -120,16 +121,11 @@ def check_links(path):
             assert address.fragment in anchors_of(target), f"{path.name}: {link} has no heading"
 
 
+@always
 @pytest.mark.backend_free
-@every_page
-def test_links_lead_somewhere(page):
-    check_links(PAGES[page])
-
-
-@pytest.mark.backend_free
-@pytest.mark.parametrize("file", ["README.md", "benchmarks/RESULTS.md"])
-def test_links_of_other_pages_lead_somewhere(file):
-    check_links(TOP / file)
+def test_links_lead_somewhere():
+    for path in (*PAGES.values(), TOP / "README.md", TOP / "benchmarks" / "RESULTS.md"):
+        check_links(path)
 
 
 @pytest.mark.backend_free
@@ -143,6 +139,7 @@ def test_a_link_to_nowhere_is_found(tmp_path):
     check_links(page)
 
 
+@always
 @pytest.mark.backend_free
 def test_the_navigation_has_every_page():
     """The pages of the models are added when the site is built."""
@@ -156,21 +153,18 @@ def test_the_navigation_has_every_page():
 # ------------------------------------------------------------------ models
 
 
+@always
 @pytest.mark.backend_free
-@pytest.mark.parametrize("name", models.FILES)
-def test_every_model_has_an_equation_and_a_use(name):
-    text = PAGES[f"models/{name}.md"].read_text()
-    objective, _, use = text.partition("## Objective\n")[2].partition("## When to use it\n")
-    assert f"\n# {name}\n" in f"\n{text}"
-    formulas = re.findall(r"^\$\$$(.*?)^\$\$$", objective, re.DOTALL | re.MULTILINE)
-    assert formulas and any(sign in formulas[0] for sign in (r"\mathcal{L}", "aligned"))
-    assert len(use.split()) >= 8
-
-
-@pytest.mark.backend_free
-def test_no_page_is_of_a_model_that_is_gone():
+def test_every_model_has_an_equation_and_a_use():
     pages = {pathlib.PurePath(p).stem for p in PAGES if p.startswith("models/")} - {"index"}
-    assert pages == set(models.FILES)
+    assert pages == set(models.FILES), "docs/models has a page of each model, and no other"
+    for name in models.FILES:
+        text = PAGES[f"models/{name}.md"].read_text()
+        objective, _, use = text.partition("## Objective\n")[2].partition("## When to use it\n")
+        assert f"\n# {name}\n" in f"\n{text}", name
+        formulas = re.findall(r"^\$\$$(.*?)^\$\$$", objective, re.DOTALL | re.MULTILINE)
+        assert formulas and any(s in formulas[0] for s in (r"\mathcal{L}", "aligned")), name
+        assert len(use.split()) >= 8, f"{name}: when to use it?"
 
 
 @pytest.mark.parametrize("name", models.FILES)
