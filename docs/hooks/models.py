@@ -206,7 +206,7 @@ def draw_arguments(cls):
         if not name.startswith("_")
         and name not in INTERNAL
         and (inspect.isfunction(value) or isinstance(value, property))
-        and inspect.getdoc(value)
+        and value.__doc__
     ]
     options = ["heading_level: 3", "show_root_heading: false", "show_root_toc_entry: false"]
     options.append(f"members: {json.dumps(members)}")
