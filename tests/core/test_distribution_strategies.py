@@ -305,3 +305,14 @@ def test_codes_start_and_restart_alike_on_both_replicas(facts):
     first, second = found["placed"]
     assert first == second
     assert found["samples"] == [3, 6]
+
+
+def test_a_mirrored_strategy_may_have_one_device(on_tensorflow):
+    import tensorflow as tf
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    x = zoo.data_for("VAE")
+    with strategy.scope():
+        model = zoo.compiled("VAE", keras.optimizers.Adam(0.01))
+    history = model.fit(x, batch_size=16, epochs=5, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]

@@ -88,7 +88,8 @@ def _update_if_finite(model, losses, gradients, variables, before):
 
     is_finite = find_whether_finite(model, tf.convert_to_tensor(total.value), losses, gradients)
     replicas = tf.distribute.get_replica_context()
-    if replicas is None or replicas.num_replicas_in_sync == 1:
+    # A strategy of a single replica may not update weights within `tf.cond` either.
+    if replicas is None or not tf.distribute.has_strategy():
         tf.cond(is_finite, update, restore)
         return
     if holds is not None:
