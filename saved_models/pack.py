@@ -15,7 +15,17 @@ from keras_ae.saving import collection, read_card, verify
 
 HERE = pathlib.Path(__file__).parent
 # What the index says of a model, besides its version, size and hash.
-FACTS = ("model", "data", "latent_dim", "parameters", "figures")
+FACTS = (
+    "model",
+    "sentence",
+    "data",
+    "source",
+    "data_license",
+    "limits",
+    "latent_dim",
+    "parameters",
+    "figures",
+)
 _TIME = (1980, 1, 1, 0, 0, 0)  # The bytes of an archive must depend on the files alone.
 
 

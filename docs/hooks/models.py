@@ -13,7 +13,6 @@ import posixpath
 import re
 
 from markdown.extensions.toc import slugify
-from mkdocs.structure.files import File
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = TOP / "benchmarks" / "RESULTS.md"
@@ -63,13 +62,6 @@ def on_config(config):
                 pages = [{name: f"models/{name}.md"} for name in names]
                 section.append({FAMILIES[family]: pages})
     return config
-
-
-def on_files(files, config):
-    """Add the pictures of pretrained models, which lie next to their cards."""
-    for name, picture in find_pictures().items():
-        files.append(File.generated(config, picture_page(name), abs_src_path=str(picture)))
-    return files
 
 
 def on_page_markdown(markdown, page, **_):
@@ -224,38 +216,26 @@ def draw_arguments(cls):
 # ---------------------------------------------------------------------- figures and pictures
 
 
-def find_pictures():
-    """Return the first picture next to the card of each pretrained model here: name -> path."""
-    from keras_ae.saving import collection
-
-    found = {name: sorted(folder.glob("*.png")) for name, folder in collection.folders().items()}
-    return {name: pictures[0] for name, pictures in found.items() if pictures}
-
-
-def picture_page(name):
-    return f"models/pictures/{name}.png"
-
-
 def draw_pretrained(name):
     from keras_ae.saving import collection
 
     known = {key: facts for key, facts in collection.describe().items() if facts["model"] == name}
     if not known:
         return ""
-    pictures, lines = find_pictures(), ["## Pretrained", ""]
+    lines = ["## Pretrained", ""]
     for key, facts in known.items():
-        figures = facts.get("figures") or {}
         numbers = [
-            f"{label.replace('_', ' ')} {value:.2f}"
-            for label, value in figures.items()
+            f"{label.replace('_', ' ')} {value:.4g}"
+            for label, value in (facts.get("figures") or {}).items()
             if isinstance(value, float)
         ]
-        split = f"{figures.get('examples', 0):,} examples of the {figures.get('split')} split"
-        lines.append(
-            f"- `keras_ae.load({key!r})`: trained on {facts.get('data')}. On {split}: "
-            f"{', '.join(numbers)}."
-        )
-    lines += [f"\n![{key}](pictures/{key}.png){{ .samples }}" for key in known if key in pictures]
+        lines += [
+            f"- `keras_ae.load({key!r})`: {facts['sentence']} {facts['limits']}",
+            f"    Data: {facts['source']} ({facts['data_license']}).",
+            f"    Test split: {', '.join(numbers)}.",
+        ]
+    has_picture = [key for key in known if (TOP / "docs" / "pictures" / f"{key}.png").exists()]
+    lines += [f"\n![{key}](../pictures/{key}.png){{ .samples }}" for key in has_picture]
     return "\n".join(lines)
 
 

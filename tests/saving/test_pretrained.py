@@ -69,10 +69,10 @@ def read(name):
 
 
 @pytest.mark.backend_free
-def test_there_is_one_model_for_each_recipe(recipes):
-    assert CARDS.keys() == recipes.keys()
-    for name, recipe in recipes.items():
-        card = read(name)
+def test_every_model_has_a_recipe(recipes):
+    assert CARDS.keys() <= recipes.keys()
+    for name in CARDS:
+        card, recipe = read(name), recipes[name]
         facts = (card["version"], card["sentence"], card["use"], card["limits"])
         assert facts == (recipe.version, recipe.sentence, recipe.use, recipe.limits), name
         assert card["data_license"] == recipe.data.license in LICENSES
