@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 SOURCE = pathlib.Path(__file__).parent / "saved_models"
 # At most 5 MB in all. The other models are downloaded, see keras_ae/saving/collection.py.
-BUNDLED = ("vae_digits",)
+BUNDLED = ("ae_mnist", "detector_thyroid", "top_k_sae_classifier", "vae_digits", "vae_mnist")
 
 
 class BuildWithModels(build_py):
