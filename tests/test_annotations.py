@@ -4,7 +4,9 @@ import ast
 import functools
 import importlib
 import inspect
+import os
 import pathlib
+import subprocess
 import sys
 import types
 import typing
@@ -184,6 +186,71 @@ def test_stubs_list_what_is_loaded_on_first_use():
 def test_a_signature_keeps_the_hints():
     parameters = inspect.signature(keras_ae.BetaVAE).parameters
     assert parameters["beta"].annotation is float
+    assert parameters["seed"].annotation == int | None  # It is the base class's.
     parameters = inspect.signature(keras_ae.VAE(2).encode).parameters
     assert parameters["batch_size"].annotation == int | None
     assert issubclass(keras_ae.VAE, keras.Model)
+
+
+# ------------------------------------------------------------------ what a type checker says
+
+PROGRAM = """
+import numpy as np
+import keras_ae
+from keras_ae import VAE, datasets, evaluation, plots
+from keras_ae.estimators import AnomalyDetector
+
+class Mine(keras_ae.AE):
+    objective = ("reconstruction_loss", "size")
+    extra_inputs = ("label",)
+
+x = datasets.as_array("small_mnist")[:100]
+warm_up = keras_ae.schedules.LinearWarmUp(100)
+model = VAE(latent_dim=4, kl_weight=warm_up, network_options={"units": (8,)})
+model.compile("adam")
+history = model.fit(x, epochs=2, batch_size=32, verbose=0).history
+loss = model.evaluate(x, return_dict=True)["loss"]
+z = model.encode(x, batch_size=10)
+samples = model.sample(16, seed=0)
+width: int = z.shape[1] + samples.shape[0]
+bound = model.log_likelihood(x[:5], num_samples=10).mean()
+steps = model.interpolate(x[0], x[1], steps=5).shape
+divergence = model.posterior(x).kl() + model.posterior(x).mean
+model.fit_sampler(x, "gaussian_mixture")
+model.export("my_vae", overwrite=True)
+copies = keras_ae.load("my_vae").reconstruct(x, verbose=0)
+codes = keras_ae.VQVAE(latent_dim=4).encode(x, batch_size=10)
+digits: VAE = VAE.from_preset("vae_digits")
+distance: float = evaluation.frechet_distance(x, samples)
+precision = evaluation.score_samples(samples, x, x, evaluation.DataFeatures(x))["precision"]
+detector = AnomalyDetector("AE", model_options={"latent_dim": 2}).fit(x.reshape(100, -1))
+anomalies: int = np.sum(detector.predict(x.reshape(100, -1)) == -1)
+plots.image_grid(samples, "samples.png").savefig("again.png")
+"""
+MISTAKES = """
+import keras_ae
+model = keras_ae.VAE(latent_dim="4")
+model.sample("16")
+model.encode()
+keras_ae.VQVAE(4).encode([[0.0]], trainig=True)
+keras_ae.evaluation.frechet_distance([0.0])
+keras_ae.load(3)
+keras_ae.VEA()
+"""
+
+
+def test_mypy_passes_a_program_and_finds_mistakes(tmp_path):
+    pytest.importorskip("mypy", reason="mypy reads the hints")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "mistakes.py").write_text(MISTAKES)
+    options = ["--ignore-missing-imports", "--follow-imports=silent", "--no-error-summary"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, "program.py", "mistakes.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+    )
+    errors = [line for line in done.stdout.splitlines() if ": error: " in line]
+    wrong = [number for number, line in enumerate(MISTAKES.splitlines(), 1) if number > 2 and line]
+    assert [line.split(": error")[0] for line in errors] == [f"mistakes.py:{n}" for n in wrong]

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae import distributions
-from keras_ae.core.types import Array, Tensor
+from keras_ae.core.types import Tensor
 from keras_ae.datasets.columns import check_columns
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
@@ -73,15 +73,15 @@ class Columns(Likelihood):
         log_scale = bound(ops.take(parameters, starts + 1, axis=1), -5.0, 3.0)
         return location, ops.exp(log_scale) * scale
 
-    def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the centers and the scales of all columns, 0 and 1 if they are discrete."""
+    def units(self) -> tuple[Tensor, Tensor]:
+        """Return tensors of the centers and scales of all columns, 0 and 1 if they are discrete."""
         return tuple(
             ops.convert_to_tensor([float(c.get(key, default)) for c in self.columns], "float32")
             for key, default in (("center", 0.0), ("scale", 1.0))
         )
 
     def distribution(
-        self, parameters: Tensor, units: tuple[Array, Array] | None = None
+        self, parameters: Tensor, units: tuple[Tensor, Tensor] | None = None
     ) -> distributions.Columns:
         """Make the distribution of rows.
 

@@ -38,7 +38,7 @@ _LAYERS = {
 }
 
 
-def layers_for(shape: tuple[int, ...]) -> Any:
+def layers_for(shape: tuple[int | None, ...]) -> Any:
     """Return the layers for data of a shape (batch, ..., channels).
 
     Args:

@@ -60,7 +60,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
         super().load_own_variables(values)
 
     def ready(self) -> bool:
-        return read_value(self.num_updates) > 0
+        return bool(read_value(self.num_updates) > 0)
 
     def update(self, z: Tensor) -> None:
         z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))

@@ -53,7 +53,7 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         self.num_updates.assign(self.num_updates + 1.0)
 
     def ready(self) -> bool:
-        return read_value(self.num_updates) > 0
+        return bool(read_value(self.num_updates) > 0)
 
     def load_own_variables(self, store):
         super().load_own_variables(find_old_weights(store, "feature_density"))
