@@ -148,7 +148,7 @@ class LearnedMetric:
         identity = self.regularization * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
-    def slope(self, z: Tensor, squares: Tensor, nearness: tuple[Tensor, ...]) -> Tensor:
+    def slope(self, z: Tensor, squares: Tensor, nearness: Tensor) -> Tensor:
         """Compute the gradient of tr(S G^-1(z)) with respect to z, where S does not depend on z.
 
         Args:

@@ -239,6 +239,7 @@ keras_ae.VEA()
 """
 
 
+@pytest.mark.costly
 def test_mypy_passes_a_program_and_finds_mistakes(tmp_path):
     pytest.importorskip("mypy", reason="mypy reads the hints")
     (tmp_path / "program.py").write_text(PROGRAM)

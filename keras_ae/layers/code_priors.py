@@ -1,6 +1,7 @@
 """Autoregressive priors over codes: the probability of every code given the codes before it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,7 +35,7 @@ class CodePrior(memory.GuardedLayer):
 
     def __init__(
         self,
-        num_codes: int | tuple[int, ...],
+        num_codes: int | Sequence[int],
         code_shape: tuple[int, ...],
         units: int,
         num_layers: int,
@@ -342,7 +343,7 @@ class SequencePrior(CodePrior):
 
     def __init__(
         self,
-        num_codes: int | tuple[int, ...],
+        num_codes: int | Sequence[int],
         code_shape: tuple[int, ...],
         units: int = 64,
         num_layers: int = 3,
@@ -526,7 +527,7 @@ class GridPrior(CodePrior):
 
     def __init__(
         self,
-        num_codes: int | tuple[int, ...],
+        num_codes: int | Sequence[int],
         code_shape: tuple[int, ...],
         units: int = 64,
         num_layers: int = 6,

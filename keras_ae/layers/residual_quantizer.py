@@ -49,7 +49,7 @@ class ResidualQuantizer(Quantizer):
 
     def __init__(
         self,
-        num_codes: int | tuple[int, ...] = 256,
+        num_codes: int = 256,
         depth: int = 4,
         estimator: str = "straight_through",
         seed: int | None = None,

@@ -30,7 +30,7 @@ _COUNTED = 2**16
 
 
 @memory.explains("Pass fewer examples.")
-def code_statistics(codes: Tensor, num_codes: int | tuple[int, ...]) -> dict[str, Tensor]:
+def code_statistics(codes: Tensor, num_codes: int) -> dict[str, Tensor]:
     """Compute how many codes of a codebook are used, and how evenly they are used.
 
     Args:
@@ -257,7 +257,7 @@ class VectorQuantizer(Quantizer):
 
     def __init__(
         self,
-        num_codes: int | tuple[int, ...] = 256,
+        num_codes: int = 256,
         learning: str = "ema",
         decay: float = 0.99,
         estimator: str = "straight_through",
