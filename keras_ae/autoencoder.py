@@ -1,23 +1,20 @@
 """The base class of all models, which defines what every model does."""
 
+from typing import Any
+
+import numpy as np
+
 from keras_ae import networks, samplers
-from keras_ae.core import (
-    adaptation,
-    arguments,
-    building,
-    examples,
-    interpolation,
-    memory,
-    objective,
-    seeds,
-)
+from keras_ae.core import adaptation, arguments, building, examples, interpolation, memory, seeds
 from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
 from keras_ae.core.draws import decode_draws
 from keras_ae.core.examples import takes_inputs_of
+from keras_ae.core.objective import make_trackers
 from keras_ae.core.programs import guard_programs
 from keras_ae.core.training import Loops
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Network, Tensor, Verbose
 from keras_ae.networks import fitting
 from keras_ae.saving.saved import Saved
 
@@ -51,23 +48,23 @@ class Autoencoder(Adjustable, Saved, Loops):
         ValueError: If an argument is out of range, or an option is unknown.
     """
 
-    objective = ("reconstruction_loss",)  # All weights outside of `players` minimize these losses.
-    players = {}  # Attribute of a network, or tuple of attributes -> the losses that it minimizes.
-    diagnostics = ()  # The logs show these losses, but no weight minimizes them.
-    extra_inputs = ()  # Methods take further arrays of these names, such as ("label",), by keyword.
-    explorer_views = {}  # Title -> name of a method: `keras_ae.explore` shows what it returns.
+    objective: tuple[str, ...] = ("reconstruction_loss",)  # All weights but those of `players`.
+    players: dict[Any, tuple[str, ...]] = {}  # A network's attribute, or several -> its losses.
+    diagnostics: tuple[str, ...] = ()  # The logs show these losses, and no weight minimizes them.
+    extra_inputs: tuple[str, ...] = ()  # Methods take these by keyword, such as ("label",).
+    explorer_views: dict[str, str] = {}  # Title -> method: what `keras_ae.explore` shows of it.
     _modalities = ()  # If x is a dictionary of several arrays, these are its keys.
     _allow_nan = False  # If True, NaN in the data means a missing value and is no error.
 
     def __init__(
         self,
-        latent_dim=None,
-        encoder=None,
-        decoder=None,
-        network_options=None,
-        seed=None,
-        standardize=False,
-        **kwargs,
+        latent_dim: int | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        standardize: bool = False,
+        **kwargs: Any,
     ):
         refuse_unknown(type(self), kwargs)
         super().__init__(**kwargs)
@@ -78,7 +75,9 @@ class Autoencoder(Adjustable, Saved, Loops):
         # A step is padding if all its features equal this value. With None, no step is padding.
         self._mask_value = networks.mask_value(self.encoder, self.network_options)
         self._seed_generator, self._program_seeds = seeds.make_generators(self, seed)
-        self.features_to_code = self.sampler = self._fitted_sampler = None
+        self.features_to_code: Any = None
+        self.sampler: Any = None
+        self._fitted_sampler = None
         self.standardize = arguments.flag(self, "standardize", standardize, fixed=True)
         self._extra_shapes, self._adapted = {}, None
         self._step = building.make_counter(self, "step")
@@ -102,7 +101,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     _needs_data = False  # If True, `_adapt` is called before the first step.
     _input_dtypes = {}  # Inputs that are labels have the value "int32" here. Others are float32.
 
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         """Compute every loss that `objective`, `players` and `diagnostics` name, for a batch.
 
         Args:
@@ -116,7 +115,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         """
         raise NotImplementedError
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         """Return the factors of losses in the minimized sum: name -> factor. The default is 1.
 
         The logs show losses without their factors. Numbers that users may change, such as
@@ -126,7 +125,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         return {}
 
     @batched("data")
-    def encode(self, x, training=False, **inputs):
+    def encode(self, x: Data, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         """Compute the code of every example.
 
         Args:
@@ -140,7 +139,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         raise NotImplementedError
 
     @batched("code")
-    def decode(self, z, training=False, **inputs):
+    def decode(self, z: Array | Tensor, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         """Compute the data that each code represents.
 
         Args:
@@ -174,7 +173,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         return self._code_parameters * self.latent_dim
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         """The shape of one code, without the batch axis. The model must be built."""
         return (self.latent_dim,)
 
@@ -208,7 +207,7 @@ class Autoencoder(Adjustable, Saved, Loops):
 
     @batched("data", returns_data=True)
     @takes_inputs_of("encode", "decode")
-    def reconstruct(self, x, training=False, **inputs):
+    def reconstruct(self, x: Data, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         """Encode and decode every example.
 
         Args:
@@ -227,7 +226,15 @@ class Autoencoder(Adjustable, Saved, Loops):
         with guard_programs(self):
             return examples.call(self, self.reconstruct, x, training=training, inputs=inputs)
 
-    def sample(self, num_samples, seed=None, *, batch_size=None, verbose="auto", **inputs):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        **inputs: Any,
+    ) -> np.ndarray:
         """Draw new data from the model.
 
         Args:
@@ -272,7 +279,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         if not building.is_built_for(self, *shapes, inputs):
             building.set_shapes(self, *shapes, inputs)
             with building.scope(self), networks.defaults_of(self):
-                objective.make_trackers(self)
+                make_trackers(self)
                 adaptation.make_weights(self)
                 self._build_networks(*shapes)
             if not self._restored:  # A file may be older than the checks.
@@ -287,12 +294,7 @@ class Autoencoder(Adjustable, Saved, Loops):
         return {"mask_value"}
 
     def _build_networks(self, shape, target_shape):
-        """Make the networks that the user did not pass. Subclasses add their own.
-
-        Args:
-            shape: Shape of one input.
-            target_shape: Shape of one target.
-        """
+        """Make networks for one example's shapes, unless users passed them. Subclasses add some."""
         fitting.make_networks(self, shape, target_shape)
         self._fit_networks(shape, target_shape)
 

@@ -1,16 +1,18 @@
 """Pure functions for loss terms that compare two distributions by their samples."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
 from keras_ae.core import backend, memory
-from keras_ae.distributions import pairwise_log_prob
+from keras_ae.core.types import Seed, Tensor
+from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
 
 
 @memory.explains("Pass fewer examples.")
-def permute_dims(z, seed):
+def permute_dims(z: Tensor, seed: Seed) -> Tensor:
     """Shuffle every latent dimension across the batch, independently of the others.
 
     This turns draws of an aggregate posterior q(z) into draws of the product of its marginals.
@@ -36,7 +38,7 @@ def permute_dims(z, seed):
 
 
 @memory.explains("Pass fewer examples.")
-def softmax_loss(logits, label):
+def softmax_loss(logits: Tensor, label: int) -> Tensor:
     """Compute the cross-entropy, in nats, of one class to which all examples belong.
 
     This is a discriminator's loss in the density-ratio trick, with label 0 for draws of one
@@ -60,7 +62,12 @@ def softmax_loss(logits, label):
 
 
 @memory.explains("Pass fewer examples.")
-def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted"):
+def aggregate_log_densities(
+    z: Tensor,
+    posterior: DiagonalGaussian,
+    dataset_size: int | Tensor | None = None,
+    estimator: str = "weighted",
+) -> tuple[Tensor, Tensor]:
     """Estimate log q(z) and log q(z_j), where q(z) is the average posterior over a dataset.
 
     The batch is a random subset of the dataset. `"weighted"` is minibatch-weighted sampling, eq. 5
@@ -110,7 +117,9 @@ def aggregate_log_densities(z, posterior, dataset_size=None, estimator="weighted
 
 
 @memory.explains("Pass fewer examples.")
-def stratified_from_weighted(weighted, own, batch_size, dataset_size):
+def stratified_from_weighted(
+    weighted: Tensor, own: Tensor, batch_size: float | Tensor, dataset_size: float | Tensor
+) -> Tensor:
     """Turn the weighted estimate of `aggregate_log_densities` into the stratified one.
 
     This does not need the pairs of the batch, because the sum over its posteriors is known, and so
@@ -147,7 +156,9 @@ BANDWIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @memory.explains("Pass fewer examples.")
-def mmd(x, y, kernel="imq", bandwidths=BANDWIDTHS):
+def mmd(
+    x: Tensor, y: Tensor, kernel: str = "imq", bandwidths: Sequence[float] = BANDWIDTHS
+) -> Tensor:
     """Estimate the squared maximum mean discrepancy between two samples, without bias.
 
     This is the U-statistic of Gretton et al. 2012 (jmlr.org/papers/v13/gretton12a.html), eq. 3. Its
@@ -204,7 +215,7 @@ def mmd(x, y, kernel="imq", bandwidths=BANDWIDTHS):
 _AT_ONCE = 2**24
 
 
-def count_pair_numbers(batch_size, dimensions):
+def count_pair_numbers(batch_size: int, dimensions: int) -> int:
     """Count the numbers of the largest tensors over the pairs of a batch, with their gradients.
 
     Args:
@@ -253,7 +264,7 @@ def _map_in_parts(function, rows, others, shape):
 
 
 @memory.explains("Pass fewer examples.")
-def covariance(z):
+def covariance(z: Tensor) -> Tensor:
     """Compute the covariance of the columns over the batch, with the batch size as divisor.
 
     Args:
@@ -279,7 +290,9 @@ def covariance(z):
 
 
 @memory.explains("Pass fewer examples.")
-def sliced_wasserstein(x, y, num_projections=50, seed=None):
+def sliced_wasserstein(
+    x: Tensor, y: Tensor, num_projections: int = 50, seed: Seed | None = None
+) -> Tensor:
     """Estimate the squared sliced 2-Wasserstein distance between two samples of the same size.
 
     This is the mean, over uniformly drawn directions, of the squared distance between the
@@ -317,7 +330,7 @@ def sliced_wasserstein(x, y, num_projections=50, seed=None):
 
 
 @memory.explains("Pass fewer examples.")
-def bernoulli_kl(p, q):
+def bernoulli_kl(p: Tensor, q: Tensor) -> Tensor:
     """Compute KL(Bernoulli(p) || Bernoulli(q)) in nats.
 
     This is the penalty on the mean activity of a hidden unit in Ng, Sparse autoencoder, section 3.

@@ -10,12 +10,15 @@ from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.core.old_names import accept_old_argument
+from keras_ae.core.types import Tensor
 
 _TINY = 1e-6
 
 
 @memory.explains("Pass fewer examples.")
-def planar(z, direction, normal, bias, shortest=0.05):
+def planar(
+    z: Tensor, direction: Tensor, normal: Tensor, bias: Tensor, shortest: float = 0.05
+) -> tuple[Tensor, Tensor]:
     """Compute f(z) = z + u tanh(w.z + b), where u is changed so that the map has an inverse.
 
     For a long w, the change is the paper's. The paper's change grows without bound as w vanishes,
@@ -66,7 +69,7 @@ def planar(z, direction, normal, bias, shortest=0.05):
 
 @accept_old_argument("centre", "center")
 @memory.explains("Pass fewer examples.")
-def radial(z, center, width, strength):
+def radial(z: Tensor, center: Tensor, width: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
     """Compute f(z) = z + beta (z - c) / (alpha + |z - c|), with alpha > 0 and beta > -alpha.
 
     Source: Rezende and Mohamed, Variational Inference with Normalizing Flows, eq. 14 and appendix
@@ -106,7 +109,9 @@ def radial(z, center, width, strength):
 
 
 @memory.explains("Pass fewer examples.")
-def sylvester(z, reflections, upper, lower, bias):
+def sylvester(
+    z: Tensor, reflections: Tensor, upper: Tensor, lower: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
     """Compute f(z) = z + Q R tanh(S Q'z + b).
 
     Q is a product of reflections, and R and S are upper triangular.

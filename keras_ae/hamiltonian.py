@@ -12,6 +12,8 @@ valid only under this condition.
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,6 +21,7 @@ from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.core.old_names import accept_old_argument
+from keras_ae.core.types import Tensor
 
 _FEWER = "Pass fewer codes, or take a metric of fewer points."
 _WALK_LEAPS = 5
@@ -51,19 +54,28 @@ class FlatMetric:
         (0.98, -0.198)
     """
 
-    def momentum(self, z, noise):
+    def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
         """Turn standard normal noise of the codes' shape into a momentum at every code."""
         return noise
 
-    def momentum_log_prob(self, z, momentum):
+    def momentum_log_prob(self, z: Tensor, momentum: Tensor) -> Tensor:
         """Compute the log-densities of momenta at z, a tensor of shape (batch,)."""
         return -0.5 * ops.sum(ops.square(momentum) + math.log(2.0 * math.pi), axis=-1)
 
-    def surroundings(self, z, density):
+    def surroundings(
+        self, z: Tensor, density: Callable[..., tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, ...]:
         """Compute what a step that starts at z needs: the log-density and its gradient."""
         return density(z)
 
-    def leapfrog(self, z, momentum, here, density, step):
+    def leapfrog(
+        self,
+        z: Tensor,
+        momentum: Tensor,
+        here: tuple[Tensor, ...],
+        density: Callable[..., tuple[Tensor, Tensor]],
+        step: float | Tensor,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Compute one step of the dynamics. The energy is the kinetic energy minus the log-density.
 
         Args:
@@ -109,8 +121,8 @@ class LearnedMetric:
         [[[1.5, 0.0], [0.0, 1.5]]]
     """
 
-    codes: object
-    matrices: object
+    codes: Tensor
+    matrices: Tensor
     temperature: float
     regularization: float
 
@@ -119,7 +131,7 @@ class LearnedMetric:
         for name in ("codes", "matrices"):
             object.__setattr__(self, name, ops.cast(getattr(self, name), "float32"))
 
-    def inverse(self, z):
+    def inverse(self, z: Tensor) -> Tensor:
         """Compute the inverse metric at every code.
 
         Args:
@@ -136,7 +148,7 @@ class LearnedMetric:
         identity = self.regularization * ops.eye(size, dtype="float32")
         return ops.reshape(flat, (-1, size, size)) + identity
 
-    def slope(self, z, squares, nearness):
+    def slope(self, z: Tensor, squares: Tensor, nearness: Tensor) -> Tensor:
         """Compute the gradient of tr(S G^-1(z)) with respect to z, where S does not depend on z.
 
         Args:
@@ -152,19 +164,21 @@ class LearnedMetric:
         away = z * ops.sum(shares, axis=-1, keepdims=True) - ops.matmul(shares, self.codes)
         return -2.0 / self.temperature**2 * away
 
-    def momentum(self, z, noise):
+    def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
         """Turn standard normal noise into momenta whose covariance at each code is G(z)."""
         root = inverse_root(self.inverse(z))
         return ops.sum(root * noise[:, :, None], axis=1)
 
-    def momentum_log_prob(self, z, momentum):
+    def momentum_log_prob(self, z: Tensor, momentum: Tensor) -> Tensor:
         """Compute the log-densities of momenta at z, a tensor of shape (batch,)."""
         inverse = self.inverse(z)
         square = ops.sum(momentum * times(inverse, momentum), axis=-1)
         constant = 0.5 * self.codes.shape[1] * math.log(2.0 * math.pi)
         return -0.5 * square - log_root_determinant(inverse_root(inverse)) - constant
 
-    def surroundings(self, z, density):
+    def surroundings(
+        self, z: Tensor, density: Callable[..., tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, ...]:
         """Compute what a step that starts at z needs.
 
         Returns:
@@ -177,7 +191,14 @@ class LearnedMetric:
         root = inverse_root(inverse)
         return *density(z), inverse, squared(root), -log_root_determinant(root), nearness
 
-    def leapfrog(self, z, momentum, here, density, step):
+    def leapfrog(
+        self,
+        z: Tensor,
+        momentum: Tensor,
+        here: tuple[Tensor, ...],
+        density: Callable[..., tuple[Tensor, Tensor]],
+        step: float | Tensor,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Compute one step of the generalized leapfrog, eq. 5. See `FlatMetric.leapfrog`.
 
         A step has two implicit equations. They are solved by iteration, until only the last digits
@@ -264,7 +285,7 @@ class LearnedMetric:
         kinetic = 0.5 * ops.sum(momentum * times(here[2], momentum), axis=-1)
         return kinetic - here[4] - here[0]
 
-    def walk(self, start, num_steps, seed):
+    def walk(self, start: Tensor, num_steps: int, seed: Any) -> Tensor:
         """Draw codes from a density proportional to the manifold's volume, section 4.
 
         The codes are drawn by Hamiltonian Monte Carlo. Far from the points c_i, the volume tends to
@@ -299,7 +320,7 @@ class LearnedMetric:
 
         return ops.fori_loop(0, num_steps, turn, start)
 
-    def log_volume_and_slope(self, z):
+    def log_volume_and_slope(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the log-volume log sqrt(det G^-1(z)) and its gradient with respect to z.
 
         Args:
@@ -382,7 +403,7 @@ def _find_fixed_point(function, start, length):
 
 
 @memory.explains("Pass fewer matrices.")
-def inverse_root(matrices):
+def inverse_root(matrices: Tensor) -> Tensor:
     """Compute the inverses R of the Cholesky factors of matrices M, so that R M R' = I.
 
     Args:
@@ -407,7 +428,7 @@ def inverse_root(matrices):
 
 
 @memory.explains("Pass fewer matrices.")
-def log_root_determinant(root):
+def log_root_determinant(root: Tensor) -> Tensor:
     """Compute log sqrt(det R R') of triangular matrices R.
 
     If R is the `inverse_root` of the inverse metric, the result is log sqrt(det G).
@@ -416,12 +437,12 @@ def log_root_determinant(root):
 
 
 @memory.explains("Pass fewer matrices.")
-def squared(root):
+def squared(root: Tensor) -> Tensor:
     """Compute R' R. If R is the `inverse_root` of M, the result is the inverse of M."""
     return ops.matmul(ops.transpose(root, (0, 2, 1)), root)
 
 
 @memory.explains("Pass fewer matrices.")
-def times(matrices, vectors):
+def times(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Multiply each matrix of a batch by the vector of the same row."""
     return ops.sum(matrices * vectors[:, None, :], axis=-1)

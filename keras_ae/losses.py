@@ -1,6 +1,7 @@
 """Reconstruction losses of plain autoencoders: any Keras loss, summed over each example."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from keras import ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.core.arguments import did_you_mean
+from keras_ae.core.types import Loss, Tensor
 from keras_ae.distributions import counted, event_sum, without_padding
 
 # Keras averages these losses over the last axis, whose entries are independent. Other losses read
@@ -61,7 +63,9 @@ class MSSSIM(keras.losses.Loss):
 
     WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
-    def __init__(self, max_value=1.0, window=11, name="ms_ssim", **kwargs):
+    def __init__(
+        self, max_value: float = 1.0, window: int = 11, name: str = "ms_ssim", **kwargs: Any
+    ):
         super().__init__(name=name, **kwargs)
         self.max_value, self.window = max_value, window
 
@@ -160,7 +164,7 @@ class Contrastive(keras.losses.Loss):
     [0.7437, 0.7437, 0.7437, 0.7437]
     """
 
-    def __init__(self, temperature=0.1, name="contrastive", **kwargs):
+    def __init__(self, temperature: float = 0.1, name: str = "contrastive", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         self.temperature = arguments.number(
             "Contrastive", "temperature", temperature, positive=True
@@ -193,7 +197,7 @@ class Contrastive(keras.losses.Loss):
         return {**super().get_config(), "temperature": self.temperature}
 
 
-def get(identifier):
+def get(identifier: Loss) -> Loss:
     """Find a Keras loss by its name. A loss is returned as it is.
 
     Args:
@@ -246,7 +250,9 @@ def _find_by_name(name):
 
 
 @memory.explains("Pass fewer examples.")
-def per_example(loss, target, output, mask_value=None):
+def per_example(
+    loss: Loss, target: Tensor, output: Tensor, mask_value: float | None = None
+) -> Tensor:
     """Compute the loss of every example: the sum over all axes but the first.
 
     Keras averages "mean" losses over the last axis, so that twice as many elements would weigh the
@@ -290,7 +296,7 @@ def per_example(loss, target, output, mask_value=None):
     return event_sum(function(target, output))
 
 
-def compares_examples(loss):
+def compares_examples(loss: Loss) -> bool:
     """Tell whether the loss of an example depends on the other examples of its batch."""
     return isinstance(loss, Contrastive)
 
@@ -301,7 +307,7 @@ def _is_one_of(loss, classes):
     return isinstance(loss, tuple(classes)) or any(loss is function for function in functions)
 
 
-def output_activation(loss):
+def output_activation(loss: Loss) -> str:
     """Return the activation with which a decoder's output is what the loss expects."""
     if getattr(loss, "_fn_kwargs", {}).get("from_logits"):
         return "linear"
@@ -312,7 +318,7 @@ def output_activation(loss):
     return "linear"
 
 
-def wanted_output(loss):
+def wanted_output(loss: Loss) -> str | None:
     """Return what a loss takes from the decoder, as in `keras_ae.networks.check_output`.
 
     None stands for any numbers.
@@ -325,17 +331,17 @@ def wanted_output(loss):
     return "rates" if _is_one_of(loss, (keras.losses.Poisson,)) else None
 
 
-def takes_classes(loss):
+def takes_classes(loss: Loss) -> bool:
     """Tell whether the last axis of the targets must hold the probabilities of classes."""
     return _is_one_of(loss, _CLASSWISE)
 
 
-def takes_shares(loss):
+def takes_shares(loss: Loss) -> bool:
     """Tell whether all targets must lie between 0 and 1."""
     return _is_one_of(loss, (*_BINARY, *_CLASSWISE))
 
 
-def is_constant_for_one(loss):
+def is_constant_for_one(loss: Loss) -> bool:
     """Tell whether the loss leaves nothing to learn if the last axis has a single number.
 
     A softmax over one number is always 1, and the cosine of two such vectors is 1 or -1.

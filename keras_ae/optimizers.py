@@ -3,9 +3,12 @@
 import keras
 
 from keras_ae.core import inputs
+from keras_ae.core.types import Optimizer
 
 
-def optimizers_for(model, default, **players):
+def optimizers_for(
+    model: keras.Model, default: Optimizer, **players: Optimizer
+) -> keras.optimizers.Optimizer:
     """Make an optimizer that updates the named networks of a built model by other rules.
 
     Args:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -36,12 +37,12 @@ class LinearWarmUp(keras.optimizers.schedules.LearningRateSchedule):
         [0.0, 0.25, 1.0, 1.0]
     """
 
-    def __init__(self, num_steps, start=0.0, end=1.0):
+    def __init__(self, num_steps: int, start: float = 0.0, end: float = 1.0):
         self.num_steps = _check_steps(self, "num_steps", num_steps)
         self.start = _check_finite(self, "start", start)
         self.end = _check_finite(self, "end", end)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         """Compute the value at a step.
 
         Args:
@@ -84,7 +85,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
     """
 
-    def __init__(self, period, ramp=0.5, start=0.0, end=1.0):
+    def __init__(self, period: int, ramp: float = 0.5, start: float = 0.0, end: float = 1.0):
         self.period = _check_steps(self, "period", period)
         remedy = "It is a share of the period: use 0.5 to rise during its first half."
         share = arguments.number(self, "ramp", ramp, positive=True, most=1, remedy=remedy)
@@ -92,7 +93,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         self.start = _check_finite(self, "start", start)
         self.end = _check_finite(self, "end", end)
 
-    def __call__(self, step):
+    def __call__(self, step: int | Tensor) -> Tensor:
         """Compute the value at a step.
 
         Args:

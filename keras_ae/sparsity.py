@@ -1,16 +1,20 @@
 """Pure functions of sparse codes: which numbers are kept, and metrics of a dictionary."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Array, Tensor
 
 _HALVINGS = 24  # After so many halvings of the range, float32 cannot tell the bounds apart.
 
 
 @memory.explains("Pass fewer examples.")
-def top_k(z, k):
+def top_k(z: Tensor, k: int) -> Tensor:
     """Keep the k largest numbers of every row, and set the others to zero.
 
     Only the numbers that are kept receive a gradient. Numbers that differ from the k-th largest by
@@ -36,7 +40,7 @@ def top_k(z, k):
 
 
 @memory.explains("Pass fewer examples.")
-def batch_top_k(z, k):
+def batch_top_k(z: Tensor, k: int) -> Tensor:
     """Keep the k * batch largest numbers of the whole batch, and set the others to zero.
 
     Only the numbers that are kept receive a gradient. Numbers that differ from the smallest of them
@@ -96,7 +100,7 @@ class _Bound(keras.Operation):
 
 
 @memory.explains("Pass fewer examples.")
-def heaviside(z, threshold, bandwidth):
+def heaviside(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """Return 1 where z exceeds its threshold, else 0, with a gradient for the threshold.
 
     The step function has no useful derivative. The derivative with respect to the threshold is
@@ -126,7 +130,7 @@ def heaviside(z, threshold, bandwidth):
 
 
 @memory.explains("Pass fewer examples.")
-def jump_relu(z, threshold, bandwidth):
+def jump_relu(z: Tensor, threshold: Tensor, bandwidth: float) -> Tensor:
     """Return z where it exceeds its threshold, else zero.
 
     The derivative with respect to z is 1 or 0. The derivative with respect to the threshold is
@@ -161,7 +165,7 @@ def _find_open_and_window(z, threshold, bandwidth):
 
 
 @memory.explains("Pass fewer examples.")
-def dictionary_metrics(x, codes, reconstructions):
+def dictionary_metrics(x: Array, codes: Array, reconstructions: Array) -> dict[str, Any]:
     """Measure how sparse codes are, and how much of the data they explain.
 
     - `l0`: the average number of nonzero numbers in a code.
@@ -194,7 +198,7 @@ def dictionary_metrics(x, codes, reconstructions):
     return metrics_of_parts([(x, codes, reconstructions)], x.mean(axis=0, dtype="float64"))
 
 
-def metrics_of_parts(parts, mean):
+def metrics_of_parts(parts: Iterable[tuple[Array, Array, Array]], mean: Array) -> dict[str, Any]:
     """Compute `dictionary_metrics` of data that comes in parts, and keep only sums in memory.
 
     Args:

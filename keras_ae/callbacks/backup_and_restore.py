@@ -7,12 +7,14 @@ import pathlib
 import threading
 import zipfile
 import zlib
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_ae.core import arguments, backend, changes, storage
 from keras_ae.core.adjustable import Adjustable, adopt_numbers
+from keras_ae.core.types import Path
 
 # Each folder into which this process trains -> the thread, and the stack that releases the lock.
 _locks = {}
@@ -70,7 +72,11 @@ class BackupAndRestore(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True
+        self,
+        backup_dir: Path,
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
     ):
         super().__init__()
         if not str(backup_dir):
@@ -178,7 +184,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         with storage.whole_file(self.latest) as partial, open(partial, "wb") as file:
             np.savez(file, *(_as_plain_bytes(array) for array in arrays), facts=json.dumps(facts))
 
-    def restore(self, model):
+    def restore(self, model: keras.Model) -> dict[str, Any] | None:
         """Restore a built and compiled model from the last backup.
 
         Args:
@@ -285,7 +291,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             storage.remove_leftovers(folder)
             _locks[folder] = here, stack.pop_all()
 
-    def release(self):
+    def release(self) -> None:
         """Release the folder, so that other processes may use it. `fit` calls this at its end."""
         _, stack = _locks.pop(storage.real(self.backup_dir), (None, contextlib.ExitStack()))
         stack.close()

@@ -7,6 +7,7 @@ from keras import ops
 from keras_ae.core import arguments, conversion, examples
 from keras_ae.core.codes import describe_codes
 from keras_ae.core.inputs import take_apart
+from keras_ae.core.types import Data
 
 _LOOKED_AT = 1000  # So many examples are looked at.
 _FEW = 0.1  # Less than this share of the dimensions or codes is few.
@@ -55,7 +56,7 @@ class Diagnosis(keras.callbacks.Callback):
     VAE, epoch ...: the code has collapsed: ... Try kl_weight below 1000, ...
     """
 
-    def __init__(self, x, patience=2):
+    def __init__(self, x: Data, patience: int = 2):
         super().__init__()
         if not conversion.holds_arrays(x):
             wanted = "an array of some examples, or a dictionary of arrays"

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_ae.core import arguments, backend, conversion, examples, storage
 from keras_ae.core.inputs import take_apart
+from keras_ae.core.types import Data, Path
 
 _SAMPLES = 36
 _RECONSTRUCTIONS = 20
@@ -54,7 +55,14 @@ class Pictures(keras.callbacks.Callback):
     traversal_epoch_0001.png
     """
 
-    def __init__(self, x, folder=None, logdir=None, every=1, seed=0):
+    def __init__(
+        self,
+        x: Data,
+        folder: Path | None = None,
+        logdir: Path | None = None,
+        every: int = 1,
+        seed: int = 0,
+    ):
         super().__init__()
         if not conversion.holds_arrays(x):
             wanted = "an array of some examples, or a dictionary of arrays"

@@ -1,6 +1,7 @@
 """Keep and save the arguments of a model, and let users assign some of them at any time."""
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,7 +48,7 @@ class Adjustable:
         return model
 
     @property
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """Return the constructor's arguments: name -> given or default value."""
         # This name must stay, because files contain the weights of given networks under it.
         return self._notes.arguments

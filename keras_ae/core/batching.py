@@ -6,6 +6,8 @@ import contextlib
 import functools
 import inspect
 import time
+from collections.abc import Callable
+from typing import Any, Concatenate
 
 import keras
 import numpy as np
@@ -23,10 +25,12 @@ from keras_ae.core import (
     streams,
 )
 from keras_ae.core.programs import guard_programs
+from keras_ae.core.types import BatchedMethod, Parameters, Result, Verbose
 
+_BY_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _EXTRA = [
-    inspect.Parameter("batch_size", inspect.Parameter.KEYWORD_ONLY, default=None),
-    inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default="auto"),
+    inspect.Parameter("batch_size", _BY_KEYWORD, default=None, annotation=int | None),
+    inspect.Parameter("verbose", _BY_KEYWORD, default="auto", annotation=Verbose),
 ]
 
 
@@ -34,7 +38,9 @@ _BATCH_SIZE = 1024  # The default batch size is at most this.
 _AT_ONCE = 4  # At most this many batches are computed at the same time.
 
 
-def batched(kind, call=None, returns_data=None):
+def batched(
+    kind: str, call: str | None = None, returns_data: bool | None = None
+) -> Callable[[Callable[Concatenate[Any, Parameters], Result]], BatchedMethod[Parameters, Result]]:
     """Let a method that takes a batch accept arrays of any length, tensors, or symbolic tensors.
 
     Tensors are passed directly to the method, so that gradients flow through it. Arrays, and a

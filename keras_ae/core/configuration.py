@@ -9,13 +9,18 @@ from keras_ae.core import arguments, backend, building, changes, examples
 
 
 def constructor_parameters(cls):
-    """The constructor's parameters and their defaults, following **kwargs up to Keras' own."""
+    """Return the constructor's parameters, with those of base classes: name -> default."""
+    return {name: parameter.default for name, parameter in _find_parameters(cls).items()}
+
+
+def _find_parameters(cls):
+    """Find the constructor's parameters, following **kwargs up to Keras' own: name -> parameter."""
     found = {}
     for base in itertools.takewhile(lambda base: base is not keras.Model, cls.__mro__):
         for p in inspect.signature(vars(base).get("__init__", object.__init__)).parameters.values():
             named = p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
             if named and p.name not in ("self", *cls._without):
-                found.setdefault(p.name, p.default)
+                found.setdefault(p.name, p)
     return found
 
 
@@ -36,10 +41,9 @@ def make_signature(cls):
     given = [p for p in own if p.kind in kinds and p.name not in ("self", *cls._without)]
     names = {p.name for p in given}
     kind = inspect.Parameter.KEYWORD_ONLY
-    inherited = {k: v for k, v in constructor_parameters(cls).items() if k not in names}
-    inherited |= {"name": None, "dtype": None}
-    more = [inspect.Parameter(name, kind, default=value) for name, value in inherited.items()]
-    return inspect.Signature([*given, *more])
+    found = {k: p for k, p in _find_parameters(cls).items() if k not in names}
+    found |= {name: inspect.Parameter(name, kind, default=None) for name in ("name", "dtype")}
+    return inspect.Signature([*given, *(p.replace(kind=kind) for p in found.values())])
 
 
 def bind_arguments(cls, args, kwargs):

@@ -12,12 +12,14 @@ A method takes the named inputs that its signature contains, such as `posterior(
 
 import functools
 import inspect
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_ae.core import conversion, ranges
 from keras_ae.core.arguments import did_you_mean
+from keras_ae.core.types import Function
 
 _RESERVED = frozenset(
     "x y z seed to training batch_size verbose sample sample_weight num_samples epochs callbacks "
@@ -41,7 +43,7 @@ def check_free(cls, argument, names):
             )
 
 
-def takes_inputs_of(*names):
+def takes_inputs_of(*names: str) -> Callable[[Function], Function]:
     """Return a decorator for a method that hands `**inputs` on to the methods of these names."""
 
     def decorate(method):

@@ -1,11 +1,14 @@
 """Decode codes on the way from one example to another, and the spaces in which codes lie."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, backend, conversion, examples, memory
 from keras_ae.core.examples import takes_inputs_of
 from keras_ae.core.inputs import require_built, take_apart
+from keras_ae.core.types import ArrayOrTensor, Data, Verbose
 
 
 class Vectors:
@@ -97,8 +100,16 @@ def _to_unit_length(vectors):
 @memory.explains("Pass fewer examples, or fewer steps.", converts=False)
 @takes_inputs_of("encode", "decode")
 def interpolate(
-    self, a, b, steps=10, spherical=False, *, batch_size=None, verbose="auto", **inputs
-):
+    self,
+    a: Data,
+    b: Data,
+    steps: int = 10,
+    spherical: bool = False,
+    *,
+    batch_size: int | None = None,
+    verbose: Verbose = "auto",
+    **inputs: Any,
+) -> ArrayOrTensor:
     """Decode codes on the way from the code of one example to the code of another.
 
     The way is straight, or goes along a great circle. The codes of `HypersphericalVAE` and

@@ -15,11 +15,13 @@ import numbers
 import os
 import pathlib
 import re
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_ae.core import backend
+from keras_ae.core.types import Function
 
 try:
     import resource
@@ -202,7 +204,7 @@ def _arrays_of(values):
             yield from _arrays_of(vars(value).values())
 
 
-def explains(remedy, converts=True):
+def explains(remedy: str, converts: bool = True) -> Callable[[Function], Function]:
     """Return a decorator that runs a function within `explained` and `checked_weights`.
 
     Args:
@@ -247,7 +249,7 @@ def explains(remedy, converts=True):
     return decorate
 
 
-def explains_methods(remedy):
+def explains_methods(remedy: str) -> Callable[[Function], Function]:
     """Return a class decorator that applies `explains` to public methods and to properties.
 
     Args:

@@ -1,9 +1,12 @@
 """Arguments that were renamed, whose old keywords still work."""
 
 import functools
+from collections.abc import Callable
+
+from keras_ae.core.types import Function
 
 
-def accept_old_argument(old, new):
+def accept_old_argument(old: str, new: str) -> Callable[[Function], Function]:
     """Make a decorator that lets callers pass an argument by its old name, too.
 
     Args:

@@ -11,6 +11,7 @@ from keras import ops
 from keras.src.random import seed_generator
 
 from keras_ae.core import arguments, backend
+from keras_ae.core.types import Tensor
 
 # The first number of a seed grows by this in each draw. Users choose seeds such as 0, 1 and 2, so a
 # small stride would make the draws of different seeds coincide.
@@ -179,7 +180,7 @@ def follow_pair(model, pair):
         model._notes.in_step.branch = None
 
 
-def step_seed(model, training):
+def step_seed(model: keras.Model, training: bool) -> Tensor:
     """Return the seed of one step's draws: new in training, the same in every evaluation.
 
     In evaluation it depends on the number of examples so far, so that batches share no noise.

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,12 +25,19 @@ from keras_ae.core import inputs as data
 from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.sparse_rows import to_dense
 from keras_ae.core.turns import one_at_a_time
+from keras_ae.core.types import Data, Optimizer, Verbose
 
 
 class Loops(backend.TrainStep, keras.Model):
     """Base class of `keras_ae.Autoencoder` with the methods that run Keras' loops."""
 
-    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Optimizer = "rmsprop",
+        loss: None = None,
+        loss_weights: None = None,
+        **kwargs: Any,
+    ) -> None:
         """Prepare training, as `keras.Model.compile` does. The model defines its losses itself.
 
         Args:
@@ -59,24 +68,24 @@ class Loops(backend.TrainStep, keras.Model):
     @one_at_a_time(training=True)
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-        **inputs,
-    ):
+        x: Data = None,
+        y: Data = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Verbose = "auto",
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Data = None,
+        shuffle: bool = True,
+        class_weight: None = None,
+        sample_weight: Data = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        **inputs: Any,
+    ) -> keras.callbacks.History:
         """Train the model, as `keras.Model.fit` does, but without labels.
 
         Args:
@@ -137,16 +146,16 @@ class Loops(backend.TrainStep, keras.Model):
     @one_at_a_time()
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **inputs,
-    ):
+        x: Data = None,
+        y: Data = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: Data = None,
+        steps: int | None = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        return_dict: bool = False,
+        **inputs: Any,
+    ) -> Any:
         """Compute the mean losses over data, with the same random draws in every call.
 
         Values beyond the range in which the model's loss is defined count as the nearest ones in
@@ -179,7 +188,7 @@ class Loops(backend.TrainStep, keras.Model):
             )
 
     @one_at_a_time(training=True)
-    def adapt(self, x, **inputs):
+    def adapt(self, x: Data, **inputs: Any) -> None:
         """Learn what the model needs to know about the data before its first training step.
 
         The first call of `fit` does this by itself. Call this method to learn from other data.
@@ -208,7 +217,15 @@ class Loops(backend.TrainStep, keras.Model):
         return contextlib.nullcontext()
 
     @one_at_a_time()
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, **inputs):
+    def predict(
+        self,
+        x: Data,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        steps: int | None = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        **inputs: Any,
+    ) -> np.ndarray:
         """Reconstruct data, as `keras.Model.predict` does. The method `reconstruct` is faster.
 
         Args:
@@ -226,8 +243,14 @@ class Loops(backend.TrainStep, keras.Model):
 
     @one_at_a_time(training=True)
     def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False, **inputs
-    ):
+        self,
+        x: Data,
+        y: Data = None,
+        sample_weight: Data = None,
+        class_weight: None = None,
+        return_dict: bool = False,
+        **inputs: Any,
+    ) -> Any:
         """Make one training step on one batch, as in Keras. `fit` explains the named inputs."""
         _refuse_class_weight(class_weight)
         arrays = _check_batch(self, "train_on_batch", x, y, sample_weight, inputs, fits=True)
@@ -236,13 +259,20 @@ class Loops(backend.TrainStep, keras.Model):
         return logs
 
     @one_at_a_time()
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False, **inputs):
+    def test_on_batch(
+        self,
+        x: Data,
+        y: Data = None,
+        sample_weight: Data = None,
+        return_dict: bool = False,
+        **inputs: Any,
+    ) -> Any:
         """Return the losses of one batch, as in Keras. `fit` explains the named inputs."""
         arrays = _check_batch(self, "test_on_batch", x, y, sample_weight, inputs, fits=False)
         return super().test_on_batch(*arrays, return_dict=return_dict)
 
     @one_at_a_time()
-    def predict_on_batch(self, x, **inputs):
+    def predict_on_batch(self, x: Data, **inputs: Any) -> np.ndarray:
         """Reconstruct one batch, as `keras.Model.predict_on_batch` does."""
         x, named = data.check_call(self, "predict_on_batch", self.reconstruct, x, inputs)
         batch = examples.join(self, examples.map_leaves(_to_float32, x), named)

@@ -4,10 +4,12 @@ import contextlib
 import functools
 import inspect
 import threading
+from collections.abc import Callable
 
 import keras
 
 from keras_ae.core import arguments, backend, conversion, memory, storage
+from keras_ae.core.types import Function
 
 
 class Turns:
@@ -91,7 +93,7 @@ class StreamErrors:
             self.found.append(error)
 
 
-def one_at_a_time(training=False):
+def one_at_a_time(training: bool = False) -> Callable[[Function], Function]:
     """A decorator for methods of a model that run a loop."""
 
     def decorate(method):

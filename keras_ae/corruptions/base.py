@@ -1,6 +1,7 @@
 """What corruptions share."""
 
 import dataclasses
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -11,11 +12,11 @@ from keras_ae.core import arguments
 class Corruption:
     """Base class that gives a frozen dataclass the methods of Keras' configurations."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 

@@ -1,10 +1,14 @@
 """The functions that find a corruption by its name and apply it to arrays."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.corruptions.base import apply, check_range
 from keras_ae.corruptions.noise import AdditiveGaussian, Masking, SaltAndPepper, Speckle
 from keras_ae.corruptions.pictures import Affine, Blocks, Rectangle
@@ -27,7 +31,7 @@ _BY_NAME = {
 }
 
 
-def get(identifier):
+def get(identifier: str | Callable[..., Any] | None) -> Callable[..., Any]:
     """Find a corruption by its name. A callable is returned as it is.
 
     Args:
@@ -71,7 +75,9 @@ def _leave_unchanged(x, seed):
     return ops.convert_to_tensor(x)
 
 
-def pairs(x, corruption, seed=0):
+def pairs(
+    x: Array, corruption: str | Callable[..., Any] | None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Corrupt data once, for models that `fit` pairs of corrupted and clean data.
 
     `DenoisingAE` and `UNetAE` can draw a corruption in each step, too. Pairs are for other models,

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.corruptions.base import Corruption, check_number, draw_noise, draw_uniform
 
 
@@ -32,7 +33,7 @@ class AdditiveGaussian(Corruption):
         check_number(self, "scale")
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -72,7 +73,7 @@ class Masking(Corruption):
         check_number(self, "rate", most=1)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -110,7 +111,7 @@ class SaltAndPepper(Corruption):
         check_number(self, "rate", most=1)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -151,7 +152,7 @@ class Speckle(Corruption):
         check_number(self, "scale")
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:

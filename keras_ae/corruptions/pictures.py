@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.corruptions.base import (
     OfPictures,
     check_images,
@@ -49,7 +50,7 @@ class Blocks(OfPictures):
         check_integer(self, "num_blocks")
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -127,7 +128,7 @@ class Rectangle(OfPictures):
         check_number(self, "share", positive=True, most=1)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -199,7 +200,7 @@ class Affine(OfPictures):
             check_number(self, field.name)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.corruptions.base import OfPictures, OfUnitRange, check_integer, read_images
 
 # Weights of red, green and blue in brightness: ITU-R BT.601-7, section 2.5.1.
@@ -46,7 +47,7 @@ class Gray(OfPictures):
     """
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -97,7 +98,7 @@ class Downsampling(OfPictures):
         check_integer(self, "factor", least=2)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:
@@ -154,7 +155,7 @@ class JPEG(OfUnitRange):
         check_integer(self, "quality", most=100)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.corruptions.base import (
     OfUnitRange,
     check_integer,
@@ -48,7 +49,7 @@ class Text(OfUnitRange):
         check_number(self, "rate", most=1)
 
     @memory.explains("Pass fewer examples.")
-    def __call__(self, x, seed):
+    def __call__(self, x: Tensor, seed: Seed) -> Tensor:
         """Corrupt a batch.
 
         Args:

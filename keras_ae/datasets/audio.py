@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, conversion, memory
+from keras_ae.core.types import Array, Path
 from keras_ae.datasets.files import as_path, list_files
 
 # What is more quiet than -80 dB of full scale counts as silence.
@@ -36,7 +37,9 @@ _UNREADABLE = (
 )
 
 
-def load_audio(path, rate, seconds=None):
+def load_audio(
+    path: Path, rate: int, seconds: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Read the WAV files of a folder and its subfolders, or one file, as waves and labels.
 
     Integers become numbers from -1 to 1, channels are averaged, and sound of another rate is
@@ -161,7 +164,9 @@ def _read_wave(file, rate, seconds):
     return wave.astype("float32")
 
 
-def add_noise(waves, snr, noise=None, seed=0):
+def add_noise(
+    waves: Array, snr: float | Array, noise: Array | None = None, seed: int = 0
+) -> np.ndarray:
     """Add noise to waves at an exact signal-to-noise ratio, for pairs of `fit(noisy, waves)`.
 
     The ratio is that of the mean squares over the whole wave: 10 log10(sum s^2 / sum n^2).
@@ -226,7 +231,7 @@ def add_noise(waves, snr, noise=None, seed=0):
     return (waves + scale * parts).astype("float32")
 
 
-def stft(waves, length=512):
+def stft(waves: Array, length: int = 512) -> np.ndarray:
     """Compute the short-time Fourier transform of waves, by `keras.ops.stft`.
 
     Frames have a periodic Hann window and begin length / 4 samples apart. The first one begins
@@ -273,7 +278,7 @@ def stft(waves, length=512):
     return spectra
 
 
-def istft(spectra, samples):
+def istft(spectra: Array, samples: int) -> np.ndarray:
     """Compute waves from their short-time Fourier transform, by `keras.ops.istft`.
 
     If the spectra are those of no wave, for example because they were multiplied by a mask, the
@@ -315,7 +320,7 @@ def istft(spectra, samples):
     return waves
 
 
-def griffin_lim(magnitudes, samples, steps=32, seed=0):
+def griffin_lim(magnitudes: Array, samples: int, steps: int = 32, seed: int = 0) -> np.ndarray:
     """Find waves whose short-time Fourier transform has nearly these magnitudes.
 
     The phases are random at first. Each step computes the waves of magnitudes and phases, and takes
@@ -367,7 +372,7 @@ def griffin_lim(magnitudes, samples, steps=32, seed=0):
     return waves
 
 
-def log_mel(waves, rate, mels=64, length=512):
+def log_mel(waves: Array, rate: int, mels: int = 64, length: int = 512) -> np.ndarray:
     """Compute log-mel spectrograms of waves: pictures of time and pitch, for any model.
 
     A value is the natural logarithm of the sum of the magnitudes of `stft` under a triangle on the
@@ -415,7 +420,9 @@ def log_mel(waves, rate, mels=64, length=512):
     return x
 
 
-def invert_log_mel(x, rate, samples, length=512, steps=32, seed=0):
+def invert_log_mel(
+    x: Array, rate: int, samples: int, length: int = 512, steps: int = 32, seed: int = 0
+) -> np.ndarray:
     """Compute waves from log-mel spectrograms, approximately.
 
     The magnitudes are those of the pseudo-inverse of the triangles, or 0 where it is negative.

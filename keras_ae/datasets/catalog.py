@@ -2,11 +2,13 @@
 
 import math
 import os
+from typing import Any
 
 import numpy as np
 
 from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean
+from keras_ae.core.types import Path
 from keras_ae.datasets.embedded import SMALL_MNIST_PARTS, read_small_mnist
 from keras_ae.datasets.files import (
     ARRAY_SUFFIXES,
@@ -29,7 +31,15 @@ from keras_ae.datasets.streams import (
 )
 
 
-def load(name, split="train", *, labels=False, binarize=False, seed=None, data_dir=None):
+def load(
+    name: Path,
+    split: str = "train",
+    *,
+    labels: bool = False,
+    binarize: bool = False,
+    seed: int | None = None,
+    data_dir: Path | None = None,
+) -> Any:
     """Load data as a streamed `tf.data.Dataset` of single float32 examples.
 
     The dataset has a known cardinality. Pictures have the shape (height, width, channels) and
@@ -104,7 +114,15 @@ def load(name, split="train", *, labels=False, binarize=False, seed=None, data_d
     return dataset.apply(dynamic_binarization(seed)) if binarize else dataset
 
 
-def as_array(name, split="train", *, labels=False, binarize=False, seed=None, data_dir=None):
+def as_array(
+    name: Path,
+    split: str = "train",
+    *,
+    labels: bool = False,
+    binarize: bool = False,
+    seed: int | None = None,
+    data_dir: Path | None = None,
+) -> np.ndarray | Any:
     """Load data as NumPy arrays, if it fits in memory.
 
     MNIST takes 188 MB, and "sprites" takes 11 GB. The size of other data follows from

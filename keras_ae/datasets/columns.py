@@ -2,18 +2,25 @@
 
 import datetime
 import decimal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_ae.core import arguments
 from keras_ae.core.ranges import loses_digits
+from keras_ae.core.types import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KINDS = ("numeric", "positive", "count", "ordinal", "categorical", "binary")
 DISCRETE = ("ordinal", "categorical", "binary")
 _SHOWN = 5  # At most so many names or values are shown in an error.
 
 
-def describe_columns(frame, kinds=None):
+def describe_columns(
+    frame: "pd.DataFrame", kinds: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Describe the columns of a table, as models of tables need it.
 
     The kind of a column follows from its type: columns of two truth values, texts or integers are
@@ -70,7 +77,7 @@ def describe(frame, kinds, owner):
     return [_describe_column(frame[name], name, kinds.get(name), owner) for name in frame.columns]
 
 
-def encode_columns(frame, columns):
+def encode_columns(frame: "pd.DataFrame", columns: list[dict[str, Any]]) -> np.ndarray:
     """Turn a table into an array with one number for each cell.
 
     A category is the number of its place among the categories, and a missing cell is NaN.
@@ -112,7 +119,7 @@ def encode_columns(frame, columns):
     return np.stack(encoded, axis=1).astype("float32")
 
 
-def decode_columns(array, columns):
+def decode_columns(array: Array, columns: list[dict[str, Any]]) -> "pd.DataFrame":
     """Turn an array as `encode_columns` makes it into a table with names, types and categories.
 
     Args:

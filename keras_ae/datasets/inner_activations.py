@@ -7,9 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, backend, conversion, streams
+from keras_ae.core.types import Data
 
 
-def activations(model, layer, data, batch_size=32):
+def activations(
+    model: keras.Model, layer: str | keras.layers.Layer, data: Data, batch_size: int = 32
+) -> "Activations":
     """Compute the inner activations of any Keras model, as data for `fit`.
 
     The model runs in inference mode, and only one batch is in memory at a time. All axes of the
@@ -57,7 +60,9 @@ class Activations(keras.utils.PyDataset):
         model, layer, data, batch_size: See `keras_ae.activations`.
     """
 
-    def __init__(self, model, layer, data, batch_size=32):
+    def __init__(
+        self, model: keras.Model, layer: str | keras.layers.Layer, data: Data, batch_size: int = 32
+    ):
         super().__init__()
         if not isinstance(model, keras.Model):
             raise TypeError(f"activations: model={model!r} must be a Keras model.")
@@ -75,7 +80,7 @@ class Activations(keras.utils.PyDataset):
     def __iter__(self):
         return (self[index] for index in range(len(self)))
 
-    def array(self):
+    def array(self) -> np.ndarray:
         """Compute all activations at once: an array of shape (examples, width)."""
         return np.concatenate([batch for (batch,) in self])
 

@@ -1,11 +1,13 @@
 """Who chose what, as sparse matrices, and splits of it for models of recommendations."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_ae.core import arguments
 from keras_ae.core.sparse_rows import is_sparse
+from keras_ae.core.types import Array, Matrix
 
 
 class Interactions(NamedTuple):
@@ -18,12 +20,18 @@ class Interactions(NamedTuple):
         items: Array of shape (items,): the name of each column's item, sorted.
     """
 
-    matrix: object
-    users: object
-    items: object
+    matrix: Matrix
+    users: np.ndarray
+    items: np.ndarray
 
 
-def gather_interactions(users, items, ratings=None, least_rating=None, least_items=1):
+def gather_interactions(
+    users: Array,
+    items: Array,
+    ratings: Array | None = None,
+    least_rating: float | None = None,
+    least_items: int = 1,
+) -> Interactions:
     """Make a sparse matrix of users and items from a table of what users chose or rated.
 
     A user has an item if the table has a row of both. How often, and with which rating, does not
@@ -110,7 +118,9 @@ def gather_interactions(users, items, ratings=None, least_rating=None, least_ite
     return Interactions(matrix[:, occurs], user_names, item_names[occurs])
 
 
-def split_users(interactions, shares=(0.8, 0.1, 0.1), seed=0):
+def split_users(
+    interactions: Matrix, shares: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> tuple[np.ndarray, ...]:
     """Split users at random into several groups, such as for training, validation and test.
 
     All items of a user are in one group. A model that was trained on one group is then judged by
@@ -154,7 +164,9 @@ def split_users(interactions, shares=(0.8, 0.1, 0.1), seed=0):
     return tuple(np.sort(part) for part in np.split(order, ends[:-1]))
 
 
-def hide_interactions(interactions, share=0.2, seed=0):
+def hide_interactions(
+    interactions: Matrix, share: float = 0.2, seed: int = 0
+) -> tuple[Matrix, Matrix]:
     """Hide a share of each user's items, which a model must find again from the others.
 
     Args:

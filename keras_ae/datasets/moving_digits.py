@@ -5,6 +5,8 @@ but for any size of frames, and digits move by parts of a pixel. The digits are 
 `"small_mnist"`, so that nothing is downloaded.
 """
 
+from typing import Any
+
 import numpy as np
 
 from keras_ae.core import arguments, memory
@@ -16,8 +18,16 @@ _LEAST_SIDE = 16
 
 
 def moving_digits(
-    number, split="train", *, frames=10, side=64, digits=2, speed=0.1, labels=False, seed=0
-):
+    number: int,
+    split: str = "train",
+    *,
+    frames: int = 10,
+    side: int = 64,
+    digits: int = 2,
+    speed: float = 0.1,
+    labels: bool = False,
+    seed: int | None = 0,
+) -> np.ndarray | Any:
     """Generate videos of digits that move at a constant speed and bounce off the walls.
 
     Every digit begins at a random place inside the frame, in a random direction. It is always

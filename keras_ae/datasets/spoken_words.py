@@ -45,7 +45,9 @@ _LEVEL_OF_NOISE = 0.03
 _CONTOUR = ((0.05, 0.35), (0.0, 0.25), (0.25, 0.6))
 
 
-def formant_words(number, seed=0, rate=8000, seconds=0.75, speakers=20):
+def formant_words(
+    number: int, seed: int = 0, rate: int = 8000, seconds: float = 0.75, speakers: int = 20
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make synthetic words that resemble speech: the ten digits in English.
 
     Each word begins at 12 to 20 % of `seconds`, after a silence in which denoisers can find out the

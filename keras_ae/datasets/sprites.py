@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from keras_ae.core import memory
+from keras_ae.core.types import Array
 
 SPRITES_FACTORS = {"shape": 3, "scale": 6, "orientation": 40, "x": 32, "y": 32}
 """The number of values of every factor, in the order of an index's digits."""
@@ -25,7 +26,7 @@ _LARGEST_SHIFT = SPRITES_FACTORS["x"] - 1
 _CANVAS = _WIDTH + _LARGEST_SHIFT
 
 
-def sprites_images(indices):
+def sprites_images(indices: Array) -> np.ndarray:
     """Draw the pictures of these indices.
 
     Each picture shows one white square, ellipse or heart (shape 0, 1, 2), completely inside a black
@@ -60,7 +61,7 @@ def sprites_images(indices):
     return pictures[..., None].astype("float32")
 
 
-def sprites_factors(indices):
+def sprites_factors(indices: Array) -> np.ndarray:
     """Compute the factors of these indices. The last factor, y, varies fastest.
 
     Args:
@@ -87,7 +88,7 @@ def sprites_factors(indices):
     return np.stack(np.unravel_index(indices, _SIZES), axis=-1).astype("int32")
 
 
-def sprites_index(factors):
+def sprites_index(factors: Array) -> np.ndarray:
     """Compute the index of each combination of factors: the inverse of `sprites_factors`.
 
     Args:

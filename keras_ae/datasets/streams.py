@@ -2,6 +2,8 @@
 
 import itertools
 import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +105,7 @@ def stream_rows(rows, read, *specs):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(rows)))
 
 
-def dynamic_binarization(seed=None):
+def dynamic_binarization(seed: int | None = None) -> Callable[..., Any]:
     """Replace every value by a draw of 0 or 1, where the value is the probability of 1.
 
     This is the usual treatment of MNIST for Bernoulli likelihoods (Burda et al. 2016,

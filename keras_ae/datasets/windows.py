@@ -3,9 +3,12 @@
 import numpy as np
 
 from keras_ae.core import arguments, conversion
+from keras_ae.core.types import Array
 
 
-def cut_windows(series, length, stride=1, mask_value=None):
+def cut_windows(
+    series: Array, length: int, stride: int = 1, mask_value: float | None = None
+) -> np.ndarray:
     """Cut a series into windows of equal length, which are examples for any model.
 
     The windows are views of the series and take no memory of their own. They begin at the steps 0,
@@ -95,7 +98,7 @@ def _treat_missing(series, mask_value):
     return series, missing
 
 
-def score_steps(scores, num_steps, length, stride=1):
+def score_steps(scores: Array, num_steps: int, length: int, stride: int = 1) -> np.ndarray:
     """Turn the scores of windows into scores of steps: the mean over the windows that hold a step.
 
     Args:

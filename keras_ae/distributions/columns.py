@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_ae.core import backend
 from keras_ae.core.draws import draw_normal, draw_uniform
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.counts import as_generator
 from keras_ae.distributions.elementary import LOG_TWO_PI, Bernoulli, Distribution, event_sum
 
@@ -27,14 +29,14 @@ class Coded(Distribution):
         -0.2877
     """
 
-    log_probabilities: object
+    log_probabilities: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The number of the most probable class: float32 tensor of shape (batch, columns)."""
         return ops.cast(backend.argmax(self.log_probabilities), "float32")
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw numbers of classes, a float32 tensor of shape (batch, columns)."""
         uniform = draw_uniform(ops.shape(self.log_probabilities)[:2], seed)
         # The first class at which the cumulative probability exceeds a uniform number is a draw.
@@ -46,7 +48,7 @@ class Coded(Distribution):
         numbers = ops.arange(self.log_probabilities.shape[-1], dtype="float32")
         return ops.minimum(number, ops.max(has_class * numbers, axis=-1))
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every column in nats, shape (batch, columns).
 
         It is minus infinity where x is the number of no class.
@@ -81,18 +83,18 @@ class Modes(Distribution):
 
     _shared = ("scale", "low", "high")
 
-    log_weights: object
-    mean_of_mode: object
-    scale: object
-    low: object = -math.inf
-    high: object = math.inf
+    log_weights: Tensor
+    mean_of_mode: Tensor
+    scale: Tensor
+    low: float | Tensor = -math.inf
+    high: float | Tensor = math.inf
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected value: float32 tensor of shape (batch, columns)."""
         return ops.sum(ops.exp(self.log_weights) * self.mean_of_mode, axis=-1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw a mode for each column, then a number: a tensor of shape (batch, columns)."""
         seed = as_generator(seed)
         mode = Coded(self.log_weights).sample(seed)
@@ -103,7 +105,7 @@ class Modes(Distribution):
         drawn = ops.sum(chosen * (self.mean_of_mode + scale * noise[..., None]), axis=-1)
         return ops.minimum(ops.maximum(drawn, self.low), self.high)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every column in nats, shape (batch, columns).
 
         Args:
@@ -132,7 +134,7 @@ class Columns:
         [-0.9189, -0.6931]
     """
 
-    parts: list
+    parts: list[tuple[int, Any]]
 
     def _order(self, values):
         """Return values, one tensor (batch, ...) for each part, in the order of the columns."""
@@ -143,16 +145,16 @@ class Columns:
         return ops.take(values, np.argsort(order).astype("int32"), axis=1)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected number of every cell, or the most probable class: (batch, columns)."""
         return self._order([p.mean for _, p in self.parts])
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw every cell: a float32 tensor of shape (batch, columns)."""
         seed = as_generator(seed)
         return self._order([p.sample(seed) for _, p in self.parts])
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every cell in nats, which is 0 for a cell that is NaN.
 
         Args:
@@ -171,7 +173,7 @@ class Columns:
             found.append(ops.where(missing, 0.0, p.log_prob_per_element(filled)))
         return self._order(found)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density of every row in nats: see `log_prob_per_element`.
 
         Args:
@@ -203,23 +205,23 @@ class PartlyMissing:
         -0.6931
     """
 
-    base: object
-    logits: object
-    may_miss: object
+    base: Columns
+    logits: Tensor
+    may_miss: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean of every cell as if none were missing: (batch, columns)."""
         return self.base.mean
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw every cell, or NaN: a float32 tensor of shape (batch, columns)."""
         seed = as_generator(seed)
         values = self.base.sample(seed)
         is_missing = Bernoulli(self.logits).sample(seed) * ops.cast(self.may_miss, "float32") > 0.5
         return ops.where(is_missing, float("nan"), values)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every cell in nats, that it is missing or has its value.
 
         Args:
@@ -233,7 +235,7 @@ class PartlyMissing:
         may_miss = ops.cast(self.may_miss, "float32")
         return self.base.log_prob_per_element(x) + may_miss * missing
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density of every row in nats: see `log_prob_per_element`.
 
         Args:

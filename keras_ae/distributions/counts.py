@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_ae.core.draws import draw_poisson, draw_uniform
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import LOG_TWO_PI, Distribution
 from keras_ae.distributions.gamma_function import stirling_error
 
@@ -31,14 +32,14 @@ class Poisson(Distribution):
         -1.8069
     """
 
-    log_mean: object
+    log_mean: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected count: float32 tensor of the logarithm's shape."""
         return ops.exp(self.log_mean)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw counts. No gradient flows through them.
 
         Args:
@@ -49,7 +50,7 @@ class Poisson(Distribution):
         """
         return draw_poisson(self.mean, seed)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:
@@ -87,15 +88,15 @@ class NegativeBinomial(Distribution):
 
     _shared = ("log_inverse_dispersion",)
 
-    log_mean: object
-    log_inverse_dispersion: object
+    log_mean: Tensor
+    log_inverse_dispersion: float | Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected count: float32 tensor of the shape of its logarithm."""
         return ops.exp(self.log_mean)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw counts. No gradient flows through them.
 
         Args:
@@ -110,12 +111,12 @@ class NegativeBinomial(Distribution):
         draws = keras.random.gamma(shape, theta, dtype="float32", seed=seed)
         return draw_poisson(draws * ops.exp(self.log_mean) / theta, seed)
 
-    def log_prob_of_zero(self):
+    def log_prob_of_zero(self) -> Tensor:
         """Compute the log-probability of the count 0: float32 tensor of the mean's shape."""
         log_ratio = self.log_mean - self.log_inverse_dispersion
         return -ops.exp(self.log_inverse_dispersion) * ops.softplus(log_ratio)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:
@@ -171,16 +172,16 @@ class ZeroInflatedNegativeBinomial(Distribution):
 
     _shared = ("log_inverse_dispersion",)
 
-    log_mean: object
-    log_inverse_dispersion: object
-    zero_logits: object
+    log_mean: Tensor
+    log_inverse_dispersion: float | Tensor
+    zero_logits: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected count, zeros included: float32 tensor of the shape of its logarithm."""
         return ops.sigmoid(-self.zero_logits) * ops.exp(self.log_mean)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw counts. No gradient flows through them.
 
         Args:
@@ -194,7 +195,7 @@ class ZeroInflatedNegativeBinomial(Distribution):
         uniform = draw_uniform(ops.shape(self.zero_logits), seed)
         return ops.where(uniform < ops.sigmoid(self.zero_logits), 0.0, counts)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:

@@ -3,18 +3,20 @@
 import dataclasses
 import math
 import numbers
+from typing import Self
 
 from keras import ops
 
 from keras_ae.core import backend, memory
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.core.types import Seed, Tensor
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
 @memory.explains("Pass fewer examples.")
-def event_sum(values):
+def event_sum(values: Tensor) -> Tensor:
     """Sum over all axes but the first, in float32.
 
     Args:
@@ -58,7 +60,7 @@ class Distribution:
             object.__setattr__(self, field.name, ops.cast(getattr(self, field.name), "float32"))
 
     @memory.explains(_FEWER)
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, or of discrete values the log-probability, in nats.
 
         Args:
@@ -73,7 +75,7 @@ class Distribution:
         """
         return event_sum(self.log_prob_per_element(x))
 
-    def sample_with_log_prob(self, seed):
+    def sample_with_log_prob(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities: the pair that importance weights need.
 
         Args:
@@ -86,7 +88,7 @@ class Distribution:
         return z, self.log_prob(z)
 
     @memory.explains(_FEWER)
-    def repeat(self, num_copies):
+    def repeat(self, num_copies: int) -> Self:
         """Repeat the distribution of every example num_copies times in a row.
 
         Args:
@@ -145,11 +147,11 @@ class DiagonalGaussian(Distribution):
         0.0
     """
 
-    mean: object
-    log_variance: object
+    mean: Tensor
+    log_variance: Tensor
 
     @classmethod
-    def standard(cls, like):
+    def standard(cls, like: Tensor) -> "DiagonalGaussian":
         """Make the standard normal distribution over tensors of a given tensor's shape.
 
         Args:
@@ -166,7 +168,7 @@ class DiagonalGaussian(Distribution):
         zeros = ops.zeros_like(ops.cast(like, "float32"))
         return StandardGaussian(zeros, zeros)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -177,7 +179,7 @@ class DiagonalGaussian(Distribution):
         """
         return self._place(self._draw_noise(seed))
 
-    def sample_with_log_prob(self, seed):
+    def sample_with_log_prob(self, seed: Seed) -> tuple[Tensor, Tensor]:
         if type(self).log_prob is not DiagonalGaussian.log_prob:
             return super().sample_with_log_prob(seed)
         # The log-density of a draw is that of its noise, which needs no division by the deviation.
@@ -191,7 +193,7 @@ class DiagonalGaussian(Distribution):
     def _place(self, noise):
         return self.mean + ops.exp(0.5 * self.log_variance) * noise
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density in nats.
 
         Args:
@@ -207,7 +209,7 @@ class DiagonalGaussian(Distribution):
         squares = ops.square(_standardize(x - self.mean, self.log_variance))
         return -0.5 * event_sum(squares + self.log_variance + LOG_TWO_PI)
 
-    def kl_per_dimension(self):
+    def kl_per_dimension(self) -> Tensor:
         """Compute every dimension's Kullback-Leibler divergence to the standard normal, in nats.
 
         Returns:
@@ -217,7 +219,7 @@ class DiagonalGaussian(Distribution):
         variance_part = ops.expm1(self.log_variance) - self.log_variance
         return 0.5 * (ops.square(self.mean) + variance_part)
 
-    def kl(self):
+    def kl(self) -> Tensor:
         """Compute the Kullback-Leibler divergence to the standard normal, in nats.
 
         Returns:
@@ -250,10 +252,10 @@ class GaussianMixture(Distribution):
         True
     """
 
-    mean: object
-    log_variance: object
+    mean: Tensor
+    log_variance: Tensor
 
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int, seed: Seed) -> Tensor:
         """Draw a component for each sample, then the sample from that component.
 
         Args:
@@ -273,7 +275,7 @@ class GaussianMixture(Distribution):
         scale = ops.exp(0.5 * ops.take(self.log_variance, component, axis=0))
         return ops.take(self.mean, component, axis=0) + scale * noise
 
-    def sample_with_log_prob(self, num_samples, seed):
+    def sample_with_log_prob(self, num_samples: int, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities.
 
         Args:
@@ -287,7 +289,7 @@ class GaussianMixture(Distribution):
         z = self.sample(num_samples, seed)
         return z, self.log_prob(z)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density in nats.
 
         Args:
@@ -302,7 +304,7 @@ class GaussianMixture(Distribution):
 
 
 @memory.explains("Pass fewer examples.")
-def pairwise_log_prob(x, mean, log_variance):
+def pairwise_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Compute the log-densities of every vector under each of several Gaussians, by dimension.
 
     Args:
@@ -374,10 +376,10 @@ class Normal(Distribution):
 
     _shared = ("scale",)
 
-    mean: object
-    scale: object
+    mean: Tensor
+    scale: float | Tensor
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -389,7 +391,7 @@ class Normal(Distribution):
         noise = draw_normal(ops.shape(self.mean), seed)
         return self.mean + self.scale * noise
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
@@ -421,10 +423,10 @@ class Laplace(Distribution):
 
     _shared = ("scale",)
 
-    mean: object
-    scale: object
+    mean: Tensor
+    scale: float | Tensor
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -438,7 +440,7 @@ class Laplace(Distribution):
         noise = -ops.sign(centered) * ops.log1p(-ops.abs(centered))
         return self.mean + self.scale * noise
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
@@ -467,14 +469,14 @@ class Bernoulli(Distribution):
         0.5
     """
 
-    logits: object
+    logits: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The probability of a 1: float32 tensor of the logits' shape."""
         return ops.sigmoid(self.logits)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw zeros and ones. No gradient flows through them.
 
         Args:
@@ -486,7 +488,7 @@ class Bernoulli(Distribution):
         uniform = draw_uniform(ops.shape(self.logits), seed)
         return ops.cast(uniform < self.mean, "float32")
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-probability in nats.
 
         Args:
@@ -503,7 +505,7 @@ class Bernoulli(Distribution):
             return self.log_prob_per_element(x)
         return backend.log_bernoulli(x, self.logits)  # This is faster than the sum of the elements.
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:
@@ -538,14 +540,14 @@ class ContinuousBernoulli(Distribution):
         (0.5, 0.0)
     """
 
-    logits: object
+    logits: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected value: float32 tensor of the logits' shape."""
         return 0.5 + 0.5 * _langevin(0.5 * self.logits)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to the logits.
 
         Args:
@@ -567,7 +569,7 @@ class ContinuousBernoulli(Distribution):
         first_order = uniform + 0.5 * self.logits * uniform * (1.0 - uniform)
         return ops.clip(ops.where(near_zero, first_order, draw), 0.0, 1.0)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
@@ -600,14 +602,14 @@ class Categorical(Distribution):
         0.5
     """
 
-    logits: object
+    logits: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The probabilities of the classes: float32 tensor of the logits' shape."""
         return ops.softmax(self.logits, axis=-1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw one-hot vectors. No gradient flows through them.
 
         Args:
@@ -622,7 +624,7 @@ class Categorical(Distribution):
         chosen = backend.argmax(self.logits + gumbel)
         return ops.one_hot(chosen, self.logits.shape[-1], dtype="float32")
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:
@@ -637,7 +639,7 @@ class Categorical(Distribution):
         chosen = ops.not_equal(x, 0.0)
         return x * ops.where(chosen, ops.log_softmax(self.logits, axis=-1), 0.0)
 
-    def kl_per_variable(self):
+    def kl_per_variable(self) -> Tensor:
         """Compute the divergence of every choice from the uniform distribution, in nats.
 
         It is log K minus the entropy, and therefore from 0 to log K with K classes.
@@ -651,7 +653,7 @@ class Categorical(Distribution):
         negative_entropy = ops.sum(ops.exp(log_p) * ops.where(occurs, log_p, 0.0), axis=-1)
         return math.log(self.logits.shape[-1]) + negative_entropy
 
-    def kl(self):
+    def kl(self) -> Tensor:
         """Compute the divergence from uniform choices, in nats.
 
         Returns:

@@ -6,6 +6,7 @@ import math
 from keras import ops
 
 from keras_ae.core import backend
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import Distribution, _draw_open_uniform, event_sum
 
 
@@ -31,10 +32,10 @@ class GumbelSoftmax(Distribution):
         True
     """
 
-    logits: object
-    temperature: object
+    logits: Tensor
+    temperature: float | Tensor
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -46,7 +47,7 @@ class GumbelSoftmax(Distribution):
         gumbel = -ops.log(-ops.log(_draw_open_uniform(ops.shape(self.logits), seed)))
         return ops.softmax((self.logits + gumbel) / self.temperature, axis=-1)
 
-    def sample_straight_through(self, seed):
+    def sample_straight_through(self, seed: Seed) -> Tensor:
         """Draw one-hot vectors, whose gradient is that of the relaxed draws.
 
         Args:
@@ -61,7 +62,7 @@ class GumbelSoftmax(Distribution):
         # The difference comes first, because one_hot + relaxed would lose digits of one_hot.
         return one_hot + (relaxed - ops.stop_gradient(relaxed))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density in nats, with respect to all but the last number of each vector.
 
         Args:

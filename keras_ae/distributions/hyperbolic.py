@@ -12,10 +12,12 @@ points.
 
 import dataclasses
 import math
+from typing import Self
 
 from keras import ops
 
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import (
     LOG_TWO_PI,
     Distribution,
@@ -276,8 +278,8 @@ def logarithmic_map_at_origin(y, curvature):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _BallDistribution(Distribution):
-    mean: object
-    scale: object
+    mean: Tensor
+    scale: Tensor
     curvature: float = 1.0
 
     def __post_init__(self):
@@ -285,7 +287,7 @@ class _BallDistribution(Distribution):
         super().__post_init__()
         object.__setattr__(self, "curvature", curvature)
 
-    def repeat(self, num_copies):
+    def repeat(self, num_copies: int) -> Self:
         """Repeat the distribution of every example num_copies times in a row.
 
         Args:
@@ -297,7 +299,7 @@ class _BallDistribution(Distribution):
         mean, scale = (ops.repeat(v, num_copies, axis=0) for v in (self.mean, self.scale))
         return type(self)(mean, scale, self.curvature)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to the mean and the scale.
 
         Args:
@@ -308,7 +310,7 @@ class _BallDistribution(Distribution):
         """
         return self.sample_with_log_prob(seed)[0]
 
-    def sample_with_log_prob(self, seed):
+    def sample_with_log_prob(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities, which are exact however small the scale.
 
         Args:
@@ -330,7 +332,7 @@ class _BallDistribution(Distribution):
         z = _step(ops.zeros_like(there), there, self.curvature)
         return z, ops.where(beyond[:, 0], self.log_prob(z), log_density)
 
-    def sample_ways(self, seed):
+    def sample_ways(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw ways: tangent vectors at the origin whose norm is the draw's distance from it.
 
         A point beyond `MAX_RADIUS` / sqrt(c) has no float32 coordinates, but its way does.
@@ -344,7 +346,7 @@ class _BallDistribution(Distribution):
         way, log_density = self._draw(seed)
         return _way_there(self.mean, way, self.curvature), log_density
 
-    def log_prob_of_ways(self, way):
+    def log_prob_of_ways(self, way: Tensor) -> Tensor:
         """Compute `log_prob` at the end of a way that begins at the mean.
 
         Args:
@@ -359,7 +361,7 @@ class _BallDistribution(Distribution):
         """
         return self._log_prob(self._event(way, self.mean))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, in nats, with respect to the ball's own volume.
 
         The ball's volume element is conformal_factor ** d times the Euclidean one.

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 
 
 @memory.explains("Pass fewer examples.")
-def is_absent(x):
+def is_absent(x: Tensor) -> Tensor:
     """Tell in which rows every number is NaN, or any: a modality is absent as a whole.
 
     Args:
@@ -42,18 +44,18 @@ class Joint:
         -2.7726
     """
 
-    parts: object
+    parts: dict[str, Any]
 
     @property
-    def mean(self):
+    def mean(self) -> dict[str, Tensor]:
         """The mean of every modality, a dictionary."""
         return {name: p.mean for name, p in self.parts.items()}
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> dict[str, Tensor]:
         """Draw every modality, a dictionary."""
         return {name: p.sample(seed) for name, p in self.parts.items()}
 
-    def log_probs(self, x):
+    def log_probs(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the log-density of each modality in x, in nats.
 
         Args:
@@ -72,7 +74,7 @@ class Joint:
             found[name] = ops.where(absent, 0.0, self.parts[name].log_prob(value))
         return found
 
-    def log_prob(self, x):
+    def log_prob(self, x: dict[str, Tensor]) -> Tensor:
         """Compute the log-density of the modalities that are present, in nats.
 
         Args:

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ae.core import backend
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.columns import Coded
 from keras_ae.distributions.elementary import DiagonalGaussian, Distribution
 
@@ -35,16 +36,16 @@ class LabeledGaussians(Distribution):
         (True, True, True)
     """
 
-    log_probabilities: object
-    means: object
-    log_variances: object
+    log_probabilities: Tensor
+    means: Tensor
+    log_variances: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expectation of z, shape (batch, dimensions)."""
         return ops.sum(ops.exp(self.log_probabilities)[..., None] * self.means, axis=1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw z, shape (batch, dimensions): a label, then from its Gaussian.
 
         Args:
@@ -52,7 +53,7 @@ class LabeledGaussians(Distribution):
         """
         return self.sample_with_label(seed)[1]
 
-    def sample_with_label(self, seed):
+    def sample_with_label(self, seed: Seed) -> tuple[Tensor, Tensor, Tensor]:
         """Draw a label and z.
 
         Args:
@@ -91,7 +92,7 @@ class LabeledCodes(LabeledGaussians):
     """
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The most probable label with the mean of its Gaussian: (batch, dimensions + labels)."""
         chosen = ops.one_hot(
             backend.argmax(self.log_probabilities),
@@ -100,7 +101,7 @@ class LabeledCodes(LabeledGaussians):
         )
         return ops.concatenate([ops.sum(chosen[..., None] * self.means, axis=1), chosen], axis=-1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw a label and z: a tensor (batch, dimensions + labels).
 
         Args:
@@ -108,12 +109,12 @@ class LabeledCodes(LabeledGaussians):
         """
         return self.sample_with_log_prob(seed)[0]
 
-    def sample_with_log_prob(self, seed):
+    def sample_with_log_prob(self, seed: Seed) -> tuple[Tensor, Tensor]:
         label, z, log_density = self.sample_with_label(seed)
         label = ops.one_hot(label, self.log_probabilities.shape[-1], dtype="float32")
         return ops.concatenate([z, label], axis=-1), log_density
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the logarithm of the density of z times the probability of the label.
 
         Args:

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ae.core import backend
 from keras_ae.core.draws import draw_uniform
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.counts import as_generator
 from keras_ae.distributions.elementary import Distribution
 
@@ -38,12 +39,12 @@ class DiscretizedLogisticMixture(Distribution):
         -0.693
     """
 
-    logits: object
-    means: object
-    log_scales: object
+    logits: Tensor
+    means: Tensor
+    log_scales: Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean of the mixture, clipped to [0, 1]: float32 tensor of shape (batch, ...).
 
         The mean of the 256 values is nearer to it than half the distance of two values.
@@ -52,7 +53,7 @@ class DiscretizedLogisticMixture(Distribution):
         below, above = (ops.softplus((self.means - end) / scales) for end in (0.0, 1.0))
         return ops.sum(ops.softmax(self.logits, axis=-1) * scales * (below - above), axis=-1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw values k / 255. No gradient flows through them.
 
         Args:
@@ -72,7 +73,7 @@ class DiscretizedLogisticMixture(Distribution):
         draws = ops.clip(mean + ops.exp(log_scale) * noise, 0.0, 1.0)
         return ops.stop_gradient(ops.round(draws * (_LEVELS - 1)) / (_LEVELS - 1))
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-probability of every element in nats: see `log_prob`.
 
         Args:

@@ -3,7 +3,7 @@
 from keras_ae.core import arguments
 
 
-def approximate_dirichlet(concentration, size):
+def approximate_dirichlet(concentration: float, size: int) -> float:
     """Compute the Gaussian whose softmax approximates a symmetric Dirichlet distribution.
 
     It is the Laplace approximation of the density in the basis of the softmax. Its mean is 0, and

@@ -6,6 +6,7 @@ import numbers
 from keras import ops
 
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import Categorical, DiagonalGaussian, Distribution
 
 
@@ -28,26 +29,26 @@ class MixedCode(Distribution):
         (True, True)
     """
 
-    means: object
-    log_variances: object
-    logits: object
+    means: Tensor
+    log_variances: Tensor
+    logits: Tensor
 
     @property
-    def continuous(self):
+    def continuous(self) -> DiagonalGaussian:
         """The Gaussian part, a `DiagonalGaussian` over (batch, dimensions)."""
         return DiagonalGaussian(self.means, self.log_variances)
 
     @property
-    def discrete(self):
+    def discrete(self) -> Categorical:
         """The choice, a `Categorical` over (batch, classes)."""
         return Categorical(self.logits)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The means, and then the probabilities: tensor (batch, dimensions + classes)."""
         return ops.concatenate([self.means, self.discrete.mean], axis=-1)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw codes. Gradients flow through the Gaussian part alone.
 
         Args:
@@ -62,7 +63,7 @@ class MixedCode(Distribution):
         z = self.continuous.sample(seed)
         return ops.concatenate([z, self.discrete.sample(seed)], axis=-1)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the sum of the log-density of the numbers and the log-probability of the choice.
 
         Args:

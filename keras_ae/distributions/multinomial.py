@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_ae.core.draws import draw_uniform
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import Distribution, event_sum
 from keras_ae.distributions.gamma_function import log_gamma
 
@@ -31,15 +32,15 @@ class Multinomial(Distribution):
         (2.0, 10.0)
     """
 
-    logits: object
-    total: object = 1.0
+    logits: Tensor
+    total: float | Tensor = 1.0
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected counts: float32 tensor of the logits' shape."""
         return ops.multiply(self.total, ops.softmax(self.logits, axis=-1))
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw counts, whose sum is `total`. No gradient flows through them.
 
         Args:
@@ -65,7 +66,7 @@ class Multinomial(Distribution):
         turns = ops.cast(ops.round(self.total), "int32")
         return ops.fori_loop(0, turns, choose, ops.zeros_like(ends))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-probability of counts given their total, in nats.
 
         Args:

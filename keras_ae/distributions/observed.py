@@ -2,8 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
+
+from keras_ae.core.types import Seed, Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,20 +32,20 @@ class Observed:
         -1.3863
     """
 
-    make: object
-    parameters: object
-    log_scale: object = 0.0
+    make: Callable[..., Any]
+    parameters: Tensor
+    log_scale: float | Tensor = 0.0
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean of every element, observed or not."""
         return self.make(self.parameters).mean
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw a sample of every element, observed or not."""
         return self.make(self.parameters).sample(seed)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, in nats, of the elements of x that are not NaN.
 
         Args:

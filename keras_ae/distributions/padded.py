@@ -1,14 +1,17 @@
 """Sequences of several lengths in one array, whose padded steps do not count in the density."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Seed, Tensor
 
 
 @memory.explains("Pass fewer examples.")
-def counted(values, mask_value):
+def counted(values: Tensor, mask_value: float) -> Tensor:
     """Tell which steps are not padding.
 
     Args:
@@ -27,7 +30,9 @@ def counted(values, mask_value):
 
 
 @memory.explains("Pass fewer examples.")
-def without_padding(function, target, other, mask_value):
+def without_padding(
+    function: Callable[..., Tensor], target: Tensor, other: Tensor, mask_value: float
+) -> Tensor:
     """Sum a function of two batches over the steps at which the first one is not padding.
 
     Args:
@@ -77,20 +82,20 @@ class WithoutPadding:
         -1.3863
     """
 
-    make: object
-    parameters: object
-    mask_value: object
+    make: Callable[..., Any]
+    parameters: Tensor
+    mask_value: float
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean of every step, including padding."""
         return self.make(self.parameters).mean
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw a sample of every step, including padding."""
         return self.make(self.parameters).sample(seed)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, in nats, of the steps of x that are not padding.
 
         Args:

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_ae.core.draws import draw_normal, draw_uniform
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.counts import as_generator
 from keras_ae.distributions.elementary import (
     LOG_TWO_PI,
@@ -42,16 +43,16 @@ class StudentT(Distribution):
 
     _shared = ("scale", "degrees_of_freedom")
 
-    location: object
-    scale: object
-    degrees_of_freedom: object
+    location: Tensor
+    scale: float | Tensor
+    degrees_of_freedom: float | Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The location: float32 tensor."""
         return self.location
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to location and scale.
 
         Args:
@@ -67,7 +68,7 @@ class StudentT(Distribution):
         gamma = ops.stop_gradient(ops.maximum(gamma, SMALLEST))
         return self.location + self.scale * noise * ops.sqrt(half / gamma)
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
@@ -105,16 +106,16 @@ class LogNormal(Distribution):
 
     _shared = ("scale",)
 
-    location: object
-    scale: object
+    location: Tensor
+    scale: float | Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected value, e^(location + scale^2 / 2), and e^80 where it is larger."""
         exponent = self.location + 0.5 * ops.square(self.scale)
         return ops.exp(ops.minimum(exponent, _MOST_EXPONENT))
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -126,7 +127,7 @@ class LogNormal(Distribution):
         draws = self._of_logarithm().sample(seed)
         return ops.exp(ops.clip(draws, -_MOST_EXPONENT, _MOST_EXPONENT))
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:
@@ -166,18 +167,18 @@ class Beta(Distribution):
 
     _shared = ("log_concentration",)
 
-    logits: object
-    log_concentration: object
+    logits: Tensor
+    log_concentration: float | Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The expected value m: float32 tensor of the logits' shape."""
         return ops.sigmoid(self.logits)
 
     def _log_means(self):
         return -ops.softplus(-self.logits), -ops.softplus(self.logits)
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw numbers between 0 and 1. No gradient flows through them.
 
         Args:
@@ -198,7 +199,7 @@ class Beta(Distribution):
         draws = ops.sigmoid(logs[0] - logs[1])
         return ops.stop_gradient(ops.clip(draws, SMALLEST, _LARGEST_BELOW_ONE))
 
-    def log_prob_per_element(self, x):
+    def log_prob_per_element(self, x: Tensor) -> Tensor:
         """Compute the log-density of every element in nats: see `log_prob`.
 
         Args:

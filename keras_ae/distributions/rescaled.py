@@ -1,6 +1,9 @@
 """Standardized data whose densities are those of the data before it was standardized."""
 
 import dataclasses
+from typing import Any
+
+from keras_ae.core.types import Seed, Tensor
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,19 +26,19 @@ class Rescaled:
         -2.1121
     """
 
-    base: object
-    log_volume: object
+    base: Any
+    log_volume: float | Tensor
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean of the standardized data."""
         return self.base.mean
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw standardized data."""
         return self.base.sample(seed)
 
-    def log_prob(self, u):
+    def log_prob(self, u: Tensor) -> Tensor:
         """Compute the log-density, in nats, of the data that standardized data u stands for.
 
         Args:
@@ -46,7 +49,7 @@ class Rescaled:
         """
         return self.base.log_prob(u) - self.log_volume
 
-    def log_prob_per_element(self, u):
+    def log_prob_per_element(self, u: Tensor) -> Tensor:
         """Compute the log-density of every element of the standardized data, in nats.
 
         In other units, each would differ by a constant.

@@ -1,6 +1,11 @@
 """A Gaussian whose draws are moved by an invertible map."""
 
+from collections.abc import Callable
+
 from keras import ops
+
+from keras_ae.core.types import Seed, Tensor
+from keras_ae.distributions.elementary import DiagonalGaussian
 
 
 class TransformedGaussian:
@@ -28,15 +33,20 @@ class TransformedGaussian:
         0.0
     """
 
-    def __init__(self, base, transform, parameters):
+    def __init__(
+        self,
+        base: DiagonalGaussian,
+        transform: Callable[..., tuple[Tensor, Tensor]],
+        parameters: tuple[Tensor, ...],
+    ):
         self.base, self.transform, self.parameters = base, transform, tuple(parameters)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The point to which the base's mean is moved: the code of a deterministic encoder."""
         return self.transform(self.base.mean, *self.parameters)[0]
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to all parameters.
 
         Args:
@@ -47,7 +57,7 @@ class TransformedGaussian:
         """
         return self.sample_with_log_prob(seed)[0]
 
-    def sample_with_log_prob(self, seed):
+    def sample_with_log_prob(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities.
 
         Args:
@@ -60,7 +70,7 @@ class TransformedGaussian:
         moved, log_determinant = self.transform(z, *self.parameters)
         return moved, log_density - log_determinant
 
-    def sample_with_kl(self, seed):
+    def sample_with_kl(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and estimate the divergence from the standard normal, in nats.
 
         The base's own divergence is computed in closed form, and the map's contribution is
@@ -78,7 +88,7 @@ class TransformedGaussian:
         further = 0.5 * ops.sum(ops.square(moved) - ops.square(z), axis=-1)
         return moved, self.base.kl() + further - log_determinant
 
-    def repeat(self, num_copies):
+    def repeat(self, num_copies: int) -> "TransformedGaussian":
         """Repeat the distribution of every example num_copies times in a row."""
         parameters = (ops.repeat(value, num_copies, axis=0) for value in self.parameters)
         return TransformedGaussian(self.base.repeat(num_copies), self.transform, parameters)

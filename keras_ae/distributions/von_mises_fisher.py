@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_ae.core import backend
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions.elementary import Distribution, event_sum
 
 NODES, WEIGHTS = (a.astype("float32") for a in np.polynomial.legendre.leggauss(32))
@@ -145,9 +146,9 @@ class UniformSphere(Distribution):
         True
     """
 
-    like: object
+    like: Tensor
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples.
 
         Args:
@@ -158,7 +159,7 @@ class UniformSphere(Distribution):
         """
         return _unit(draw_normal(ops.shape(self.like), seed))
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, in nats, with respect to the sphere's area.
 
         Args:
@@ -195,8 +196,8 @@ class VonMisesFisher(Distribution):
         1.9957
     """
 
-    direction: object
-    concentration: object
+    direction: Tensor
+    concentration: Tensor
 
     def __post_init__(self):
         super().__post_init__()
@@ -204,14 +205,14 @@ class VonMisesFisher(Distribution):
         object.__setattr__(self, "concentration", column)
 
     @property
-    def mean(self):
+    def mean(self) -> Tensor:
         """The mean direction: float32 tensor of shape (batch, m).
 
         The expected value itself has the same direction and lies inside the sphere.
         """
         return self.direction
 
-    def sample(self, seed):
+    def sample(self, seed: Seed) -> Tensor:
         """Draw samples that are differentiable with respect to both parameters.
 
         Args:
@@ -280,7 +281,7 @@ class VonMisesFisher(Distribution):
         total = weights * ops.abs(rise - mean_rise) * density
         return -ops.sum(total, axis=-1, keepdims=True)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density, in nats, with respect to the sphere's area.
 
         Args:
@@ -299,7 +300,7 @@ class VonMisesFisher(Distribution):
         rise = 0.5 * event_sum(ops.square(x - self.direction))
         return -self.concentration[:, 0] * rise - value[:, 0] - log_sphere_area(x.shape[-1])
 
-    def kl(self):
+    def kl(self) -> Tensor:
         """Compute the Kullback-Leibler divergence to the uniform distribution, in nats.
 
         Returns:

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import SeedGenerator
-from keras_ae.distributions.elementary import Distribution, pairwise_log_prob
+from keras_ae.core.types import Seed, Tensor
+from keras_ae.distributions.elementary import DiagonalGaussian, Distribution, pairwise_log_prob
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,16 +29,16 @@ class WeightedGaussians(Distribution):
         0.75
     """
 
-    logits: object
-    mean: object
-    log_variance: object
+    logits: Tensor
+    mean: Tensor
+    log_variance: Tensor
 
     @property
-    def log_weights(self):
+    def log_weights(self) -> Tensor:
         """The logarithms of the weights, whose sum is 1: float32 tensor of shape (components,)."""
         return ops.log_softmax(self.logits, axis=-1)
 
-    def sample(self, num_samples, seed, component=None):
+    def sample(self, num_samples: int, seed: Seed, component: int | None = None) -> Tensor:
         """Draw a component for each sample, then the sample from that component.
 
         Args:
@@ -62,7 +63,7 @@ class WeightedGaussians(Distribution):
         scale = ops.exp(0.5 * ops.take(self.log_variance, index, axis=0))
         return ops.take(self.mean, index, axis=0) + scale * noise
 
-    def sample_with_log_prob(self, num_samples, seed):
+    def sample_with_log_prob(self, num_samples: int, seed: Seed) -> tuple[Tensor, Tensor]:
         """Draw samples and compute their log-densities.
 
         Args:
@@ -76,7 +77,7 @@ class WeightedGaussians(Distribution):
         z = self.sample(num_samples, seed)
         return z, self.log_prob(z)
 
-    def log_prob(self, x):
+    def log_prob(self, x: Tensor) -> Tensor:
         """Compute the log-density in nats.
 
         Args:
@@ -87,7 +88,7 @@ class WeightedGaussians(Distribution):
         """
         return ops.logsumexp(self._log_joint(x), axis=-1)
 
-    def log_memberships(self, x):
+    def log_memberships(self, x: Tensor) -> Tensor:
         """Compute the log-probability that a vector comes from each component.
 
         Args:
@@ -102,7 +103,7 @@ class WeightedGaussians(Distribution):
         densities = pairwise_log_prob(x, self.mean, self.log_variance)  # (batch, components, d)
         return ops.sum(densities, axis=-1) + self.log_weights
 
-    def divergence_of(self, q, log_memberships):
+    def divergence_of(self, q: DiagonalGaussian, log_memberships: Tensor) -> Tensor:
         """Compute KL(q(z) g(c) || p(c) p(z | c)) of a Gaussian q and memberships g, in nats.
 
         It is the sum of KL(g || p(c)) and of the divergences of q from the components, weighted by

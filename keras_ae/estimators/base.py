@@ -1,6 +1,7 @@
 """The base class of all estimators: what `fit` does, and how fitted estimators are pickled."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,17 +67,17 @@ class AutoencoderEstimator(BaseEstimator):
 
     def __init__(
         self,
-        model="VAE",
+        model: str | keras.Model = "VAE",
         *,
-        model_options=None,
-        epochs=None,
-        batch_size=32,
-        learning_rate=1e-3,
-        validation_fraction=0.1,
-        patience=None,
-        standardize=True,
-        random_state=None,
-        verbose=0,
+        model_options: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         self.model = model
         self.model_options = model_options

@@ -1,10 +1,14 @@
 """Classification with few labels, by the model of Kingma et al. 2014, arXiv:1406.5298."""
 
+from typing import Any, Self
+
+import keras
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 
+from keras_ae.core.types import Array
 from keras_ae.estimators.base import AutoencoderEstimator
 
 _UNLABELED = -1
@@ -49,17 +53,17 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
 
     def __init__(
         self,
-        model="SemiSupervisedVAE",
+        model: str | keras.Model = "SemiSupervisedVAE",
         *,
-        model_options=None,
-        epochs=None,
-        batch_size=32,
-        learning_rate=1e-3,
-        validation_fraction=0.1,
-        patience=None,
-        standardize=True,
-        random_state=None,
-        verbose=0,
+        model_options: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         super().__init__(
             model,
@@ -74,7 +78,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
             verbose=verbose,
         )
 
-    def fit(self, X, y):
+    def fit(self, X: Array, y: Array) -> Self:
         """Train the model.
 
         Args:
@@ -108,7 +112,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
         )
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Array) -> np.ndarray:
         """Compute the probability of every class.
 
         Args:
@@ -120,7 +124,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
         X = self._check_data(X)
         return self._apply(self.model_.class_probabilities, X)
 
-    def predict(self, X):
+    def predict(self, X: Array) -> np.ndarray:
         """Find the most probable class of every example: an array of shape (examples,).
 
         Args:
@@ -129,7 +133,7 @@ class AutoencoderClassifier(ClassifierMixin, AutoencoderEstimator):
         X = self._check_data(X)
         return self.classes_[self._apply(self.model_.classify, X)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Array, y: Array, sample_weight: Array | None = None) -> float:
         """Compute the accuracy over the examples whose class is known.
 
         Args:

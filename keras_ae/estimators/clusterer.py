@@ -1,10 +1,15 @@
 """Clusters of codes: any model as a clusterer of scikit-learn."""
 
+from typing import Any, Self
+
+import keras
+import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.estimators.base import AutoencoderEstimator
 
 
@@ -38,19 +43,19 @@ class AutoencoderClusterer(ClusterMixin, AutoencoderEstimator):
 
     def __init__(
         self,
-        model="VAE",
-        n_clusters=8,
+        model: str | keras.Model = "VAE",
+        n_clusters: int = 8,
         *,
-        method="k_means",
-        model_options=None,
-        epochs=None,
-        batch_size=32,
-        learning_rate=1e-3,
-        validation_fraction=0.1,
-        patience=None,
-        standardize=True,
-        random_state=None,
-        verbose=0,
+        method: str = "k_means",
+        model_options: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         super().__init__(
             model,
@@ -67,7 +72,7 @@ class AutoencoderClusterer(ClusterMixin, AutoencoderEstimator):
         self.n_clusters = n_clusters
         self.method = method
 
-    def fit(self, X, y=None):
+    def fit(self, X: Array, y: Array | None = None) -> Self:
         """Train the model, and find clusters of its codes.
 
         Args:
@@ -93,7 +98,7 @@ class AutoencoderClusterer(ClusterMixin, AutoencoderEstimator):
         self.labels_ = self.clusters_.predict(codes)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Array) -> np.ndarray:
         """Find the cluster of every example: an array of integers of shape (examples,).
 
         Args:

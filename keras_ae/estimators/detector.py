@@ -2,13 +2,17 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
+from typing import Any, Self
 
+import keras
 import numpy as np
 from scipy import stats
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array, Path
 from keras_ae.estimators import scores
 from keras_ae.estimators.base import AutoencoderEstimator
 from keras_ae.estimators.thresholds import LEAST_SCORES, Calibration, find_extreme_threshold
@@ -101,22 +105,22 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
 
     def __init__(
         self,
-        model="VAE",
+        model: str | keras.Model = "VAE",
         *,
-        anomaly_score="auto",
-        contamination=0.1,
-        threshold="contamination",
-        false_positive_rate=0.01,
-        trim=None,
-        model_options=None,
-        epochs=None,
-        batch_size=128,
-        learning_rate=1e-3,
-        validation_fraction=0.1,
-        patience=None,
-        standardize=True,
-        random_state=None,
-        verbose=0,
+        anomaly_score: str | Callable[..., Any] = "auto",
+        contamination: float = 0.1,
+        threshold: str | float = "contamination",
+        false_positive_rate: float = 0.01,
+        trim: float | None = None,
+        model_options: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         super().__init__(
             model,
@@ -136,7 +140,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         self.false_positive_rate = false_positive_rate
         self.trim = trim
 
-    def fit(self, X, y=None):
+    def fit(self, X: Array, y: Array | None = None) -> Self:
         """Train the model, and find the threshold.
 
         Args:
@@ -239,7 +243,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         compute = functools.partial(scores.compute, self.model_, score=self._score)
         return self._apply(compute, X).astype("float64")
 
-    def score_samples(self, X):
+    def score_samples(self, X: Array) -> np.ndarray:
         """Compute minus the anomaly score of every example, so that high is normal.
 
         Args:
@@ -250,7 +254,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """
         return -self._compute(self._check_data(X))
 
-    def decision_function(self, X):
+    def decision_function(self, X: Array) -> np.ndarray:
         """Compute how far every example is on the normal side of the threshold.
 
         Args:
@@ -261,7 +265,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Array) -> np.ndarray:
         """Tell anomalies from normal examples.
 
         Args:
@@ -272,7 +276,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Array) -> np.ndarray:
         """Compute the probability that an example is normal, and that it is an anomaly.
 
         The mean over the training data is the contamination, also if it holds fewer anomalies. The
@@ -289,7 +293,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         probability = self._calibration(found)
         return np.stack([1.0 - probability, probability], axis=1)
 
-    def explain(self, X):
+    def explain(self, X: Array) -> np.ndarray:
         """Compute the share that every feature has in the anomaly score.
 
         For scores that are sums over features, this is what exceeds the median over the training
@@ -320,7 +324,9 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
 
     # ------------------------------------------------------------------ files
 
-    def export(self, path, *, card=None, overwrite=False):
+    def export(
+        self, path: Path, *, card: dict[str, Any] | None = None, overwrite: bool = False
+    ) -> None:
         """Write a folder that TensorFlow serves without this package, and `load` reads.
 
         It is the folder that `model_.export` writes with one more endpoint: `score` takes x and
@@ -378,7 +384,7 @@ class AnomalyDetector(OutlierMixin, AutoencoderEstimator):
         }
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: Path) -> Self:
         """Load a detector from a folder that `export` wrote. `keras_ae.load` loads its model.
 
         It has no `decision_scores_` and `labels_`, which are those of the training data.

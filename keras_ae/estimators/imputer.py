@@ -1,12 +1,15 @@
 """Missing entries filled in, by the model of Mattei and Frellsen 2019, arXiv:1812.02633."""
 
 import warnings
+from typing import Any, Self
 
+import keras
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import FLOAT_DTYPES, _check_feature_names_in, check_is_fitted
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.estimators.base import AutoencoderEstimator
 
 
@@ -49,20 +52,20 @@ class AutoencoderImputer(TransformerMixin, AutoencoderEstimator):
 
     def __init__(
         self,
-        model="MissingDataIWAE",
+        model: str | keras.Model = "MissingDataIWAE",
         *,
-        num_samples=1000,
-        sample_posterior=False,
-        keep_empty_features=False,
-        model_options=None,
-        epochs=None,
-        batch_size=32,
-        learning_rate=1e-3,
-        validation_fraction=0.1,
-        patience=None,
-        standardize=True,
-        random_state=None,
-        verbose=0,
+        num_samples: int = 1000,
+        sample_posterior: bool = False,
+        keep_empty_features: bool = False,
+        model_options: dict[str, Any] | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        validation_fraction: float = 0.1,
+        patience: int | None = None,
+        standardize: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ):
         super().__init__(
             model,
@@ -90,7 +93,7 @@ class AutoencoderImputer(TransformerMixin, AutoencoderEstimator):
         """Return X as an array of floats, in a copy that `transform` may fill in."""
         return self._check_data(X, reset, dtype=FLOAT_DTYPES, allow_nd=False, copy=True)
 
-    def fit(self, X, y=None):
+    def fit(self, X: Array, y: Array | None = None) -> Self:
         """Train the model.
 
         Args:
@@ -120,7 +123,7 @@ class AutoencoderImputer(TransformerMixin, AutoencoderEstimator):
         self._generator = np.random.RandomState(self._seed)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Array) -> np.ndarray:
         """Fill in missing entries.
 
         Args:
@@ -146,7 +149,7 @@ class AutoencoderImputer(TransformerMixin, AutoencoderEstimator):
         X[:, self._observed], X[:, ~self._observed] = table, 0.0
         return X
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Array | None = None) -> np.ndarray:
         """Return the names of the columns of what `transform` returns.
 
         Args:

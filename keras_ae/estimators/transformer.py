@@ -1,6 +1,7 @@
 """Codes as features: any model as a step of a scikit-learn pipeline."""
 
 import math
+from typing import Self
 
 import numpy as np
 from keras import ops
@@ -8,6 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from keras_ae.core import adaptation
+from keras_ae.core.types import Array
 from keras_ae.estimators.base import AutoencoderEstimator
 
 
@@ -43,7 +45,7 @@ class AutoencoderTransformer(
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def fit(self, X, y=None):
+    def fit(self, X: Array, y: Array | None = None) -> Self:
         """Train the model.
 
         Args:
@@ -56,7 +58,7 @@ class AutoencoderTransformer(
         self._train(self._check_data(X, reset=True))
         return self
 
-    def transform(self, X):
+    def transform(self, X: Array) -> np.ndarray:
         """Compute the code of every example.
 
         Args:
@@ -68,7 +70,7 @@ class AutoencoderTransformer(
         """
         return self._encode(self._check_data(X))
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, Z: Array) -> np.ndarray:
         """Compute the data that each code represents, in the units of the data.
 
         Args:
@@ -88,7 +90,7 @@ class AutoencoderTransformer(
         Z = Z.reshape(-1, *shape).astype(self.model_._code_dtype)
         return self._apply(self.model_.decode, Z)
 
-    def score(self, X, y=None):
+    def score(self, X: Array, y: Array | None = None) -> float:
         """Compute minus the mean squared error of the reconstructions of X.
 
         It is that of standardized features if `standardize` is True, so that it does not depend on

@@ -7,10 +7,11 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.evaluation.arrays import check_same_length
 
 
-def anomaly_scores(labels, scores):
+def anomaly_scores(labels: Array, scores: Array) -> dict[str, float]:
     """Compute how well scores rank anomalies above everything else.
 
     Equal scores are one threshold, so that their order in the array does not matter. The area under
@@ -46,7 +47,7 @@ def anomaly_scores(labels, scores):
     }
 
 
-def event_f1(labels, flags):
+def event_f1(labels: Array, flags: Array) -> dict[str, float]:
     """Compute precision, recall and F1 of events, which are runs of anomalous steps.
 
     An event is found if at least one of its steps is flagged. It then counts once, however many
@@ -84,7 +85,7 @@ def event_f1(labels, flags):
     return _count_scores(found, false, len(_find_runs(labels)[0]) - found)
 
 
-def point_adjusted_f1(labels, flags):
+def point_adjusted_f1(labels: Array, flags: Array) -> dict[str, float]:
     """Compute F1 of steps after point adjustment. Do not compare models by this number.
 
     Warning: a single flagged step of an event makes all its steps count as found. Therefore random
@@ -120,7 +121,7 @@ def point_adjusted_f1(labels, flags):
     )
 
 
-def vus_roc(labels, scores, buffer):
+def vus_roc(labels: Array, scores: Array, buffer: int) -> float:
     """Compute the volume under the surface of ROC curves, which tolerates inexact boundaries.
 
     For each buffer length l from 0 to `buffer`, labels become numbers from 0 to 1. A step at a
@@ -168,7 +169,7 @@ def vus_roc(labels, scores, buffer):
     return roc
 
 
-def vus_pr(labels, scores, buffer):
+def vus_pr(labels: Array, scores: Array, buffer: int) -> float:
     """Compute the volume under the surface of precision-recall curves: see `vus_roc`.
 
     Recall is the true positive rate of `vus_roc`. Precision is the mean of y[F], with the labels y

@@ -1,5 +1,7 @@
 """What codes are good for: probes, clusters, codebooks. Of all figures, more is better."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
@@ -11,10 +13,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.evaluation.arrays import check_pair, check_rows, check_same_length
 
 
-def linear_probe(codes, labels, test_codes, test_labels):
+def linear_probe(codes: Array, labels: Array, test_codes: Array, test_labels: Array) -> float:
     """Compute the test accuracy of a logistic regression on standardized codes.
 
     Args:
@@ -40,7 +43,9 @@ def linear_probe(codes, labels, test_codes, test_labels):
     return _score("linear_probe", probe, codes, labels, test_codes, test_labels)
 
 
-def nearest_neighbor_probe(codes, labels, test_codes, test_labels, k=10):
+def nearest_neighbor_probe(
+    codes: Array, labels: Array, test_codes: Array, test_labels: Array, k: int = 10
+) -> float:
     """Compute the test accuracy of the vote of the k nearest standardized training codes.
 
     Args:
@@ -66,7 +71,15 @@ def nearest_neighbor_probe(codes, labels, test_codes, test_labels, k=10):
     return _score("nearest_neighbor_probe", probe, codes, labels, test_codes, test_labels)
 
 
-def probe_baselines(x, labels, test_x, test_labels, dimensions=16, k=10, seed=0):
+def probe_baselines(
+    x: Array,
+    labels: Array,
+    test_x: Array,
+    test_labels: Array,
+    dimensions: int = 16,
+    k: int = 10,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
     """Compute the accuracies of both probes on the data itself, and on its principal components.
 
     Args:
@@ -113,7 +126,7 @@ def _score(owner, probe, codes, labels, test_codes, test_labels):
     return float(np.mean(probe.fit(codes, labels).predict(test_codes) == test_labels))
 
 
-def clustering_accuracy(clusters, labels):
+def clustering_accuracy(clusters: Array, labels: Array) -> float:
     """Compute the accuracy of clusters under the best assignment of clusters to classes.
 
     Each cluster stands for at most one class, and each class for at most one cluster. The numbers
@@ -153,7 +166,9 @@ def clustering_accuracy(clusters, labels):
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
 
 
-def cluster_codes(codes, labels, num_clusters, seeds=range(10)):
+def cluster_codes(
+    codes: Array, labels: Array, num_clusters: int, seeds: Iterable[int] = range(10)
+) -> dict[str, tuple[float, float]]:
     """Cluster codes by k-means with several seeds, and compare the clusters with classes.
 
     Args:
@@ -193,7 +208,7 @@ def cluster_codes(codes, labels, num_clusters, seeds=range(10)):
     return {name: (float(np.mean(v)), float(np.std(v))) for name, v in found.items()}
 
 
-def codebook_usage(codes, num_codes):
+def codebook_usage(codes: Array, num_codes: int) -> dict[str, float]:
     """Compute how much of a codebook is used by the codes of a whole set of data.
 
     Args:

@@ -8,6 +8,9 @@ Of all scores, more is better, and of `gaussian_total_correlation` less. No scor
 scale of the codes, except for `unsupervised_disentanglement_ranking`, which says so.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 from scipy import stats
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -18,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.evaluation.arrays import check_rows, check_same_length, make_generator
 
 MOST_CLASSES = 50  # A factor with more values than this is continuous.
@@ -25,7 +29,7 @@ _DEAD = 1e-6  # A dimension with less than this share of the largest variance is
 _ROUNDING = 1e-6  # So is one whose deviation is a smaller share of its mean, as float32 rounds it.
 
 
-def mutual_information_gap(codes, factors, bins=20):
+def mutual_information_gap(codes: Array, factors: Array, bins: int = 20) -> float:
     """Compute the mutual information gap (MIG).
 
     For each factor, it is the difference between the largest and the second largest mutual
@@ -63,7 +67,7 @@ def mutual_information_gap(codes, factors, bins=20):
     return float(np.mean((ordered[0] - second) / np.maximum(entropies, 1e-12)))
 
 
-def disentanglement_completeness(codes, factors, seed=0):
+def disentanglement_completeness(codes: Array, factors: Array, seed: int = 0) -> dict[str, float]:
     """Compute DCI: disentanglement, completeness, and how well codes predict factors.
 
     A random forest predicts each factor from all dimensions of the code. A dimension is
@@ -122,7 +126,7 @@ def _weigh_certainty(importances):
     return float(np.average(1.0 - entropies, weights=totals[totals > 0]))
 
 
-def separated_attribute_predictability(codes, factors, seed=0):
+def separated_attribute_predictability(codes: Array, factors: Array, seed: int = 0) -> float:
     """Compute the SAP score.
 
     Every factor is predicted from every single dimension of the code. The score is the mean over
@@ -176,7 +180,9 @@ def _predict_from_one(z, factor, seed):
     return float(np.corrcoef(z, factor)[0, 1] ** 2)
 
 
-def modularity_explicitness(codes, factors, bins=20, seed=0):
+def modularity_explicitness(
+    codes: Array, factors: Array, bins: int = 20, seed: int = 0
+) -> dict[str, float]:
     """Compute modularity and explicitness.
 
     A dimension of the code is modular if it has mutual information with one factor alone: 1 minus
@@ -231,7 +237,7 @@ def modularity_explicitness(codes, factors, bins=20, seed=0):
     }
 
 
-def interventional_robustness(codes, factors, bins=20):
+def interventional_robustness(codes: Array, factors: Array, bins: int = 20) -> float:
     """Compute the interventional robustness score (IRS).
 
     A dimension of the code is robust if other factors do not move it while the factor that it
@@ -280,7 +286,7 @@ def interventional_robustness(codes, factors, bins=20):
     return float(np.average(np.clip(np.max(robust, axis=0), 0.0, 1.0), weights=largest))
 
 
-def unsupervised_disentanglement_ranking(codes):
+def unsupervised_disentanglement_ranking(codes: Sequence[Array]) -> np.ndarray:
     """Rank models by how alike their codes are to those of others (UDR), without any factors.
 
     Disentangled codes of the same data are alike up to the order and the sign of the dimensions.
@@ -336,7 +342,7 @@ def _compare_ranks(first, second):
     return float(np.mean(np.concatenate(parts)))
 
 
-def gaussian_total_correlation(codes):
+def gaussian_total_correlation(codes: Array) -> float:
     """Compute the total correlation of the Gaussian with the codes' covariance, in nats.
 
     It is half of the sum of the logarithms of the variances minus that of the determinant, and sees
@@ -375,7 +381,7 @@ def gaussian_total_correlation(codes):
     return float(max(0.0, -0.5 * np.sum(np.log(values))))
 
 
-def predict_factors(codes, factors, seed=0):
+def predict_factors(codes: Array, factors: Array, seed: int = 0) -> np.ndarray:
     """Compute how well a logistic regression predicts each factor from the whole code.
 
     Args:
@@ -405,7 +411,15 @@ def predict_factors(codes, factors, seed=0):
 # ------------------------------------------------------------------ scores with chosen factors
 
 
-def beta_vae_score(represent, draw, sizes, num_train=5000, num_test=1000, pairs=64, seed=0):
+def beta_vae_score(
+    represent: Callable[..., Any],
+    draw: Callable[..., Any],
+    sizes: Sequence[int],
+    num_train: int = 5000,
+    num_test: int = 1000,
+    pairs: int = 64,
+    seed: int = 0,
+) -> float:
     """Compute the score of beta-VAE: which factor do pairs of examples share?
 
     Each training point is the mean absolute difference of the codes of `pairs` pairs of examples,
@@ -452,8 +466,15 @@ def beta_vae_score(represent, draw, sizes, num_train=5000, num_test=1000, pairs=
 
 
 def factor_vae_score(
-    represent, draw, sizes, num_train=800, num_test=400, batch=64, scale_batch=10_000, seed=0
-):
+    represent: Callable[..., Any],
+    draw: Callable[..., Any],
+    sizes: Sequence[int],
+    num_train: int = 800,
+    num_test: int = 400,
+    batch: int = 64,
+    scale_batch: int = 10_000,
+    seed: int = 0,
+) -> float:
     """Compute the score of FactorVAE: which dimension does not vary while a factor is fixed?
 
     For each point, one factor is fixed, and the dimension of the code whose variance is smallest,

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array, Path
 from keras_ae.evaluation.arrays import check_rows
 
 _LARGEST = 32.0  # No model of digits in [0, 1] exceeds them by so much, but bytes do.
@@ -57,7 +58,7 @@ class DigitFeatures:
             weights = {name: file[name].astype("float32") for name in file.files}
         self._weights = [(weights[f"kernel_{i}"], weights[f"bias_{i}"]) for i in range(1, 6)]
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> np.ndarray:
         """Compute the features of pictures.
 
         Args:
@@ -92,7 +93,7 @@ class DigitFeatures:
         starts = range(0, len(pictures), _AT_ONCE)
         return np.concatenate([self._compute(pictures[i : i + _AT_ONCE]) for i in starts])
 
-    def classify(self, x):
+    def classify(self, x: Array) -> np.ndarray:
         """Return the digit that the classifier sees in every picture.
 
         Args:
@@ -152,7 +153,7 @@ class InceptionFeatures:
 
     width = 2048
 
-    def __init__(self, weights="imagenet"):
+    def __init__(self, weights: Path | None = "imagenet"):
         if weights == "imagenet":
             _check_reachable()
         self._network = keras.applications.InceptionV3(
@@ -163,7 +164,7 @@ class InceptionFeatures:
             found.update(np.ascontiguousarray(value).tobytes())
         self.name = f"inception-{found.hexdigest()[:12]}"
 
-    def __call__(self, x, batch_size=32):
+    def __call__(self, x: Array, batch_size: int = 32) -> np.ndarray:
         """Compute the features of pictures.
 
         Args:
@@ -246,7 +247,7 @@ class DataFeatures:
     ('pca-10', (200, 10))
     """
 
-    def __init__(self, x, dimensions=64, seed=0):
+    def __init__(self, x: Array, dimensions: int = 64, seed: int = 0):
         rows = check_rows("DataFeatures", "x", x)
         number = arguments.integer("DataFeatures", "dimensions", dimensions)
         if rows.shape[1] <= number:
@@ -256,7 +257,7 @@ class DataFeatures:
         self._components = PCA(number, random_state=seed).fit(rows)
         self.name, self.width = f"pca-{number}", number
 
-    def __call__(self, x):
+    def __call__(self, x: Array) -> np.ndarray:
         """Compute the features of examples.
 
         Args:

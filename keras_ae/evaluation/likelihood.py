@@ -1,15 +1,17 @@
 """What the bound of a variational model consists of, and what its code carries."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import logsumexp
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.evaluation.arrays import check_pair, check_rows, make_generator, rows_at_once
 
 
-def active_units(means, threshold=0.01):
+def active_units(means: Array, threshold: float = 0.01) -> int:
     """Count the dimensions of a code whose posterior mean depends on the data.
 
     A dimension is active if the variance of its posterior mean over the data exceeds the
@@ -36,7 +38,7 @@ def active_units(means, threshold=0.01):
     return int(np.sum(np.var(means, axis=0) > threshold))
 
 
-def decompose_divergence(means, log_variances, seed=0):
+def decompose_divergence(means: Array, log_variances: Array, seed: int = 0) -> dict[str, float]:
     """Split the average divergence from a standard normal prior into its three parts, in nats.
 
     With the aggregated posterior q(z), the average of the posteriors of the examples that are
@@ -97,7 +99,9 @@ def decompose_divergence(means, log_variances, seed=0):
     }
 
 
-def bits_per_dimension(log_likelihood, shape, levels=256):
+def bits_per_dimension(
+    log_likelihood: float | Array, shape: Sequence[int], levels: int = 256
+) -> float | np.ndarray:
     """Convert a log-likelihood of dequantized data in nats into bits per dimension.
 
     Data with `levels` values that noise makes continuous, and that is scaled to [0, 1], has a

@@ -4,9 +4,10 @@ import numpy as np
 
 from keras_ae.core import arguments
 from keras_ae.core.sparse_rows import is_sparse
+from keras_ae.core.types import Array, Matrix
 
 
-def recall_at_k(ranked, held_out, k):
+def recall_at_k(ranked: Array, held_out: Matrix, k: int) -> np.ndarray:
     """Compute for each user which share of the held-out items the first k of a ranking have.
 
     The share is hits / min(k, number of held-out items), so that a perfect ranking has 1 for each
@@ -37,7 +38,7 @@ def recall_at_k(ranked, held_out, k):
     return hits.sum(axis=1) / np.minimum(number, k)
 
 
-def ndcg_at_k(ranked, held_out, k):
+def ndcg_at_k(ranked: Array, held_out: Matrix, k: int) -> np.ndarray:
     """Compute the normalized discounted cumulative gain of each user's first k ranked items.
 
     A hit at rank r, counted from 1, has the gain 1 / log2(r + 1). The sum of gains is divided by

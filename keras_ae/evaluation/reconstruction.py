@@ -7,13 +7,14 @@ import numpy as np
 from scipy import ndimage
 
 from keras_ae.core.arguments import number
+from keras_ae.core.types import Array
 
 # The exponents of the five scales, from fine to coarse (table in section 3.2 of the paper).
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW, _DEVIATION = 11, 1.5
 
 
-def mean_squared_error(x, reconstruction):
+def mean_squared_error(x: Array, reconstruction: Array) -> np.ndarray:
     """Compute the mean squared error of every example.
 
     Args:
@@ -37,7 +38,9 @@ def mean_squared_error(x, reconstruction):
     return np.mean((x - y).reshape(len(x), -1) ** 2, axis=1)
 
 
-def peak_signal_to_noise_ratio(x, reconstruction, data_range=1.0):
+def peak_signal_to_noise_ratio(
+    x: Array, reconstruction: Array, data_range: float = 1.0
+) -> np.ndarray:
     """Compute the peak signal-to-noise ratio of every example, in decibels.
 
     It is 10 log10(data_range^2 / mean squared error).
@@ -70,7 +73,7 @@ def peak_signal_to_noise_ratio(x, reconstruction, data_range=1.0):
         return 10.0 * np.log10(data_range**2 / error)
 
 
-def structural_similarity(x, reconstruction, data_range=1.0):
+def structural_similarity(x: Array, reconstruction: Array, data_range: float = 1.0) -> np.ndarray:
     """Compute the structural similarity (SSIM) of every picture with its reconstruction.
 
     Local means, variances and covariances have a Gaussian window of 11 x 11 pixels with the
@@ -107,7 +110,9 @@ def structural_similarity(x, reconstruction, data_range=1.0):
     return _compare(x, y, _check_range(owner, x, data_range, from_0=True))[0].mean(axis=-1)
 
 
-def multiscale_structural_similarity(x, reconstruction, data_range=1.0):
+def multiscale_structural_similarity(
+    x: Array, reconstruction: Array, data_range: float = 1.0
+) -> np.ndarray:
     """Compute the structural similarity of every picture over five scales (MS-SSIM).
 
     Each scale halves the pictures by means of 2 x 2 pixels. Contrast and structure of all scales

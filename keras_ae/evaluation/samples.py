@@ -6,14 +6,18 @@ the same numbers of examples. Of distances less is better, and of precision, rec
 coverage more.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy import linalg
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Array
 from keras_ae.evaluation.arrays import check_pair, make_generator, rows_at_once, scatter
 
 
-def frechet_distance(x, y):
+def frechet_distance(x: Array, y: Array) -> float:
     """Compute the Fréchet distance between Gaussians with the means and covariances of two samples.
 
     The distance is |m - n|^2 + tr(A + B - 2 (A B)^(1/2)). In the features of Inception's pooling
@@ -62,7 +66,9 @@ def frechet_distance(x, y):
     return max(0.0, float(total - 2.0 * np.sum(np.sqrt(np.maximum(product, 0.0)))))
 
 
-def kernel_distance(x, y, subset_size=1000, num_subsets=100, seed=0):
+def kernel_distance(
+    x: Array, y: Array, subset_size: int = 1000, num_subsets: int = 100, seed: int = 0
+) -> dict[str, float]:
     """Estimate the squared maximum mean discrepancy with a cubic kernel, known as KID.
 
     The kernel is (a . b / width + 1)^3. The estimate is unbiased, so that it may be negative and
@@ -118,7 +124,7 @@ def _cubic(a, b):
     return (a @ b.T / a.shape[1] + 1.0) ** 3
 
 
-def precision_recall(real, fake, k=5):
+def precision_recall(real: Array, fake: Array, k: int = 5) -> dict[str, float]:
     """Compute precision, recall, density and coverage by balls around nearest neighbors.
 
     A ball around an example reaches to its k-th nearest neighbor in the same sample.
@@ -185,7 +191,14 @@ def precision_recall(real, fake, k=5):
     }
 
 
-def score_samples(samples, real, more_real, features, k=5, seed=0):
+def score_samples(
+    samples: Array,
+    real: Array,
+    more_real: Array,
+    features: Callable[..., Any],
+    k: int = 5,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Compare samples with data in every way of this module, and the data with more data.
 
     All figures are computed from as many examples of each kind as the smallest of the three arrays

@@ -1,12 +1,16 @@
 """Whether the words of topics belong together, and whether topics predict words."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_ae.core import arguments
 from keras_ae.core.sparse_rows import is_sparse
+from keras_ae.core.types import Array, Matrix
 
 
-def topic_coherence(topics, counts):
+def topic_coherence(topics: Array, counts: Matrix) -> np.ndarray:
     """Compute the mean normalized pointwise mutual information (NPMI) of the words of each topic.
 
     For two words, NPMI is log(p(a, b) / (p(a) p(b))) / -log p(a, b), from -1 for words that never
@@ -58,7 +62,7 @@ def topic_coherence(topics, counts):
     return values.mean(axis=1)
 
 
-def topic_diversity(topics):
+def topic_diversity(topics: Array | Sequence[Sequence[Any]]) -> float:
     """Compute the share of different words among the words of all topics.
 
     It is 1 if no two topics share a word, and 1 / topics if all are equal. Dieng, Ruiz and Blei
@@ -96,7 +100,9 @@ def topic_diversity(topics):
     return len({word for row in rows for word in row}) / (len(rows) * lengths[0])
 
 
-def completion_perplexity(predict, observed, held_out, batch_size=1000):
+def completion_perplexity(
+    predict: Callable[..., Any], observed: Matrix, held_out: Matrix, batch_size: int = 1000
+) -> float:
     """Compute the perplexity of one part of documents, given the other part.
 
     It is exp(-sum of n log p / sum of n) over all held-out words, where n is how often a word

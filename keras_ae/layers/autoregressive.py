@@ -1,10 +1,13 @@
 """Inverse autoregressive flow: a map with its own weights that is fast to sample from."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Tensor
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -35,7 +38,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
 
     GATE_BIAS = 2.0  # The gates begin nearly open, so that the map begins near the identity.
 
-    def __init__(self, units=128, reverse=False, **kwargs):
+    def __init__(self, units: int = 128, reverse: bool = False, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.units = arguments.integer(self, "units", units)
         self.reverse = reverse
@@ -104,7 +107,7 @@ class InverseAutoregressiveFlow(memory.GuardedLayer):
         gate = ops.sigmoid(logit)
         return gate * z + (1.0 - gate) * shift, ops.sum(ops.log_sigmoid(logit), axis=-1)
 
-    def inverse(self, y, context=None):
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """Compute the codes that are mapped to y, one dimension after the other.
 
         Args:

@@ -1,12 +1,15 @@
 """Autoregressive priors over codes: the probability of every code given the codes before it."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Array, Seed, Tensor
 from keras_ae.layers.scalar_quantizers import (
     check_num_codes,
     codes_of_digits,
@@ -30,7 +33,14 @@ class CodePrior(memory.GuardedLayer):
     prod(num_codes). Such a prior also accepts the digits themselves, (batch, *code_shape, digits).
     """
 
-    def __init__(self, num_codes, code_shape, units, num_layers, **kwargs):
+    def __init__(
+        self,
+        num_codes: int | Sequence[int],
+        code_shape: tuple[int, ...],
+        units: int,
+        num_layers: int,
+        **kwargs: Any,
+    ):
         super().__init__(**{**kwargs, "dtype": "float32"})
         if isinstance(num_codes, (list, tuple)):
             example = "(8, 6, 5)"
@@ -50,7 +60,7 @@ class CodePrior(memory.GuardedLayer):
         self.built = True
 
     @memory.explains("Pass fewer examples.")
-    def log_prob(self, codes):
+    def log_prob(self, codes: Tensor) -> Tensor:
         """Compute the log-probability of every example's codes, in nats.
 
         Args:
@@ -62,7 +72,7 @@ class CodePrior(memory.GuardedLayer):
         return -self.nats(codes, self(codes))
 
     @memory.explains("Pass fewer examples.")
-    def nats(self, codes, logits):
+    def nats(self, codes: Tensor, logits: Tensor) -> Tensor:
         """Compute the negative log-likelihood of every example, in nats, from a prior's logits.
 
         Args:
@@ -89,19 +99,19 @@ class CodePrior(memory.GuardedLayer):
         )
         return ops.sum(surprises, axis=tuple(range(1, len(surprises.shape))))
 
-    def numbers_of_example(self):
+    def numbers_of_example(self) -> int:
         """Estimate how many numbers training holds in memory for each example."""
         places = math.prod(self.code_shape)
         outputs = self.num_layers * self.units * 4 + len(self.levels) * self.units
         return places * (3 * sum(self.levels) + outputs)
 
     @property
-    def draws_shape(self):
+    def draws_shape(self) -> tuple[int, ...]:
         """The shape of the uniform draws that make an example's codes, without the batch axis."""
         return self.code_shape if len(self.levels) == 1 else (*self.code_shape, len(self.levels))
 
     @memory.explains(memory.FEWER_DRAWS)
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int, seed: Seed) -> Tensor:
         """Draw codes.
 
         Args:
@@ -119,7 +129,7 @@ class CodePrior(memory.GuardedLayer):
         )
         return self.generate(keras.random.uniform(shape, dtype="float32", seed=seed))
 
-    def generate(self, uniforms):
+    def generate(self, uniforms: Tensor) -> Tensor:
         """Turn draws from the uniform distribution on [0, 1) into codes.
 
         Each code, or digit of a code, is the value at which its cumulative distribution function,
@@ -133,7 +143,7 @@ class CodePrior(memory.GuardedLayer):
         """
         raise NotImplementedError
 
-    def digits(self, codes):
+    def digits(self, codes: Array) -> np.ndarray:
         """Turn an array of codes into the array on which the prior is trained.
 
         Batches of arrays are float32, which represents integers up to 2 ** 24 exactly. A digit is
@@ -331,7 +341,15 @@ class SequencePrior(CodePrior):
         ((2, 5), (2, 5, 3), (2,))
     """
 
-    def __init__(self, num_codes, code_shape, units=64, num_layers=3, num_heads=4, **kwargs):
+    def __init__(
+        self,
+        num_codes: int | Sequence[int],
+        code_shape: tuple[int, ...],
+        units: int = 64,
+        num_layers: int = 3,
+        num_heads: int = 4,
+        **kwargs: Any,
+    ):
         super().__init__(num_codes, code_shape, units, num_layers, **kwargs)
         self._length = math.prod(self.code_shape)
         self.num_heads = arguments.integer(self, "num_heads", num_heads)
@@ -346,7 +364,7 @@ class SequencePrior(CodePrior):
         ]
         self.normalization = layers.LayerNormalization(dtype="float32", name="normalization")
 
-    def numbers_of_example(self):
+    def numbers_of_example(self) -> int:
         pairs = self._length**2  # Each head has a score and a weight for every pair.
         return super().numbers_of_example() + 2 * self.num_layers * self.num_heads * pairs
 
@@ -377,7 +395,7 @@ class SequencePrior(CodePrior):
             return values
         return ops.reshape(values, (-1, *wanted, *values.shape[1 + len(given) :]))
 
-    def generate(self, uniforms):
+    def generate(self, uniforms: Tensor) -> Tensor:
         if not self.built:
             self.build()
         uniforms = self._reshape(uniforms, self.code_shape, (self._length,))
@@ -507,7 +525,14 @@ class GridPrior(CodePrior):
         ((2, 4, 5), (2, 4, 5, 3), (2,))
     """
 
-    def __init__(self, num_codes, code_shape, units=64, num_layers=6, **kwargs):
+    def __init__(
+        self,
+        num_codes: int | Sequence[int],
+        code_shape: tuple[int, ...],
+        units: int = 64,
+        num_layers: int = 6,
+        **kwargs: Any,
+    ):
         super().__init__(num_codes, code_shape, units, num_layers, **kwargs)
         self._make_ends()
         self.vertical = self._make_convolutions("vertical", (2, 3))
@@ -568,7 +593,7 @@ class GridPrior(CodePrior):
             h = h + residual(_apply_gate(horizontal(_pad(h, left=1)) + context))
         return self.hidden(ops.relu(h))
 
-    def generate(self, uniforms):
+    def generate(self, uniforms: Tensor) -> Tensor:
         if not self.built:
             self.build()
 

@@ -1,6 +1,7 @@
 """The base class of convolutions that are computed in the fastest way that a backend has."""
 
 from keras_ae.core import backend, memory
+from keras_ae.core.types import Tensor
 
 
 class FastConvolution(memory.GuardedLayer):
@@ -23,10 +24,10 @@ class FastConvolution(memory.GuardedLayer):
                 return super().call(inputs)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def has_products(self, input_shape):
+    def has_products(self, input_shape: tuple[int | None, ...]) -> bool:
         """Tell whether `products` can compute this layer for inputs of this shape."""
         raise NotImplementedError
 
-    def products(self, x):
+    def products(self, x: Tensor) -> Tensor:
         """Compute the layer without its bias and its activation."""
         raise NotImplementedError

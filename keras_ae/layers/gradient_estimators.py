@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Tensor
 
 TINY = 1e-12
 
@@ -13,7 +14,7 @@ def squared_norms(v):
 
 
 @memory.explains("Pass fewer examples.")
-def straight_through(z, quantized):
+def straight_through(z: Tensor, quantized: Tensor) -> Tensor:
     """Return the quantized vectors, and pass their gradient to z unchanged.
 
     Source: van den Oord et al., Neural Discrete Representation Learning, section 3.2,
@@ -37,7 +38,7 @@ def straight_through(z, quantized):
 
 
 @memory.explains("Pass fewer examples.")
-def rotated(z, quantized):
+def rotated(z: Tensor, quantized: Tensor) -> Tensor:
     """Return the quantized vectors, and rotate and scale their gradient as z is.
 
     z becomes the quantized vector by a rotation in the plane of both vectors and by a factor, the

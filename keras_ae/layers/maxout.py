@@ -1,5 +1,7 @@
 """Maxout units: Goodfellow et al. 2013, arXiv:1302.4389."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -29,7 +31,7 @@ class Maxout(memory.GuardedLayer):
         [3.0, -2.0]
     """
 
-    def __init__(self, pieces=2, **kwargs):
+    def __init__(self, pieces: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.pieces = arguments.integer("Maxout", "pieces", pieces, least=2)
 

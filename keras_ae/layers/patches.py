@@ -6,9 +6,10 @@ import numpy as np
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Array, Tensor
 
 
-def patch_places(shape, size):
+def patch_places(shape: tuple[int, ...], size: int) -> np.ndarray:
     """Return the row and column of every patch of a picture, or the position of every piece.
 
     Args:
@@ -34,7 +35,7 @@ def patch_places(shape, size):
 
 
 @memory.explains("Pass fewer examples.")
-def to_patches(x, size):
+def to_patches(x: Tensor, size: int) -> Tensor:
     """Cut data into patches, in the order of `patch_places`.
 
     Args:
@@ -59,7 +60,7 @@ def to_patches(x, size):
 
 
 @memory.explains("Pass fewer examples.")
-def from_patches(patches, shape, size):
+def from_patches(patches: Tensor, shape: tuple[int, ...], size: int) -> Tensor:
     """Put patches together: the inverse of `to_patches`.
 
     Args:
@@ -85,7 +86,7 @@ def from_patches(patches, shape, size):
 
 
 @memory.explains("Pass fewer examples.")
-def sine_cosine_positions(places, width):
+def sine_cosine_positions(places: Array, width: int) -> np.ndarray:
     """Compute fixed embeddings of positions: sines and cosines of falling frequency.
 
     Source: Vaswani et al., Attention Is All You Need, section 3.5, arXiv:1706.03762. Here each axis

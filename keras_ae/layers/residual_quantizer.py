@@ -1,9 +1,12 @@
 """A quantizer with several codebooks, each of which quantizes the residual of the previous one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.layers.gradient_estimators import ESTIMATORS
 from keras_ae.layers.vector_quantizer import (
     Quantized,
@@ -44,7 +47,14 @@ class ResidualQuantizer(Quantizer):
         (True, True)
     """
 
-    def __init__(self, num_codes=256, depth=4, estimator="straight_through", seed=None, **kwargs):
+    def __init__(
+        self,
+        num_codes: int = 256,
+        depth: int = 4,
+        estimator: str = "straight_through",
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         options = {name: kwargs.pop(name) for name in VectorQuantizer.OPTIONS if name in kwargs}
         super().__init__(**kwargs)
         self.depth = arguments.layers(self, "depth", depth)
@@ -66,10 +76,10 @@ class ResidualQuantizer(Quantizer):
             quantizer.build(z_shape)
         self.built = True
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         return sum(q.look_up(codes[..., i]) for i, q in enumerate(self.quantizers))
 
-    def quantized(self, z, training):
+    def quantized(self, z: Tensor, training: bool) -> Quantized:
         residual, total, codes, losses = z, ops.zeros_like(z), [], {}
         for quantizer in self.quantizers:
             found = quantizer.quantized(residual, training)
@@ -79,7 +89,7 @@ class ResidualQuantizer(Quantizer):
             losses = {name: losses.get(name, 0.0) + loss for name, loss in found.losses.items()}
         return Quantized(ESTIMATORS[self.estimator](z, total), ops.stack(codes, axis=-1), losses)
 
-    def statistics(self, codes):
+    def statistics(self, codes: Tensor) -> dict[str, Tensor]:
         found = [code_statistics(codes[..., i], self.num_codes) for i in range(self.depth)]
         return {name: sum(f[name] for f in found) / self.depth for name in found[0]}
 

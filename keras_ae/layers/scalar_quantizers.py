@@ -1,12 +1,15 @@
 """Quantizers without a learned codebook: every dimension takes one of a few values."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Tensor
 from keras_ae.layers.gradient_estimators import straight_through
 from keras_ae.layers.vector_quantizer import Quantized, Quantizer, per_example
 
@@ -129,7 +132,7 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         [[0.0, 1.0]]
     """
 
-    def __init__(self, levels, **kwargs):
+    def __init__(self, levels: Sequence[int], **kwargs: Any):
         super().__init__(**kwargs)
         example = "(8, 5, 5, 5)"
         levels = arguments.sizes(self, "levels", levels, example, least=2)
@@ -138,7 +141,7 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
             raise arguments.refusal(self, "levels", levels, wanted, TOO_MANY_LEVELS)
         self._set_levels(levels)
 
-    def quantized(self, z, training):
+    def quantized(self, z: Tensor, training: bool) -> Quantized:
         half, highest = self._limits()
         on_grid = self._scale(z)
         # What rounding makes of a number between the outermost value and the bound may lie outside.
@@ -146,7 +149,7 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         codes = self._digits_to_codes(rounded + half)
         return Quantized(straight_through(on_grid / half, rounded / half), codes, {})
 
-    def bounded(self, z):
+    def bounded(self, z: Tensor) -> Tensor:
         """Bound z, of shape (batch, ..., dim), by the outermost values, before rounding."""
         return self._scale(z) / self._limits()[0]
 
@@ -171,7 +174,7 @@ class FiniteScalarQuantizer(_ScalarQuantizer):
         half = np.floor(levels / 2)
         return ops.convert_to_tensor(half), ops.convert_to_tensor(levels - 1 - half)
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         half, _ = self._limits()
         return (self._codes_to_digits(codes) - half) / half
 
@@ -212,7 +215,7 @@ class LookupFreeQuantizer(_ScalarQuantizer):
         ['commitment_loss', 'entropy_loss']
     """
 
-    def __init__(self, num_bits, temperature=1.0, group=8, **kwargs):
+    def __init__(self, num_bits: int, temperature: float = 1.0, group: int = 8, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_bits = arguments.integer(self, "num_bits", num_bits)
         check_num_codes(self, (2,), self.num_bits)
@@ -226,7 +229,7 @@ class LookupFreeQuantizer(_ScalarQuantizer):
         )
         self._set_levels([2] * self.num_bits)
 
-    def quantized(self, z, training):
+    def quantized(self, z: Tensor, training: bool) -> Quantized:
         positive = ops.stop_gradient(z) > 0
         signs = ops.where(positive, 1.0, -1.0)
         losses = {
@@ -235,7 +238,7 @@ class LookupFreeQuantizer(_ScalarQuantizer):
         }
         return Quantized(straight_through(z, signs), self._digits_to_codes(positive), losses)
 
-    def entropy_loss(self, z):
+    def entropy_loss(self, z: Tensor) -> Tensor:
         """Compute the entropy loss of every example, (batch,), for z (batch, ..., num_bits)."""
         # These are the logits of a positive sign: (z + 1)^2 - (z - 1)^2 = 4 z.
         logits = 4.0 * z / self.temperature
@@ -246,7 +249,7 @@ class LookupFreeQuantizer(_ScalarQuantizer):
             average = average + _entropy_of_average(logits[:, start : start + self.group])
         return per_example(each) - average
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         return 2.0 * self._codes_to_digits(codes) - 1.0
 
     def get_config(self):

@@ -1,9 +1,12 @@
 """Spectral normalization: Miyato et al. 2018, arXiv:1802.05957."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import memory
+from keras_ae.core.types import Tensor
 from keras_ae.layers.transposed import Conv2DTranspose
 from keras_ae.layers.volumes import Conv3D, Conv3DTranspose
 
@@ -23,7 +26,7 @@ _SMALLEST = 1e-12  # Smaller norms are replaced by this number, because they wou
 
 
 @memory.explains("Pass a smaller matrix.")
-def power_iteration(matrix, right):
+def power_iteration(matrix: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     """Take one step of the iteration that converges to a matrix's first singular vectors.
 
     Source: arXiv:1802.05957, algorithm 1, step 1. The paper's u and v are `right` and `left` here.
@@ -86,7 +89,7 @@ class SpectralNormalization(memory.GuardedLayer):
         1.0
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any):
         if type(layer) not in _LINEAR or layer.built:
             names = ", ".join(dict.fromkeys(cls.__name__ for cls in _LINEAR))
             raise TypeError(
@@ -131,7 +134,7 @@ class SpectralNormalization(memory.GuardedLayer):
             y = y + ops.reshape(self.bias, (1, -1, *places) if first else (1, *places, -1))
         return self.activation(y)
 
-    def sigma(self, training=False):
+    def sigma(self, training: bool = False) -> Tensor:
         """Estimate the kernel's largest singular value, a float32 scalar.
 
         Args:

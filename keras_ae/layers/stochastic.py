@@ -1,9 +1,12 @@
 """Stochastic layers of hierarchies: a draw, and its divergence from the layer's prior."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.distributions import DiagonalGaussian
 
 # Beyond these log-variances float32 overflows, or the gradient of a prior is so large that Adam's
@@ -12,7 +15,7 @@ _HIGHEST, _LOWEST_OF_PRIOR, _LOWEST = 20.0, -20.0, -60.0
 
 
 @memory.explains("Pass fewer examples.")
-def gaussian(statistics, lowest=_LOWEST):
+def gaussian(statistics: Tensor, lowest: float = _LOWEST) -> DiagonalGaussian:
     """Make a Gaussian from a network's output, with log-variances between `lowest` and 20.
 
     The limits are smooth, so that the gradient leads back from beyond them. Far within the limits,
@@ -36,7 +39,7 @@ def gaussian(statistics, lowest=_LOWEST):
 
 
 @memory.explains("Pass fewer examples.")
-def gaussian_product(first, second):
+def gaussian_product(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussian:
     """Compute the Gaussian that is proportional to the product of two Gaussians.
 
     Its precision is the sum of theirs, and its mean is their mean weighted by precision. The
@@ -64,7 +67,7 @@ def gaussian_product(first, second):
 
 
 @memory.explains("Pass fewer examples.")
-def gaussian_kl(q, p):
+def gaussian_kl(q: DiagonalGaussian, p: DiagonalGaussian) -> Tensor:
     """Compute KL(q || p) of two diagonal Gaussians for every dimension, in nats.
 
     Args:
@@ -85,7 +88,9 @@ def gaussian_kl(q, p):
 
 
 @memory.explains("Pass fewer examples.")
-def draw_with_divergence(q, p, seed=None, estimate=False):
+def draw_with_divergence(
+    q: DiagonalGaussian, p: DiagonalGaussian, seed: Seed | None = None, estimate: bool = False
+) -> tuple[Tensor, Tensor]:
     """Draw from q, and compute the divergence of q from p for every dimension.
 
     Args:
@@ -110,7 +115,9 @@ def draw_with_divergence(q, p, seed=None, estimate=False):
 
 
 @memory.explains("Pass fewer examples.")
-def compute_divergence(q, p, z, estimate=False):
+def compute_divergence(
+    q: DiagonalGaussian, p: DiagonalGaussian, z: Tensor, estimate: bool = False
+) -> Tensor:
     """Compute the divergence of q from p for every dimension, or its estimate at a draw of q.
 
     Args:
@@ -161,7 +168,12 @@ class StochasticLayer(memory.GuardedLayer):
         >>> drawn, _ = layer(above, seed=0, temperature=0.7)
     """
 
-    def __init__(self, width, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        width: int,
+        kernel_initializer: str | keras.Initializer = "glorot_uniform",
+        **kwargs: Any,
+    ):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.width = arguments.integer(self, "width", width)
         self.prior_statistics = keras.layers.Dense(
@@ -172,11 +184,11 @@ class StochasticLayer(memory.GuardedLayer):
         self.prior_statistics.build(above_shape)
         self.built = True
 
-    def prior(self, above):
+    def prior(self, above: Tensor) -> DiagonalGaussian:
         """Compute p(z | above): a `DiagonalGaussian` over (batch, width)."""
         return gaussian(self.prior_statistics(above), _LOWEST_OF_PRIOR)
 
-    def posterior(self, prior, statistics):
+    def posterior(self, prior: DiagonalGaussian, statistics: Tensor) -> DiagonalGaussian:
         """Compute q(z | x, above): a `DiagonalGaussian` over (batch, width).
 
         Args:
@@ -234,5 +246,5 @@ class LadderLayer(StochasticLayer):
         [[1.0]]
     """
 
-    def posterior(self, prior, statistics):
+    def posterior(self, prior: DiagonalGaussian, statistics: Tensor) -> DiagonalGaussian:
         return gaussian_product(gaussian(statistics), prior)

@@ -1,9 +1,12 @@
 """Mixtures of topics, which are distributions over words."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Tensor
 
 _LEAST = 1e-30  # Below this, float32 would round products of probabilities to 0.
 
@@ -28,7 +31,7 @@ class TopicMixture(memory.GuardedLayer):
         True
     """
 
-    def __init__(self, num_words, embedding_dim, **kwargs):
+    def __init__(self, num_words: int, embedding_dim: int, **kwargs: Any):
         # Probabilities of thousands of words do not fit into 16 bits.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.num_words = arguments.integer(self, "num_words", num_words)
@@ -46,7 +49,7 @@ class TopicMixture(memory.GuardedLayer):
             for name, number in {"words": self.num_words, "topics": input_shape[-1]}.items()
         )
 
-    def distributions(self):
+    def distributions(self) -> Tensor:
         """Compute the distribution of words in each topic: tensor of shape (topics, words)."""
         words, topics = map(ops.convert_to_tensor, (self.words, self.topics))
         return ops.softmax(ops.matmul(topics, ops.transpose(words)), axis=-1)

@@ -1,9 +1,13 @@
 """The Gaussian of the next latent state, given the last one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Tensor
+from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers.stochastic import gaussian
 
 
@@ -33,7 +37,7 @@ class GatedTransition(memory.GuardedLayer):
         ((3, 5, 2), (3, 5, 2))
     """
 
-    def __init__(self, width, hidden_units=64, **kwargs):
+    def __init__(self, width: int, hidden_units: int = 64, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.width = arguments.integer(self, "width", width)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
@@ -54,7 +58,7 @@ class GatedTransition(memory.GuardedLayer):
             layer.build(shape)
         self.built = True
 
-    def follow(self, z):
+    def follow(self, z: Tensor) -> DiagonalGaussian:
         """Compute the distribution of the states that follow.
 
         Args:

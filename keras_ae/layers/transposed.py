@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae.core.types import Tensor
 from keras_ae.layers.fast_convolution import FastConvolution
 
 
@@ -28,7 +29,7 @@ class Conv2DTranspose(FastConvolution, keras.layers.Conv2DTranspose):
     True
     """
 
-    def has_products(self, input_shape):
+    def has_products(self, input_shape: tuple[int | None, ...]) -> bool:
         return (
             (self.padding == "same" or self.kernel_size == self.strides)
             and self.data_format == "channels_last"
@@ -38,7 +39,7 @@ class Conv2DTranspose(FastConvolution, keras.layers.Conv2DTranspose):
             and None not in input_shape[1:3]
         )
 
-    def products(self, x):
+    def products(self, x: Tensor) -> Tensor:
         """Compute the transposed convolution without bias.
 
         Args:

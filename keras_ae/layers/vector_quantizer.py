@@ -1,6 +1,7 @@
 """Vector quantization, which replaces each vector with the nearest embedding of a codebook."""
 
 import collections
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from keras_ae.core import arguments, backend, memory
 from keras_ae.core.old_names import accept_old_argument
 from keras_ae.core.running_means import decay_rate, num_examples
 from keras_ae.core.seeds import SeedGenerator
+from keras_ae.core.types import Tensor
 from keras_ae.layers.gradient_estimators import ESTIMATORS, TINY, squared_norms
 
 Quantized = collections.namedtuple("Quantized", ("vectors", "codes", "losses"))
@@ -28,7 +30,7 @@ _COUNTED = 2**16
 
 
 @memory.explains("Pass fewer examples.")
-def code_statistics(codes, num_codes):
+def code_statistics(codes: Tensor, num_codes: int) -> dict[str, Tensor]:
     """Compute how many codes of a codebook are used, and how evenly they are used.
 
     Args:
@@ -92,7 +94,7 @@ def nearest(z, codebook):
 
 @accept_old_argument("centres", "centers")
 @memory.explains("Pass fewer examples.")
-def k_means(z, centers, num_steps=10):
+def k_means(z: Tensor, centers: Tensor, num_steps: int = 10) -> Tensor:
     """Run Lloyd's algorithm, which repeatedly moves each center to the mean of its vectors.
 
     The vectors of a center are those that are nearer to it than to any other center. A center
@@ -141,7 +143,7 @@ class Quantizer(memory.GuardedLayer):
     codebooks = 1  # The number of codes that each vector has.
     levels = None
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
 
     def call(self, inputs, training=False, look_up=False):
@@ -162,15 +164,15 @@ class Quantizer(memory.GuardedLayer):
             return self.look_up(ops.cast(inputs, "int32"))
         return self.quantized(ops.cast(inputs, "float32"), training)
 
-    def vectors(self, codes):
+    def vectors(self, codes: Tensor) -> Tensor:
         """Look up the vectors of codes, and return a tensor of shape (batch, ..., dim)."""
         return self(codes, look_up=True)
 
-    def codes(self, vectors):
+    def codes(self, vectors: Tensor) -> Tensor:
         """Find the codes of vectors of shape (batch, ..., dim)."""
         return self(vectors).codes
 
-    def statistics(self, codes):
+    def statistics(self, codes: Tensor) -> dict[str, Tensor]:
         """Compute `code_statistics` of codes. If there are several codebooks, average over them."""
         return code_statistics(codes, self.num_codes)
 
@@ -255,15 +257,15 @@ class VectorQuantizer(Quantizer):
 
     def __init__(
         self,
-        num_codes=256,
-        learning="ema",
-        decay=0.99,
-        estimator="straight_through",
-        cosine=False,
-        k_means_start=True,
-        restart_below=0.05,
-        seed=None,
-        **kwargs,
+        num_codes: int = 256,
+        learning: str = "ema",
+        decay: float = 0.99,
+        estimator: str = "straight_through",
+        cosine: bool = False,
+        k_means_start: bool = True,
+        restart_below: float = 0.05,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.num_codes = arguments.integer(self, "num_codes", num_codes, least=2)
@@ -317,7 +319,7 @@ class VectorQuantizer(Quantizer):
         """
         return (self.restart_below or 1.0) / self.num_codes
 
-    def codebook(self):
+    def codebook(self) -> Tensor:
         """Compute the embeddings of all codes, a tensor of shape (num_codes, dim)."""
         if self.learning == "gradient":
             offsets = self.embedding_offsets
@@ -330,10 +332,10 @@ class VectorQuantizer(Quantizer):
     def _scale_to_unit_length(self, v):
         return v / (ops.sqrt(squared_norms(v) + TINY)) if self.cosine else v
 
-    def look_up(self, codes):
+    def look_up(self, codes: Tensor) -> Tensor:
         return ops.take(self.codebook(), codes, axis=0)
 
-    def quantized(self, z, training):
+    def quantized(self, z: Tensor, training: bool) -> Quantized:
         z = self._scale_to_unit_length(z)
         flat = ops.reshape(ops.stop_gradient(z), (-1, z.shape[-1]))  # (vectors, dim)
         if training:

@@ -6,6 +6,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae.core.types import Tensor
 from keras_ae.layers.fast_convolution import FastConvolution
 
 
@@ -16,7 +17,7 @@ class _Products(FastConvolution):
     to the values of a block of positions, and its columns to the channels of the smaller array.
     """
 
-    def has_products(self, input_shape):
+    def has_products(self, input_shape: tuple[int | None, ...]) -> bool:
         return (
             self.padding == "same"
             and self.data_format == "channels_last"
@@ -71,10 +72,10 @@ class Conv3D(_Products, keras.layers.Conv3D):
     True
     """
 
-    def has_products(self, input_shape):
+    def has_products(self, input_shape: tuple[int | None, ...]) -> bool:
         return self.groups == 1 and super().has_products(input_shape)
 
-    def products(self, x):
+    def products(self, x: Tensor) -> Tensor:
         """Compute the convolution without bias.
 
         Args:
@@ -126,11 +127,11 @@ class Conv3DTranspose(_Products, keras.layers.Conv3DTranspose):
     True
     """
 
-    def has_products(self, input_shape):
+    def has_products(self, input_shape: tuple[int | None, ...]) -> bool:
         large = all(k >= s for k, s in zip(self.kernel_size, self.strides, strict=True))
         return large and self.output_padding is None and super().has_products(input_shape)
 
-    def products(self, x):
+    def products(self, x: Tensor) -> Tensor:
         """Compute the transposed convolution without bias.
 
         Args:

@@ -1,8 +1,11 @@
 """The base class of likelihoods."""
 
 import dataclasses
+from typing import Any
 
 import keras
+
+from keras_ae.core.types import Tensor
 
 
 class Likelihood(keras.layers.Layer):
@@ -19,8 +22,8 @@ class Likelihood(keras.layers.Layer):
         knows_units: Whether the likelihood has units of the data, which then is not standardized.
     """
 
-    support = None
-    wanted_output = None
+    support: Any = None
+    wanted_output: str | None = None
     takes_classes = False
     knows_units = False
 
@@ -43,15 +46,15 @@ class Likelihood(keras.layers.Layer):
         if cls.__module__.startswith("keras_ae."):
             keras.saving.register_keras_serializable("keras_ae")(cls)
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the decoder's output for data of this shape, without the batch."""
         return tuple(shape)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         """Make the distribution whose parameters, of shape (batch, ...), the decoder returned."""
         raise NotImplementedError
 
-    def log_prob(self, y, parameters, training=False):
+    def log_prob(self, y: Tensor, parameters: Tensor, training: bool = False) -> Tensor:
         """Compute log p(y | z) of every example, in nats.
 
         Args:
@@ -65,7 +68,7 @@ class Likelihood(keras.layers.Layer):
         """
         return self.distribution(parameters).log_prob(y)
 
-    def condition(self, parameters, training=False):
+    def condition(self, parameters: Tensor, training: bool = False) -> Any:
         """Make p(x | z), whose log-density is `log_prob`.
 
         Args:

@@ -1,8 +1,11 @@
 """The likelihood of several modalities."""
 
+from typing import Any
+
 import keras
 
 from keras_ae import distributions
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.by_name import get
 
@@ -22,7 +25,7 @@ class ByModality(Likelihood):
     {'image': False, 'label': True}
     """
 
-    def __init__(self, parts, **kwargs):
+    def __init__(self, parts: dict[str, str | Likelihood], **kwargs: Any):
         super().__init__(**kwargs)
         self.parts = {name: get(each) for name, each in parts.items()}
 
@@ -33,13 +36,15 @@ class ByModality(Likelihood):
         for name, part in self.parts.items():
             part.build(input_shape[name])
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
         return {name: self.parts[name].parameter_shape(each) for name, each in shape.items()}
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: dict[str, Tensor]) -> distributions.Joint:
         return self.condition(parameters)
 
-    def condition(self, parameters, training=False):
+    def condition(
+        self, parameters: dict[str, Tensor], training: bool = False
+    ) -> distributions.Joint:
         given = {name: self.parts[name].condition(p, training) for name, p in parameters.items()}
         return distributions.Joint(given)
 

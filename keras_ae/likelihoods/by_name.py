@@ -48,7 +48,7 @@ BY_NAME = {
 }
 
 
-def get(identifier):
+def get(identifier: str | Likelihood) -> Likelihood:
     """Find a likelihood by its name. A likelihood is returned as it is.
 
     Args:

@@ -1,9 +1,12 @@
 """The likelihood of tables whose columns are of different kinds."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_ae import distributions
+from keras_ae.core.types import Tensor
 from keras_ae.datasets.columns import check_columns
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
@@ -40,11 +43,11 @@ class Columns(Likelihood):
 
     knows_units = True
 
-    def __init__(self, columns, **kwargs):
+    def __init__(self, columns: list[dict[str, Any]], **kwargs: Any):
         super().__init__(**kwargs)
         self.columns = check_columns(type(self).__name__, columns)
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if tuple(shape) != (len(self.columns),):
             raise ValueError(
                 f"{type(self).__name__}: x has examples of shape {tuple(shape)}, and columns= "
@@ -52,7 +55,7 @@ class Columns(Likelihood):
             )
         return (sum(self.sizes()),)
 
-    def sizes(self):
+    def sizes(self) -> list[int]:
         """Return how many parameters each column has, a list."""
         return [_count_parameters(column) for column in self.columns]
 
@@ -70,14 +73,16 @@ class Columns(Likelihood):
         log_scale = bound(ops.take(parameters, starts + 1, axis=1), -5.0, 3.0)
         return location, ops.exp(log_scale) * scale
 
-    def units(self):
-        """Return the centers and the scales of all columns, 0 and 1 if they are discrete."""
+    def units(self) -> tuple[Tensor, Tensor]:
+        """Return tensors of the centers and scales of all columns, 0 and 1 if they are discrete."""
         return tuple(
             ops.convert_to_tensor([float(c.get(key, default)) for c in self.columns], "float32")
             for key, default in (("center", 0.0), ("scale", 1.0))
         )
 
-    def distribution(self, parameters, units=None):
+    def distribution(
+        self, parameters: Tensor, units: tuple[Tensor, Tensor] | None = None
+    ) -> distributions.Columns:
         """Make the distribution of rows.
 
         Args:

@@ -1,11 +1,13 @@
 """Likelihoods of counts: 0, 1, 2 and so on, of purchases, words or molecules."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae import distributions
 from keras_ae.core.ranges import Support
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
 
@@ -32,7 +34,7 @@ class Poisson(Likelihood):
     support = Support(0.0, float("inf"), step=1.0)
     wanted_output = "real numbers"
 
-    def distribution(self, parameters, library=None):
+    def distribution(self, parameters: Tensor, library: Tensor | None = None) -> Any:
         """Make the distribution of counts.
 
         Args:
@@ -70,11 +72,11 @@ class NegativeBinomial(Poisson):
         return bound(value, _LEAST_LOG, _MOST_LOG)
 
     @property
-    def inverse_dispersion(self):
+    def inverse_dispersion(self) -> Tensor:
         """The inverse dispersion theta of every feature, a float32 tensor of shape (features,)."""
         return ops.exp(self._bound_log_inverse_dispersion())
 
-    def distribution(self, parameters, library=None):
+    def distribution(self, parameters: Tensor, library: Tensor | None = None) -> Any:
         log_mean = _find_log_mean(parameters, library)
         return distributions.NegativeBinomial(log_mean, self._bound_log_inverse_dispersion())
 
@@ -93,10 +95,10 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     >>> model = VAE(latent_dim=2, likelihood="zero_inflated_negative_binomial")
     """
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], 2 * shape[-1])
 
-    def distribution(self, parameters, library=None):
+    def distribution(self, parameters: Tensor, library: Tensor | None = None) -> Any:
         parameters, zero_logits = ops.split(ops.cast(parameters, "float32"), 2, axis=-1)
         log_mean = _find_log_mean(parameters, library)
         log_inverse_dispersion = self._bound_log_inverse_dispersion()

@@ -1,11 +1,13 @@
 """Likelihoods of data whose elements are independent given the code."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae import distributions
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
 
@@ -31,7 +33,7 @@ class Bernoulli(Likelihood):
     support = (0.0, 1.0)
     wanted_output = "logits"
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.Bernoulli(parameters)
 
 
@@ -49,7 +51,7 @@ class ContinuousBernoulli(Likelihood):
     support = (0.0, 1.0)
     wanted_output = "logits"
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.ContinuousBernoulli(parameters)
 
 
@@ -72,17 +74,17 @@ class Gaussian(Likelihood):
     >>> model = VAE(latent_dim=2, likelihood=likelihoods.Gaussian(scale=0.1))
     """
 
-    def __init__(self, scale=1.0, **kwargs):
+    def __init__(self, scale: float | str = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.scale = scale
 
     @property
-    def scale(self):
+    def scale(self) -> float | str:
         """The constructor's argument. Another number may be assigned, and is saved."""
         return self._scale
 
     @scale.setter
-    def scale(self, scale):
+    def scale(self, scale: float | str) -> None:
         kind = type(self).__name__
         if not isinstance(scale, str) or scale not in _LEARNED:
             remedy = (
@@ -106,7 +108,7 @@ class Gaussian(Likelihood):
                 shape=shape, initializer="zeros", dtype="float32", name="log_scale"
             )
 
-    def noise_scale(self):
+    def noise_scale(self) -> Tensor:
         if self.scale == "learned":
             return ops.exp(self.log_scale)
         if self.scale == "feature":
@@ -114,7 +116,7 @@ class Gaussian(Likelihood):
             return ops.exp(bound(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE))
         return ops.convert_to_tensor(float(self.scale), "float32")
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.Normal(parameters, self.noise_scale())
 
     def get_config(self):
@@ -136,7 +138,7 @@ class Laplace(Gaussian):
     >>> model = VAE(latent_dim=2, likelihood="laplace")
     """
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.Laplace(parameters, self.noise_scale())
 
 
@@ -160,7 +162,7 @@ class OptimalGaussian(Likelihood):
     >>> model = VAE(latent_dim=2, likelihood="gaussian_optimal_scale")
     """
 
-    def __init__(self, decay=0.99, **kwargs):
+    def __init__(self, decay: float = 0.99, **kwargs: Any):
         super().__init__(**kwargs)
         self.decay = arguments.number(self, "decay", decay, most=1)
 
@@ -170,14 +172,14 @@ class OptimalGaussian(Likelihood):
         self.variance = self.add_weight(shape=(), initializer="ones", name="variance", **options)
         self.seen = self.add_weight(shape=(), initializer="zeros", name="seen", **options)
 
-    def noise_scale(self):
+    def noise_scale(self) -> Tensor:
         """Return the standard deviation of the noise, the square root of the running mean."""
         return ops.sqrt(ops.convert_to_tensor(self.variance))
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.Normal(parameters, self.noise_scale())
 
-    def log_prob(self, y, parameters, training=False):
+    def log_prob(self, y: Tensor, parameters: Tensor, training: bool = False) -> Tensor:
         if not training:
             return super().log_prob(y, parameters)
         error = ops.square(ops.cast(parameters, "float32") - y)
@@ -216,5 +218,5 @@ class Categorical(Likelihood):
     wanted_output = "class logits"
     takes_classes = True
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.Categorical(parameters)

@@ -1,12 +1,14 @@
 """Likelihoods of data with a few ordered levels."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae import distributions
 from keras_ae.core import arguments
 from keras_ae.core.ranges import Support
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
 
@@ -43,11 +45,11 @@ class Ordinal(Likelihood):
                 name="log_distances",
             )
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], 1)
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> Tensor:
         """The thresholds between the levels, a float32 tensor of shape (levels - 1,)."""
         # The decoder's bias can move all of them, so that the first is fixed.
         first = ops.full((1,), -0.5 * self._num_distances, dtype="float32")
@@ -58,7 +60,7 @@ class Ordinal(Likelihood):
             return ops.zeros((0,))
         return ops.exp(bound(ops.convert_to_tensor(self.log_distances), -8.0, 8.0))
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         """Make the distribution over the levels, a `keras_ae.distributions.Categorical`."""
         offsets = self.thresholds - ops.cast(parameters, "float32")  # (batch, ..., levels - 1)
         log_below, log_above = -ops.softplus(-offsets), -ops.softplus(offsets)
@@ -95,14 +97,14 @@ class DiscretizedLogisticMixture(Likelihood):
     support = Support(0.0, 1.0, step=1.0 / 255.0)
     wanted_output = "real numbers"
 
-    def __init__(self, num_components=10, **kwargs):
+    def __init__(self, num_components: int = 10, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_components = arguments.integer(self, "num_components", num_components)
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], 3 * self.num_components * shape[-1])
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         parameters = ops.cast(parameters, "float32")
         *places, width = parameters.shape[1:]
         channels = width // (3 * self.num_components)

@@ -1,11 +1,14 @@
 """The likelihood of counts given their total."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import distributions
 from keras_ae.core import arguments
 from keras_ae.core.ranges import Support
 from keras_ae.core.running_means import fading_rate, move
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 
 
@@ -40,7 +43,7 @@ class Multinomial(Likelihood):
     wanted_output = "logits"
     support = Support(0.0, float("inf"), step=1.0)
 
-    def __init__(self, total=None, **kwargs):
+    def __init__(self, total: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if total is not None:
             total = arguments.integer(self, "total", total)
@@ -55,7 +58,7 @@ class Multinomial(Likelihood):
             )
             self.seen = self.add_weight(shape=(), initializer="zeros", name="seen", **options)
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) != 1 or shape[0] < 2:
             raise ValueError(
                 f"Multinomial: x has examples of shape {tuple(shape)}, but the likelihood is one "
@@ -63,13 +66,13 @@ class Multinomial(Likelihood):
             )
         return tuple(shape)
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         total = self.total
         if total is None:
             total = ops.maximum(ops.round(ops.convert_to_tensor(self.mean_total)), 1.0)
         return distributions.Multinomial(parameters, total)
 
-    def log_prob(self, y, parameters, training=False):
+    def log_prob(self, y: Tensor, parameters: Tensor, training: bool = False) -> Tensor:
         if training and self.total is None:
             totals = ops.sum(ops.cast(y, "float32"), axis=-1)
             # A modality that is absent has no counts, or NaN.

@@ -1,10 +1,13 @@
 """Likelihoods of real numbers with heavy tails, with limits, or with a scale for every example."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import distributions
 from keras_ae.core import arguments
 from keras_ae.core.ranges import Support
+from keras_ae.core.types import Tensor
 from keras_ae.likelihoods.base import Likelihood
 from keras_ae.likelihoods.bounds import bound
 from keras_ae.likelihoods.elementary import LEAST_LOG_SCALE, MOST_LOG_SCALE, Gaussian
@@ -24,10 +27,10 @@ class HeteroscedasticGaussian(Likelihood):
 
     _noise = distributions.Normal
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], 2 * shape[-1])
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         mean, log_scale = ops.split(ops.cast(parameters, "float32"), 2, axis=-1)
         scale = ops.exp(bound(log_scale, LEAST_LOG_SCALE, MOST_LOG_SCALE))
         return type(self)._noise(mean, scale)
@@ -67,13 +70,13 @@ class StudentT(Gaussian):
     >>> model = VAE(latent_dim=2, likelihood=likelihoods.StudentT("learned", 3.0))
     """
 
-    def __init__(self, scale=1.0, degrees_of_freedom=4.0, **kwargs):
+    def __init__(self, scale: float | str = 1.0, degrees_of_freedom: float = 4.0, **kwargs: Any):
         super().__init__(scale, **kwargs)
         self.degrees_of_freedom = arguments.number(
             self, "degrees_of_freedom", degrees_of_freedom, positive=True
         )
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         return distributions.StudentT(parameters, self.noise_scale(), self.degrees_of_freedom)
 
     def get_config(self):
@@ -103,7 +106,7 @@ class LogNormal(Gaussian):
     support = Support(0.0, float("inf"), is_open=True)
     wanted_output = "real numbers"
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         location = bound(parameters, -_MOST_LOCATION, _MOST_LOCATION)
         return distributions.LogNormal(location, self.noise_scale())
 
@@ -126,10 +129,10 @@ class Beta(Likelihood):
     support = Support(0.0, 1.0, is_open=True)
     wanted_output = "real numbers"
 
-    def parameter_shape(self, shape):
+    def parameter_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape[:-1], 2 * shape[-1])
 
-    def distribution(self, parameters):
+    def distribution(self, parameters: Tensor) -> Any:
         logits, log_concentration = ops.split(ops.cast(parameters, "float32"), 2, axis=-1)
         return distributions.Beta(
             bound(logits, -_MOST_LOGIT, _MOST_LOGIT),

@@ -1,10 +1,13 @@
 """The functions that make an encoder or a decoder of a kind given by its name."""
 
 import importlib
+from typing import Any
 
+import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import DType, Network
 from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import (
     KINDS,
@@ -20,7 +23,14 @@ _MODULES = {kind: importlib.import_module(f"keras_ae.networks.{kind}") for kind 
 
 
 @memory.explains(SMALLER)
-def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options):
+def encoder(
+    shape: tuple[int, ...],
+    kind: str | None = None,
+    name: str = "encoder",
+    dtype: DType | None = None,
+    grid: bool = False,
+    **options: Any,
+) -> keras.Model:
     """Make a network from one example to a flat vector of features, or to a map of features.
 
     The kind of network is given by name or chosen by the rank of `shape`. `"conv"`, `"resnet"` and
@@ -154,7 +164,15 @@ def encoder(shape, kind=None, name="encoder", dtype=None, grid=False, **options)
 
 
 @memory.explains(SMALLER)
-def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None, **options):
+def decoder(
+    latent_dim: int,
+    shape: tuple[int, ...],
+    kind: str | None = None,
+    name: str = "decoder",
+    dtype: DType | None = None,
+    grid: tuple[int, ...] | None = None,
+    **options: Any,
+) -> keras.Model:
     """Make a network from a code to an array of exactly `shape`: the mirror image of `encoder`.
 
     Its sizes are the encoder's in reverse order. The last layer is linear, because its outputs are
@@ -211,7 +229,7 @@ def decoder(latent_dim, shape, kind=None, name="decoder", dtype=None, grid=None,
     return make.network(z, _MODULES[kind].decoder(make, z, shape))
 
 
-def has_places(shape, kind=None):
+def has_places(shape: tuple[int, ...], kind: str | None = None) -> bool:
     """Tell whether an encoder of this kind can end in a map of features: see `encoder`'s `grid`.
 
     Args:
@@ -225,7 +243,7 @@ def has_places(shape, kind=None):
     return check_kind("networks.has_places", kind, shape) != "mlp"
 
 
-def mask_value(encoder, options):
+def mask_value(encoder: Network | None, options: dict[str, Any] | None) -> float | None:
     """Find the number that all features of a padded time step equal, according to an encoder.
 
     Args:
@@ -248,7 +266,7 @@ def mask_value(encoder, options):
     return first.mask_value if isinstance(first, layers.Masking) else None
 
 
-def given_or_none(model, name, network):
+def given_or_none(model: keras.Model, name: str, network: Network | None) -> Any:
     """Check a model's argument, which is a network, the name of a kind of network, or None.
 
     Args:
@@ -271,6 +289,6 @@ def given_or_none(model, name, network):
     )
 
 
-def options_or_none(model, options):
+def options_or_none(model: keras.Model, options: dict[str, Any] | None) -> dict[str, Any] | None:
     """A model's `network_options`, a dictionary or None, as a dictionary of its own."""
     return arguments.dictionary(model, "network_options", options, "{'units': (200, 200)}")

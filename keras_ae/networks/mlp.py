@@ -1,10 +1,13 @@
 """`"mlp"`: dense layers on the flattened data."""
 
 import math
+from collections.abc import Sequence
 
+import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import DType
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
 from keras_ae.networks.options import check_options
 
@@ -31,7 +34,13 @@ def decoder(make, z, shape):
 
 
 @memory.explains(SMALLER)
-def discriminator(width, outputs=1, units=(256, 256, 256), name="discriminator", dtype=None):
+def discriminator(
+    width: int,
+    outputs: int = 1,
+    units: Sequence[int] = (256, 256, 256),
+    name: str = "discriminator",
+    dtype: DType | None = None,
+) -> keras.Model:
     """Make an MLP with leaky ReLUs (slope 0.2) that tells two kinds of vectors apart.
 
     The adversary of arXiv:1802.05983 (appendix A: six layers of 1,000 units and two logits) is

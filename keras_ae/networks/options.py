@@ -3,7 +3,9 @@
 import contextlib
 import contextvars
 import math
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import keras
 from keras import layers
@@ -98,7 +100,7 @@ _KERAS_OPTIONS = {
 
 
 @contextlib.contextmanager
-def defaults_of(model):
+def defaults_of(model: keras.Model) -> Iterator[None]:
     """Make networks with the defaults of a model in a `with` block.
 
     Two attributes of the model decide. In older files, `_default_networks` is less than 2. With 1,
@@ -246,7 +248,9 @@ def _count_halvings(sides):
     return number
 
 
-def options_for(kind, shape, options):
+def options_for(
+    kind: str | None, shape: tuple[int, ...], options: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return those of a model's options that a network beside its encoder has, too.
 
     Args:

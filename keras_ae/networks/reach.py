@@ -35,7 +35,13 @@ _WANTED = {
 _UNLIMITED = ("logits", "class logits", "real numbers")
 
 
-def check_output(model, network, shape, wanted, asker):
+def check_output(
+    model: keras.Model,
+    network: keras.layers.Layer,
+    shape: tuple[int, ...],
+    wanted: str | None,
+    asker: str,
+) -> None:
     """Raise an error unless a user's decoder can return what a loss or a likelihood takes.
 
     Args:
@@ -69,7 +75,7 @@ def check_output(model, network, shape, wanted, asker):
     )
 
 
-def refuse_linear(model, wanted, asker):
+def refuse_linear(model: keras.Model, wanted: str | None, asker: str) -> None:
     """Raise an error if a loss cannot take the outputs of a default decoder, which are linear."""
     if wanted in ("probabilities", "class probabilities", "rates"):
         takes, remedy = _WANTED[wanted]

@@ -1,9 +1,13 @@
 """`"recurrent"`: GRU or LSTM layers over the steps of a sequence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import DType
 from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import check_kind, check_options
 
@@ -162,15 +166,15 @@ class _FeedbackCell(layers.Layer):
 
 @memory.explains(SMALLER)
 def feedback_decoder(
-    latent_dim,
-    shape,
-    kind="recurrent",
-    name="decoder",
-    dtype=None,
-    output_activation="linear",
-    output_width=None,
-    **options,
-):
+    latent_dim: int,
+    shape: tuple[int, ...],
+    kind: str = "recurrent",
+    name: str = "decoder",
+    dtype: DType | None = None,
+    output_activation: str | Callable[..., Any] = "linear",
+    output_width: int | None = None,
+    **options: Any,
+) -> keras.layers.Layer:
     """Make a recurrent decoder whose steps read the code and the previous step.
 
     This is the decoder of arXiv:1406.1078, section 2.2. Called with codes only, it reads its own

@@ -1,6 +1,7 @@
 """What models of sequences share: the shape of a sequence, and recurrent networks for all of it."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -45,12 +46,12 @@ class RecurrentNetworks:
 
     def __init__(
         self,
-        latent_dim=16,
-        cell="gru",
-        reverse=False,
-        teacher_forcing=False,
-        mask_value=None,
-        **kwargs,
+        latent_dim: int = 16,
+        cell: str = "gru",
+        reverse: bool = False,
+        teacher_forcing: bool = False,
+        mask_value: float | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.cell = arguments.choice(self, "cell", cell, ("gru", "lstm"))

@@ -2,6 +2,7 @@
 
 import functools
 from types import SimpleNamespace
+from typing import Any
 
 from keras import layers
 
@@ -37,7 +38,7 @@ _LAYERS = {
 }
 
 
-def layers_for(shape):
+def layers_for(shape: tuple[int | None, ...]) -> Any:
     """Return the layers for data of a shape (batch, ..., channels).
 
     Args:

@@ -1,11 +1,13 @@
 """`"transformer"`: attention between the steps of a sequence or the patches of a picture."""
 
 import math
+from typing import Any
 
 import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import DType
 from keras_ae.layers import Conv2DTranspose
 from keras_ae.networks import conv, mlp
 from keras_ae.networks.maker import IMAGE, SMALLER, LayerMaker
@@ -95,7 +97,9 @@ class LearnedPositions(layers.Layer):
 
 
 @memory.explains(SMALLER)
-def transformer_blocks(name="blocks", dtype=None, outputs=None, **options):
+def transformer_blocks(
+    name: str = "blocks", dtype: DType | None = None, outputs: int | None = None, **options: Any
+) -> keras.Model:
     """Make blocks of attention and dense layers for tokens that already include their positions.
 
     Args:

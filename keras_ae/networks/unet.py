@@ -1,8 +1,12 @@
 """`"unet"`: convolutions at several sizes, with connections that skip the smaller ones."""
 
+from typing import Any
+
+import keras
 from keras import layers
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import DType
 from keras_ae.networks import conv
 from keras_ae.networks.maker import SMALLER, LayerMaker
 from keras_ae.networks.options import check_kind, check_options
@@ -56,7 +60,13 @@ def _two_convolutions(make, x, role, size):
 
 
 @memory.explains(SMALLER)
-def unet(shape, channels=None, name="unet", dtype=None, **options):
+def unet(
+    shape: tuple[int, ...],
+    channels: int | None = None,
+    name: str = "unet",
+    dtype: DType | None = None,
+    **options: Any,
+) -> keras.Model:
     """Make a network from pictures to pictures, with connections that skip its smaller sizes.
 
     There are two convolutions at every size, with kernels of 3 positions along every axis. Pooling

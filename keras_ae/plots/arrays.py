@@ -1,11 +1,14 @@
 """Plots of arrays."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Array, Path
 from keras_ae.plots.drawing import (
     FEWER,
     Style,
@@ -20,11 +23,22 @@ from keras_ae.plots.drawing import (
 )
 from keras_ae.plots.drawing import can_draw as can_draw
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 @memory.explains(FEWER, converts=False)
 def image_grid(
-    examples, path=None, columns=None, *, ax=None, size=None, colormap=None, labels=None
-):
+    examples: Array,
+    path: Path | None = None,
+    columns: int | None = None,
+    *,
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    labels: Sequence[Any] | None = None,
+) -> "Figure":
     """Draw examples in a grid: pictures, or curves if an example is a vector.
 
     Args:
@@ -59,8 +73,16 @@ def image_grid(
 
 @memory.explains(FEWER, converts=False)
 def reconstructions(
-    originals, outputs, path=None, columns=10, *, ax=None, size=None, colormap=None, labels=None
-):
+    originals: Array,
+    outputs: Array,
+    path: Path | None = None,
+    columns: int = 10,
+    *,
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    labels: Sequence[Any] | None = None,
+) -> "Figure":
     """Draw originals above their reconstructions, in pairs of rows.
 
     Examples that are vectors are drawn as curves.
@@ -105,7 +127,16 @@ def reconstructions(
 
 
 @memory.explains(FEWER, converts=False)
-def heat_maps(pictures, shares, path=None, columns=10, *, ax=None, size=None, labels=None):
+def heat_maps(
+    pictures: Array,
+    shares: Array,
+    path: Path | None = None,
+    columns: int = 10,
+    *,
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    labels: Sequence[Any] | None = None,
+) -> "Figure":
     """Draw pictures above the same pictures with their heat maps in red.
 
     The share of a pixel is relative to the largest one of its picture.
@@ -156,17 +187,17 @@ def heat_maps(pictures, shares, path=None, columns=10, *, ax=None, size=None, la
 
 @memory.explains(FEWER, converts=False)
 def features(
-    directions,
-    activity=None,
-    most=64,
-    path=None,
-    columns=None,
+    directions: Array,
+    activity: Array | None = None,
+    most: int = 64,
+    path: Path | None = None,
+    columns: int | None = None,
     *,
-    ax=None,
-    size=None,
-    colormap=None,
-    labels=None,
-):
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    labels: Sequence[Any] | None = None,
+) -> "Figure":
     """Draw the features of a dictionary: their directions in the data.
 
     Each picture has a scale of its own. It is symmetric, so that 0 is drawn in the middle color.
@@ -227,7 +258,15 @@ def features(
 
 
 @memory.explains(FEWER, converts=False)
-def latent_plane(codes, labels=None, path=None, *, ax=None, size=None, colormap=None):
+def latent_plane(
+    codes: Array,
+    labels: Array | None = None,
+    path: Path | None = None,
+    *,
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+) -> "Figure":
     """Draw codes as points: their two dimensions, or their first two principal components.
 
     Args:
@@ -289,7 +328,7 @@ def latent_plane(codes, labels=None, path=None, *, ax=None, size=None, colormap=
 
 
 @memory.explains(FEWER, converts=False)
-def loss_curves(history, path=None):
+def loss_curves(history: dict[str, list[float]], path: Path | None = None) -> "Figure":
     """Draw every loss over the epochs, in training and, if there is any, in validation.
 
     Args:

@@ -1,7 +1,10 @@
 """Plots of what the codes of a model mean: what changes in the data if a code changes."""
 
 import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -10,27 +13,32 @@ from keras_ae.core import arguments, examples, memory, seeds
 from keras_ae.core.codes import describe_codes
 from keras_ae.core.inputs import require_built, take_apart
 from keras_ae.core.interpolation import Sphere
+from keras_ae.core.types import Data, Path
 from keras_ae.plots.drawing import FEWER, Style, check_drawable, check_labels, draw_examples, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _DRAWS = 10_000  # So many draws tell the quantiles of a prior that is not Gaussian.
 
 
 @memory.explains(FEWER, converts=False)
 def traversal(
-    model,
-    x,
-    number=10,
-    steps=9,
-    path=None,
+    model: keras.Model,
+    x: Data,
+    number: int = 10,
+    steps: int = 9,
+    path: Path | None = None,
     *,
-    example=0,
-    extent=2.0,
-    ax=None,
-    size=None,
-    colormap=None,
-    labels=None,
-    **inputs,
-):
+    example: int = 0,
+    extent: float = 2.0,
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    labels: Sequence[Any] | None = None,
+    **inputs: Any,
+) -> "Figure":
     """Decode the code of an example with one dimension changed, in one row for each dimension.
 
     The dimensions with the largest divergence between posterior and prior come first. If the model
@@ -103,19 +111,19 @@ def traversal(
 
 @memory.explains(FEWER, converts=False)
 def interpolation(
-    model,
-    a,
-    b,
-    steps=9,
-    spherical=False,
-    path=None,
+    model: keras.Model,
+    a: Data,
+    b: Data,
+    steps: int = 9,
+    spherical: bool = False,
+    path: Path | None = None,
     *,
-    ax=None,
-    size=None,
-    colormap=None,
-    labels=None,
-    **inputs,
-):
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    labels: Sequence[Any] | None = None,
+    **inputs: Any,
+) -> "Figure":
     """Draw what codes on the way from one example to another decode to, in one row for each pair.
 
     Each row begins and ends with the two examples themselves.
@@ -170,16 +178,16 @@ def interpolation(
 
 @memory.explains(FEWER, converts=False)
 def manifold(
-    model,
-    dimensions=(0, 1),
-    steps=15,
-    path=None,
+    model: keras.Model,
+    dimensions: tuple[int, int] = (0, 1),
+    steps: int = 15,
+    path: Path | None = None,
     *,
-    ax=None,
-    size=None,
-    colormap=None,
-    **inputs,
-):
+    ax: "Axes | None" = None,
+    size: tuple[float, float] | None = None,
+    colormap: str | None = None,
+    **inputs: Any,
+) -> "Figure":
     """Decode a grid of codes that covers two dimensions of the prior, each part as probable.
 
     The values of each dimension are quantiles: of the prior by the inverse of its cumulative

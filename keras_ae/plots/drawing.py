@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Array
 
 FEWER = "Pass fewer examples."
 _DPI = 120
@@ -114,7 +115,7 @@ def refuse_points(number):
     memory.refuse_beyond(200.0 * number, f"Drawing {number:,} points", FEWER)
 
 
-def can_draw(examples):
+def can_draw(examples: Array) -> bool:
     """Tell whether `image_grid` and `reconstructions` can draw these examples.
 
     Example:

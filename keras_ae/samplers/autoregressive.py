@@ -1,8 +1,13 @@
 """A prior over integer codes, which is trained after the model."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
+import numpy as np
 
 from keras_ae.core.draws import draw_uniform
+from keras_ae.core.types import Seed, Tensor, Verbose
 from keras_ae.samplers.base import Sampler, read_value
 
 
@@ -23,23 +28,25 @@ class Autoregressive(Sampler):
         "fit_prior(x) first."
     )
 
-    def __init__(self, prior, fitted, generate):
+    def __init__(
+        self, prior: keras.layers.Layer, fitted: keras.Variable, generate: Callable[..., Any]
+    ):
         self.prior, self.fitted, self.generate = prior, fitted, generate
 
-    def update(self, z):
+    def update(self, z: Tensor) -> None:
         # The step changes the encoder, so that the prior was fitted to other codes.
         self.fitted.assign(keras.ops.zeros(()))
 
-    def ready(self):
+    def ready(self) -> bool:
         return bool(read_value(self.fitted) > 0)
 
     def _draw_uniform(self, num_samples, seed):
         shape = (num_samples, *self.prior.draws_shape)
         return draw_uniform(shape, seed)
 
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int | Tensor, seed: Seed) -> Tensor:
         return self.generate(self._draw_uniform(num_samples, seed))
 
-    def draw(self, num_samples, seed, verbose=0):
+    def draw(self, num_samples: int | Tensor, seed: Seed, verbose: Verbose = 0) -> np.ndarray:
         uniform = keras.ops.convert_to_numpy(self._draw_uniform(num_samples, seed))
         return self.generate(uniform, verbose=verbose)

@@ -1,9 +1,14 @@
 """The base class of samplers."""
 
+from typing import Any
+
+import keras
+import numpy as np
 from keras import ops
 
 from keras_ae.core import adaptation, arguments, examples, memory
 from keras_ae.core.inputs import check_rows, require_built
+from keras_ae.core.types import Seed, Tensor, Verbose
 
 
 class Sampler:
@@ -18,17 +23,17 @@ class Sampler:
     # The error says this if the sampler is not ready: what is missing, and what to call.
     needs = "codes seen in training, and this model has not been trained. Call fit(x) first."
 
-    def update(self, z):
+    def update(self, z: Tensor) -> None:
         """Learn from the codes of a training batch, a tensor of shape (batch, ...)."""
 
-    def ready(self):
+    def ready(self) -> bool:
         """Tell whether the sampler has learned from codes and is not stale."""
         return True
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Update what `sample` reads. This is called before it, outside compiled functions."""
 
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int | Tensor, seed: Seed) -> Tensor:
         """Draw codes, which the model decodes.
 
         Args:
@@ -41,15 +46,17 @@ class Sampler:
         """
         raise NotImplementedError
 
-    def inputs_taken(self, model):
+    def inputs_taken(self, model: keras.Model) -> dict[str, bool]:
         """Return the named inputs on which the codes depend: name -> whether it is required."""
         return {}
 
-    def check_inputs(self, given, num_samples):
+    def check_inputs(self, given: dict[str, Any], num_samples: int) -> dict[str, Any]:
         """Check those named inputs of `sample` that the model does not know, and return them."""
         return given
 
-    def draw(self, num_samples, seed, verbose=0, **options):
+    def draw(
+        self, num_samples: int, seed: Seed, verbose: Verbose = 0, **options: Any
+    ) -> np.ndarray:
         """Draw codes as a NumPy array, outside compiled functions.
 
         With verbose=1, a sampler that takes long shows a progress bar.
@@ -78,7 +85,14 @@ def find_old_weights(store, name):
     return store.get("/".join([*folders, name]))
 
 
-def draw(model, num_samples, seed, verbose=0, inputs=None, **options):
+def draw(
+    model: keras.Model,
+    num_samples: int,
+    seed: Seed,
+    verbose: Verbose = 0,
+    inputs: dict[str, Any] | None = None,
+    **options: Any,
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Draw from the sampler of a model.
 
     Args:

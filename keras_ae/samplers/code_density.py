@@ -1,6 +1,7 @@
 """A Gaussian over codes, for models without a prior: arXiv:1903.12436, section 5."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from keras_ae.core.running_means import (
     num_examples,
     rate_by_size,
 )
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
 
@@ -31,7 +33,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
 
     MOST = 2048
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape: int | tuple[int, ...], **kwargs: Any):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.code_shape = (shape,) if isinstance(shape, int) else tuple(shape)
         size = math.prod(self.code_shape)
@@ -57,10 +59,10 @@ class CodeDensity(Sampler, keras.layers.Layer):
         values.setdefault("4", np.zeros(()))  # Old files do not contain `batch_size`.
         super().load_own_variables(values)
 
-    def ready(self):
-        return read_value(self.num_updates) > 0
+    def ready(self) -> bool:
+        return bool(read_value(self.num_updates) > 0)
 
-    def update(self, z):
+    def update(self, z: Tensor) -> None:
         z = ops.reshape(ops.stop_gradient(z), (-1, self.mean.shape[0]))
         # `batch_size` is 0 if an old file was loaded. Earlier updates then keep their full weight.
         rate, updates, largest = rate_by_size(self.num_updates, self.batch_size, z)
@@ -81,7 +83,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
         self.num_updates.assign(updates)
         self.batch_size.assign(largest)
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Compute the factor F, for which F F' is the covariance.
 
         `sample` multiplies noise by it. It cannot compute the factor itself, because a function
@@ -103,7 +105,7 @@ class CodeDensity(Sampler, keras.layers.Layer):
             factor = vectors * np.sqrt(np.maximum(values, 0.0))
         self.factor.assign(factor)
 
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int | Tensor, seed: Seed) -> Tensor:
         shape = (num_samples, self.mean.shape[0])
         noise = draw_normal(shape, seed)
         if self.whole:

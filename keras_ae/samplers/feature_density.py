@@ -1,10 +1,13 @@
 """The density of sparse codes whose features are active independently of each other."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.running_means import batch_mean, fading_rate, move
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.samplers.base import Sampler, find_old_weights, read_value
 
 _STATE = {"trainable": False, "aggregation": "mean", "autocast": False}
@@ -20,7 +23,7 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         num_features: Width of a code.
     """
 
-    def __init__(self, num_features, **kwargs):
+    def __init__(self, num_features: int, **kwargs: Any):
         super().__init__(trainable=False, dtype="float32", **kwargs)
         self.active, self.magnitude, self.signed, self.square, self.latest, self.idle = (
             self.add_weight(shape=(num_features,), initializer="zeros", name=name, **_STATE)
@@ -31,7 +34,7 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         )
         self.built = True
 
-    def update(self, z):
+    def update(self, z: Tensor) -> None:
         z = ops.stop_gradient(z)
         rate = fading_rate(self.num_updates, z)
         active = ops.cast(z != 0.0, "float32")
@@ -49,20 +52,20 @@ class FeatureDensity(Sampler, keras.layers.Layer):
         self.idle.assign(ops.where(self.latest > 0.0, 0.0, self.idle + 1.0))
         self.num_updates.assign(self.num_updates + 1.0)
 
-    def ready(self):
-        return read_value(self.num_updates) > 0
+    def ready(self) -> bool:
+        return bool(read_value(self.num_updates) > 0)
 
     def load_own_variables(self, store):
         super().load_own_variables(find_old_weights(store, "feature_density"))
 
-    def dead(self, after):
+    def dead(self, after: int) -> Tensor:
         """Return 1.0 for features that were inactive in the last `after` steps, and else 0.0.
 
         The tensor has the shape (num_features,).
         """
         return ops.cast(self.idle >= after, "float32")
 
-    def sample(self, num_samples, seed):
+    def sample(self, num_samples: int | Tensor, seed: Seed) -> Tensor:
         """Draw codes, (num_samples, num_features), whose features are active independently.
 
         Each feature is active with its frequency in training. The magnitude of an active feature

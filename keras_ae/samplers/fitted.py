@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import math
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras import ops
 
 from keras_ae.core import arguments, backend, building, seeds
 from keras_ae.core.array_batches import ArrayBatches
+from keras_ae.core.types import Array, Data, Seed, Tensor, Verbose
 from keras_ae.samplers.base import Sampler, read_value
 
 _ROWS_AT_ONCE = 8192
@@ -45,7 +47,7 @@ class FittedSampler(Sampler, keras.layers.Layer):
     _standardizes = True
     _has_noise = True  # If False, a temperature other than 1 is refused.
 
-    def __init__(self, temperature=1.0, **kwargs):
+    def __init__(self, temperature: float = 1.0, **kwargs: Any):
         super().__init__(**{"name": "fitted_sampler", **kwargs, "dtype": "float32"})
         self.temperature = self._check_temperature(temperature)
         self.code_shape = self._sizes = self._count_steps = None
@@ -79,14 +81,16 @@ class FittedSampler(Sampler, keras.layers.Layer):
     # ------------------------------------------------------------------ fitting
 
     @classmethod
-    def defaults_for(cls, model):
+    def defaults_for(cls, model: keras.Model) -> dict[str, Any]:
         """Return the arguments that a model determines, if its user passes only a name."""
         return {}
 
-    def check_model(self, model):
+    def check_model(self, model: keras.Model) -> None:
         """Raise if the sampler cannot draw the codes of a model."""
 
-    def fit(self, codes, labels=None, seed=0, verbose=0):
+    def fit(
+        self, codes: Array, labels: Array | None = None, seed: int = 0, verbose: Verbose = 0
+    ) -> Self:
         """Fit the sampler to codes.
 
         Args:
@@ -150,20 +154,20 @@ class FittedSampler(Sampler, keras.layers.Layer):
             )
         return labels
 
-    def follow(self, model):
+    def follow(self, model: keras.Model) -> None:
         """Become stale as soon as a model is trained further, because its codes change then."""
         self._count_steps = lambda: int(read_value(model._step))
 
-    def mark_current(self):
+    def mark_current(self) -> None:
         """Note that the sampler fits the codes that the model has now."""
         self.fitted.assign(1 + self._count_steps())
 
-    def ready(self):
+    def ready(self) -> bool:
         steps = 0 if self._count_steps is None else self._count_steps()
         return self.built and int(read_value(self.fitted)) == 1 + steps
 
     @property
-    def needs(self):
+    def needs(self) -> str:
         state = "was not fitted yet" if not self.built else "was fitted before the last training"
         return (
             f"codes, and its fitted sampler {type(self).__name__} {state}. Call fit_sampler(x, ...)"
@@ -172,19 +176,22 @@ class FittedSampler(Sampler, keras.layers.Layer):
 
     # ------------------------------------------------------------------ drawing
 
-    def inputs_taken(self, model):
+    def inputs_taken(self, model: keras.Model) -> dict[str, bool]:
         return {"label": True} if self.built and self._sizes.get("num_labels") else {}
 
-    def label_range(self):
+    def label_range(self) -> tuple[int, int]:
         """Return the least and the largest label that `sample` takes."""
         return 0, self._sizes["num_labels"] - 1
 
-    def check_inputs(self, given, num_samples):
-        """Return the labels of `sample` as an array with one entry for each sample.
+    def check_inputs(self, given: dict[str, Any], num_samples: int) -> dict[str, Any]:
+        """Check the labels of `sample`, and return them as an array with one for each sample.
 
         Args:
             given: Dictionary, empty or with "label": an integer, or one for each sample.
             num_samples: Number of samples.
+
+        Returns:
+            Dictionary, empty or with "label": int32 array of shape (num_samples,).
 
         Raises:
             ValueError: If a label is not one of those that the sampler was fitted to.
@@ -202,14 +209,23 @@ class FittedSampler(Sampler, keras.layers.Layer):
             )
         return {"label": labels.astype("int32")}
 
-    def sample(self, num_samples, seed, temperature=1.0, **inputs):
+    def sample(
+        self, num_samples: int | Tensor, seed: Seed, temperature: float = 1.0, **inputs: Any
+    ) -> Tensor:
         factor = self.temperature * self._check_temperature(temperature)
         codes = self._draw(num_samples, seed, factor, **inputs)
         if self._standardizes:
             codes = self.center + self.spread * codes
         return ops.reshape(codes, (-1, *self.code_shape))
 
-    def draw(self, num_samples, seed, verbose=0, temperature=1.0, **inputs):
+    def draw(
+        self,
+        num_samples: int | Tensor,
+        seed: Seed,
+        verbose: Verbose = 0,
+        temperature: float = 1.0,
+        **inputs: Any,
+    ) -> np.ndarray:
         parts = []
         for start in range(0, num_samples, _ROWS_AT_ONCE):  # The networks need memory for each row.
             stop = min(start + _ROWS_AT_ONCE, num_samples)
@@ -275,7 +291,9 @@ class TrainedSampler(FittedSampler):
         **kwargs: `name`.
     """
 
-    def __init__(self, epochs, batch_size=256, learning_rate=1e-3, **kwargs):
+    def __init__(
+        self, epochs: int, batch_size: int = 256, learning_rate: float = 1e-3, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.epochs = arguments.integer(self, "epochs", epochs)
         self.batch_size = arguments.integer(self, "batch_size", batch_size)
@@ -316,8 +334,14 @@ class _Learner(keras.Model):
 
 
 def fit_sampler(
-    self, x=None, sampler="gaussian_mixture", label=None, seed=None, verbose="auto", **inputs
-):
+    self,
+    x: Data = None,
+    sampler: str | FittedSampler = "gaussian_mixture",
+    label: Array | None = None,
+    seed: int | None = None,
+    verbose: Verbose = "auto",
+    **inputs: Any,
+) -> FittedSampler | keras.callbacks.History:
     """Fit a sampler to the codes of x. `sample` then draws from it.
 
     Call this method after `fit`. If you train the model further, its codes change, and `sample`

@@ -1,11 +1,14 @@
 """Flow matching: noise flows to codes along a learned velocity."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Tensor
 from keras_ae.samplers.fitted import TrainedSampler
 
 _FREQUENCIES = np.geomspace(1.0, 100.0, 16).astype("float32")
@@ -39,7 +42,7 @@ class FlowMatching(TrainedSampler):
         (5, 3)
     """
 
-    def __init__(self, units=256, steps=20, epochs=100, **kwargs):
+    def __init__(self, units: int = 256, steps: int = 20, epochs: int = 100, **kwargs: Any):
         super().__init__(epochs, **kwargs)
         self.units = arguments.integer(self, "units", units)
         self.steps = arguments.integer(self, "steps", steps)
@@ -55,7 +58,7 @@ class FlowMatching(TrainedSampler):
             name="velocity",
         )
 
-    def velocity(self, z, t):
+    def velocity(self, z: Tensor, t: Tensor) -> Tensor:
         """Compute the velocity at a point and a time.
 
         Args:

@@ -1,5 +1,7 @@
 """Uniform codes in a ball of hyperbolic space."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -37,16 +39,16 @@ class HyperbolicUniform(FittedSampler):
 
     _standardizes = _has_noise = False
 
-    def __init__(self, curvature=1.0, **kwargs):
+    def __init__(self, curvature: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, positive=True)
 
     @classmethod
-    def defaults_for(cls, model):
+    def defaults_for(cls, model: keras.Model) -> dict[str, Any]:
         curvature = getattr(model._space, "curvature", None)
         return {} if curvature is None else {"curvature": curvature}
 
-    def check_model(self, model):
+    def check_model(self, model: keras.Model) -> None:
         curvature = getattr(model._space, "curvature", self.curvature)
         if curvature != self.curvature:
             raise ValueError(

@@ -1,8 +1,11 @@
 """Inverse autoregressive flow: noise becomes codes in one pass."""
 
+from typing import Any
+
 import keras
 
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.samplers.masked_flow import MaskedFlow
 
@@ -33,10 +36,10 @@ class InverseFlow(MaskedFlow):
         (5, 3)
     """
 
-    def __init__(self, flows=3, units=128, epochs=20, **kwargs):
+    def __init__(self, flows: int = 3, units: int = 128, epochs: int = 20, **kwargs: Any):
         super().__init__(flows, units, epochs, **kwargs)
 
-    def log_prob(self, codes):
+    def log_prob(self, codes: Tensor) -> Tensor:
         """Compute the log-density, in nats, of standardized codes.
 
         Args:

@@ -1,5 +1,7 @@
 """A kernel density over codes, whose bandwidth maximizes the likelihood of held-out codes."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -31,7 +33,13 @@ class KernelDensity(StoredCodes):
         (5, 3)
     """
 
-    def __init__(self, bandwidth=None, num_codes=10_000, temperature=1.0, **kwargs):
+    def __init__(
+        self,
+        bandwidth: float | None = None,
+        num_codes: int = 10_000,
+        temperature: float = 1.0,
+        **kwargs: Any,
+    ):
         super().__init__(num_codes, temperature, **kwargs)
         self.bandwidth = arguments.number(
             self, "bandwidth", bandwidth, positive=True, optional=True

@@ -1,10 +1,13 @@
 """Masked autoregressive flow: a density of codes that is learned by maximum likelihood."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import InverseAutoregressiveFlow
 from keras_ae.samplers.fitted import TrainedSampler
@@ -37,7 +40,7 @@ class MaskedFlow(TrainedSampler):
         (5, 3)
     """
 
-    def __init__(self, flows=5, units=128, epochs=50, **kwargs):
+    def __init__(self, flows: int = 5, units: int = 128, epochs: int = 50, **kwargs: Any):
         super().__init__(epochs, **kwargs)
         self.flows = arguments.integer(self, "flows", flows)
         self.units = arguments.integer(self, "units", units)
@@ -50,7 +53,7 @@ class MaskedFlow(TrainedSampler):
         for each in self.maps:
             each.build((None, width))
 
-    def log_prob(self, codes):
+    def log_prob(self, codes: Tensor) -> Tensor:
         """Compute the log-density, in nats, of standardized codes.
 
         Args:

@@ -1,6 +1,7 @@
 """A mixture of Gaussians over codes: arXiv:1903.12436, section 5."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,7 +39,13 @@ class GaussianMixture(FittedSampler):
 
     takes_labels = True
 
-    def __init__(self, components=10, regularization=1e-4, temperature=1.0, **kwargs):
+    def __init__(
+        self,
+        components: int = 10,
+        regularization: float = 1e-4,
+        temperature: float = 1.0,
+        **kwargs: Any,
+    ):
         super().__init__(temperature, **kwargs)
         self.components = arguments.integer(self, "components", components)
         self.regularization = arguments.number(

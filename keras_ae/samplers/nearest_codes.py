@@ -1,5 +1,7 @@
 """Noise around codes that is as wide as the distance to their neighbors."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -32,7 +34,9 @@ class NearestCodes(StoredCodes):
         (5, 3)
     """
 
-    def __init__(self, k=1, num_codes=10_000, temperature=0.5, **kwargs):
+    def __init__(
+        self, k: int = 1, num_codes: int = 10_000, temperature: float = 0.5, **kwargs: Any
+    ):
         super().__init__(num_codes, temperature, **kwargs)
         self.k = arguments.integer(self, "k", k)
 

@@ -1,6 +1,12 @@
 """A model's own prior."""
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
 from keras_ae.core import examples
+from keras_ae.core.types import Seed, Tensor
 from keras_ae.samplers.base import Sampler
 
 
@@ -11,11 +17,11 @@ class Prior(Sampler):
         function: Function of num_samples and seed that returns a tensor (num_samples, ...).
     """
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., Tensor]):
         self.function = function
 
-    def inputs_taken(self, model):
+    def inputs_taken(self, model: keras.Model) -> dict[str, bool]:
         return examples.taken_by(model, self.function)
 
-    def sample(self, num_samples, seed, **options):
+    def sample(self, num_samples: int | Tensor, seed: Seed, **options: Any) -> Tensor:
         return self.function(num_samples, seed, **options)

@@ -5,6 +5,7 @@ Each takes (num_samples, latent_dim, seed) and returns a float32 tensor (num_sam
 
 import math
 import numbers
+from collections.abc import Callable
 
 import numpy as np
 from keras import ops
@@ -13,9 +14,10 @@ from keras_ae.core import memory
 from keras_ae.core.arguments import did_you_mean, show
 from keras_ae.core.draws import draw_normal, draw_uniform
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import Seed, Tensor
 
 
-def gaussian(num_samples, latent_dim, seed=None):
+def gaussian(num_samples: int | Tensor, latent_dim: int, seed: Seed | None = None) -> Tensor:
     """Draw from the standard normal.
 
     Args:
@@ -35,7 +37,9 @@ def gaussian(num_samples, latent_dim, seed=None):
     return draw_normal((num_samples, latent_dim), seed)
 
 
-def gaussian_mixture(num_samples, latent_dim, seed=None):
+def gaussian_mixture(
+    num_samples: int | Tensor, latent_dim: int, seed: Seed | None = None
+) -> Tensor:
     """Draw from ten narrow Gaussians on a circle, in every pair of dimensions.
 
     These are the petals of arXiv:1511.05644, figure 2. Each petal points away from the center: its
@@ -67,7 +71,7 @@ def gaussian_mixture(num_samples, latent_dim, seed=None):
     return _interleave(along * cosine - across * sine, along * sine + across * cosine)
 
 
-def swiss_roll(num_samples, latent_dim, seed=None):
+def swiss_roll(num_samples: int | Tensor, latent_dim: int, seed: Seed | None = None) -> Tensor:
     """Draw from a spiral of two turns, in every pair of dimensions.
 
     This is the spiral of arXiv:1511.05644, figure 2. The angle a runs from pi to 5 pi, and its
@@ -103,7 +107,7 @@ def swiss_roll(num_samples, latent_dim, seed=None):
 _BY_NAME = {"gaussian": gaussian, "gaussian_mixture": gaussian_mixture, "swiss_roll": swiss_roll}
 
 
-def get(identifier):
+def get(identifier: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Find a prior by its name. A function is returned as it is.
 
     Args:

@@ -1,5 +1,7 @@
 """Uniform directions, with the lengths of codes."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -33,7 +35,7 @@ class SphericalUniform(FittedSampler):
 
     _standardizes = _has_noise = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
 
     def _make(self, width):

@@ -1,5 +1,7 @@
 """The base class of samplers that store codes and draw near them."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
@@ -18,7 +20,7 @@ class StoredCodes(FittedSampler):
         **kwargs: `name`.
     """
 
-    def __init__(self, num_codes=10_000, temperature=1.0, **kwargs):
+    def __init__(self, num_codes: int = 10_000, temperature: float = 1.0, **kwargs: Any):
         super().__init__(temperature, **kwargs)
         self.num_codes = arguments.integer(self, "num_codes", num_codes, least=2)
 

@@ -1,6 +1,7 @@
 """A second VAE, of the first one's codes."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -40,7 +41,7 @@ class TwoStage(TrainedSampler):
         (5, 3)
     """
 
-    def __init__(self, units=512, floor=0.01, epochs=50, **kwargs):
+    def __init__(self, units: int = 512, floor: float = 0.01, epochs: int = 50, **kwargs: Any):
         super().__init__(epochs, **kwargs)
         self.units = arguments.integer(self, "units", units)
         self.floor = arguments.number(self, "floor", floor, positive=True)

@@ -3,10 +3,12 @@
 import hashlib
 import importlib.metadata
 import pathlib
+from typing import Any
 
 import keras
 
 from keras_ae.core import examples
+from keras_ae.core.types import Path
 from keras_ae.saving.archive import read_json
 from keras_ae.saving.collection import find
 
@@ -82,7 +84,7 @@ def rename_old_keys(card):
     return {"license" if name == "licence" else name: value for name, value in card.items()}
 
 
-def read_card(path):
+def read_card(path: Path) -> dict[str, Any]:
     """Read the `card.json` of an exported folder.
 
     Args:

@@ -173,7 +173,7 @@ def describe():
     return dict(sorted(found.items()))
 
 
-def list_pretrained(pattern="*", model=None):
+def list_pretrained(pattern: str = "*", model: str | type | None = None) -> list[str]:
     """List the names of pretrained models, which `keras_ae.load` takes.
 
     Args:

@@ -2,12 +2,14 @@
 
 import functools
 import os
+from typing import Any
 
 import keras
 from keras.src.legacy.saving import legacy_h5_format
 
 from keras_ae.core import inputs, memory, storage
 from keras_ae.core.training import Loops
+from keras_ae.core.types import Path
 from keras_ae.saving import objects
 
 
@@ -63,7 +65,9 @@ def save_weights(model, write, path, overwrite, max_shard_size):
         write(partial)
 
 
-def load_weights(model, filepath, skip_mismatch=False, **kwargs):
+def load_weights(
+    model: keras.Model, filepath: Path, skip_mismatch: bool = False, **kwargs: Any
+) -> None:
     """Read the weights that `save_weights` wrote, as in Keras. The model must be built.
 
     Args:

@@ -2,17 +2,24 @@
 
 import contextlib
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_ae.core import arguments, backend
 from keras_ae.core.training import Loops
+from keras_ae.core.types import Path
 from keras_ae.saving import archive, manifest, objects
 from keras_ae.saving.card import TRAINABLE
 from keras_ae.saving.collection import find, list_pretrained
 
+if TYPE_CHECKING:
+    from keras_ae.autoencoder import Autoencoder
 
-def load(path, custom_objects=None, max_bytes=None):
+
+def load(
+    path: Path, custom_objects: dict[str, Any] | None = None, max_bytes: int | None = None
+) -> "Autoencoder":
     """Load a model, ready for `fit`, from a folder, a `.keras` file or the pretrained collection.
 
     Loading never runs code from the artifact.
@@ -78,20 +85,8 @@ def load(path, custom_objects=None, max_bytes=None):
     return model
 
 
-def from_preset(cls, name, **kwargs):
-    """Load a pretrained model of this class.
-
-    Args:
-        name: Name of a pretrained model, such as "vae_mnist", or the path of a folder or file.
-        **kwargs: See `keras_ae.load`.
-
-    Returns:
-        The model, ready for `fit`.
-
-    Raises:
-        ValueError: If the model is of another class, or its files are damaged.
-        FileNotFoundError: If there is no such model.
-    """
+def load_as(cls, name, **kwargs):
+    """Load a pretrained model, and raise if it is not of this class: see `Saved.from_preset`."""
     model = load(name, **kwargs)
     if not isinstance(model, cls):
         known = list_pretrained(model=cls)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import pathlib
 
+from keras_ae.core.types import Path
 from keras_ae.saving import archive
 from keras_ae.saving.card import MANIFEST, TRAINABLE, read_card
 from keras_ae.saving.collection import find
@@ -94,7 +95,7 @@ def _is_inside(name):
     return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
-def verify(path):
+def verify(path: Path) -> list[str]:
     """Check that an artifact or a `.keras` file is complete and was not damaged.
 
     The check finds damage. It does not show who wrote the files, because whoever changes them on

@@ -1,8 +1,11 @@
 """The part of `keras_ae.Autoencoder` that writes files, and finds pretrained ones."""
 
+from typing import Any, Self
+
 import keras
 
 from keras_ae.core import inputs
+from keras_ae.core.types import Path
 from keras_ae.saving import collection, export, keras_files, load
 
 
@@ -10,11 +13,29 @@ class Saved:
     """Methods that write files and folders, each of which appears whole or not at all."""
 
     presets = collection.Presets()
-    from_preset = classmethod(load.from_preset)
     _endpoints = export.endpoints_of
     load_weights = keras_files.load_weights
 
-    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+    @classmethod
+    def from_preset(cls, name: str, **kwargs: Any) -> Self:
+        """Load a pretrained model of this class.
+
+        Args:
+            name: Name of a pretrained model, such as "vae_mnist", or the path of a folder or file.
+            **kwargs: See `keras_ae.load`.
+
+        Returns:
+            The model, ready for `fit`.
+
+        Raises:
+            ValueError: If the model is of another class, or its files are damaged.
+            FileNotFoundError: If there is no such model.
+        """
+        return load.load_as(cls, name, **kwargs)
+
+    def save(
+        self, filepath: Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
         """Write the model to a `.keras` file.
 
         Args:
@@ -28,7 +49,9 @@ class Saved:
         """
         keras_files.save(self, super().save, filepath, overwrite, zipped, **kwargs)
 
-    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+    def save_weights(
+        self, filepath: Path, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
         """Write the weights alone to a `.weights.h5` file.
 
         Args:
@@ -44,14 +67,14 @@ class Saved:
 
     def export(
         self,
-        filepath,
-        format="tf_saved_model",
+        filepath: Path,
+        format: str = "tf_saved_model",
         *,
-        endpoint=None,
-        card=None,
-        overwrite=False,
-        **kwargs,
-    ):
+        endpoint: str | None = None,
+        card: dict[str, Any] | None = None,
+        overwrite: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Write a folder that TensorFlow serves without this package, and `keras_ae.load` trains.
 
         In the other formats, this writes a file with one of the model's functions. The file is run

@@ -3,13 +3,14 @@
 import json
 import pathlib
 
+from keras_ae.core.types import Path
 from keras_ae.saving import hub, manifest
 from keras_ae.saving.card import read_card
 
 _README = "README.md"
 
 
-def upload_preset(address, folder):
+def upload_preset(address: str, folder: Path) -> str:
     """Upload an artifact to the Hugging Face Hub, with a page that is made from its card.
 
     The repository is made if it does not exist. `huggingface_hub.login` or the environment variable

@@ -18,13 +18,22 @@ With pytest each check is a test of its own:
 
 import functools
 import unittest
+from collections.abc import Callable
+from typing import Any
 
+from keras_ae.core.types import Data
 from keras_ae.testing import arguments, calls, data, learning, training  # noqa: F401
 from keras_ae.testing.parts import CHECKS as CHECKS
 from keras_ae.testing.subject import Subject
 
 
-def check_model(make, inputs, *, learning_rate=None, defaults=None):
+def check_model(
+    make: Callable[..., Any],
+    inputs: Data,
+    *,
+    learning_rate: float | None = None,
+    defaults: tuple[Callable[..., Any], Data] | None = None,
+) -> dict[str, str]:
     """Run every check on a model.
 
     Args:
@@ -58,7 +67,13 @@ def check_model(make, inputs, *, learning_rate=None, defaults=None):
     return skipped
 
 
-def checks(make, inputs, *, learning_rate=None, defaults=None):
+def checks(
+    make: Callable[..., Any],
+    inputs: Data,
+    *,
+    learning_rate: float | None = None,
+    defaults: tuple[Callable[..., Any], Data] | None = None,
+) -> list[tuple[str, Callable[[], None]]]:
     """Every check of a model, which share one trained model among them.
 
     Args:

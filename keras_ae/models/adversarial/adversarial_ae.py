@@ -1,9 +1,14 @@
 """Adversarial autoencoders: Makhzani et al. 2015, arXiv:1511.05644."""
 
+from collections.abc import Callable
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_ae import networks, samplers
 from keras_ae.core import arguments, backend
+from keras_ae.core.types import Tensor
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks.fitting import symbolic_call
 
@@ -52,12 +57,12 @@ class AdversarialAE(DeterministicAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        prior="gaussian",
-        weight=10.0,
-        discriminator=None,
-        gradient_penalty=1.0,
-        **kwargs,
+        latent_dim: int = 16,
+        prior: str | Callable[..., Any] = "gaussian",
+        weight: float = 10.0,
+        discriminator: keras.Model | None = None,
+        gradient_penalty: float = 1.0,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.prior = samplers.get(prior)
@@ -91,10 +96,10 @@ class AdversarialAE(DeterministicAE):
         """Draw codes from the prior."""
         return self.prior(num_samples, self.latent_dim, seed)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"generator_loss": self.weight, "penalty_loss": self.gradient_penalty}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         draws = self._draw_prior(ops.shape(z)[0], self.step_seed(training))
         made, terms = self._logit(z, training), {}

@@ -1,9 +1,13 @@
 """Disentangling by Factorising: Kim and Mnih 2018, arXiv:1802.05983."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import permute_dims, softmax_loss
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.fitting import symbolic_call
@@ -41,7 +45,13 @@ class FactorVAE(VAE):
     objective = (*VAE.objective, "tc_loss")
     players = {"discriminator": ("discriminator_loss",)}
 
-    def __init__(self, latent_dim=16, gamma=10.0, discriminator=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        gamma: float = 10.0,
+        discriminator: keras.Model | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = discriminator
@@ -52,10 +62,10 @@ class FactorVAE(VAE):
             self.discriminator = networks.discriminator(self.latent_dim, 2, dtype=self.dtype_policy)
         symbolic_call(self, "discriminator", self.discriminator, (None, self.latent_dim))
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {**super().loss_weights(), "tc_loss": self.gamma}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         seed = self.step_seed(training)
         q = self.posterior(x, training)
         z = q.sample(seed)

@@ -1,10 +1,13 @@
 """Autoencoding beyond pixels: Larsen et al. 2015, arXiv:1512.09300."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Network, Tensor
 from keras_ae.distributions import Normal
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.fitting import symbolic_call
@@ -57,7 +60,13 @@ class VAEGAN(VAE):
     diagnostics = ("reconstruction_loss",)
     _trains_likelihood = False
 
-    def __init__(self, latent_dim=None, gamma=1.0, discriminator=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        gamma: float = 1.0,
+        discriminator: Network | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         self.discriminator = networks.given_or_none(self, "discriminator", discriminator)
@@ -98,7 +107,7 @@ class VAEGAN(VAE):
         features = symbolic_call(self, "discriminator", self.discriminator, shape)
         self.features_to_logit(features)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         seed = self.step_seed(training)
         q = self.posterior(x, training)
         z = q.sample(seed)

@@ -1,6 +1,7 @@
 """Deep autoencoding Gaussian mixture model: Zong et al. 2018, https://openreview.net/forum?id=BJJLHbb0-."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.running_means import fading_rate, mix_variances, move, num_examples
 from keras_ae.core.seeds import default_seed
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor
 from keras_ae.models.anomaly.base import make_statistic, refuse_other_targets
 from keras_ae.models.deterministic.ae import AE
 
@@ -76,12 +78,12 @@ class DAGMM(AE):
 
     def __init__(
         self,
-        latent_dim=4,
-        num_components=4,
-        hidden_units=10,
-        energy_weight=0.1,
-        covariance_weight=0.005,
-        **kwargs,
+        latent_dim: int = 4,
+        num_components: int = 4,
+        hidden_units: int = 10,
+        energy_weight: float = 0.1,
+        covariance_weight: float = 0.005,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.num_components = arguments.integer(self, "num_components", num_components)
@@ -119,7 +121,7 @@ class DAGMM(AE):
                 "errors of padded steps. Cut the sequences to one length, or use keras_ae.MemAE."
             )
 
-    def mixture(self):
+    def mixture(self) -> dict[str, np.ndarray]:
         """Return the mixture of which scores are the energy. The model must be built.
 
         Returns:
@@ -131,11 +133,11 @@ class DAGMM(AE):
         found["covariances"] = _regularize(ops.convert_to_tensor(self._covariances))
         return {k: ops.convert_to_numpy(ops.convert_to_tensor(v)) for k, v in found.items()}
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"energy_loss": self.energy_weight, "covariance_loss": self.covariance_weight}
 
     @takes_inputs_of("_code", "decode")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         z = call(self, self._code, x, training, inputs=inputs)
         if training:
             self._update_density(z, x, **inputs)
@@ -206,7 +208,7 @@ class DAGMM(AE):
 
     @batched("data")
     @takes_inputs_of("_code", "decode")
-    def anomaly_score(self, x, **inputs):
+    def anomaly_score(self, x: Data, **inputs: Any) -> ArrayOrTensor:
         """Compute the energy of every example, in nats; high is anomalous.
 
         Args:

@@ -1,5 +1,7 @@
 """Deep one-class classification: Ruff et al. 2018, https://proceedings.mlr.press/v80/ruff18a.html."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,6 +11,7 @@ from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.running_means import batch_mean, fading_rate, mix_variances, move, num_examples
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Tensor
 from keras_ae.models.anomaly.base import make_statistic
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks.fitting import refuse_misread_pictures
@@ -77,7 +80,13 @@ class DeepSVDD(AE):
     diagnostics = ("relative_spread",)
     _needs_data = True
 
-    def __init__(self, latent_dim=32, nu=None, weight_decay=1e-6, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 32,
+        nu: float | None = None,
+        weight_decay: float = 1e-6,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         options = {"positive": True, "most": 1.0, "optional": True, "fixed": True}
         self.nu = arguments.number(self, "nu", nu, **options)
@@ -143,12 +152,12 @@ class DeepSVDD(AE):
         self._untrained_spread.assign(0.0 if is_noise else spread)
 
     @property
-    def center(self):
+    def center(self) -> np.ndarray:
         """The center c, an array of shape (latent_dim,). The model must be built."""
         return ops.convert_to_numpy(self._center.value)
 
     @property
-    def radius(self):
+    def radius(self) -> float:
         """The radius R of the sphere, a float. It is 0 without `nu`. The model must be built."""
         return float(np.sqrt(ops.convert_to_numpy(self._squared_radius.value)))
 
@@ -156,17 +165,17 @@ class DeepSVDD(AE):
         return ops.sum(ops.square(z - ops.convert_to_tensor(self._center)), axis=-1)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         # Codes come ever closer to the center. The decoder reads them in units of their spread.
         z = ops.cast(z, "float32") - ops.convert_to_tensor(self._code_mean)
         variance = ops.convert_to_tensor(self._code_variance)
         return super().decode(z * ops.rsqrt(ops.maximum(variance, 1e-20)), training)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"weight_decay_loss": self.weight_decay}
 
     @takes_inputs_of("_code", "decode")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         z = call(self, self._code, x, training, inputs=inputs)
         if training:
             self._update_scale(ops.stop_gradient(z))
@@ -218,7 +227,7 @@ class DeepSVDD(AE):
 
     @batched("data")
     @takes_inputs_of("_code")
-    def anomaly_score(self, x, **inputs):
+    def anomaly_score(self, x: Data, **inputs: Any) -> ArrayOrTensor:
         """Compute the squared distance of every example's code from the center; high is anomalous.
 
         With `nu` the squared radius is subtracted: the score is then above 0 outside of the sphere.

@@ -1,11 +1,15 @@
 """Memorizing normality to detect anomaly: Gong et al. 2019, arXiv:1904.02639."""
 
+from typing import Any
+
+import numpy as np
 from keras import ops
 
 from keras_ae import losses
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Tensor
 from keras_ae.models.anomaly.base import refuse_other_targets
 from keras_ae.models.deterministic.ae import AE
 
@@ -54,7 +58,14 @@ class MemAE(AE):
     explorer_views = {"Items of the memory": "address"}
     _may_compare_examples = False
 
-    def __init__(self, latent_dim=16, num_items=100, threshold=None, entropy_weight=2e-4, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        num_items: int = 100,
+        threshold: float | None = None,
+        entropy_weight: float = 2e-4,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.num_items = arguments.integer(self, "num_items", num_items, least=2)
         threshold = 1.0 / self.num_items if threshold is None else threshold
@@ -75,12 +86,12 @@ class MemAE(AE):
         )
 
     @property
-    def memory(self):
+    def memory(self) -> np.ndarray:
         """The memory items, an array of shape (num_items, latent_dim). The model must be built."""
         return ops.convert_to_numpy(self._memory.value)
 
     @batched("code", returns_data=False)
-    def address(self, z):
+    def address(self, z: Array | Tensor) -> ArrayOrTensor:
         """Compute how much every memory item contributes to what a code is decoded from.
 
         Args:
@@ -102,18 +113,18 @@ class MemAE(AE):
         return ops.where(total > 0, weights / ops.maximum(total, _EPSILON), equal)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         return self._decode_mixture(self.address(z), training)
 
     def _decode_mixture(self, weights, training=False):
         mixture = ops.matmul(weights, ops.convert_to_tensor(self._memory))
         return super().decode(mixture, training)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"entropy_loss": self.entropy_weight}
 
     @takes_inputs_of("_code", "decode")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         z = call(self, self._code, x, training, inputs=inputs)
         weights = self.address(z)
         entropy = -ops.sum(weights * ops.log(ops.maximum(weights, _EPSILON)), axis=-1)
@@ -125,7 +136,7 @@ class MemAE(AE):
 
     @batched("data")
     @takes_inputs_of("_code", "decode")
-    def anomaly_score(self, x, **inputs):
+    def anomaly_score(self, x: Data, **inputs: Any) -> ArrayOrTensor:
         """Compute the reconstruction loss of every example; high is anomalous.
 
         Args:

@@ -1,11 +1,13 @@
 """Robust deep autoencoders: Zhou and Paffenroth 2017, doi:10.1145/3097983.3098052."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 
@@ -64,7 +66,14 @@ class RobustAE(AE):
     objective = (*AE.objective, "sparse_loss")
     _without = ("reconstruction_loss",)
 
-    def __init__(self, latent_dim=16, penalty="l1", threshold=None, num_steps=2, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        penalty: str = "l1",
+        threshold: float | None = None,
+        num_steps: int = 2,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.penalty = arguments.choice(self, "penalty", penalty, ("l1", "l21"))
         options = {"positive": True, "optional": True}
@@ -84,7 +93,7 @@ class RobustAE(AE):
         outputs = memory.numbers_of_layers(self)[1]
         return super()._step_numbers(batch_size) + batch_size * self.num_steps * outputs
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"sparse_loss": 2.0 * self._find_threshold()}
 
     def _find_threshold(self):
@@ -128,14 +137,14 @@ class RobustAE(AE):
     def _code(self, x, training=False):
         return super()._code(x - self._find_rest(x), training)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         s = self._find_rest(x)
         z = super()._code(x - s, training)
         terms = self._reconstruction_terms(y - s, z, training, x)
         return {**terms, "sparse_loss": self._norm(s)}
 
     @batched("data")
-    def anomaly_score(self, x):
+    def anomaly_score(self, x: Data) -> ArrayOrTensor:
         """Compute the squared norm of x - r, with the reconstruction r. High is anomalous.
 
         Args:

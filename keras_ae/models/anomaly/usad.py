@@ -1,11 +1,14 @@
 """Adversarially trained autoencoders (USAD): Audibert et al. 2020, doi:10.1145/3394486.3403392."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import losses, networks
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Weight
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks.fitting import symbolic_call
@@ -72,7 +75,13 @@ class USAD(AE):
     _without = ("reconstruction_loss", "standardize")
     _support = (0.0, 1.0)
 
-    def __init__(self, latent_dim=16, alpha=0.5, reconstruction_share=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        alpha: float = 0.5,
+        reconstruction_share: Weight | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.alpha = arguments.number(self, "alpha", alpha, most=1.0)
         if arguments.is_number(reconstruction_share):
@@ -114,7 +123,7 @@ class USAD(AE):
         value = arguments.value_at(_SHARE if given is None else given, self._step)
         return ops.cast(value, "float32")
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"reconstruction_loss": self._share()}
 
     def _restore(self, z, training=False):
@@ -130,7 +139,7 @@ class USAD(AE):
     def _squared_error(self, y, output):
         return losses.per_example(self.reconstruction_loss, y, output, self._mask_value)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         if training:
             self._update_density(z, x)
@@ -146,7 +155,7 @@ class USAD(AE):
         }
 
     @batched("data")
-    def anomaly_score(self, x):
+    def anomaly_score(self, x: Data) -> ArrayOrTensor:
         """Compute alpha ||x - A(x)||^2 + (1 - alpha) ||x - B(A(x))||^2. High is anomalous.
 
         Args:

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -16,6 +17,7 @@ from keras_ae.core import (
     seeds,
 )
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Verbose
 from keras_ae.models.deterministic.ae import AE
 
 # The values of the weight `stage`. Clusters are preliminary if `fit` ended during the pre-training.
@@ -145,7 +147,9 @@ class Clustering:
                 f"{type(self).__name__}.{call}: there are no clusters yet. Call fit(x) first."
             )
 
-    def cluster(self, x, *, batch_size=None, verbose="auto"):
+    def cluster(
+        self, x: Data, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> ArrayOrTensor:
         """Find the most probable cluster of every example.
 
         Args:
@@ -162,7 +166,9 @@ class Clustering:
         self._require_clusters("cluster")
         return self._find_clusters(x, batch_size=batch_size, verbose=verbose)
 
-    def cluster_probabilities(self, x, *, batch_size=None, verbose="auto"):
+    def cluster_probabilities(
+        self, x: Data, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> ArrayOrTensor:
         """Compute the probability of every cluster for every example.
 
         Args:
@@ -201,11 +207,11 @@ class SoftClusteringAE(Clustering, AE):
 
     def __init__(
         self,
-        latent_dim=10,
-        num_clusters=10,
-        pretraining_steps=2000,
-        update_interval=140,
-        **kwargs,
+        latent_dim: int = 10,
+        num_clusters: int = 10,
+        pretraining_steps: int = 2000,
+        update_interval: int = 140,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self._check_arguments(num_clusters, pretraining_steps)
@@ -242,7 +248,7 @@ class SoftClusteringAE(Clustering, AE):
         return super()._step_numbers(batch_size) + batch_size * outputs
 
     @property
-    def centers(self):
+    def centers(self) -> np.ndarray:
         """The centers of the clusters, an array of shape (num_clusters, latent_dim).
 
         The model must be built.

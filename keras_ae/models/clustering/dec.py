@@ -1,7 +1,10 @@
 """Deep embedded clustering: Xie, Girshick and Farhadi 2016, arXiv:1511.06335."""
 
+from typing import Any
+
 from keras import ops
 
+from keras_ae.core.types import Tensor
 from keras_ae.models.clustering.base import SoftClusteringAE
 
 
@@ -51,10 +54,10 @@ class DEC(SoftClusteringAE):
     ((64,), (64, 2), (2, 2))
     """
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"cluster_loss": ops.cast(self._is_clustering(), "float32")}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         read = ops.where(self._is_clustering(), ops.stop_gradient(z), z)
         terms = self._reconstruction_terms(y, read, training, x)

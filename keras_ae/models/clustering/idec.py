@@ -1,10 +1,12 @@
 """Improved deep embedded clustering: Guo et al. 2017, doi:10.24963/ijcai.2017/243."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.models.clustering.base import SoftClusteringAE
 
 # The authors' factor, which belongs to the mean squared error of an example's elements.
@@ -51,19 +53,25 @@ class IDEC(SoftClusteringAE):
     ['cluster_loss', 'loss', 'reconstruction_loss']
     """
 
-    def __init__(self, latent_dim=10, num_clusters=10, cluster_weight=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 10,
+        num_clusters: int = 10,
+        cluster_weight: float | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, num_clusters, **kwargs)
         self.cluster_weight = arguments.number(
             self, "cluster_weight", cluster_weight, optional=True
         )
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weight = self.cluster_weight
         if weight is None:
             weight = _WEIGHT * math.prod(self._target_shape)
         return {"cluster_loss": weight * ops.cast(self._is_clustering(), "float32")}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         terms = self._reconstruction_terms(y, z, training, x)
         return {**terms, "cluster_loss": self._cluster_loss(x, z)}

@@ -1,11 +1,13 @@
 """Variational deep embedding: Jiang et al. 2017, arXiv:1611.05148."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, seeds
+from keras_ae.core.types import Tensor, Verbose
 from keras_ae.distributions import DiagonalGaussian, WeightedGaussians
 from keras_ae.models.clustering.base import Clustering, make_state
 from keras_ae.models.variational.vae import VAE
@@ -65,7 +67,13 @@ class VaDE(Clustering, VAE):
     ((3, 8), (3, 8))
     """
 
-    def __init__(self, latent_dim=10, num_clusters=10, pretraining_steps=2000, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 10,
+        num_clusters: int = 10,
+        pretraining_steps: int = 2000,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self._check_arguments(num_clusters, pretraining_steps)
 
@@ -90,17 +98,17 @@ class VaDE(Clustering, VAE):
 
     # ------------------------------------------------------------------ distributions
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> DiagonalGaussian:
         q = super().posterior(x, training)
         return DiagonalGaussian(q.mean, q.log_variance + ops.convert_to_tensor(self._offset))
 
-    def prior(self, like=None):
+    def prior(self, like: Tensor | None = None) -> WeightedGaussians:
         """Make p(z), a `keras_ae.distributions.WeightedGaussians` of num_clusters components."""
         pairs = zip(self._starts, self._moves, strict=True)
         return WeightedGaussians(*(ops.convert_to_tensor(s) + m for s, m in pairs))
 
     @property
-    def centers(self):
+    def centers(self) -> np.ndarray:
         """The means of the clusters' Gaussians, an array of shape (num_clusters, latent_dim).
 
         The model must be built.
@@ -137,12 +145,12 @@ class VaDE(Clustering, VAE):
         within = found.weights_ @ found.covariances_
         self._offset.assign(np.log(_SHARE_OF_POSTERIOR * within))
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weights = super().loss_weights()
         is_clustering = ops.cast(self._is_clustering(), "float32")
         return {name: is_clustering * weight for name, weight in weights.items()}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q, prior = self.posterior(x, training), self.prior()
         z = q.sample(self.step_seed(training))
         if training:
@@ -152,7 +160,15 @@ class VaDE(Clustering, VAE):
 
     # ------------------------------------------------------------------ calls
 
-    def sample(self, num_samples, seed=None, cluster=None, *, batch_size=None, verbose="auto"):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        cluster: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> np.ndarray:
         """Draw new data from the model, or from one of its clusters.
 
         Args:

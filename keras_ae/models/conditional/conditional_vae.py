@@ -4,12 +4,14 @@ https://papers.nips.cc/paper/5775
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import distributions, networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Network, Tensor
 from keras_ae.distributions import counted
 from keras_ae.layers import gaussian, gaussian_kl
 from keras_ae.models.variational.vae import VAE
@@ -63,7 +65,12 @@ class ConditionalVAE(VAE):
     _input_dtypes = {"label": "int32"}
 
     def __init__(
-        self, latent_dim=None, num_classes=10, prior="learned", condition_encoder=None, **kwargs
+        self,
+        latent_dim: int | None = None,
+        num_classes: int | None = 10,
+        prior: str = "learned",
+        condition_encoder: Network | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         if num_classes is None:
@@ -163,7 +170,9 @@ class ConditionalVAE(VAE):
             condition = self.condition_encoder(condition, training=training)
         return ops.reshape(ops.cast(condition, "float32"), (-1, self._num_features))
 
-    def posterior(self, x, training=False, **inputs):
+    def posterior(
+        self, x: Tensor, training: bool = False, **inputs: Any
+    ) -> distributions.DiagonalGaussian:
         """Make q(z | x, c): a `keras_ae.distributions.DiagonalGaussian` over (batch, latent_dim).
 
         Args:
@@ -184,7 +193,9 @@ class ConditionalVAE(VAE):
             channels = ops.where(given, channels, self._mask_value)
         return super().posterior(ops.concatenate([x, channels], axis=-1), training)
 
-    def prior(self, like, training=False, **inputs):
+    def prior(
+        self, like: Tensor, training: bool = False, **inputs: Any
+    ) -> distributions.DiagonalGaussian:
         """Make p(z | c), or p(z) with prior="standard", for codes of a given tensor's shape.
 
         Args:
@@ -197,7 +208,7 @@ class ConditionalVAE(VAE):
         parameters = self.prior_network(self._features(inputs, training), training=training)
         return gaussian(parameters)
 
-    def conditional(self, z, training=False, **inputs):
+    def conditional(self, z: Tensor, training: bool = False, **inputs: Any) -> Any:
         """Make p(x | z, c), the likelihood's distribution over (batch, ...).
 
         Args:
@@ -208,7 +219,7 @@ class ConditionalVAE(VAE):
         z = ops.concatenate([z, self._features(inputs, training)], axis=-1)
         return super().conditional(z, training)
 
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         q = self.posterior(x, training, **inputs)
         divergence = gaussian_kl(q, self.prior(q.mean, training, **inputs))
         z = q.sample(self.step_seed(training))

@@ -1,6 +1,7 @@
 """Semi-supervised Learning with Deep Generative Models: Kingma et al. 2014, arXiv:1406.5298."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 from keras_ae import likelihoods, networks
 from keras_ae.core import arguments, backend, memory, seeds
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Network, Tensor, Verbose
 from keras_ae.distributions import DiagonalGaussian, LabeledGaussians
 from keras_ae.models.conditional.conditional_vae import ConditionalVAE
 from keras_ae.networks.fitting import symbolic_call
@@ -67,7 +69,12 @@ class SemiSupervisedVAE(ConditionalVAE):
     _needs_data = True
 
     def __init__(
-        self, latent_dim=16, num_classes=10, classification_weight=0.1, classifier=None, **kwargs
+        self,
+        latent_dim: int = 16,
+        num_classes: int = 10,
+        classification_weight: float = 0.1,
+        classifier: Network | None = None,
+        **kwargs: Any,
     ):
         arguments.integer(self, "num_classes", num_classes)
         super().__init__(latent_dim, num_classes, prior="standard", **kwargs)
@@ -136,7 +143,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         labels = ops.zeros_like(first, dtype="int32") + labels
         return ops.repeat(values, self.num_classes, axis=0), ops.reshape(labels, (-1,))
 
-    def posterior(self, x, training=False, label=None):
+    def posterior(
+        self, x: Tensor, training: bool = False, label: Tensor | None = None
+    ) -> DiagonalGaussian | LabeledGaussians:
         """Make q(z | x, y), or without labels q(y | x) q(z | x, y) for every y.
 
         Args:
@@ -172,14 +181,14 @@ class SemiSupervisedVAE(ConditionalVAE):
 
     # ------------------------------------------------------------------ training
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         scale = ops.convert_to_tensor(self._examples_per_label)
         return {
             **super().loss_weights(),
             "classification_loss": self.classification_weight * scale,
         }
 
-    def loss_terms(self, x, y, training, label):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, label: Tensor) -> dict[str, Tensor]:
         log_q = self._log_class_probabilities(x, training)
         q = self._weigh_labels(x, log_q, training, label)
         weights = ops.exp(q.log_probabilities)  # (batch, num_classes)
@@ -206,7 +215,7 @@ class SemiSupervisedVAE(ConditionalVAE):
     # ------------------------------------------------------------------ calls
 
     @batched("data")
-    def class_probabilities(self, x):
+    def class_probabilities(self, x: Data) -> ArrayOrTensor:
         """Compute q(y | x): the probability of every class, shape (batch, num_classes).
 
         Args:
@@ -215,7 +224,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         return ops.exp(self._log_class_probabilities(x))
 
     @batched("data")
-    def classify(self, x):
+    def classify(self, x: Data) -> ArrayOrTensor:
         """Find the most probable label of every example: int32 of shape (batch,).
 
         Args:
@@ -224,7 +233,14 @@ class SemiSupervisedVAE(ConditionalVAE):
         return backend.argmax(self._log_class_probabilities(x))
 
     @batched("data")
-    def encode(self, x, training=False, sample=False, seed=None, label=None):
+    def encode(
+        self,
+        x: Data,
+        training: bool = False,
+        sample: bool = False,
+        seed: int | None = None,
+        label: Array | Tensor | None = None,
+    ) -> ArrayOrTensor:
         """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
@@ -242,7 +258,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         return q.sample(seed) if sample else q.mean
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False, label=None):
+    def reconstruct(
+        self, x: Data, training: bool = False, label: Array | Tensor | None = None
+    ) -> ArrayOrTensor:
         """Encode and decode every example, and take the mean over its label's distribution.
 
         Args:
@@ -262,7 +280,15 @@ class SemiSupervisedVAE(ConditionalVAE):
         )
         return ops.sum(weights * data, axis=1)
 
-    def sample(self, num_samples, seed=None, label=None, *, batch_size=None, verbose="auto"):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        label: Array | Tensor | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> np.ndarray:
         """Draw new data from the model.
 
         Args:
@@ -289,8 +315,15 @@ class SemiSupervisedVAE(ConditionalVAE):
         )
 
     def log_likelihood(
-        self, x, y=None, num_samples=1000, seed=None, *, batch_size=None, verbose="auto"
-    ):
+        self,
+        x: Data,
+        y: Data = None,
+        num_samples: int = 1000,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> ArrayOrTensor:
         """Estimate log p(x), the sum over all labels, by samples of q(y | x) q(z | x, y).
 
         The arguments are those of `keras_ae.VAE.log_likelihood`. In expectation, the estimate is a

@@ -4,14 +4,16 @@ The authors call it scVI, doi:10.1038/s41592-018-0229-2.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from keras_ae import likelihoods
+from keras_ae import distributions, likelihoods
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Verbose
 from keras_ae.models.variational.vae import VAE
 
 
@@ -71,11 +73,11 @@ class CountVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=10,
-        num_batches=None,
-        num_covariates=0,
-        likelihood="zero_inflated_negative_binomial",
-        **kwargs,
+        latent_dim: int = 10,
+        num_batches: int | None = None,
+        num_covariates: int = 0,
+        likelihood: str | likelihoods.Likelihood = "zero_inflated_negative_binomial",
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, likelihood=likelihood, **kwargs)
         if not isinstance(self.likelihood, likelihoods.Poisson):
@@ -150,7 +152,7 @@ class CountVAE(VAE):
         self._log_library.assign(total / max(count, 1.0))
 
     @property
-    def typical_library(self):
+    def typical_library(self) -> float:
         """The geometric mean of the library sizes of the data that the model was fitted to."""
         return float(np.exp(ops.convert_to_numpy(self._log_library.value)))
 
@@ -182,7 +184,9 @@ class CountVAE(VAE):
         """Declare, by its signature, which inputs both networks read if the model has them."""
 
     @takes_inputs_of("_conditions")
-    def posterior(self, x, training=False, **inputs):
+    def posterior(
+        self, x: Tensor, training: bool = False, **inputs: Any
+    ) -> distributions.DiagonalGaussian:
         """Make q(z | x, batch, covariates), a `keras_ae.distributions.DiagonalGaussian`.
 
         Args:
@@ -195,7 +199,9 @@ class CountVAE(VAE):
         return super().posterior(self._join_conditions(logs, *given), training)
 
     @takes_inputs_of("_conditions")
-    def conditional(self, z, training=False, library=None, **inputs):
+    def conditional(
+        self, z: Tensor, training: bool = False, library: Tensor | None = None, **inputs: Any
+    ) -> Any:
         """Make p(x | z, batch, covariates, library), a distribution of counts.
 
         Args:
@@ -212,7 +218,7 @@ class CountVAE(VAE):
         return self.likelihood.distribution(parameters, library)
 
     @takes_inputs_of("posterior", "conditional")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         return super().loss_terms(x, y, training, **{"library": _add_up(y), **inputs})
 
     @takes_inputs_of("conditional", "prior")
@@ -222,7 +228,7 @@ class CountVAE(VAE):
 
     @batched("data", returns_data=True)
     @takes_inputs_of("posterior", "conditional")
-    def reconstruct(self, x, training=False, **inputs):
+    def reconstruct(self, x: Data, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         """Compute the means of the counts given the code and the library size of every example.
 
         Args:
@@ -239,8 +245,15 @@ class CountVAE(VAE):
 
     @takes_inputs_of("_conditions")
     def normalized_expression(
-        self, x, total=1.0, as_batch=None, *, batch_size=None, verbose="auto", **inputs
-    ):
+        self,
+        x: Data,
+        total: float = 1.0,
+        as_batch: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        **inputs: Any,
+    ) -> ArrayOrTensor:
         """Compute the decoded shares of every example, which do not depend on its library size.
 
         Zeros of a zero-inflated likelihood are left out: these are the means of the counts that are

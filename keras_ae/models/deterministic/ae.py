@@ -1,10 +1,13 @@
 """The autoencoder: Hinton and Salakhutdinov 2006, doi:10.1126/science.1127647."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import losses
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.types import Tensor
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.samplers import CodeDensity
 
@@ -84,7 +87,7 @@ class AE(DeterministicAE):
         return any(map(_changes_in_training, (self.encoder, self.features_to_code)))
 
     @takes_inputs_of("_code", "decode")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         z = call(self, self._code, x, training, inputs=inputs)
         return self._reconstruction_terms(y, z, training, x, **inputs)
 

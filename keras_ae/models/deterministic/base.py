@@ -1,5 +1,7 @@
 """The base class of models without a posterior: one code for every example, and a Keras loss."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,6 +10,7 @@ from keras_ae.autoencoder import Autoencoder
 from keras_ae.core.batching import batched
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.objective import skip_single_example
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Loss, Network, Tensor
 
 
 class DeterministicAE(Autoencoder):
@@ -29,13 +32,13 @@ class DeterministicAE(Autoencoder):
 
     def __init__(
         self,
-        latent_dim=None,
-        encoder=None,
-        decoder=None,
-        reconstruction_loss="mean_squared_error",
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        reconstruction_loss: Loss = "mean_squared_error",
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.reconstruction_loss = losses.get(reconstruction_loss)
@@ -106,11 +109,11 @@ class DeterministicAE(Autoencoder):
 
     @batched("data")
     @takes_inputs_of("_code")
-    def encode(self, x, training=False, **inputs):
+    def encode(self, x: Data, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         return self._code(x, training, **inputs)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         output = ops.cast(self.decoder(z, training=training), "float32")
         return keras.activations.get(self._decoder_activation)(output)
 
@@ -133,6 +136,6 @@ class DeterministicAE(Autoencoder):
         return {"reconstruction_loss": loss}
 
     @takes_inputs_of("_code", "decode")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         z = call(self, self._code, x, training, inputs=inputs)
         return self._reconstruction_terms(y, z, training, **inputs)

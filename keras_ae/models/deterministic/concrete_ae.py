@@ -1,12 +1,15 @@
 """Concrete autoencoders: Balin, Abid and Zou 2019, arXiv:1901.09346."""
 
 import math
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments, backend, building, inputs
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import GumbelSoftmax
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks import fitting
@@ -74,11 +77,11 @@ class ConcreteAE(AE):
 
     def __init__(
         self,
-        latent_dim=16,
-        start_temperature=10.0,
-        end_temperature=0.01,
-        annealing_steps=None,
-        **kwargs,
+        latent_dim: int = 16,
+        start_temperature: float = 10.0,
+        end_temperature: float = 0.01,
+        annealing_steps: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.start_temperature = arguments.number(
@@ -147,7 +150,7 @@ class ConcreteAE(AE):
         return _SCALE * ops.convert_to_tensor(self._scaled_logits)
 
     @property
-    def selected(self):
+    def selected(self) -> np.ndarray:
         """The selected features: integers, an array of shape (latent_dim,). They may repeat.
 
         They are indices of the flattened example. For data of several axes,
@@ -183,7 +186,7 @@ class ConcreteAE(AE):
     def _flatten(self, x):
         return ops.reshape(ops.cast(x, "float32"), (-1, math.prod(self._data_shape)))
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._mix(x) if training else self._code(x)
         probabilities = ops.softmax(self._logits(), axis=-1)
         largest = ops.max(probabilities, axis=-1)

@@ -1,11 +1,13 @@
 """Contractive autoencoders: Rifai et al. 2011, https://icml.cc/2011/papers/455_icmlpaper.pdf."""
 
 import math
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 from keras_ae.core import arguments, backend, memory
+from keras_ae.core.types import Tensor
 from keras_ae.models.deterministic.ae import AE
 
 
@@ -41,7 +43,13 @@ class ContractiveAE(AE):
     objective = (*AE.objective, "contractive_loss")
     _code_activation = "sigmoid"
 
-    def __init__(self, latent_dim=16, weight=0.1, num_probes=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        weight: float = 0.1,
+        num_probes: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight)
         if num_probes is not None:
@@ -61,10 +69,10 @@ class ContractiveAE(AE):
         numbers = self.latent_dim + math.prod(self._data_shape) + outputs
         return batch_size * (self.num_probes or self.latent_dim) * numbers
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"contractive_loss": self.weight}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         terms = self._reconstruction_terms(y, self._code(x, training), training, x)
         return {**terms, "contractive_loss": self._squared_jacobian(x, self.step_seed(training))}
 

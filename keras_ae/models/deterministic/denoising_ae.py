@@ -1,8 +1,12 @@
 """Denoising autoencoders: Vincent et al. 2008, doi:10.1145/1390156.1390294."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import ops
 
 from keras_ae import corruptions
+from keras_ae.core.types import Loss, Network, Tensor
 from keras_ae.corruptions.base import OfUnitRange, apply, check_range
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
@@ -37,14 +41,14 @@ class DenoisingAE(AE):
 
     def __init__(
         self,
-        latent_dim=None,
-        corruption="gaussian",
-        encoder=None,
-        decoder=None,
-        reconstruction_loss="mean_squared_error",
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int | None = None,
+        corruption: str | Callable[..., Any] | None = "gaussian",
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        reconstruction_loss: Loss = "mean_squared_error",
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(
             latent_dim, encoder, decoder, reconstruction_loss, network_options, seed, **kwargs
@@ -62,7 +66,7 @@ class DenoisingAE(AE):
     def _check_fit(self, name, bounds):
         check_range(self.corruption, type(self).__name__, name, bounds)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         noisy = self._corrupt(x, training)
         return self._reconstruction_terms(y, self._code(noisy, training), training, x)
 

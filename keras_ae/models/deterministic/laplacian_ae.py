@@ -4,12 +4,14 @@ The penalty is that of Laplacian eigenmaps: Belkin and Niyogi 2003, doi:10.1162/
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import adaptation, arguments, memory, seeds
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import counted
 from keras_ae.models.deterministic.ae import AE
 
@@ -70,12 +72,12 @@ class LaplacianAE(AE):
 
     def __init__(
         self,
-        latent_dim=16,
-        weight=1.0,
-        num_neighbors=5,
-        num_anchors=1000,
-        kernel="heat",
-        **kwargs,
+        latent_dim: int = 16,
+        weight: float = 1.0,
+        num_neighbors: int = 5,
+        num_anchors: int = 1000,
+        kernel: str = "heat",
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight)
@@ -168,7 +170,7 @@ class LaplacianAE(AE):
 
     # ------------------------------------------------------------------ training
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"laplacian_loss": self.weight}
 
     def _laplacian_loss(self, x, z, training):
@@ -182,7 +184,7 @@ class LaplacianAE(AE):
         squares = ops.sum(ops.square(z[:, None] - codes), axis=-1)
         return 0.5 * ops.sum(weights * squares, axis=-1)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         return {
             **self._reconstruction_terms(y, z, training, x),

@@ -1,6 +1,7 @@
 """The linear autoencoder: Baldi and Hornik 1989, doi:10.1016/0893-6080(89)90014-2."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import arguments, building, inputs, memory
 from keras_ae.core.batching import batched
 from keras_ae.core.seeds import default_seed
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Tensor
 from keras_ae.samplers import CodeDensity
 
 
@@ -56,7 +58,13 @@ class LinearAE(Autoencoder):
     _needs_data = True
     _scales_data = True
 
-    def __init__(self, latent_dim=16, weight_decay=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        weight_decay: float = 0.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, seed=seed, **kwargs)
         self.weight_decay = arguments.number(self, "weight_decay", weight_decay)
 
@@ -162,7 +170,7 @@ class LinearAE(Autoencoder):
             )
 
     @property
-    def components(self):
+    def components(self) -> np.ndarray:
         """The principal components, orthonormal and in the order of their variance.
 
         An array of shape (latent_dim, ...), each of the shape of an example. There are at most as
@@ -172,7 +180,7 @@ class LinearAE(Autoencoder):
         return ops.convert_to_numpy(self._components.value).reshape(-1, *self._data_shape)
 
     @property
-    def explained_variance(self):
+    def explained_variance(self) -> np.ndarray:
         """The data's variance along each component, an array of shape (latent_dim,).
 
         The sum of squares is divided by the number of examples minus 1. The model must have been
@@ -189,18 +197,18 @@ class LinearAE(Autoencoder):
         return (rows - self._center) / self._scale
 
     @batched("data")
-    def encode(self, x, training=False):
+    def encode(self, x: Data, training: bool = False) -> ArrayOrTensor:
         return self.encoder(self._scaled(x))
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         output = self.decoder(ops.cast(z, "float32")) * self._scale + self._center
         return ops.reshape(output, (-1, *self._data_shape))
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"weight_decay_loss": self.weight_decay}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self.encode(x)
         if training:
             self.sampler.update(z)

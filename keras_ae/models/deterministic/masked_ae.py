@@ -1,6 +1,7 @@
 """Masked autoencoders: He et al. 2021, arXiv:2111.06377."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras_ae import networks
 from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unused
+from keras_ae.core.types import Array, ArrayOrTensor, Tensor
 from keras_ae.layers import from_patches, patch_places, sine_cosine_positions, to_patches
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks.fitting import symbolic_call
@@ -73,12 +75,12 @@ class MaskedAE(AE):
 
     def __init__(
         self,
-        latent_dim=32,
-        patch_size=4,
-        mask_ratio=0.75,
-        normalized_targets=False,
-        decoder_blocks=1,
-        **kwargs,
+        latent_dim: int = 32,
+        patch_size: int = 4,
+        mask_ratio: float = 0.75,
+        normalized_targets: bool = False,
+        decoder_blocks: int = 1,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         for name in ("encoder", "decoder"):
@@ -102,7 +104,7 @@ class MaskedAE(AE):
             )
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (self._num_patches, self.latent_dim)
 
     def _build_networks(self, shape, target_shape):
@@ -227,7 +229,7 @@ class MaskedAE(AE):
         return keras.activations.get(self._decoder_activation)(ops.cast(output, "float32"))
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         shown = self._shown[:, :, None]  # (groups, patches, 1)
         tokens = ops.where(shown, z[:, None], ops.cast(self._mask_token, "float32"))
         output = self._predict_patches(ops.reshape(tokens, (-1, *self.code_shape)), training)
@@ -237,7 +239,7 @@ class MaskedAE(AE):
         patches = ops.sum(ops.multiply(output, weights), axis=1)
         return from_patches(patches, self._data_shape, self.patch_size)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         order = self._draw_order(ops.shape(x)[0], self.step_seed(training))
         rank = ops.argsort(order, axis=-1)  # This is the position of each patch in the order.
         visible = order[:, : self._num_visible, None]

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ae import losses
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Array, ArrayOrTensor, Tensor
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.networks.sequences import RecurrentNetworks
 
@@ -68,7 +69,7 @@ class RecurrentAE(RecurrentNetworks, AE):
         return keras.activations.get(self._decoder_activation)(data)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         return self._output_to_data(self._output_to_steps(self.decoder(z, training=training)))
 
     def _reconstruction_terms(self, y, z, training, x=None):

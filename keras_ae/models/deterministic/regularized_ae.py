@@ -1,11 +1,14 @@
 """From variational to deterministic autoencoders: Ghosh et al. 2019, arXiv:1903.12436."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments, backend
 from keras_ae.core.configuration import refuse_unused
+from keras_ae.core.types import Tensor
 from keras_ae.models.deterministic.ae import AE
 
 
@@ -44,11 +47,11 @@ class RegularizedAE(AE):
 
     def __init__(
         self,
-        latent_dim=None,
-        regularization="gradient_penalty",
-        code_weight=0.01,
-        weight=0.01,
-        **kwargs,
+        latent_dim: int | None = None,
+        regularization: str = "gradient_penalty",
+        code_weight: float = 0.01,
+        weight: float = 0.01,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         choices = ("l2", "gradient_penalty", "spectral_normalization")
@@ -79,10 +82,10 @@ class RegularizedAE(AE):
             )
         super()._build_networks(shape, target_shape)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"code_loss": self.code_weight, "decoder_loss": self.weight}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         return {
             **self._reconstruction_terms(y, z, training, x),

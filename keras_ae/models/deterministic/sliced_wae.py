@@ -1,10 +1,13 @@
 """Sliced-Wasserstein autoencoders: Kolouri et al. 2018, arXiv:1804.01947."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import sliced_wasserstein
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -37,7 +40,13 @@ class SlicedWAE(DeterministicAE):
 
     objective = (*DeterministicAE.objective, "sliced_wasserstein_loss")
 
-    def __init__(self, latent_dim=None, weight=100.0, num_projections=50, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        weight: float = 100.0,
+        num_projections: int = 50,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
@@ -51,10 +60,10 @@ class SlicedWAE(DeterministicAE):
         """Draw codes from the prior, the standard normal."""
         return samplers.gaussian(num_samples, self.latent_dim, seed)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"sliced_wasserstein_loss": self.weight}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         seed = self.step_seed(training)
         z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], seed)

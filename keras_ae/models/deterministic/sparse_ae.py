@@ -1,9 +1,12 @@
 """Sparse autoencoders: Ng 2011, https://web.stanford.edu/class/cs294a/sparseAutoencoder.pdf."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.configuration import refuse_unused
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import bernoulli_kl
 from keras_ae.models.deterministic.ae import AE
 
@@ -45,7 +48,14 @@ class SparseAE(AE):
     objective = (*AE.objective, "sparsity_loss")
     diagnostics = ("mean_activation",)
 
-    def __init__(self, latent_dim=16, penalty="kl", target=0.05, weight=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        penalty: str = "kl",
+        target: float = 0.05,
+        weight: float | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.penalty = arguments.choice(self, "penalty", penalty, ("kl", "l1"))
         self.target = arguments.number(self, "target", target, positive=True, below=1.0)
@@ -63,10 +73,10 @@ class SparseAE(AE):
         if self.penalty == "l1":
             refuse_unused(self, "target", 'penalty="l1" has no target')
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"sparsity_loss": self.weight}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         if self.penalty == "kl":
             sparsity = ops.sum(bernoulli_kl(self.target, ops.mean(z, axis=0)))

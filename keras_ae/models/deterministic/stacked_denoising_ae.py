@@ -1,12 +1,15 @@
 """Stacked denoising autoencoders: Vincent et al. 2010, https://jmlr.org/papers/v11/vincent10a.html."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ae import corruptions, losses
 from keras_ae.core import arguments, building
+from keras_ae.core.types import Tensor
 from keras_ae.corruptions.base import OfPictures, apply
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
@@ -67,11 +70,11 @@ class StackedDenoisingAE(DenoisingAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        corruption="gaussian",
-        hidden_corruption="masking",
-        pretraining_steps=None,
-        **kwargs,
+        latent_dim: int = 16,
+        corruption: str | Callable[..., Any] | None = "gaussian",
+        hidden_corruption: str | Callable[..., Any] | None = "masking",
+        pretraining_steps: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, corruption, encoder="mlp", decoder="mlp", **kwargs)
         self.hidden_corruption = corruptions.get(hidden_corruption)
@@ -138,7 +141,7 @@ class StackedDenoisingAE(DenoisingAE):
             self._phase = phase
             self._notes.step_programs.current()
 
-    def train_on_batch(self, *args, **kwargs):
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         self._phase = self._find_phase()
         return super().train_on_batch(*args, **kwargs)
 
@@ -153,7 +156,7 @@ class StackedDenoisingAE(DenoisingAE):
 
     # ------------------------------------------------------------------ the losses
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         if not training or self._phase >= len(self._pairs()):
             return super().loss_terms(x, y, training)
         self._update_density(None, x)

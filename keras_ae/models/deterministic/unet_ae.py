@@ -1,11 +1,14 @@
 """A denoiser with a code and a U-Net: Ronneberger et al. 2015, arXiv:1505.04597."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import losses, networks
 from keras_ae.core import arguments, memory
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor
 from keras_ae.models.deterministic.denoising_ae import DenoisingAE
 
 
@@ -51,7 +54,9 @@ class UNetAE(DenoisingAE):
     _adds_data = True  # It is False in older files, whose U-Net computed the whole picture.
     _kept = {"adds_data": False}
 
-    def __init__(self, latent_dim=16, unet_options=None, **kwargs):
+    def __init__(
+        self, latent_dim: int = 16, unet_options: dict[str, Any] | None = None, **kwargs: Any
+    ):
         super().__init__(latent_dim, **kwargs)
         example = "{'filters': (16, 32)}"
         self.unet_options = arguments.dictionary(self, "unet_options", unet_options, example)
@@ -106,10 +111,10 @@ class UNetAE(DenoisingAE):
         return keras.activations.get(self._decoder_activation)(output)
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False):
+    def reconstruct(self, x: Data, training: bool = False) -> ArrayOrTensor:
         return self._refine(x, self.decode(self._code(x, training), training=training), training)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         noisy = self._corrupt(x, training)
         z = self._code(noisy, training)
         if training:

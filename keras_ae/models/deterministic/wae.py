@@ -1,10 +1,13 @@
 """Wasserstein autoencoders: Tolstikhin et al. 2017, arXiv:1711.01558."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import BANDWIDTHS, count_pair_numbers, mmd
 from keras_ae.models.deterministic.base import DeterministicAE
 
@@ -42,7 +45,13 @@ class WAE(DeterministicAE):
     _kept = {"kernel_factor": len(BANDWIDTHS)}
     _kernel_factor = 1
 
-    def __init__(self, latent_dim=None, weight=70.0, kernel="imq", **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        weight: float = 70.0,
+        kernel: str = "imq",
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
@@ -55,10 +64,10 @@ class WAE(DeterministicAE):
     def _step_numbers(self, batch_size):
         return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"mmd_loss": self.weight}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z = self._code(x, training)
         draws = self.sampler.sample(ops.shape(z)[0], self.step_seed(training))
         discrepancy = self._kernel_factor * mmd(z, draws, self.kernel)

@@ -1,6 +1,7 @@
 """Base classes of the models whose codes are integers."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,7 +12,8 @@ from keras_ae.core.array_batches import ArrayBatches, EpochOrder
 from keras_ae.core.batching import batched, default_batch_size
 from keras_ae.core.seeds import follow_seed, order_seed
 from keras_ae.core.turns import check_callbacks
-from keras_ae.layers import GridPrior, SequencePrior, VectorQuantizer
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Optimizer, Tensor, Verbose
+from keras_ae.layers import GridPrior, Quantized, SequencePrior, VectorQuantizer
 from keras_ae.models.deterministic.base import DeterministicAE
 from keras_ae.networks import fitting
 
@@ -45,7 +47,13 @@ class DiscreteAE(DeterministicAE):
     diagnostics = ("codebook_usage", "perplexity")
     _code_dtype = "int32"
 
-    def __init__(self, latent_dim=16, code_length=8, prior_options=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        code_length: int = 8,
+        prior_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.code_length = arguments.integer(self, "code_length", code_length)
         example = "{'units': 64}"
@@ -68,7 +76,7 @@ class DiscreteAE(DeterministicAE):
         """Make the layer that quantizes vectors of `latent_dim` dimensions."""
         raise NotImplementedError
 
-    def quantized(self, x, training=False, follow=False):
+    def quantized(self, x: Tensor, training: bool = False, follow: bool = False) -> Quantized:
         """Encode a batch, and quantize the encoder's vectors.
 
         Args:
@@ -102,12 +110,12 @@ class DiscreteAE(DeterministicAE):
         return vectors * (self.num_codes if self.quantizer.levels is None else 0)
 
     @property
-    def num_codes(self):
+    def num_codes(self) -> int:
         """The number of values that a code index can have. The model must be built."""
         return self.quantizer.num_codes
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return self._places
 
     @property
@@ -230,7 +238,7 @@ class DiscreteAE(DeterministicAE):
     # ------------------------------------------------------------------ codes
 
     @batched("data")
-    def encode(self, x, training=False):
+    def encode(self, x: Data, training: bool = False) -> ArrayOrTensor:
         """Compute the code indices of every example.
 
         Args:
@@ -243,7 +251,7 @@ class DiscreteAE(DeterministicAE):
         return self.quantized(x, training).codes
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         """Decode code indices, or the vectors that a quantizer returned.
 
         Args:
@@ -263,7 +271,7 @@ class DiscreteAE(DeterministicAE):
         return ops.reshape(vectors, (-1, *self._decoder_input_shape()))
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False):
+    def reconstruct(self, x: Data, training: bool = False) -> ArrayOrTensor:
         """Encode and decode every example.
 
         The quantizer's estimator passes gradients from the decoder to the encoder.
@@ -277,7 +285,9 @@ class DiscreteAE(DeterministicAE):
         """
         return self.decode(self.quantized(x, training).vectors, training=training)
 
-    def codebook_statistics(self, x, *, batch_size=None, verbose="auto"):
+    def codebook_statistics(
+        self, x: Data, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> dict[str, float]:
         """Compute how much of the codebook the codes of all examples use.
 
         The logs of `fit` contain the same statistics for single batches. A batch may be too small
@@ -300,7 +310,7 @@ class DiscreteAE(DeterministicAE):
 
     # ------------------------------------------------------------------ losses
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         found = self.quantized(x, training, follow=training)
         statistics = self._statistics(found.codes)
         if training:
@@ -316,14 +326,14 @@ class DiscreteAE(DeterministicAE):
 
     def fit_prior(
         self,
-        x,
-        epochs=20,
-        batch_size=128,
-        optimizer="adam",
-        validation_data=None,
-        callbacks=None,
-        verbose="auto",
-    ):
+        x: Data,
+        epochs: int = 20,
+        batch_size: int = 128,
+        optimizer: Optimizer = "adam",
+        validation_data: Data = None,
+        callbacks: list[keras.callbacks.Callback] | None = None,
+        verbose: Verbose = "auto",
+    ) -> keras.callbacks.History:
         """Train the autoregressive prior over codes on the codes of x. `sample` draws from it.
 
         Call this method after `fit`. If you train the model further, its codes change. `sample`
@@ -387,7 +397,9 @@ class DiscreteAE(DeterministicAE):
         self._prior_fitted.assign(1.0)
         return history
 
-    def prior_log_likelihood(self, x, *, batch_size=None, verbose="auto"):
+    def prior_log_likelihood(
+        self, x: Data, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> ArrayOrTensor:
         """Compute the log-probability, in nats, of every example's codes under the fitted prior.
 
         Divide the result by -log(2) to get the number of bits to which the prior can compress the
@@ -441,16 +453,16 @@ class VectorQuantizedAE(DiscreteAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        num_codes=256,
-        commitment_weight=0.25,
-        learning="ema",
-        decay=0.99,
-        estimator="straight_through",
-        cosine=False,
-        k_means_start=True,
-        restart_below=0.05,
-        **kwargs,
+        latent_dim: int = 16,
+        num_codes: int = 256,
+        commitment_weight: float = 0.25,
+        learning: str = "ema",
+        decay: float = 0.99,
+        estimator: str = "straight_through",
+        cosine: bool = False,
+        k_means_start: bool = True,
+        restart_below: float = 0.05,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         if isinstance(learning, str) and learning == "gradient":
@@ -471,5 +483,5 @@ class VectorQuantizedAE(DiscreteAE):
     def _make_quantizer(self, name="quantizer"):
         return VectorQuantizer(**self._quantizer_options, name=name)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"commitment_loss": self.commitment_weight}

@@ -1,5 +1,8 @@
 """Finite Scalar Quantization: VQ-VAE Made Simple: Mentzer et al. 2023, arXiv:2309.15505."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from keras_ae.core import arguments
@@ -38,7 +41,7 @@ class FSQVAE(DiscreteAE):
     ((64, 3), 12, ['codebook_usage', 'loss', 'perplexity', 'reconstruction_loss'])
     """
 
-    def __init__(self, latent_dim=4, levels=5, **kwargs):
+    def __init__(self, latent_dim: int = 4, levels: int | Sequence[int] = 5, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         if isinstance(levels, (list, tuple)):
             arguments.sizes(self, "levels", levels, "(8, 6, 5)")

@@ -1,6 +1,7 @@
 """Language Model Beats Diffusion: Yu et al. 2023, arXiv:2310.05737: lookup-free quantization."""
 
 import math
+from typing import Any
 
 from keras_ae.core import arguments
 from keras_ae.layers import LookupFreeQuantizer
@@ -41,7 +42,12 @@ class LFQVAE(DiscreteAE):
     objective = (*DiscreteAE.objective, "commitment_loss", "entropy_loss")
 
     def __init__(
-        self, latent_dim=8, entropy_weight=0.1, commitment_weight=0.25, temperature=1.0, **kwargs
+        self,
+        latent_dim: int = 8,
+        entropy_weight: float = 0.1,
+        commitment_weight: float = 0.25,
+        temperature: float = 1.0,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         check_num_codes(self, (2,), self.latent_dim)
@@ -61,5 +67,5 @@ class LFQVAE(DiscreteAE):
         places = batch_size * math.prod(self._places)
         return super()._step_numbers(batch_size) + 1.5 * places * codes
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"commitment_loss": self.commitment_weight, "entropy_loss": self.entropy_weight}

@@ -1,10 +1,12 @@
 """SoundStream: Zeghidour et al. 2021, arXiv:2107.03312: residual vector quantization."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.layers import Quantized, ResidualQuantizer
 from keras_ae.models.discrete.base import VectorQuantizedAE
 
@@ -46,7 +48,14 @@ class ResidualVQVAE(VectorQuantizedAE):
 
     _without = (*VectorQuantizedAE._without, "cosine")
 
-    def __init__(self, latent_dim=16, num_codes=256, depth=4, commitment_weight=0.25, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        num_codes: int = 256,
+        depth: int = 4,
+        commitment_weight: float = 0.25,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, num_codes, commitment_weight, **kwargs)
         self.depth = arguments.layers(self, "depth", depth)
 
@@ -55,10 +64,10 @@ class ResidualVQVAE(VectorQuantizedAE):
         return ResidualQuantizer(depth=self.depth, **options, name=name)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (math.prod(self._places) * self.depth,)
 
-    def quantized(self, x, training=False, follow=False):
+    def quantized(self, x: Tensor, training: bool = False, follow: bool = False) -> Quantized:
         found = super().quantized(x, training, follow)
         codes = ops.reshape(found.codes, (-1, *self.code_shape))
         return Quantized(found.vectors, codes, found.losses)

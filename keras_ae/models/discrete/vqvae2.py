@@ -1,6 +1,7 @@
 """Generating Diverse High-Fidelity Images with VQ-VAE-2: Razavi et al. 2019, arXiv:1906.00446."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.layers import Quantized, code_statistics
 from keras_ae.models.discrete.base import VectorQuantizedAE
 
@@ -53,7 +55,12 @@ class VQVAE2(VectorQuantizedAE):
     _without = (*VectorQuantizedAE._without, "learning", "cosine")
 
     def __init__(
-        self, latent_dim=16, num_codes=256, commitment_weight=0.25, hidden_units=64, **kwargs
+        self,
+        latent_dim: int = 16,
+        num_codes: int = 256,
+        commitment_weight: float = 0.25,
+        hidden_units: int = 64,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, num_codes, commitment_weight, **kwargs)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
@@ -97,7 +104,7 @@ class VQVAE2(VectorQuantizedAE):
         self.quantizer = self._make_quantizer()
         self.quantizer.build((None, *self._places, width))
 
-    def quantized(self, x, training=False, follow=False):
+    def quantized(self, x: Tensor, training: bool = False, follow: bool = False) -> Quantized:
         features = self.encoder(x, training=training)
         upper = ops.cast(self.features_to_upper(features, training=training), "float32")
         upper = self.upper_quantizer(upper, training=follow)
@@ -145,7 +152,7 @@ class VQVAE2(VectorQuantizedAE):
         return (*places, 2 * width)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (math.prod(self._upper_places) + math.prod(self._places),)
 
     @property

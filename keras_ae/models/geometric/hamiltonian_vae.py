@@ -1,12 +1,14 @@
 """Hamiltonian Variational Auto-Encoder: Caterini, Doucet and Sejdinovic 2018, arXiv:1805.11328."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ae.core import arguments, backend, memory
 from keras_ae.core.configuration import refuse_unused
+from keras_ae.core.types import Tensor
 from keras_ae.hamiltonian import FlatMetric
 from keras_ae.models.variational.vae import VAE
 
@@ -51,7 +53,13 @@ class HamiltonianVAE(VAE):
     """
 
     def __init__(
-        self, latent_dim=16, num_steps=3, step_size=0.05, max_step_size=0.5, tempering=0.9, **kwargs
+        self,
+        latent_dim: int = 16,
+        num_steps: int = 3,
+        step_size: float = 0.05,
+        max_step_size: float = 0.5,
+        tempering: float = 0.9,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.num_steps = arguments.layers(self, "num_steps", num_steps, least=0)
@@ -141,7 +149,7 @@ class HamiltonianVAE(VAE):
         terms = (log_likelihood, log_posterior + gained)
         return tuple(ops.reshape(v, (-1, num_samples)) for v in terms)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         seed, q = self.step_seed(training), self.posterior(x, training)
         start = q.sample(seed)
         log_likelihood, gained = self._path_terms(start, y, seed, training)

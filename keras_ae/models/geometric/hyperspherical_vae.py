@@ -1,11 +1,13 @@
 """Hyperspherical VAE: Davidson et al. 2018, arXiv:1804.00891."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments, interpolation
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import UniformSphere, VonMisesFisher
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
@@ -40,7 +42,7 @@ class HypersphericalVAE(VAE):
 
     _space = interpolation.Sphere()
 
-    def __init__(self, latent_dim=16, **kwargs):
+    def __init__(self, latent_dim: int = 16, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         remedy = "The sphere in one dimension is two points. Take 2 for the circle."
         arguments.integer(self, "latent_dim", latent_dim, least=2, remedy=remedy)
@@ -56,7 +58,7 @@ class HypersphericalVAE(VAE):
         start = ops.arange(self._code_width()) >= self.latent_dim
         bias.assign(ops.where(start, _FIRST_BIAS, 0.0))
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> VonMisesFisher:
         """q(z | x): a `keras_ae.distributions.VonMisesFisher` over (batch, latent_dim).
 
         Args:
@@ -77,7 +79,7 @@ class HypersphericalVAE(VAE):
         concentration = 1.0 + self.latent_dim * ops.softplus(concentration)
         return VonMisesFisher(direction, concentration)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         # The initializers of networks are meant for inputs of about unit variance.
         return super().conditional(math.sqrt(self.latent_dim) * z, training)
 
@@ -86,7 +88,7 @@ class HypersphericalVAE(VAE):
         # A fitted sampler may draw points that are not on the sphere.
         return self.decode(self._space.project(draws))
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> UniformSphere:
         """Make p(z), uniform on the sphere, for codes of a given tensor's shape."""
         return UniformSphere(like)
 
@@ -94,7 +96,7 @@ class HypersphericalVAE(VAE):
         # Each example has proposals for its concentration, and these have gradients.
         return 18 * PROPOSALS * batch_size
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         z = q.sample(self.step_seed(training))
         return self.elbo_terms(y, z, q.kl()[:, None], training)

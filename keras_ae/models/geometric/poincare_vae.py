@@ -1,12 +1,14 @@
 """Poincaré VAE: Mathieu et al. 2019, arXiv:1901.06033."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae import samplers
 from keras_ae.core import arguments, interpolation
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import RiemannianNormal, WrappedNormal, hyperbolic
 from keras_ae.distributions.von_mises_fisher import PROPOSALS
 from keras_ae.models.variational.vae import VAE
@@ -47,7 +49,12 @@ class PoincareVAE(VAE):
     """
 
     def __init__(
-        self, latent_dim=16, curvature=1.0, posterior="wrapped", prior_scale=None, **kwargs
+        self,
+        latent_dim: int = 16,
+        curvature: float = 1.0,
+        posterior: str = "wrapped",
+        prior_scale: float | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.curvature = arguments.number(self, "curvature", curvature, fixed=True)
@@ -84,7 +91,7 @@ class PoincareVAE(VAE):
         start = ops.arange(self._code_width()) >= self.latent_dim
         bias.assign(ops.where(start, 2.0 * math.log(self.prior_scale), 0.0))
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> WrappedNormal | RiemannianNormal:
         """q(z | x): a `WrappedNormal` or `RiemannianNormal` of `keras_ae.distributions`.
 
         Args:
@@ -102,7 +109,7 @@ class PoincareVAE(VAE):
         scale = ops.minimum(ops.exp(0.5 * log_variance), self._largest_scale)
         return self._make_normal(mean, scale)
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> WrappedNormal | RiemannianNormal:
         """Make p(z), of the posterior's family at the origin, for codes of a tensor's shape."""
         origin = ops.zeros_like(ops.cast(like, "float32"))
         scale = ops.full_like(origin, self.prior_scale)
@@ -113,7 +120,7 @@ class PoincareVAE(VAE):
         family = WrappedNormal if self._family == "wrapped" else RiemannianNormal
         return family(mean, scale, self.curvature)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make p(x | z), the likelihood's distribution over (batch, ...).
 
         Args:
@@ -147,7 +154,7 @@ class PoincareVAE(VAE):
     def _decode_draws(self, tangent):
         return self._conditional_of_tangent(tangent).mean
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         tangent, log_posterior = self.posterior(x, training).sample_ways(self.step_seed(training))
         log_likelihood = self._conditional_of_tangent(tangent, training).log_prob(y)
         divergence = self._divergence(tangent, log_posterior)

@@ -1,10 +1,13 @@
 """A geometry-based VAE: Chadebec, Thibeau-Sutre, Burgos, Allassonnière 2021, arXiv:2105.00026."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments, backend, memory
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import Tensor
 from keras_ae.hamiltonian import LearnedMetric
 from keras_ae.models.geometric.hamiltonian_vae import HamiltonianVAE
 
@@ -53,13 +56,13 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        num_steps=3,
-        num_anchors=100,
-        temperature=1.5,
-        regularization=0.01,
-        walk_steps=100,
-        **kwargs,
+        latent_dim: int = 16,
+        num_steps: int = 3,
+        num_anchors: int = 100,
+        temperature: float = 1.5,
+        regularization: float = 0.01,
+        walk_steps: int = 100,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, num_steps, **kwargs)
         self.num_anchors = arguments.integer(self, "num_anchors", num_anchors)
@@ -109,7 +112,7 @@ class RiemannianHamiltonianVAE(HamiltonianVAE):
         matrices = ops.matmul(lower, ops.transpose(lower, (0, 2, 1)))
         return LearnedMetric(codes, matrices, self.temperature, self.regularization)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         if training:
             recent = ops.concatenate([x, self.anchors])[: self.num_anchors]
             self.anchors.assign(ops.reshape(recent, self.anchors.shape))

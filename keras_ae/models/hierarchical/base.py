@@ -1,9 +1,12 @@
 """The base class of models with several stochastic layers."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.models.structured.base import StructuredVAE
 
 # The networks between two layers have these options of the default networks, too.
@@ -60,10 +63,10 @@ class HierarchicalVAE(StructuredVAE):
         values = (arguments.value_at(weight, self._step) for weight in weights)
         return ops.stack([ops.cast(value, "float32") for value in values])
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {**super().loss_weights(), "weighted_kl_loss": self._current_kl_weight()}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         evidence, seed = self._evidence(x, training), self.step_seed(training)
         _, state, divergence = self._infer(evidence, seed, training)
         weights = self._current_layer_weights()

@@ -1,5 +1,8 @@
 """Ladder Variational Autoencoders: Sønderby et al. 2016, arXiv:1602.02282."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +10,7 @@ from keras_ae import schedules
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import ArrayOrTensor, Data, Weight
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import LadderLayer, draw_with_divergence, gaussian
 from keras_ae.models.hierarchical.base import HierarchicalVAE
@@ -52,12 +56,12 @@ class LadderVAE(HierarchicalVAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        upper_dims=None,
-        units=(128,),
-        layer_weights=None,
-        kl_weight=None,
-        **kwargs,
+        latent_dim: int = 16,
+        upper_dims: Sequence[int] | None = None,
+        units: Sequence[int] = (128,),
+        layer_weights: Sequence[Weight] | None = None,
+        kl_weight: Weight | None = None,
+        **kwargs: Any,
     ):
         kl_weight = schedules.LinearWarmUp(1000) if kl_weight is None else kl_weight
         super().__init__(latent_dim, kl_weight=kl_weight, **kwargs)
@@ -115,7 +119,9 @@ class LadderVAE(HierarchicalVAE):
         return draws[0]
 
     @batched("data")
-    def encode_layers(self, x, training=False, sample=False, seed=None):
+    def encode_layers(
+        self, x: Data, training: bool = False, sample: bool = False, seed: int | None = None
+    ) -> ArrayOrTensor:
         """Encode data as the codes of all layers: (batch, sum of their dimensions), z_1 first."""
         evidence = self._evidence(x, training)
         draws, _, _ = self._infer(evidence, seed if sample else None, training)

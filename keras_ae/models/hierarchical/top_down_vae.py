@@ -1,10 +1,14 @@
 """Very Deep VAEs: Child 2020, arXiv:2011.10650, here with small blocks of vectors."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor, Weight
 from keras_ae.layers.top_down import LearnedStart, Residual, TopDownBlock
 from keras_ae.models.hierarchical.base import HierarchicalVAE
 
@@ -48,7 +52,14 @@ class TopDownVAE(HierarchicalVAE):
     ((64, 4), (3, 8))
     """
 
-    def __init__(self, latent_dim=16, num_blocks=None, width=128, layer_weights=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        num_blocks: int | None = None,
+        width: int = 128,
+        layer_weights: Sequence[Weight] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         number = min(4, self.latent_dim) if num_blocks is None else num_blocks
         arguments.layers(self, "num_blocks", number)
@@ -114,7 +125,7 @@ class TopDownVAE(HierarchicalVAE):
             parts.append(ops.sum(divergence, axis=-1))
         return draws, self.read_out(h), ops.stack(parts, axis=1)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         h = self.start(z)
         places = np.cumsum(self._layer_dims)[:-1].tolist()
         for block, part in zip(self.blocks, ops.split(z, places, axis=-1), strict=True):

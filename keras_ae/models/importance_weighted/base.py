@@ -1,11 +1,13 @@
 """The base class of models with several importance samples: arXiv:1509.00519."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import memory
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.types import Tensor
 from keras_ae.models.variational.vae import VAE
 
 INFERENCE_NETWORKS = ("encoder", "features_to_code")
@@ -22,7 +24,7 @@ class ImportanceWeightedVAE(VAE):
 
     diagnostics = ("reconstruction_loss", "kl_loss")
 
-    def __init__(self, latent_dim=None, **kwargs):
+    def __init__(self, latent_dim: int | None = None, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         # The losses are renamed even for a weight of 1, because a callback may assign another
         # weight later.
@@ -53,7 +55,7 @@ class ImportanceWeightedVAE(VAE):
         raise NotImplementedError
 
     @takes_inputs_of("posterior", "conditional", "prior")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         q, seed = call(self, self.posterior, x, training, inputs=inputs), self.step_seed(training)
         log_likelihood, divergence = self._importance_terms(
             q, y, self._num_draws(), seed, training, **inputs

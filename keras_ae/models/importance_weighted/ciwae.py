@@ -1,5 +1,7 @@
 """CIWAE, of Tighter Variational Bounds: Rainforth et al. 2018, arXiv:1802.04537."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
@@ -31,7 +33,9 @@ class CIWAE(ImportanceWeightedVAE):
 
     objective = ("ciwae_loss",)
 
-    def __init__(self, latent_dim=None, beta=0.5, num_samples=5, **kwargs):
+    def __init__(
+        self, latent_dim: int | None = None, beta: float = 0.5, num_samples: int = 5, **kwargs: Any
+    ):
         super().__init__(latent_dim, **kwargs)
         self.beta = arguments.number(self, "beta", beta, most=1)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)

@@ -1,8 +1,11 @@
 """Importance Weighted Autoencoders: Burda, Grosse and Salakhutdinov 2015, arXiv:1509.00519."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.models.importance_weighted.base import (
     INFERENCE_NETWORKS,
@@ -42,7 +45,13 @@ class IWAE(ImportanceWeightedVAE):
 
     objective = ("iwae_loss",)
 
-    def __init__(self, latent_dim=None, num_samples=5, estimator="iwae", **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_samples: int = 5,
+        estimator: str = "iwae",
+        **kwargs: Any,
+    ):
         arguments.choice(self, "estimator", estimator, ("iwae", "stl", "dreg"))
         super().__init__(latent_dim, **kwargs)
         if estimator == "dreg":
@@ -54,7 +63,7 @@ class IWAE(ImportanceWeightedVAE):
     def _num_draws(self):
         return self.num_samples
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> DiagonalGaussian:
         q = super().posterior(x, training)
         if training and self.estimator != "iwae":
             return _PathwiseGaussian(q.mean, q.log_variance)

@@ -1,13 +1,16 @@
 """Deep generative modelling of incomplete data sets: Mattei and Frellsen 2019, arXiv:1812.02633."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import distributions
 from keras_ae.core import adaptation, arguments, examples, inputs
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Verbose
 from keras_ae.distributions import Observed
 from keras_ae.likelihoods import Likelihood
 from keras_ae.models.importance_weighted.iwae import IWAE
@@ -92,19 +95,26 @@ class MissingDataIWAE(IWAE):
                 "standardize=True, every feature has a scale of its own."
             )
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         missing = ops.isnan(x)
         filled = ops.where(missing, 0.0, x)
         observed = ops.where(missing, 0.0, ops.ones_like(x))
         return super().posterior(ops.concatenate([filled, observed], axis=-1), training)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         parameters = self.decoder(z, training=training)
         return Observed(self.likelihood.distribution, parameters, adaptation.log_scale(self))
 
     def impute(
-        self, x, num_samples=1000, multiple=None, seed=None, *, batch_size=None, verbose="auto"
-    ):
+        self,
+        x: Data,
+        num_samples: int = 1000,
+        multiple: int | None = None,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> ArrayOrTensor:
         """Fill in missing entries, section 3 of the paper, and leave observed ones as they are.
 
         Args:

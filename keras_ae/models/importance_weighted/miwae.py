@@ -1,5 +1,7 @@
 """MIWAE, of Tighter Variational Bounds: Rainforth et al. 2018, arXiv:1802.04537."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
@@ -36,7 +38,13 @@ class MIWAE(ImportanceWeightedVAE):
 
     objective = ("miwae_loss",)
 
-    def __init__(self, latent_dim=None, num_bounds=4, num_samples=5, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_bounds: int = 4,
+        num_samples: int = 5,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.num_bounds = arguments.integer(self, "num_bounds", num_bounds)
         self.num_samples = arguments.integer(self, "num_samples", num_samples)

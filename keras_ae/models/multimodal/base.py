@@ -1,11 +1,15 @@
 """The base class of models of several modalities, each with its own networks and likelihood."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
-from keras_ae import likelihoods, networks
+from keras_ae import distributions, likelihoods, networks
 from keras_ae.core import arguments, examples
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Data, Network, Tensor
 from keras_ae.models.variational.base import check_likelihood
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.fitting import refuse_misread_pictures, symbolic_call
@@ -28,7 +32,14 @@ class VAEOfModalities(VAE):
     _allow_nan = True
     _without = ("encoder", "decoder", "likelihood", "free_bits", "standardize")
 
-    def __init__(self, latent_dim=16, modalities=None, encoders=None, decoders=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        modalities: dict[str, str | likelihoods.Likelihood] | None = None,
+        encoders: dict[str, Network] | None = None,
+        decoders: dict[str, Network] | None = None,
+        **kwargs: Any,
+    ):
         modalities = arguments.dictionary(self, "modalities", modalities, str(_DEFAULT))
         modalities = modalities or _DEFAULT
         examples.check_free(type(self), "modalities", tuple(modalities))
@@ -123,14 +134,16 @@ class VAEOfModalities(VAE):
             )
         return values
 
-    def conditional(self, z, training=False, names=None):
+    def conditional(
+        self, z: Tensor, training: bool = False, names: Sequence[str] | None = None
+    ) -> distributions.Joint:
         """Make p(x | z), a `keras_ae.distributions.Joint` of all modalities or of those named."""
         names = names or self._modalities
         parameters = {name: self.decoders[name](z, training=training) for name in names}
         return self.likelihood.condition(parameters, training)
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False, to=None):
+    def reconstruct(self, x: Data, training: bool = False, to: str | None = None) -> Any:
         """Every example encoded and decoded again.
 
         Args:

@@ -1,14 +1,17 @@
 """Multimodal Generative Models for Weakly-Supervised Learning: Wu and Goodman, arXiv:1802.05335."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, memory
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian, is_absent
 from keras_ae.layers import gaussian
+from keras_ae.likelihoods.base import Likelihood
 from keras_ae.models.multimodal.base import VAEOfModalities
 
 
@@ -62,7 +65,12 @@ class MultimodalVAE(VAEOfModalities):
     diagnostics = ("reconstruction_loss",)
 
     def __init__(
-        self, latent_dim=16, modalities=None, modality_weights=None, num_subsets=1, **kwargs
+        self,
+        latent_dim: int = 16,
+        modalities: dict[str, str | Likelihood] | None = None,
+        modality_weights: dict[str, float] | None = None,
+        num_subsets: int | None = 1,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, modalities, **kwargs)
         given = self._check_by_modality("modality_weights", modality_weights, "{'label': 10.0}")
@@ -107,14 +115,14 @@ class MultimodalVAE(VAEOfModalities):
         mean = sum(share * mean for share, mean in zip(shares, means, strict=True))
         return DiagonalGaussian(mean, -total)
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: dict[str, Tensor], training: bool = False) -> DiagonalGaussian:
         return self._multiply(self._find_experts(x, training))
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weights = {f"reconstruction_loss_{k}": w for k, w in self.modality_weights.items()}
         return {**weights, **super().loss_weights()}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         x = self._fill(x)
         seed, experts = self.step_seed(training), self._find_experts(x, training)
         losses, divergence = self._compute_bound(experts, x, seed, training)

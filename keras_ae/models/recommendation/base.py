@@ -1,5 +1,7 @@
 """What all models of recommendations share."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +10,7 @@ from keras_ae.core import arguments, conversion
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_uniform
 from keras_ae.core.sparse_rows import is_sparse
+from keras_ae.core.types import Matrix, Verbose
 
 _LEAST_SQUARE = 1e-12  # A user without items has a norm of 0.
 
@@ -40,7 +43,15 @@ class Recommender:
         # The others grow, so that sums have the same expectation as without dropout.
         return ops.where(uniform < self.dropout, 0.0, x / (1.0 - self.dropout))
 
-    def recommend(self, histories, k=20, scores=False, *, batch_size=None, verbose="auto"):
+    def recommend(
+        self,
+        histories: Matrix,
+        k: int = 20,
+        scores: bool = False,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> np.ndarray | Any:
         """Find the items that users are most likely to choose next.
 
         Items in the history of a user are never recommended to this user.

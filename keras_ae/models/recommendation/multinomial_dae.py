@@ -1,8 +1,11 @@
 """Denoising autoencoders for collaborative filtering: Liang et al. 2018, arXiv:1802.05814."""
 
+from typing import Any
+
 from keras_ae import likelihoods
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Array, ArrayOrTensor, Network, Tensor
 from keras_ae.models.deterministic.ae import AE
 from keras_ae.models.recommendation.base import Recommender, fill_options
 from keras_ae.models.variational.base import check_likelihood
@@ -48,13 +51,13 @@ class MultinomialDAE(Recommender, AE):
 
     def __init__(
         self,
-        latent_dim=200,
-        dropout=0.5,
-        encoder=None,
-        decoder=None,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int = 200,
+        dropout: float = 0.5,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         options = fill_options(encoder, decoder, network_options, units=(), activation="tanh")
         super().__init__(latent_dim, encoder, decoder, network_options=options, seed=seed, **kwargs)
@@ -80,7 +83,7 @@ class MultinomialDAE(Recommender, AE):
         return super()._code(self._prepare(x, training), training)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         return self.likelihood.distribution(self.decoder(z, training=training)).mean
 
     def _reconstruction_terms(self, y, z, training, x=None):

@@ -1,6 +1,10 @@
 """Variational autoencoders for collaborative filtering: Liang et al. 2018, arXiv:1802.05814."""
 
+from typing import Any
+
+from keras_ae import distributions
 from keras_ae.core import arguments
+from keras_ae.core.types import Network, Tensor, Weight
 from keras_ae.models.recommendation.base import Recommender, fill_options
 from keras_ae.models.variational.vae import VAE
 from keras_ae.schedules import LinearWarmUp
@@ -46,14 +50,14 @@ class MultinomialVAE(Recommender, VAE):
 
     def __init__(
         self,
-        latent_dim=200,
-        dropout=0.5,
-        kl_weight=None,
-        encoder=None,
-        decoder=None,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int = 200,
+        dropout: float = 0.5,
+        kl_weight: Weight | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         options = fill_options(encoder, decoder, network_options, units=(600,), activation="tanh")
         super().__init__(
@@ -68,5 +72,5 @@ class MultinomialVAE(Recommender, VAE):
         )
         self.dropout = arguments.number(self, "dropout", dropout, below=1)
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         return super().posterior(self._prepare(x, training), training)

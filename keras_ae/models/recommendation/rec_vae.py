@@ -2,13 +2,15 @@
 
 import math
 import operator
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_ae import networks
+from keras_ae import distributions, networks
 from keras_ae.core import arguments, building, former_weights
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import Network, Tensor, Weight
 from keras_ae.distributions import Normal
 from keras_ae.layers import gaussian
 from keras_ae.models.recommendation.base import Recommender, fill_options
@@ -70,14 +72,14 @@ class RecVAE(Recommender, VAE):
 
     def __init__(
         self,
-        latent_dim=200,
-        dropout=0.5,
-        kl_weight_per_item=0.005,
-        encoder=None,
-        decoder=None,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int = 200,
+        dropout: float = 0.5,
+        kl_weight_per_item: Weight = 0.005,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         options = fill_options(
             encoder, decoder, network_options, units=(600,) * 5, activation="silu"
@@ -137,13 +139,13 @@ class RecVAE(Recommender, VAE):
         # lengths. A backup of a training that was killed holds where its epochs began.
         self._first_step.assign(int(ops.convert_to_numpy(ops.convert_to_tensor(self._step))))
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"kl_loss": arguments.value_at(self.kl_weight_per_item, self._step)}
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         return super().posterior(self._prepare(x, training), training)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         if training:
             self._keep_former()
         clean = self.posterior(x)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras import ops
 from keras_ae import likelihoods
 from keras_ae.core import arguments, backend, memory, seeds
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Verbose
 from keras_ae.distributions import WithoutPadding, counted
 from keras_ae.models.structured.base import StructuredVAE
 from keras_ae.networks.options import check_mask_value
@@ -136,7 +138,13 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
 
     _without = ("encoder", "decoder")
 
-    def __init__(self, latent_dim=16, hidden_units=64, mask_value=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        hidden_units: int = 64,
+        mask_value: float | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.hidden_units = arguments.integer(self, "hidden_units", hidden_units)
         self._mask_value = check_mask_value(type(self).__name__, mask_value)
@@ -150,7 +158,7 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
     # ------------------------------------------------------------------ shapes
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (self._steps[0], self.latent_dim)
 
     def _decoder_input_shape(self):
@@ -213,7 +221,7 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
         p = WithoutPadding(self.likelihood.distribution, parameters[:, None], self._mask_value)
         return p.log_prob(x[:, None])
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         counts = [self._read_steps(values)[1] for values in (x, y)]
         compute = functools.partial(super().loss_terms, training=training)
         terms = self._leave_out_padding(compute, (x, y), counts, training)
@@ -227,8 +235,15 @@ class SequentialVAE(ShortenedSteps, StructuredVAE):
     # ------------------------------------------------------------------ what follows
 
     def forecast(
-        self, x, num_steps=1, num_samples=100, seed=None, *, batch_size=None, verbose="auto"
-    ):
+        self,
+        x: Data,
+        num_steps: int = 1,
+        num_samples: int = 100,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> ArrayOrTensor:
         """Draw what follows each sequence, after its last step that is not padding.
 
         Args:

@@ -1,6 +1,7 @@
 """Structured inference for nonlinear state space models: Krishnan et al. 2016, arXiv:1609.09869."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from keras_ae import networks
 from keras_ae.core import arguments
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_normal, draw_uniform
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Verbose
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import GatedTransition, compute_divergence, gaussian
 from keras_ae.layers.top_down import LearnedStart
@@ -111,7 +113,7 @@ class DeepMarkovModel(SequentialVAE):
         parts = compute_divergence(DiagonalGaussian(mean, log_variance), p, z, estimate)
         return z, z, counts * ops.sum(parts, axis=-1)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         return self._condition(self._at_each_step(self.decoder, z, training), training)
 
     def _condition_on(self, state, training=False):
@@ -133,7 +135,15 @@ class DeepMarkovModel(SequentialVAE):
 
     # ------------------------------------------------------------------ hidden states
 
-    def filter(self, x, num_particles=1000, seed=None, *, batch_size=None, verbose="auto"):
+    def filter(
+        self,
+        x: Data,
+        num_particles: int = 1000,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> ArrayOrTensor:
         """Compute the mean of each hidden state given the steps up to it.
 
         A particle filter follows the learned transition, weighs its particles by the likelihood of
@@ -189,7 +199,15 @@ class DeepMarkovModel(SequentialVAE):
         log_prob = self._step_log_prob(targets, parameters)
         return ops.reshape(log_prob, (-1, number))
 
-    def smooth(self, x, num_samples=100, seed=None, *, batch_size=None, verbose="auto"):
+    def smooth(
+        self,
+        x: Data,
+        num_samples: int = 100,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> ArrayOrTensor:
         """Compute the mean of each hidden state given all steps.
 
         Draws from the posterior are weighted by importance, so that the means approach those of

@@ -6,12 +6,15 @@ sequences of numbers.
 
 import dataclasses
 import functools
+from typing import Any
 
 from keras import ops
 
 from keras_ae import schedules
 from keras_ae.core.batching import batched
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Weight
+from keras_ae.likelihoods.base import Likelihood
 from keras_ae.models.series.base import CountedSteps, count_parameters, most_probable
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import RecurrentNetworks, steps_shape
@@ -67,14 +70,14 @@ class RecurrentVAE(RecurrentNetworks, CountedSteps, VAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        cell="gru",
-        reverse=False,
-        teacher_forcing=False,
-        mask_value=None,
-        likelihood="gaussian_learned_scale",
-        kl_weight=None,
-        **kwargs,
+        latent_dim: int = 16,
+        cell: str = "gru",
+        reverse: bool = False,
+        teacher_forcing: bool = False,
+        mask_value: float | None = None,
+        likelihood: str | Likelihood = "gaussian_learned_scale",
+        kl_weight: Weight | None = None,
+        **kwargs: Any,
     ):
         kl_weight = schedules.LinearWarmUp(5000) if kl_weight is None else kl_weight
         kwargs |= {"likelihood": likelihood, "kl_weight": kl_weight}
@@ -97,7 +100,7 @@ class RecurrentVAE(RecurrentNetworks, CountedSteps, VAE):
     def _build_likelihood(self, target_shape):
         """Leave the likelihood as `_build_networks` has built it."""
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         if self.teacher_forcing:
             return _StepByStep(self, z, training)
         output = self.decoder(z, training=training)
@@ -109,7 +112,7 @@ class RecurrentVAE(RecurrentNetworks, CountedSteps, VAE):
         return self._condition(self._decode_taught(z, steps, training), training)
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False):
+    def reconstruct(self, x: Data, training: bool = False) -> ArrayOrTensor:
         """Compute the expected value of each step, given the code.
 
         With teacher forcing, it is the expected value given the code and the previous steps in x.
@@ -127,7 +130,7 @@ class RecurrentVAE(RecurrentNetworks, CountedSteps, VAE):
             return self._condition_taught(z, x, training).mean
         return self.conditional(z, training).mean
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         terms = super().loss_terms(x, y, training)
         steps = ops.reshape(y, (-1, *self._steps))
         return self._with_nats_per_step(terms, ops.sum(self._mask_padding(steps), axis=(1, 2)))

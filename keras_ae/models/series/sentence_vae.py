@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ from keras_ae import samplers, schedules
 from keras_ae.core import arguments, backend, inputs, memory, ranges, seeds
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, decode_draws, draw_uniform
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Tensor, Verbose, Weight
 from keras_ae.models.series.base import ShortenedSteps, cut, scan_steps
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import steps_shape
@@ -83,17 +85,17 @@ class SentenceVAE(ShortenedSteps, VAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        vocabulary_size=10_000,
-        embedding_dim=64,
-        hidden_units=128,
-        word_dropout=0.25,
-        mask_token=0,
-        end_token=None,
-        encoder_steps=0,
-        encoder_steps_until=5000,
-        kl_weight=None,
-        **kwargs,
+        latent_dim: int = 16,
+        vocabulary_size: int = 10_000,
+        embedding_dim: int = 64,
+        hidden_units: int = 128,
+        word_dropout: float = 0.25,
+        mask_token: int | None = 0,
+        end_token: int | None = None,
+        encoder_steps: int = 0,
+        encoder_steps_until: int = 5000,
+        kl_weight: Weight | None = None,
+        **kwargs: Any,
     ):
         kl_weight = schedules.LinearWarmUp(5000) if kl_weight is None else kl_weight
         super().__init__(latent_dim, likelihood="categorical", kl_weight=kl_weight, **kwargs)
@@ -184,7 +186,7 @@ class SentenceVAE(ShortenedSteps, VAE):
             return ops.ones_like(tokens, dtype="float32")
         return ops.cast(ops.not_equal(tokens, self.mask_token), "float32")
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make p(x | z), a distribution of sentences (batch, steps).
 
         Args:
@@ -201,13 +203,21 @@ class SentenceVAE(ShortenedSteps, VAE):
     def _padding(self):
         return self.mask_token
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         counts = [self._mark_tokens(self._as_tokens(values)) for values in (x, y)]
         compute = functools.partial(super().loss_terms, training=training)
         terms = self._leave_out_padding(compute, (x, y), counts, training)
         return self._with_nats_per_step(terms, ops.sum(counts[1], axis=1))
 
-    def perplexity(self, x, num_samples=100, seed=None, *, batch_size=None, verbose="auto"):
+    def perplexity(
+        self,
+        x: Data,
+        num_samples: int = 100,
+        seed: int | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> float:
         """Compute exp(-log p(x) per token), which is how many tokens a fair choice would be among.
 
         Args:
@@ -277,7 +287,15 @@ class SentenceVAE(ShortenedSteps, VAE):
         (tokens,) = scan_steps(take_step, state, [values[..., None]], [1])
         return tokens[..., 0]
 
-    def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> np.ndarray:
         """Draw codes from the prior, and a sentence from p(x | z) for each of them.
 
         Args:
@@ -314,7 +332,14 @@ class SentenceVAE(ShortenedSteps, VAE):
         seed = GivenNumbers(ops.shape(draws)[0], numbers)
         return self.conditional(z).sample(seed, temperature)
 
-    def beam_search(self, z, width=4, *, batch_size=None, verbose="auto"):
+    def beam_search(
+        self,
+        z: Array | Tensor,
+        width: int = 4,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> tuple[ArrayOrTensor, ArrayOrTensor]:
         """Find the most probable sentences of each code among those that begin probably.
 
         After each step, the `width` most probable beginnings are kept. If width is at least the

@@ -1,14 +1,17 @@
 """TimeVAE, a VAE for the generation of time series: Desai et al. 2021, arXiv:2111.08095."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_ae import likelihoods, networks
+from keras_ae import distributions, likelihoods, networks
 from keras_ae.core import adaptation, arguments, memory
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Verbose
 from keras_ae.models.series.base import choose_batch_size, refuse_units_of_steps
 from keras_ae.models.variational.vae import VAE
 from keras_ae.networks.sequences import steps_shape
@@ -74,12 +77,12 @@ class TimeVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        trend_degree=2,
-        seasonalities=(),
-        residual=True,
-        likelihood="gaussian_learned_scale",
-        **kwargs,
+        latent_dim: int = 16,
+        trend_degree: int | None = 2,
+        seasonalities: Sequence[tuple[int, int]] = (),
+        residual: bool = True,
+        likelihood: str | likelihoods.Likelihood = "gaussian_learned_scale",
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, likelihood=likelihood, **kwargs)
         self.trend_degree = trend_degree
@@ -116,16 +119,18 @@ class TimeVAE(VAE):
     def _decoder_shape(self, target_shape):
         return self._target_steps
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         return super().posterior(ops.reshape(x, (-1, *self._steps)), training)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         mean = ops.cast(self.decoder(z, training=training), "float32")
         return self._condition(ops.reshape(mean, (-1, *self._target_shape)), training)
 
     # ------------------------------------------------------------------ the parts
 
-    def components(self, x, *, batch_size=None, verbose="auto"):
+    def components(
+        self, x: Data, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> dict[str, ArrayOrTensor]:
         """Compute the parts that add up to the reconstruction of each series.
 
         With `standardize=True`, the mean of the data that the model subtracts belongs to the first
@@ -143,7 +148,9 @@ class TimeVAE(VAE):
         parts = self._parts(x, None, batch_size=batch_size, verbose=verbose)
         return {name: parts[:, number] for number, name in enumerate(self._part_names())}
 
-    def forecast(self, x, num_steps, *, batch_size=None, verbose="auto"):
+    def forecast(
+        self, x: Data, num_steps: int, *, batch_size: int | None = None, verbose: Verbose = "auto"
+    ) -> ArrayOrTensor:
         """Extend the trend and the seasons of each series beyond its last step.
 
         The residual is defined on the steps of the data alone, and is left out. The data must

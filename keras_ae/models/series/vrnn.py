@@ -1,11 +1,14 @@
 """A recurrent latent variable model for sequential data: Chung et al. 2015, arXiv:1506.02216."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import networks
 from keras_ae.core.batching import batched
 from keras_ae.core.draws import draw_normal
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import compute_divergence, gaussian
 from keras_ae.models.series.base import SequentialVAE, most_probable, scan_steps, take_last
@@ -154,7 +157,7 @@ class VRNN(SequentialVAE):
         return self._condition(self._at_each_step(self.decoder, state, training), training)
 
     @batched("data", returns_data=True)
-    def reconstruct(self, x, training=False):
+    def reconstruct(self, x: Data, training: bool = False) -> ArrayOrTensor:
         """Compute the expected value of each step, given its code and the steps before it in x.
 
         Args:
@@ -167,7 +170,7 @@ class VRNN(SequentialVAE):
         _, state, _ = self._infer(self._evidence(x, training), None, training)
         return self._condition_on(state, training).mean
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make the distribution of sequences if the network reads its own steps.
 
         Args:

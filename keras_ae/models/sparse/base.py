@@ -1,6 +1,7 @@
 """The base class of sparse autoencoders, with the dictionary and the scale of the data."""
 
 import math
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -9,6 +10,7 @@ from keras_ae import sparsity
 from keras_ae.autoencoder import Autoencoder
 from keras_ae.core import arguments, inputs, seeds
 from keras_ae.core.batching import batched, default_batch_size
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Tensor
 from keras_ae.layers.dictionary import DataScale, Dictionary
 from keras_ae.samplers import FeatureDensity
 
@@ -37,7 +39,9 @@ class DictionaryAE(Autoencoder):
     _without = ("encoder", "decoder", "network_options", "standardize")
     diagnostics = ("l0", "unexplained_variance", "dead_fraction")
 
-    def __init__(self, latent_dim=512, dead_after=200, seed=None, **kwargs):
+    def __init__(
+        self, latent_dim: int = 512, dead_after: int = 200, seed: int | None = None, **kwargs: Any
+    ):
         super().__init__(latent_dim, seed=seed, **kwargs)
         self.dead_after = arguments.integer(self, "dead_after", dead_after)
         self.data_scale = self.dictionary = self.sampler = None
@@ -100,15 +104,15 @@ class DictionaryAE(Autoencoder):
         return ops.reshape(ops.cast(x, "float32"), (-1, self.data_scale.width))
 
     @batched("data")
-    def encode(self, x, training=False):
+    def encode(self, x: Data, training: bool = False) -> ArrayOrTensor:
         return self._select(self._compute_pre_activations(x), training)
 
     @batched("code")
-    def decode(self, z, training=False):
+    def decode(self, z: Array | Tensor, training: bool = False) -> ArrayOrTensor:
         output = self.data_scale.restore(self.dictionary.decode(ops.cast(z, "float32")))
         return ops.reshape(output, (-1, *self._data_shape))
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         if training:
             self.data_scale.update(self._flatten(x))
         a = self._compute_pre_activations(x)
@@ -126,13 +130,13 @@ class DictionaryAE(Autoencoder):
         }
 
     @property
-    def directions(self):
+    def directions(self) -> np.ndarray:
         """The features' directions in the data, an array (latent_dim, ...), each of length 1."""
         inputs.require_built(self, "directions")
         rows = ops.convert_to_numpy(self.dictionary.rows())
         return rows.reshape(self.latent_dim, *self._data_shape)
 
-    def dictionary_metrics(self, x, batch_size=None):
+    def dictionary_metrics(self, x: Data, batch_size: int | None = None) -> dict[str, Any]:
         """Measure how sparse the codes of data are, and how much of the data they explain.
 
         Args:
@@ -156,7 +160,7 @@ class DictionaryAE(Autoencoder):
 
         return sparsity.metrics_of_parts(parts(), np.mean(x, axis=0, dtype="float64"))
 
-    def resample_dead(self, x, seed=None):
+    def resample_dead(self, x: Data, seed: int | None = None) -> int:
         """Restart dead features with the directions of the errors of badly reconstructed examples.
 
         An example is drawn with a probability proportional to the square of its loss, as in Bricken

@@ -1,10 +1,12 @@
 """Gated sparse autoencoders: Rajamanoharan et al. 2024, arXiv:2404.16014."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Weight
 from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
@@ -43,7 +45,7 @@ class GatedSAE(DictionaryAE):
 
     objective = (*DictionaryAE.objective, "sparsity_loss", "auxiliary_loss")
 
-    def __init__(self, latent_dim=512, sparsity_weight=None, **kwargs):
+    def __init__(self, latent_dim: int = 512, sparsity_weight: Weight | None = None, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = arguments.number_or_schedule(
             self, "sparsity_weight", sparsity_weight, optional=True
@@ -63,7 +65,7 @@ class GatedSAE(DictionaryAE):
             for name in ("log_gain", "magnitude_bias")
         )
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         if self.sparsity_weight is None:
             return {"sparsity_loss": math.sqrt(self.data_scale.width) / 3}
         return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}

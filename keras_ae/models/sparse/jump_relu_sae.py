@@ -1,12 +1,14 @@
 """JumpReLU sparse autoencoders: Rajamanoharan et al. 2024, arXiv:2407.14435."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ae import sparsity
 from keras_ae.core import arguments
+from keras_ae.core.types import Weight
 from keras_ae.models.sparse.base import DictionaryAE, set_entries
 
 
@@ -50,7 +52,12 @@ class JumpReLUSAE(DictionaryAE):
     objective = (*DictionaryAE.objective, "sparsity_loss")
 
     def __init__(
-        self, latent_dim=512, sparsity_weight=None, initial_threshold=None, bandwidth=0.3, **kwargs
+        self,
+        latent_dim: int = 512,
+        sparsity_weight: Weight | None = None,
+        initial_threshold: float | None = None,
+        bandwidth: float = 0.3,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.sparsity_weight = arguments.number_or_schedule(
@@ -83,7 +90,7 @@ class JumpReLUSAE(DictionaryAE):
         is_positive = arguments.is_number(weight) and weight > 0
         return 0.5 * math.log(weight if is_positive else self._default_weight())
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         if self.sparsity_weight is None:
             return {"sparsity_loss": self._default_weight()}
         return {"sparsity_loss": arguments.value_at(self.sparsity_weight, self._step)}

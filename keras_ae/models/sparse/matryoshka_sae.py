@@ -1,6 +1,8 @@
 """Matryoshka sparse autoencoders: Bussmann et al. 2025, arXiv:2503.17547."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
@@ -41,7 +43,13 @@ class MatryoshkaSAE(BatchTopKSAE):
     objective = ("nested_loss", "auxiliary_loss")
     diagnostics = ("reconstruction_loss", *BatchTopKSAE.diagnostics)
 
-    def __init__(self, latent_dim=512, k=32, prefixes=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 512,
+        k: int = 32,
+        prefixes: Sequence[int] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, k, **kwargs)
         if prefixes is None:
             self.prefixes = sorted({math.ceil(self.latent_dim / 2**n) for n in range(5)})

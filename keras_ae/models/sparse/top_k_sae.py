@@ -1,5 +1,7 @@
 """k-sparse autoencoders (arXiv:1312.5663) with an auxiliary loss (arXiv:2406.04093)."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae import sparsity
@@ -42,7 +44,14 @@ class TopKSAE(DictionaryAE):
 
     objective = (*DictionaryAE.objective, "auxiliary_loss")
 
-    def __init__(self, latent_dim=512, k=32, auxiliary_k=None, auxiliary_weight=1 / 32, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 512,
+        k: int = 32,
+        auxiliary_k: int | None = None,
+        auxiliary_weight: float = 1 / 32,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.k = self._check_count("k", k)
         self.auxiliary_k = (
@@ -54,7 +63,7 @@ class TopKSAE(DictionaryAE):
         remedy = f"There are latent_dim={self.latent_dim} features."
         return arguments.integer(self, name, value, most=self.latent_dim, remedy=remedy)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"auxiliary_loss": self.auxiliary_weight}
 
     def _select(self, a, training):

@@ -2,9 +2,13 @@
 
 import dataclasses
 
+import keras
+import numpy as np
 from keras import ops
 
+from keras_ae import distributions
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor, Verbose
 from keras_ae.models.variational.vae import VAE
 
 
@@ -12,8 +16,8 @@ from keras_ae.models.variational.vae import VAE
 class StructuredPosterior:
     """q(z | x) of latent variables, each of which depends on the draws of those before it."""
 
-    model: object
-    evidence: tuple  # Tensors (batch, ...) that were computed from the data alone.
+    model: keras.Model
+    evidence: tuple[Tensor, ...]  # Tensors (batch, ...) that were computed from the data alone.
     training: bool
 
     @property
@@ -34,7 +38,7 @@ class StructuredPosterior:
 class StructuredVAE(VAE):
     """Base class of VAEs whose latent variables have priors that depend on each other's draws."""
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> StructuredPosterior:
         """Compute q(z | x), whose `mean` and draws are codes of shape (batch, *code_shape).
 
         Args:
@@ -43,7 +47,7 @@ class StructuredVAE(VAE):
         """
         return StructuredPosterior(self, tuple(self._evidence(x, training)), training)
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> distributions.DiagonalGaussian:
         raise NotImplementedError(
             f"{type(self).__name__}: each prior depends on draws of other latent variables, so "
             "that there is no p(z) in one piece. Call `sample` to draw from all priors."
@@ -70,7 +74,7 @@ class StructuredVAE(VAE):
         """Make p(x | z) from what `_infer` returned for the draws z."""
         return VAE.conditional(self, state, training)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         evidence, seed = self._evidence(x, training), self.step_seed(training)
         _, state, divergence = self._infer(evidence, seed, training)
         return self._bound_terms(self._condition_on(state, training).log_prob(y), divergence)
@@ -86,7 +90,15 @@ class StructuredVAE(VAE):
     def _draw_prior(self, num_samples, seed, temperature=1.0):
         raise NotImplementedError
 
-    def sample(self, num_samples, seed=None, temperature=1.0, *, batch_size=None, verbose="auto"):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        temperature: float = 1.0,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> np.ndarray:
         """Draw new data from the model.
 
         Args:

@@ -2,18 +2,24 @@
 
 import contextlib
 import functools
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
 
 from keras_ae import likelihoods
 from keras_ae.core import inputs
 from keras_ae.core.conversion import EMPTY
+from keras_ae.core.types import Data, Function
 from keras_ae.datasets import decode_columns, encode_columns
 from keras_ae.datasets.columns import DISCRETE, check_columns, describe, is_frame
 from keras_ae.models.variational.vae import VAE
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def reads_frames(method, returns_data=False):
+
+def reads_frames(method: Function, returns_data: bool = False) -> Function:
     """Let a method whose first argument is an array also take a `pandas.DataFrame`.
 
     Args:
@@ -59,7 +65,9 @@ class TableVAE(VAE):
     _without = ("likelihood", "standardize")
     _kept = {"described": None}
 
-    def __init__(self, latent_dim=16, columns=None, **kwargs):
+    def __init__(
+        self, latent_dim: int = 16, columns: list[dict[str, Any]] | None = None, **kwargs: Any
+    ):
         # `conditional` of a subclass makes the distribution itself.
         super().__init__(latent_dim, likelihood=likelihoods.Likelihood(), **kwargs)
         self._outputs_are_data = False
@@ -67,7 +75,7 @@ class TableVAE(VAE):
         self._given = None if columns is None else check_columns(type(self).__name__, columns)
 
     @property
-    def columns(self):
+    def columns(self) -> list[dict[str, Any]] | None:
         """The description of the columns, or None if they were never told or seen."""
         return self._described if self._given is None else self._given
 
@@ -142,7 +150,9 @@ class TableVAE(VAE):
 
     # ------------------------------------------------------------------ DataFrames in and out
 
-    def fit(self, x=None, *args, validation_data=None, **kwargs):
+    def fit(
+        self, x: Data = None, *args: Any, validation_data: Data = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Train the model: see `keras_ae.Autoencoder.fit`.
 
         Args:
@@ -180,7 +190,9 @@ class TableVAE(VAE):
     predict = reads_frames(VAE.predict, returns_data=True)
     reconstruct = reads_frames(VAE.reconstruct, returns_data=True)
 
-    def sample(self, num_samples, seed=None, **options):
+    def sample(
+        self, num_samples: int, seed: int | None = None, **options: Any
+    ) -> "pd.DataFrame | np.ndarray":
         """Draw new rows: a DataFrame if the columns are known, or else an array.
 
         Args:

@@ -1,6 +1,7 @@
 """HI-VAE, of incomplete tables with mixed columns: Nazabal et al. 2018, arXiv:1807.03653."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
@@ -9,10 +10,14 @@ from keras_ae import likelihoods
 from keras_ae.core import arguments
 from keras_ae.core.adaptation import Moments
 from keras_ae.core.examples import map_leaves
+from keras_ae.core.types import Data, Tensor
 from keras_ae.datasets.columns import fill_cells, is_frame
 from keras_ae.distributions import DiagonalGaussian, LabeledCodes
 from keras_ae.layers import gaussian_kl
 from keras_ae.models.tabular.base import TableVAE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class HIVAE(TableVAE):
@@ -53,7 +58,14 @@ class HIVAE(TableVAE):
 
     _needs_data = True
 
-    def __init__(self, latent_dim=10, num_components=10, column_dim=5, columns=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 10,
+        num_components: int = 10,
+        column_dim: int = 5,
+        columns: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, columns, **kwargs)
         self.num_components = arguments.integer(self, "num_components", num_components)
         self.column_dim = arguments.integer(self, "column_dim", column_dim)
@@ -61,7 +73,7 @@ class HIVAE(TableVAE):
     # ------------------------------------------------------------------ the parts
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (self.latent_dim + self.num_components,)
 
     def _code_width(self):
@@ -151,7 +163,7 @@ class HIVAE(TableVAE):
             parts.append(ops.where(missing, 0.0, found))
         return ops.concatenate(parts, axis=-1)
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> LabeledCodes:
         """Make q(s | x) q(z | x, s), a `keras_ae.distributions.LabeledCodes`.
 
         Args:
@@ -168,14 +180,14 @@ class HIVAE(TableVAE):
         log_variances = ops.clip(gaussians[:, :, 1], -15.0, 15.0)
         return LabeledCodes(ops.log_softmax(logits, axis=-1), gaussians[:, :, 0], log_variances)
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> LabeledCodes:
         """Make p(s) p(z | s), with equal probabilities of s, for codes like a given tensor."""
         rows = ops.cast(like, "float32")[:, :1]
         uniform = ops.zeros((1, self.num_components)) - math.log(self.num_components)
         means = ops.convert_to_tensor(self._prior_means)[None] + 0.0 * rows[..., None]
         return LabeledCodes(uniform + 0.0 * rows, means, ops.zeros_like(means))
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make p(x | z, s), the distribution of the rows of a table given their codes.
 
         Args:
@@ -196,7 +208,7 @@ class HIVAE(TableVAE):
     def _draw_prior(self, num_samples, seed):
         return self.prior(ops.zeros((num_samples, 1))).sample(seed)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         z = DiagonalGaussian(q.means, q.log_variances).sample(self.step_seed(training))
         components = ops.eye(self.num_components)[None] + ops.zeros_like(z[..., :1])
@@ -216,7 +228,7 @@ class HIVAE(TableVAE):
         divergence = ops.concatenate([of_z, ops.sum(of_s, axis=1, keepdims=True)], axis=1)
         return self._bound_terms(ops.sum(shares * log_likelihood, axis=1), divergence)
 
-    def impute(self, x, **options):
+    def impute(self, x: Data, **options: Any) -> "pd.DataFrame | np.ndarray":
         """Fill in missing cells by the most probable component, section 4 of the paper.
 
         A number becomes the mean of its likelihood, and a category the most likely one.

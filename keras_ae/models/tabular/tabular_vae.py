@@ -1,20 +1,25 @@
 """A VAE of tables, from TVAE: Xu et al. 2019, Modeling Tabular Data, arXiv:1907.00503."""
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 
-from keras_ae import samplers
+from keras_ae import distributions, samplers
 from keras_ae.core import arguments
 from keras_ae.core.draws import decode_draws
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import Tensor, Verbose, Weight
 from keras_ae.datasets import decode_columns, encode_columns
 from keras_ae.datasets.columns import DISCRETE
 from keras_ae.distributions import Coded, Columns, Modes, PartlyMissing
 from keras_ae.models.tabular.base import TableVAE, require_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MODES = 10  # Most modes of a numeric column, as in the paper.
 _CANDIDATES = 4096  # Codes that are drawn from the prior at a time, of which a few are chosen.
@@ -69,7 +74,13 @@ class TabularVAE(TableVAE):
 
     _needs_data = True
 
-    def __init__(self, latent_dim=16, columns=None, kl_weight=0.5, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        columns: list[dict[str, Any]] | None = None,
+        kl_weight: Weight = 0.5,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, columns, kl_weight=kl_weight, **kwargs)
 
     # ------------------------------------------------------------------ the parts
@@ -146,7 +157,7 @@ class TabularVAE(TableVAE):
         weights = (self._mode_means, self._mode_scales, self._mode_weights)
         return [ops.convert_to_tensor(weight) for weight in weights]
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         return super().posterior(self._describe_cells(x), training)
 
     def _describe_cells(self, x):
@@ -176,7 +187,7 @@ class TabularVAE(TableVAE):
             parts.append(ops.cast(ops.equal(x[:, number : number + 1], np.arange(size)), "float32"))
         return ops.concatenate(parts, axis=-1)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make p(x | z), the distribution of the rows of a table given their codes.
 
         Args:
@@ -216,7 +227,15 @@ class TabularVAE(TableVAE):
 
     # ------------------------------------------------------------------ new rows
 
-    def sample(self, num_samples, seed=None, conditions=None, *, batch_size=None, verbose="auto"):
+    def sample(
+        self,
+        num_samples: int,
+        seed: int | None = None,
+        conditions: dict[str, Any] | None = None,
+        *,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+    ) -> "pd.DataFrame | np.ndarray":
         """Draw new rows, all of them or those with given cells.
 
         With conditions, codes are drawn from p(z | cells) by sampling importance resampling: of

@@ -1,10 +1,14 @@
 """What all topic models share."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, inputs
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data
 from keras_ae.models.variational.vae import VAE
 
 
@@ -23,7 +27,13 @@ class TopicModel(VAE):
     explorer_views = {"Topics": "_list_topics", "Topics of an example": "doc_topics"}
     _without = ("encoder", "decoder", "likelihood", "standardize", "defaults")
 
-    def __init__(self, latent_dim, network_options, defaults, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int,
+        network_options: dict[str, Any] | None,
+        defaults: dict[str, Any],
+        **kwargs: Any,
+    ):
         options = network_options
         if options is None or isinstance(options, dict):
             options = {**defaults, **(options or {})}
@@ -46,7 +56,7 @@ class TopicModel(VAE):
         """
         raise NotImplementedError
 
-    def word_weights(self):
+    def word_weights(self) -> np.ndarray:
         """Return how much each topic is about each word: float32 array of shape (topics, words).
 
         The model must be built.
@@ -54,7 +64,7 @@ class TopicModel(VAE):
         raise NotImplementedError
 
     @batched("data")
-    def doc_topics(self, x):
+    def doc_topics(self, x: Data) -> ArrayOrTensor:
         """Compute the shares of the topics in each document: the softmax of the posterior's mean.
 
         Args:
@@ -66,7 +76,7 @@ class TopicModel(VAE):
         """
         return ops.softmax(self.posterior(x).mean, axis=-1)
 
-    def topics(self, vocabulary, k=10):
+    def topics(self, vocabulary: Sequence[Any], k: int = 10) -> list[list[Any]]:
         """List the words that each topic is most about.
 
         Args:

@@ -1,9 +1,14 @@
 """Topic modeling in embedding spaces: Dieng, Ruiz and Blei 2019, arXiv:1907.04907."""
 
+from typing import Any
+
 import keras
+import numpy as np
 from keras import ops
 
+from keras_ae import distributions
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.layers import TopicMixture
 from keras_ae.models.topics.base import TopicModel
 
@@ -40,7 +45,14 @@ class EmbeddedTopicModel(TopicModel):
     (3, (64, 3))
     """
 
-    def __init__(self, latent_dim=50, embedding_dim=300, network_options=None, seed=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 50,
+        embedding_dim: int = 300,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         defaults = {"units": (800, 800), "activation": "relu", "dropout": 0.5}
         super().__init__(latent_dim, network_options, defaults, seed=seed, **kwargs)
         self.embedding_dim = arguments.integer(self, "embedding_dim", embedding_dim)
@@ -49,11 +61,11 @@ class EmbeddedTopicModel(TopicModel):
         mixture = TopicMixture(shape[0], self.embedding_dim, name="topics")
         return keras.Sequential([keras.Input((self.latent_dim,)), mixture], name="decoder")
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> distributions.DiagonalGaussian:
         # A document without words stays a row of zeros.
         totals = ops.maximum(ops.sum(x, axis=-1, keepdims=True), 1e-6)
         return super().posterior(x / totals, training)
 
-    def word_weights(self):
+    def word_weights(self) -> np.ndarray:
         """Return the distribution of words in each topic: float32 array, shape (topics, words)."""
         return ops.convert_to_numpy(self.decoder.get_layer("topics").distributions())

@@ -1,12 +1,15 @@
 """Autoencoding variational inference for topic models: Srivastava and Sutton, arXiv:1703.01488."""
 
 import math
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.seeds import default_seed
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian, approximate_dirichlet
 from keras_ae.models.topics.base import TopicModel
 
@@ -53,12 +56,12 @@ class ProdLDA(TopicModel):
 
     def __init__(
         self,
-        latent_dim=50,
-        concentration=1.0,
-        dropout=0.2,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int = 50,
+        concentration: float = 1.0,
+        dropout: float = 0.2,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         defaults = {"units": (100, 100), "activation": "softplus", "dropout": dropout}
         super().__init__(latent_dim, network_options, defaults, seed=seed, **kwargs)
@@ -89,11 +92,11 @@ class ProdLDA(TopicModel):
         self.features_to_code = keras.Sequential(layers, name="features_to_code")
         super()._fit_networks(shape, target_shape)
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> DiagonalGaussian:
         """Make p(z), the Gaussian whose softmax approximates the Dirichlet prior."""
         variance = approximate_dirichlet(self.concentration, self.latent_dim)
         zeros = ops.zeros_like(ops.cast(like, "float32"))
         return DiagonalGaussian(zeros, zeros + math.log(variance))
 
-    def word_weights(self):
+    def word_weights(self) -> np.ndarray:
         return ops.convert_to_numpy(self.decoder.get_layer("topics").kernel)

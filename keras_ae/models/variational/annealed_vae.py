@@ -1,10 +1,13 @@
 """Understanding disentangling in beta-VAE: Burgess et al. 2018, arXiv:1804.03599."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae import schedules
 from keras_ae.core import arguments
+from keras_ae.core.types import Weight
 from keras_ae.models.variational.vae import VAE
 
 
@@ -39,7 +42,13 @@ class AnnealedVAE(VAE):
     objective = ("reconstruction_loss", "capacity_loss")
     diagnostics = ("kl_loss",)
 
-    def __init__(self, latent_dim=16, gamma=2.0, capacity=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        gamma: float = 2.0,
+        capacity: Weight | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.gamma = arguments.number(self, "gamma", gamma)
         if capacity is None:
@@ -55,7 +64,7 @@ class AnnealedVAE(VAE):
             config = {**config, "capacity": keras.saving.serialize_keras_object(before)}
         return super().from_config(config, custom_objects)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"capacity_loss": self.gamma * self._current_kl_weight()}
 
     def _bound_terms(self, log_likelihood, divergence):

@@ -1,6 +1,7 @@
 """The base class of models with a posterior, a prior, a likelihood, and importance sampling."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,6 +13,7 @@ from keras_ae.core.batching import batched
 from keras_ae.core.draws import GivenNumbers, draw_normal
 from keras_ae.core.examples import call, takes_inputs_of
 from keras_ae.core.seeds import RunSeed
+from keras_ae.core.types import Array, ArrayOrTensor, Data, Network, Tensor, Verbose
 from keras_ae.distributions import DiagonalGaussian, Rescaled, WithoutPadding
 from keras_ae.layers import gaussian
 from keras_ae.saving import export
@@ -30,13 +32,13 @@ class VariationalAE(Autoencoder):
 
     def __init__(
         self,
-        latent_dim=None,
-        encoder=None,
-        decoder=None,
-        likelihood="bernoulli",
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        likelihood: str | likelihoods.Likelihood = "bernoulli",
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, encoder, decoder, network_options, seed, **kwargs)
         self.sampler = samplers.Prior(self._draw_prior)
@@ -82,7 +84,7 @@ class VariationalAE(Autoencoder):
     def _decoder_shape(self, target_shape):
         return self.likelihood.parameter_shape(target_shape)
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> DiagonalGaussian:
         """Make q(z | x), a `keras_ae.distributions.DiagonalGaussian` of shape (batch, latent_dim).
 
         Args:
@@ -93,11 +95,11 @@ class VariationalAE(Autoencoder):
         parameters = self.features_to_code(features, training=training)
         return gaussian(parameters)
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> DiagonalGaussian:
         """Make p(z), a standard normal distribution with the shape of a tensor of codes."""
         return DiagonalGaussian.standard(like)
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         """Make p(x | z), the distribution of data of shape (batch, ...) given its codes.
 
         Args:
@@ -119,7 +121,14 @@ class VariationalAE(Autoencoder):
 
     @batched("data")
     @takes_inputs_of("posterior")
-    def encode(self, x, training=False, sample=False, seed=None, **inputs):
+    def encode(
+        self,
+        x: Data,
+        training: bool = False,
+        sample: bool = False,
+        seed: int | None = None,
+        **inputs: Any,
+    ) -> ArrayOrTensor:
         """Compute the posterior's mean of every example, or draw from the posterior.
 
         Args:
@@ -137,7 +146,14 @@ class VariationalAE(Autoencoder):
 
     @batched("code")
     @takes_inputs_of("conditional")
-    def decode(self, z, training=False, sample=False, seed=None, **inputs):
+    def decode(
+        self,
+        z: Array | Tensor,
+        training: bool = False,
+        sample: bool = False,
+        seed: int | None = None,
+        **inputs: Any,
+    ) -> ArrayOrTensor:
         """Compute the mean of p(x | z) for every code, or draw from p(x | z).
 
         Args:
@@ -225,15 +241,15 @@ class VariationalAE(Autoencoder):
     @takes_inputs_of("posterior", "conditional", "prior")
     def log_likelihood(
         self,
-        x,
-        y=None,
-        num_samples=1000,
-        seed=None,
+        x: Data,
+        y: Data = None,
+        num_samples: int = 1000,
+        seed: int | None = None,
         *,
-        batch_size=None,
-        verbose="auto",
-        **inputs,
-    ):
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        **inputs: Any,
+    ) -> ArrayOrTensor:
         """Estimate log p(x) of every example, in nats, by importance sampling from the posterior.
 
         The expected estimate is a lower bound of log p(x). It approaches log p(x) as num_samples

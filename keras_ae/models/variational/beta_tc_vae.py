@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from keras import ops
 from keras_ae.core import arguments, backend, inputs, streams
 from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.batching import batched
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import DiagonalGaussian, pairwise_log_prob
 from keras_ae.divergences import (
     aggregate_log_densities,
@@ -63,13 +65,13 @@ class BetaTCVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=16,
-        beta=6.0,
-        alpha=1.0,
-        gamma=1.0,
-        estimator="weighted",
-        dataset_size=None,
-        **kwargs,
+        latent_dim: int = 16,
+        beta: float = 6.0,
+        alpha: float = 1.0,
+        gamma: float = 1.0,
+        estimator: str = "weighted",
+        dataset_size: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.beta = arguments.number(self, "beta", beta)
@@ -87,7 +89,7 @@ class BetaTCVAE(VAE):
     def _step_numbers(self, batch_size):
         return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weight = self._current_kl_weight()
         factors = {
             "mi_loss": self.alpha,
@@ -96,7 +98,7 @@ class BetaTCVAE(VAE):
         }
         return {name: factor * weight for name, factor in factors.items()}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         z = q.sample(self.step_seed(training))
         count = ops.cast(ops.shape(z)[0], "float32")

@@ -1,5 +1,7 @@
 """beta-VAE: Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl."""
 
+from typing import Any
+
 from keras_ae.core import arguments
 from keras_ae.models.variational.vae import VAE
 
@@ -26,9 +28,9 @@ class BetaVAE(VAE):
     ['kl_loss', 'loss', 'reconstruction_loss']
     """
 
-    def __init__(self, latent_dim=16, beta=4.0, **kwargs):
+    def __init__(self, latent_dim: int = 16, beta: float = 4.0, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         self.beta = arguments.number(self, "beta", beta)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {name: self.beta * weight for name, weight in super().loss_weights().items()}

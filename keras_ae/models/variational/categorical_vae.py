@@ -1,10 +1,12 @@
 """Categorical codes with Gumbel-softmax: Jang, Gu and Poole 2016, arXiv:1611.01144."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor, Weight
 from keras_ae.distributions import Categorical, GumbelSoftmax
 from keras_ae.models.variational.vae import VAE
 from keras_ae.schedules import LinearWarmUp
@@ -60,7 +62,12 @@ class CategoricalVAE(VAE):
     """
 
     def __init__(
-        self, latent_dim=16, num_categories=10, temperature=None, straight_through=False, **kwargs
+        self,
+        latent_dim: int = 16,
+        num_categories: int = 10,
+        temperature: Weight | None = None,
+        straight_through: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         remedy = "A choice among one category would carry nothing."
@@ -71,7 +78,7 @@ class CategoricalVAE(VAE):
         self.straight_through = arguments.flag(self, "straight_through", straight_through)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (self.latent_dim, self.num_categories)
 
     def _code_width(self):
@@ -87,7 +94,7 @@ class CategoricalVAE(VAE):
         kernel = self.features_to_code.layers[-1].kernel
         kernel.assign(_FIRST_SCALE * ops.convert_to_tensor(kernel))
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> Categorical:
         """Make q(z | x), a `keras_ae.distributions.Categorical` over (batch, *code_shape).
 
         Args:
@@ -98,11 +105,11 @@ class CategoricalVAE(VAE):
         logits = self.features_to_code(features, training=training)
         return Categorical(ops.reshape(logits, (-1, *self.code_shape)))
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> Categorical:
         """Make p(z), uniform choices with the shape of a tensor of codes."""
         return Categorical(ops.zeros_like(like))
 
-    def conditional(self, z, training=False):
+    def conditional(self, z: Tensor, training: bool = False) -> Any:
         return super().conditional(ops.reshape(z, (-1, math.prod(self.code_shape))), training)
 
     def _draw_prior(self, num_samples, seed):
@@ -119,7 +126,7 @@ class CategoricalVAE(VAE):
             relaxed.sample_straight_through(seed) if self.straight_through else relaxed.sample(seed)
         )
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         return self.elbo_terms(y, self._draw(q, training), q.kl_per_variable(), training)
 

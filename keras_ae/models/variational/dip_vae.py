@@ -1,9 +1,12 @@
 """Disentangled inferred priors: Kumar, Sattigeri and Balakrishnan 2017, arXiv:1711.00848."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import covariance
 from keras_ae.models.variational.vae import VAE
 
@@ -41,7 +44,12 @@ class DIPVAE(VAE):
     objective = (*VAE.objective, "off_diagonal_loss", "diagonal_loss")
 
     def __init__(
-        self, latent_dim=16, variant="i", off_diagonal_weight=10.0, diagonal_weight=None, **kwargs
+        self,
+        latent_dim: int = 16,
+        variant: str = "i",
+        off_diagonal_weight: float = 10.0,
+        diagonal_weight: float | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.variant = arguments.choice(self, "variant", variant, ("i", "ii"))
@@ -55,7 +63,7 @@ class DIPVAE(VAE):
     def _step_numbers(self, batch_size):
         return 3 * self.latent_dim**2  # These are the covariance, its square and the gradient.
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weight, diagonal = self.off_diagonal_weight, self.diagonal_weight
         if diagonal is None:
             diagonal = (10.0 if self.variant == "i" else 1.0) * weight
@@ -65,7 +73,7 @@ class DIPVAE(VAE):
             "diagonal_loss": diagonal,
         }
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         z = q.sample(self.step_seed(training))
         matrix = covariance(q.mean)  # (latent_dim, latent_dim)

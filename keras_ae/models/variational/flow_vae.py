@@ -1,6 +1,7 @@
 """Variational Inference with Normalizing Flows: Rezende and Mohamed 2015, arXiv:1505.05770."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from keras_ae import flows
 from keras_ae.core import arguments
 from keras_ae.core.configuration import refuse_unused
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import TransformedGaussian
 from keras_ae.layers import gaussian
 from keras_ae.models.variational.vae import VAE
@@ -58,12 +60,12 @@ class FlowVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=None,
-        flow="planar",
-        num_flows=4,
-        num_reflections=4,
-        shortest_normal=0.05,
-        **kwargs,
+        latent_dim: int | None = None,
+        flow: str = "planar",
+        num_flows: int = 4,
+        num_reflections: int = 4,
+        shortest_normal: float = 0.05,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         self.flow = arguments.choice(self, "flow", flow, PARAMETERS)
@@ -99,7 +101,7 @@ class FlowVAE(VAE):
             )
             self.features_to_flows(self.encoder(keras.KerasTensor((None, *shape))))
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> TransformedGaussian:
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
         base = gaussian(parameters)
@@ -123,6 +125,6 @@ class FlowVAE(VAE):
             total = total + log_determinant
         return z, total
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z, divergence = self.posterior(x, training).sample_with_kl(self.step_seed(training))
         return self.elbo_terms(y, z, divergence[:, None], training)

@@ -1,9 +1,12 @@
 """Inverse autoregressive flow posteriors: Kingma et al. 2016, arXiv:1606.04934."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments
+from keras_ae.core.types import Tensor
 from keras_ae.distributions import TransformedGaussian
 from keras_ae.layers import InverseAutoregressiveFlow, gaussian
 from keras_ae.models.variational.vae import VAE
@@ -39,7 +42,13 @@ class IAFVAE(VAE):
     # The parameters per latent dimension are the mean, the log-variance and the context.
     _code_parameters = 3
 
-    def __init__(self, latent_dim=None, num_flows=2, flow_units=128, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        num_flows: int = 2,
+        flow_units: int = 128,
+        **kwargs: Any,
+    ):
         arguments.integer(self, "flow_units", flow_units)
         super().__init__(latent_dim, **kwargs)
         arguments.layers(self, "num_flows", num_flows, least=0)
@@ -54,7 +63,7 @@ class IAFVAE(VAE):
         for flow in self.flows:
             flow(code, code)
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> TransformedGaussian:
         features = self.encoder(x, training=training)
         parameters = self.features_to_code(features, training=training)
         parameters = ops.cast(parameters, "float32")
@@ -69,6 +78,6 @@ class IAFVAE(VAE):
             total = total + log_determinant
         return z, total
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         z, divergence = self.posterior(x, training).sample_with_kl(self.step_seed(training))
         return self.elbo_terms(y, z, divergence[:, None], training)

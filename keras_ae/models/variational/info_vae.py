@@ -1,10 +1,13 @@
 """InfoVAE: Zhao, Song and Ermon 2017, arXiv:1706.02262."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.objective import skip_single_example
+from keras_ae.core.types import Tensor
 from keras_ae.divergences import BANDWIDTHS, count_pair_numbers, mmd
 from keras_ae.models.variational.vae import VAE
 
@@ -44,7 +47,14 @@ class InfoVAE(VAE):
     _kept = {"kernel_factor": len(BANDWIDTHS)}
     _kernel_factor = 1
 
-    def __init__(self, latent_dim=None, alpha=0.0, scale=10.0, kernel="imq", **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        alpha: float = 0.0,
+        scale: float = 10.0,
+        kernel: str = "imq",
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         _check(alpha, scale)
         arguments.record(self, "alpha", alpha, lambda value: _check(value, self.scale)[0])
@@ -55,11 +65,11 @@ class InfoVAE(VAE):
     def _step_numbers(self, batch_size):
         return super()._step_numbers(batch_size) + count_pair_numbers(batch_size, self.latent_dim)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weights = {name: (1.0 - self.alpha) * w for name, w in super().loss_weights().items()}
         return {**weights, "mmd_loss": self.alpha + self.scale - 1.0}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         seed = self.step_seed(training)
         q = self.posterior(x, training)
         z = q.sample(seed)

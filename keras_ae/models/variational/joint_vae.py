@@ -1,11 +1,13 @@
 """Joint continuous and discrete codes: Dupont 2018, arXiv:1804.00104."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from keras_ae.core import arguments, backend
 from keras_ae.core.batching import batched
+from keras_ae.core.types import ArrayOrTensor, Data, Tensor, Weight
 from keras_ae.distributions import GumbelSoftmax, MixedCode
 from keras_ae.layers import gaussian
 from keras_ae.models.variational.vae import VAE
@@ -77,13 +79,13 @@ class JointVAE(VAE):
 
     def __init__(
         self,
-        latent_dim=10,
-        num_categories=10,
-        gamma=5.0,
-        continuous_capacity=None,
-        discrete_capacity=None,
-        temperature=0.67,
-        **kwargs,
+        latent_dim: int = 10,
+        num_categories: int = 10,
+        gamma: float = 5.0,
+        continuous_capacity: Weight | None = None,
+        discrete_capacity: Weight | None = None,
+        temperature: float = 0.67,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, **kwargs)
         remedy = "A choice among one category would carry nothing."
@@ -109,7 +111,7 @@ class JointVAE(VAE):
         self.temperature = arguments.number(self, "temperature", temperature, positive=True)
 
     @property
-    def code_shape(self):
+    def code_shape(self) -> tuple[int, ...]:
         return (self.latent_dim + self.num_categories,)
 
     def _code_width(self):
@@ -120,7 +122,7 @@ class JointVAE(VAE):
 
     # ------------------------------------------------------------------ distributions
 
-    def posterior(self, x, training=False):
+    def posterior(self, x: Tensor, training: bool = False) -> MixedCode:
         """Make q(z, c | x), a `keras_ae.distributions.MixedCode` over (batch, *code_shape).
 
         Args:
@@ -133,7 +135,7 @@ class JointVAE(VAE):
         q = gaussian(parameters[:, :width])
         return MixedCode(q.mean, q.log_variance, parameters[:, width:])
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> MixedCode:
         """Make p(z, c): standard normals and a uniform choice, for codes of a tensor's shape."""
         zeros = ops.zeros_like(like)
         numbers, choice = zeros[:, : self.latent_dim], zeros[:, self.latent_dim :]
@@ -155,10 +157,10 @@ class JointVAE(VAE):
         )
         return continuous, ops.minimum(discrete, most)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         return {"capacity_loss": self.gamma * self._current_kl_weight()}
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q, seed = self.posterior(x, training), self.step_seed(training)
         choice = GumbelSoftmax(q.logits, self.temperature) if training else q.discrete
         z = ops.concatenate([q.continuous.sample(seed), choice.sample(seed)], axis=-1)
@@ -176,7 +178,7 @@ class JointVAE(VAE):
     # ------------------------------------------------------------------ calls
 
     @batched("data")
-    def cluster_probabilities(self, x):
+    def cluster_probabilities(self, x: Data) -> ArrayOrTensor:
         """Compute q(c | x): the probability of every category, shape (batch, num_categories).
 
         Args:
@@ -185,7 +187,7 @@ class JointVAE(VAE):
         return self.posterior(x).discrete.mean
 
     @batched("data")
-    def cluster(self, x):
+    def cluster(self, x: Data) -> ArrayOrTensor:
         """Find the most probable category of every example: int32 of shape (batch,).
 
         Args:

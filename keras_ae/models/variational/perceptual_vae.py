@@ -1,12 +1,14 @@
 """Deep Feature Consistent Variational Autoencoder: Hou et al. 2016, arXiv:1610.00291."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_ae import losses, networks
 from keras_ae.core import arguments
+from keras_ae.core.types import Loss, Tensor
 from keras_ae.distributions import counted, event_sum
 from keras_ae.models.variational.vae import VAE
 
@@ -55,7 +57,13 @@ class PerceptualVAE(VAE):
     _kept = {"compares_maps": False}
     _compares_maps = True
 
-    def __init__(self, latent_dim=None, features=None, weight=None, **kwargs):
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        features: keras.Model | Loss | None = None,
+        weight: float | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(latent_dim, **kwargs)
         self.weight = arguments.number(self, "weight", weight, positive=True, optional=True)
         self._compares_by_loss = isinstance(features, (str, keras.losses.Loss))
@@ -94,7 +102,7 @@ class PerceptualVAE(VAE):
         given = self.arguments["features"] is not None
         return super()._options_in_use() if given else self.network_options.keys()
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weight = self.weight
         if weight is None:
             is_random = self.arguments["features"] is None and self._compares_maps
@@ -126,7 +134,7 @@ class PerceptualVAE(VAE):
         found = self.features(x, training=False)
         return found if isinstance(found, (list, tuple)) else [found]
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         q = self.posterior(x, training)
         p = self.conditional(q.sample(self.step_seed(training)), training)
         return {

@@ -1,5 +1,7 @@
 """Simple and effective VAE training with calibrated decoders: Rybkin et al., arXiv:2006.13202."""
 
+from typing import Any
+
 from keras_ae.core import inputs
 from keras_ae.models.variational.vae import VAE
 
@@ -31,11 +33,11 @@ class SigmaVAE(VAE):
 
     _without = ("likelihood",)
 
-    def __init__(self, latent_dim=None, **kwargs):
+    def __init__(self, latent_dim: int | None = None, **kwargs: Any):
         super().__init__(latent_dim, likelihood="gaussian_optimal_scale", **kwargs)
 
     @property
-    def scale(self):
+    def scale(self) -> float:
         """The standard deviation of the noise; with standardize=True, that of standardized data."""
         inputs.require_built(self, "scale")
         return float(self.likelihood.noise_scale())

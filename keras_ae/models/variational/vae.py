@@ -1,11 +1,15 @@
 """Auto-Encoding Variational Bayes: Kingma and Welling 2013, arXiv:1312.6114."""
 
+from typing import Any
+
 from keras import ops
 
 from keras_ae.core import arguments
 from keras_ae.core.examples import call, takes_inputs_of
+from keras_ae.core.types import Network, Tensor, Weight
 from keras_ae.distributions import DiagonalGaussian
 from keras_ae.layers import gaussian_kl
+from keras_ae.likelihoods.base import Likelihood
 from keras_ae.models.variational.base import VariationalAE
 
 
@@ -53,15 +57,15 @@ class VAE(VariationalAE):
 
     def __init__(
         self,
-        latent_dim=None,
-        encoder=None,
-        decoder=None,
-        likelihood="bernoulli",
-        kl_weight=1.0,
-        free_bits=0.0,
-        network_options=None,
-        seed=None,
-        **kwargs,
+        latent_dim: int | None = None,
+        encoder: Network | None = None,
+        decoder: Network | None = None,
+        likelihood: str | Likelihood = "bernoulli",
+        kl_weight: Weight = 1.0,
+        free_bits: float = 0.0,
+        network_options: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(latent_dim, encoder, decoder, likelihood, network_options, seed, **kwargs)
         has_free_bits = arguments.is_number(free_bits) and free_bits != 0
@@ -91,12 +95,12 @@ class VAE(VariationalAE):
         """Compute the factor of the KL divergence at the current training step."""
         return arguments.value_at(self.kl_weight, self._step)
 
-    def loss_weights(self):
+    def loss_weights(self) -> dict[str, Any]:
         weight = self._current_kl_weight()
         return {"kl_loss": weight, "free_bits_loss": weight}
 
     @takes_inputs_of("posterior", "conditional", "prior")
-    def loss_terms(self, x, y, training, **inputs):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool, **inputs: Any) -> dict[str, Tensor]:
         q = call(self, self.posterior, x, training, inputs=inputs)
         if type(self).prior is VariationalAE.prior:
             divergence = q.kl_per_dimension()
@@ -108,7 +112,9 @@ class VAE(VariationalAE):
         z = q.sample(self.step_seed(training))
         return self.elbo_terms(y, z, divergence, training, **inputs)
 
-    def elbo_terms(self, y, z, divergence, training, **inputs):
+    def elbo_terms(
+        self, y: Tensor, z: Tensor, divergence: Tensor, training: bool, **inputs: Any
+    ) -> dict[str, Tensor]:
         """Compute the terms of the negative evidence lower bound.
 
         Args:

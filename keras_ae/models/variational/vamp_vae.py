@@ -1,12 +1,14 @@
 """VAE with a VampPrior: Tomczak and Welling 2017, arXiv:1705.07120."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.core import arguments, inputs, memory, ranges
+from keras_ae.core.types import Array, Tensor
 from keras_ae.distributions import GaussianMixture, counted
 from keras_ae.models.variational.vae import VAE
 
@@ -38,7 +40,7 @@ class VampVAE(VAE):
     (3, 8)
     """
 
-    def __init__(self, latent_dim=None, num_components=500, **kwargs):
+    def __init__(self, latent_dim: int | None = None, num_components: int = 500, **kwargs: Any):
         super().__init__(latent_dim, **kwargs)
         self.num_components = arguments.integer(self, "num_components", num_components)
         self.pseudo_inputs = None
@@ -59,7 +61,7 @@ class VampVAE(VAE):
         numbers = memory.numbers_of_layers(self.encoder)[1] + math.prod(self._data_shape)
         return self.num_components * (batch_size * self.latent_dim + numbers)
 
-    def set_pseudo_inputs(self, x):
+    def set_pseudo_inputs(self, x: Array) -> None:
         """Set the pseudo-inputs to data. This builds the model if it is not built.
 
         Args:
@@ -78,7 +80,7 @@ class VampVAE(VAE):
             )
         self.pseudo_inputs.assign(np.asarray(x, "float32"))
 
-    def prior(self, like):
+    def prior(self, like: Tensor) -> GaussianMixture:
         points = ops.convert_to_tensor(self.pseudo_inputs)
         if self._support:
             inside = ops.clip(points, *self._support)
@@ -93,5 +95,5 @@ class VampVAE(VAE):
     def _draw_prior(self, num_samples, seed):
         return self.prior(None).sample(num_samples, seed)
 
-    def loss_terms(self, x, y, training):
+    def loss_terms(self, x: Tensor, y: Tensor, training: bool) -> dict[str, Tensor]:
         return self._estimate_bound_terms(y, self.posterior(x, training), training)
