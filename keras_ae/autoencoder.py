@@ -10,7 +10,6 @@ from keras_ae.core.adjustable import Adjustable
 from keras_ae.core.batching import batched
 from keras_ae.core.configuration import refuse_unknown
 from keras_ae.core.draws import decode_draws
-from keras_ae.core.examples import takes_inputs_of
 from keras_ae.core.objective import make_trackers
 from keras_ae.core.programs import guard_programs
 from keras_ae.core.training import Loops
@@ -206,7 +205,7 @@ class Autoencoder(Adjustable, Saved, Loops):
     # ------------------------------------------------------------------ what every model does
 
     @batched("data", returns_data=True)
-    @takes_inputs_of("encode", "decode")
+    @examples.takes_inputs_of("encode", "decode")
     def reconstruct(self, x: Data, training: bool = False, **inputs: Any) -> ArrayOrTensor:
         """Encode and decode every example.
 
