@@ -61,9 +61,9 @@ def test_a_model_has_few_public_names(name):
     zoo.build(model)
     names = {name for name in dir(model) if not name.startswith("_")}
     keras_own = {*dir(keras.Model), *dir(keras.Sequential([keras.layers.Dense(2)]))}
-    assert len(names - keras_own - set(model.arguments)) <= 30
+    assert len(names - keras_own - set(model.arguments)) <= 33
     if name == "VAE":
-        assert len(names - keras_own) <= 30
+        assert len(names - keras_own) <= 33
     for method in names - keras_own:
         value = getattr(type(model), method, None)
         if callable(value) or isinstance(value, property):
