@@ -170,7 +170,7 @@ def train(
     latent_dim: Annotated[
         int | None, typer.Option(help="Dimensions of the code. [default: the model's own]")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 20,
+    epochs: Annotated[int, typer.Option(help="Passes over the data.")] = 15,
     batch_size: Annotated[int, typer.Option(help="Examples in a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Step size of Adam.")] = 1e-3,
     seed: Seed = 0,

@@ -21,7 +21,7 @@ class Settings:
     Args:
         model: Name of a model's class, such as "VAE".
         data: Name or path of the data: see `keras_ae.datasets.load`. Defaults to "small_mnist".
-        epochs: Number of passes over the training split. Defaults to 20.
+        epochs: Number of passes over the training split. Defaults to 15.
         batch_size: Number of examples in a training step. Defaults to 64.
         learning_rate: Learning rate of Adam. Defaults to 0.001.
         seed: Integer that determines the initial weights, the noise and the order of the examples.
@@ -45,7 +45,7 @@ class Settings:
 
     model: str
     data: str = "small_mnist"
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 64
     learning_rate: float = 1e-3
     seed: int = 0
