@@ -20,7 +20,7 @@ from keras_ae.core import arguments
 from keras_ae.explorer.page_files import FILES, read_page
 
 ACTIONS = ("decode", "look", "interpolate", "sample", "view")
-MOST_BYTES = 4 * 2**20  # Of the body of a request.
+MOST_BYTES = 4 * 2**20  # The body of a request may have so many.
 _MISTAKES = (RuntimeError, TypeError, ValueError)
 _HEADERS = {
     "Cache-Control": "no-store",

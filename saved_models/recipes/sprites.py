@@ -8,7 +8,8 @@ from recipe import Recipe
 import keras_ae
 from keras_ae import networks
 
-# As in the row `disentanglement`, with 48 units instead of 64, for the size of the file.
+# These are the networks of the row `disentanglement`, but with 48 units instead of 64, because the
+# file would be too large.
 NETWORKS = {"filters": (16, 16, 32, 32), "units": (48,)}
 LIMITS = "The score depends more on the seed than on the model: see the spread over seeds."
 
