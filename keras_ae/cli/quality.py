@@ -70,8 +70,8 @@ def _judge_copies(model, x):
     data, _ = examples.split(model, x)
     if isinstance(data, dict) or not np.issubdtype(data.dtype, np.floating):
         return []
-    copies = model.reconstruct(x, verbose=0) if not isinstance(x, dict) else None
-    if copies is None or copies.shape != data.shape or np.isnan(data).any():
+    copies = model.reconstruct(x, verbose=0)
+    if copies.shape != data.shape or np.isnan(data).any():
         return []
     rest = np.square(copies - data).sum() / np.square(data - data.mean(axis=0)).sum()
     if not np.isfinite(rest):
