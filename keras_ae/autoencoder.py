@@ -276,13 +276,13 @@ class Autoencoder(Adjustable, Saved, Loops):
         """
         *shapes, inputs = building.take_apart(self, input_shape, target_shape)
         if not building.is_built_for(self, *shapes, inputs):
-            building.set_shapes(self, *shapes, inputs)
             with building.scope(self), networks.defaults_of(self):
+                building.set_shapes(self, *shapes, inputs)
                 make_trackers(self)
                 adaptation.make_weights(self)
                 self._build_networks(*shapes)
-            if not self._restored:  # A file may be older than the checks.
-                self._check_given()
+                if not self._restored:  # A file may be older than the checks.
+                    self._check_given()
 
     def _check_given(self):
         """Raise an error if an argument has no effect, or if training with it cannot work."""

@@ -127,9 +127,13 @@ def _default_latent_dim(shape):
 
 @contextlib.contextmanager
 def scope(model):
-    """The context in which a model makes its weights: they follow from its seed."""
+    """The context in which a model makes its weights: they follow from its seed.
+
+    After an error the model is as before, so that it can be built for other shapes.
+    """
     name, remedy = type(model).__name__, memory.SMALLER_MODEL
     with (
+        _undone_after_errors(model),
         seeds.follow_seed(seeds.order_seed(model)),
         backend.building_scope(model),
         memory.checked_weights(name, remedy),
@@ -137,6 +141,46 @@ def scope(model):
     ):
         yield
         changes.note_numbers(model)
+
+
+@contextlib.contextmanager
+def _undone_after_errors(model):
+    """Restore what a model and its layers hold if a `with` block raises an error.
+
+    Keras keeps layers in lists of its own and on torch in a dictionary of the module, where they
+    stay if only the attribute is deleted.
+    """
+    states = [_State(layer) for layer in model._flatten_layers()]
+    try:
+        yield
+    except BaseException:
+        for state in states:
+            state.restore()
+        raise
+
+
+class _State:
+    """The attributes of a layer, and what those of them that are lists, dictionaries or sets hold."""
+
+    def __init__(self, layer):
+        self.attributes, self.tracker = vars(layer), layer._tracker
+        self.before, self.is_locked = dict(self.attributes), self.tracker.locked
+        self.ids = {name: set(each) for name, each in self.tracker.stored_ids.items()}
+        self.contents = [
+            (kind, value, kind(value))
+            for value in self.before.values()
+            for kind in (list, dict, set)
+            if isinstance(value, kind)
+        ]
+
+    def restore(self):
+        self.attributes.clear()
+        self.attributes.update(self.before)
+        self.tracker.locked = self.is_locked
+        self.tracker.stored_ids.update(self.ids)
+        for kind, value, content in self.contents:
+            kind.clear(value)  # Not the method of Keras' own lists, which unlists the layers.
+            (list.extend if kind is list else kind.update)(value, content)
 
 
 def make_counter(model, name):

@@ -73,3 +73,29 @@ def test_only_models_with_this_default_choose_the_number(name):
         pytest.skip("this model has no such number, or chooses it")
     with pytest.raises(ValueError, match="latent_dim=None must be"):
         cls(latent_dim=None)
+
+
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_a_refused_shape_leaves_nothing_behind(name, monkeypatch):
+    def refuse(self):
+        raise ValueError("no")
+
+    model, expected = zoo.make(name, seed=0), zoo.make(name, seed=0)
+    zoo.build(expected)
+    before = [id(w) for w in model.weights]
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="^no$"):
+        patch.setattr(type(model), "_check_given", refuse)
+        zoo.build(model)
+    assert not model.built and [id(w) for w in model.weights] == before
+    zoo.build(model)
+    for found, wanted in zip(model.weights, expected.weights, strict=True):
+        assert (found.name, found.shape) == (wanted.name, wanted.shape)
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, wanted)))
+
+
+def test_a_model_that_refused_a_shape_can_be_built_for_another():
+    model = keras_ae.UNetAE(2)
+    with pytest.raises(ValueError, match="which are no pictures"):
+        model.build((None, 2, 2, 2, 2))
+    model.build((None, 6))
+    assert model.decode(np.zeros((1, 2), "float32")).shape == (1, 6)
