@@ -1,6 +1,7 @@
 """The pages of the site: their programs run, their links lead somewhere, no model lacks a page."""
 
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -182,6 +183,8 @@ def test_the_code_has_the_shape_that_the_page_says(name):
         return
     names = {**model.arguments, "latent_dim": model.latent_dim}
     names["patches"] = getattr(model, "_num_patches", None)
+    names["positions"] = math.prod(getattr(model, "_places", ()))
+    names["upper_positions"] = math.prod(getattr(model, "_upper_places", ()))
     names["steps"] = getattr(model, "_steps", [None])[0] if said.startswith("(steps") else None
     assert eval(said, {}, names) == model.code_shape
 

@@ -20,10 +20,10 @@ class LadderVAE(HierarchicalVAE):
     """A VAE with layers of latent variables, each inferred from the data and the layer above it.
 
     The prior leads downwards: z_L is a standard normal, and z_i is a Gaussian given z_(i+1).
-    Networks that lead upwards compute statistics of every z_i. The posterior of z_i is the product
-    of the statistics' Gaussian and the prior. The data depends only on z_1, which is therefore the
-    code. `encode` infers it through all layers, and `sample` draws it through all priors.
-    `encode_layers` returns the codes of all layers.
+    Networks that lead upwards compute statistics of every z_i. The posterior of z_L is their
+    Gaussian, and below it the posterior of z_i is the product of their Gaussian and the prior. The
+    data depends only on z_1, which is therefore the code. `encode` infers it through all layers,
+    and `sample` draws it through all priors. `encode_layers` returns the codes of all layers.
 
     Args:
         latent_dim: Dimensions of the code z_1, the lowest layer. Defaults to 16.
