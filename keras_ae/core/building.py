@@ -179,6 +179,7 @@ class _State:
         self.tracker.locked = self.is_locked
         self.tracker.stored_ids.update(self.ids)
         for kind, value, content in self.contents:
+            value = getattr(value, "__wrapped__", value)  # TensorFlow wraps dictionaries.
             kind.clear(value)  # Not the method of Keras' own lists, which unlists the layers.
             (list.extend if kind is list else kind.update)(value, content)
 
