@@ -103,6 +103,12 @@ def symbolic_call(model, name, network, shape):
             f"{type(model).__name__}: the {name} {network.name!r} returns no numbers: its output "
             f"has the shape {output.shape[1:]}. Make its last layer wider."
         )
+    if not (model._restored or keras.backend.is_float_dtype(output.dtype)):
+        raise ValueError(
+            f"{type(model).__name__}: the {name} {network.name!r} returns numbers of dtype "
+            f"{output.dtype}, through which no gradient reaches its weights. End it with a layer "
+            "that returns real numbers."
+        )
     return output
 
 

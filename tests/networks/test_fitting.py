@@ -174,6 +174,21 @@ def test_what_is_no_network_is_refused(network):
     assert "array(" not in str(caught.value)
 
 
+class Signs(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.cast(x > 0, self.kind)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_networks_that_no_gradient_passes_are_refused(part, dtype):
+    signs = Signs()
+    signs.kind = dtype
+    network = keras.Sequential([keras.layers.Dense(4), signs])
+    with pytest.raises(ValueError, match=f"the {part} .* returns numbers of dtype {dtype}"):
+        compiled("ContractiveAE", **{part: network}).build((None, 4))
+
+
 def test_an_error_of_a_network_comes_through():
     def stop(x):
         raise RuntimeError("no such table")
