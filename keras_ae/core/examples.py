@@ -230,7 +230,8 @@ def dtype_of(model, name):
 
 def dtypes_of(model):
     """Return the dtypes of those named inputs that are no float32, also of a sampler's label."""
-    of_sampler = {} if "label" in model.extra_inputs else {"label": "int32"}
+    is_other = "label" in model.extra_inputs or "label" in model._modalities
+    of_sampler = {} if is_other else {"label": "int32"}
     return {**of_sampler, **model._input_dtypes}
 
 

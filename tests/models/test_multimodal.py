@@ -374,6 +374,18 @@ def test_each_modality_is_an_argument_of_a_served_function(trained, tmp_path):
     np.testing.assert_allclose(loaded.encode(x), trained.encode(x), atol=1e-6)
 
 
+@pytest.mark.skipif(keras.config.backend() == "torch", reason="torch exports no SavedModel")
+def test_a_modality_may_be_called_label(tmp_path):
+    import tensorflow as tf
+
+    x = {"bits": whole()["bits"], "label": whole()["kind"]}
+    model = MultimodalVAE(2, {"bits": "bernoulli", "label": "categorical"}, seed=0)
+    model.build(map_leaves(lambda values: (None, *values.shape[1:]), x))
+    model.export(tmp_path / "model")
+    served = tf.saved_model.load(str(tmp_path / "model"))
+    np.testing.assert_allclose(served.encode(**x).numpy(), model.encode(x), atol=1e-5)
+
+
 def test_symbolic_tensors_are_not_mixed_with_others():
     x = zoo.data_for("MultimodalVAE")
     mixed = {**x, "bits": keras.KerasTensor((None, 6))}
