@@ -3,6 +3,7 @@
 Each takes (num_samples, latent_dim, seed) and returns a float32 tensor (num_samples, latent_dim).
 """
 
+import inspect
 import math
 import numbers
 from collections.abc import Callable
@@ -125,13 +126,26 @@ def get(identifier: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     if isinstance(identifier, str) and identifier in _BY_NAME:
         return _BY_NAME[identifier]
-    if callable(identifier) and not isinstance(identifier, type):
+    if callable(identifier) and not isinstance(identifier, type) and _takes_three(identifier):
         return identifier
     hint = did_you_mean(identifier, _BY_NAME)
     raise ValueError(
         f"prior={show(identifier)} is neither {', '.join(map(repr, _BY_NAME))} nor a function of "
         f"(num_samples, latent_dim, seed).{hint}"
     )
+
+
+def _takes_three(function):
+    """Tell whether a function can be called with three arguments, as far as Python knows."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # Some functions that are written in C do not tell.
+        return True
+    try:
+        signature.bind(1, 1, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _refuse_draws(num_samples, latent_dim, copies=1):

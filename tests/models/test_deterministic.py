@@ -372,6 +372,11 @@ def test_the_roll_is_a_spiral_of_even_density():
     assert scipy.stats.kstest((angle / np.pi) ** 2, scipy.stats.uniform(1, 24).cdf).pvalue > 1e-3
 
 
+def test_a_penalty_is_a_number():
+    with pytest.raises(ValueError, match="gradient_penalty=.* must be"):
+        keras_ae.AdversarialAE(2, gradient_penalty=np.ones(2))
+
+
 def test_priors_of_pairs_refuse_odd_dimensions():
     for name in ("gaussian_mixture", "swiss_roll"):
         with pytest.raises(ValueError, match="latent_dim=4"):
@@ -380,6 +385,8 @@ def test_priors_of_pairs_refuse_odd_dimensions():
         keras_ae.AdversarialAE(2, prior="swissroll")
     with pytest.raises(ValueError, match="is neither .* nor a function"):
         keras_ae.AdversarialAE(2, prior=keras.layers.Dense)
+    with pytest.raises(ValueError, match="is neither .* nor a function"):
+        keras_ae.AdversarialAE(2, prior=len)
     with pytest.raises(ValueError, match=r"returns codes of shape \(2, 5\)"):
         keras_ae.AdversarialAE(2, prior=lambda n, latent_dim, seed: np.zeros((n, 5)))
 

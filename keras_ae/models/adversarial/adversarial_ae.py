@@ -76,10 +76,11 @@ class AdversarialAE(DeterministicAE):
         self.sampler = samplers.Prior(self._draw_prior)
         self.weight = arguments.number(self, "weight", weight)
         self.discriminator = discriminator
+        has_penalty = not (arguments.is_number(gradient_penalty) and gradient_penalty == 0)
         self.gradient_penalty = arguments.number(
-            self, "gradient_penalty", gradient_penalty, fixed=not gradient_penalty
+            self, "gradient_penalty", gradient_penalty, fixed=not has_penalty
         )
-        if not gradient_penalty:
+        if not has_penalty:
             self.players = {"discriminator": ("discriminator_loss",)}
 
     @classmethod
