@@ -55,6 +55,8 @@ def forms_of_data(subject):
     }
     if model._modalities:
         del forms["a dataset of pairs"]
+    elif not isinstance(x, dict):
+        forms["a dataset of dictionaries"] = (slices({"x": x}).batch(size), {"verbose": 0})
     if type(model)._evaluation_scope is not Loops._evaluation_scope:
         del forms["a generator"]  # It is read once, and this model reads data before it evaluates.
     wanted = model.evaluate(x, **subject.batches)

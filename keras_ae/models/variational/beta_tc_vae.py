@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, inputs, streams
+from keras_ae.core import arguments, backend, examples, inputs, streams
 from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.batching import batched
 from keras_ae.core.types import Tensor
@@ -169,13 +169,11 @@ class BetaTCVAE(VAE):
             parts = streams.iterate_batches(batches, steps)
         if parts is None:
             return None
-        found = [
-            (
-                self._posterior_parameters(ops.convert_to_numpy(part[0]), verbose=0),
-                ops.convert_to_numpy(part[2]) if len(part) > 2 else np.ones(len(part[0])),
-            )
-            for part in parts
-        ]
+        found = []
+        for data, *others in parts:
+            x = ops.convert_to_numpy(examples.split(self, data)[0])
+            weights = ops.convert_to_numpy(others[1]) if len(others) > 1 else np.ones(len(x))
+            found.append((self._posterior_parameters(x, verbose=0), weights))
         parameters, weights = (np.concatenate(values) for values in zip(*found, strict=True))
         return parameters, np.reshape(weights, -1).astype("float64")
 
