@@ -204,7 +204,7 @@ def _read_omniglot():
     """Average the drawings to 28 by 28 pixels, and hold out a tenth of the characters."""
     with np.load(find_file("images/omniglot_small.npz")) as file:
         bits = np.unpackbits(file["ink_packed"], axis=1, count=11025).reshape(-1, 105, 105)
-        number = 1000 * file["alphabet"] + file["character"]
+        number = 1000 * file["alphabet"].astype(int) + file["character"]
     character = np.unique(number, return_inverse=True)[1]
     # 105 pixels become 28 of 3.75 pixels each: each pixel is repeated 4 times, and 15 are averaged.
     fine = bits.repeat(4, axis=1).repeat(4, axis=2).reshape(-1, 28, 15, 28, 15)
