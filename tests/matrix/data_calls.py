@@ -331,9 +331,9 @@ def input_cells(bench):
                 return model.sample(48, seed=0, **{name: given})
 
         else:
-            taken = examples.taken_by(
-                model, model.loss_terms if method_name in (*LOOPS[:2], *ON_BATCH[:2]) else method
-            )
+            computed = {each: model.loss_terms for each in (*LOOPS[:2], *ON_BATCH[:2])}
+            computed |= {LOOPS[2]: model.reconstruct, ON_BATCH[2]: model.reconstruct}
+            taken = examples.taken_by(model, computed.get(method_name, method))
 
             def call(given, method=method):
                 return method(x["x"], **{name: given}, **options_of(method, batch_size=ROWS))
