@@ -93,6 +93,14 @@ def test_a_refused_shape_leaves_nothing_behind(name, monkeypatch):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (found, wanted)))
 
 
+@pytest.mark.parametrize("name", zoo.MODELS)
+def test_every_layer_of_a_built_model_is_built(name):
+    """Otherwise Keras calls the model once more before the first step."""
+    model = zoo.make(name)
+    zoo.build(model)
+    assert not [layer for layer in model._flatten_layers(include_self=False) if not layer.built]
+
+
 def test_a_model_that_refused_a_shape_can_be_built_for_another():
     model = keras_ae.UNetAE(2)
     with pytest.raises(ValueError, match="which are no pictures"):

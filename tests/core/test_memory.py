@@ -60,6 +60,8 @@ CALLS = {
         (None, 8, 8, 1)
     ),
     "examples": lambda: keras_ae.AE(64).build((None, 10**10)),
+    "columns": lambda: keras_ae.TabularVAE(2).build((None, 10**12)),
+    "columns of HIVAE": lambda: keras_ae.HIVAE(2).build((None, 10**12)),
     "num_codes": lambda: keras_ae.VQVAE(num_codes=10**9).build((None, 6)),
     "num_codes of residuals": lambda: keras_ae.ResidualVQVAE(num_codes=10**9).build((None, 6)),
     "code_length": lambda: keras_ae.VQVAE(code_length=10**9).build((None, 6)),

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_ae import likelihoods
-from keras_ae.core import inputs
+from keras_ae.core import inputs, memory
 from keras_ae.core.conversion import EMPTY
 from keras_ae.core.types import Data, Function
 from keras_ae.datasets import decode_columns, encode_columns
@@ -17,6 +17,8 @@ from keras_ae.models.variational.vae import VAE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_BYTES_OF_COLUMN = 1000.0  # A dictionary of five entries, and what other parts keep of it.
 
 
 def reads_frames(method: Function, returns_data: bool = False) -> Function:
@@ -87,6 +89,8 @@ class TableVAE(VAE):
                 f"x has examples of shape {shape}. Reshape them to (rows, {int(np.prod(shape))})."
             )
         if self.columns is None:
+            what = f"{type(self).__name__}: the descriptions of {shape[0]} columns"
+            memory.refuse_beyond(_BYTES_OF_COLUMN * shape[0], what, memory.SMALLER_MODEL)
             plain = {"kind": "numeric", "dtype": "float32", "integer": False}
             return [{**plain, "center": 0.0, "scale": 1.0} for _ in range(shape[0])]
         if len(self.columns) != shape[0]:

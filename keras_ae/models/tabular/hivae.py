@@ -86,6 +86,7 @@ class HIVAE(TableVAE):
         return (target_shape[0] * self.column_dim,)
 
     def _build_networks(self, shape, target_shape):
+        self._layers.remove(self.likelihood)  # Keras goes on tracking replaced layers.
         self.likelihood = likelihoods.Columns(
             [{"name": str(n), **c} for n, c in enumerate(self._columns_of(shape))]
         )

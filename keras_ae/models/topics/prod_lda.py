@@ -87,9 +87,9 @@ class ProdLDA(TopicModel):
         )
 
     def _fit_networks(self, shape, target_shape):
-        layers = [*self.features_to_code.layers, self._make_normalization("code_normalization")]
-        layers[-2].use_bias = False  # The normalization subtracts a bias, and has one of its own.
-        self.features_to_code = keras.Sequential(layers, name="features_to_code")
+        # The normalization subtracts a bias, and has one of its own.
+        self.features_to_code.layers[-1].use_bias = False
+        self.features_to_code.add(self._make_normalization("code_normalization"))
         super()._fit_networks(shape, target_shape)
 
     def prior(self, like: Tensor) -> DiagonalGaussian:
