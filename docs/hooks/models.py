@@ -224,16 +224,7 @@ def draw_pretrained(name):
         return ""
     lines = ["## Pretrained", ""]
     for key, facts in known.items():
-        numbers = [
-            f"{label.replace('_', ' ')} {value:.4g}"
-            for label, value in (facts.get("figures") or {}).items()
-            if isinstance(value, float)
-        ]
-        lines += [
-            f"- `keras_ae.load({key!r})`: {facts['sentence']} {facts['limits']}",
-            f"    Data: {facts['source']} ({facts['data_license']}).",
-            f"    Test split: {', '.join(numbers)}.",
-        ]
+        lines.append(f"- [{key}](../pretrained/{key}.md): {facts['sentence']} {facts['limits']}")
     has_picture = [key for key in known if (TOP / "docs" / "pictures" / f"{key}.png").exists()]
     lines += [f"\n![{key}](../pictures/{key}.png){{ .samples }}" for key in has_picture]
     return "\n".join(lines)
