@@ -160,7 +160,7 @@ def _undone_after_errors(model):
 
 
 class _State:
-    """The attributes of a layer, and what those of them that are lists, dictionaries or sets hold."""
+    """The attributes of a layer, and the content of its lists, dictionaries and sets."""
 
     def __init__(self, layer):
         self.attributes, self.tracker = vars(layer), layer._tracker
