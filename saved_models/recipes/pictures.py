@@ -83,6 +83,10 @@ def fit_flow(model, train, seed):
     model.fit_sampler(train["x"], flow, seed=seed, verbose=0)
 
 
+def fit_mixture(model, train, seed):
+    model.fit_sampler(train["x"], "gaussian_mixture", seed=seed, verbose=0)
+
+
 def fit_mixture_by_label(model, train, seed):
     model.fit_sampler(train["x"], label=train["label"], seed=seed, verbose=0)
 
@@ -114,11 +118,13 @@ RECIPES = {
     "sigma_vae_fashion": Recipe(
         "A VAE of pictures of clothes, whose noise has the variance that fits them best.",
         "Gray pictures that are no bits, and a likelihood of real numbers.",
-        "It saw 8,226 pictures only, so that it reconstructs shapes better than patterns.",
+        "It saw 8,226 pictures only, and reconstructs shapes better than patterns. Its codes are "
+        "far from the prior, so that samples come from a mixture of Gaussians.",
         sources.FASHION,
         build(keras_ae.SigmaVAE, 16, epochs=30, examples=8226, network_options=SMALL),
         (figures.losses, figures.reconstructions, figures.neighbors),
         30,
+        finish=fit_mixture,
     ),
     "ladder_vae_mnist": Recipe(
         "A VAE of digits with two layers of codes.",
