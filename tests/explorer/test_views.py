@@ -11,7 +11,8 @@ import zoo
 import keras_ae
 from keras_ae import datasets
 from keras_ae.estimators import AnomalyDetector
-from keras_ae.explorer import forms
+from keras_ae.explorer import forms, sources
+from keras_ae.explorer import sources
 from keras_ae.explorer.views import MOST_ROWS, NUM_SHOWN, Views
 
 
@@ -288,6 +289,18 @@ def test_detectors_have_scores_and_heat_maps():
     (shares,) = found["shares"]
     assert shares["names"][int(np.argmax(shares["values"]))] == "c"
     np.testing.assert_allclose(shares["values"], detector.explain(table[:1])[0], rtol=1e-4)
+
+
+def test_an_exported_detector_is_explored_by_name():
+    views = sources.make_views("detector_thyroid")
+    detector = AnomalyDetector.load("detector_thyroid")
+    state = views.state()
+    x = views.x[:3]
+    expected = -detector.score_samples(x)
+    np.testing.assert_allclose(state["score"]["of_examples"][:3], expected, rtol=1e-4)
+    found = views.look({"example": 0})["score"]
+    assert found["threshold"] == pytest.approx(detector.threshold_)
+    assert found["is_anomaly"] == bool(detector.predict(x)[0] == -1)
 
 
 def test_a_model_brings_its_own_views():
