@@ -258,7 +258,7 @@ RECIPES = {
             patch_size=7,
             epochs=8,
             rate=1e-3,
-            network_options={"width": 40, "blocks": 2},
+            network_options={"width": 36, "blocks": 2},
         ),
         (figures.losses, figures.neighbors),
         8,

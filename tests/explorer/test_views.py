@@ -12,7 +12,6 @@ import keras_ae
 from keras_ae import datasets
 from keras_ae.estimators import AnomalyDetector
 from keras_ae.explorer import forms, sources
-from keras_ae.explorer import sources
 from keras_ae.explorer.views import MOST_ROWS, NUM_SHOWN, Views
 
 
