@@ -182,6 +182,13 @@ def refuse_no_array(data, name, wanted="an array"):
         raise TypeError(f"{name} is {describe(data)}. {remedy}.")
 
 
+def refuse_symbols(data, name):
+    """Raise if data, or a value of a dictionary, is a symbolic tensor of Keras."""
+    for each in data.values() if isinstance(data, dict) else (data,):
+        if isinstance(each, keras.KerasTensor):
+            refuse_no_array(each, name)
+
+
 def _describe_part(part):
     shape = getattr(part, "shape", None)
     return type(part).__name__ if shape is None else f"shape {tuple(shape)}"

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.core import arguments, backend, building, seeds
+from keras_ae.core import arguments, backend, building, conversion, seeds
 from keras_ae.core.array_batches import ArrayBatches
 from keras_ae.core.types import Array, Data, Seed, Tensor, Verbose
 from keras_ae.samplers.base import Sampler, read_value
@@ -387,6 +387,7 @@ def fit_sampler(
         return self.sampler
     if x is None:
         raise TypeError(f"{owner}.fit_sampler: x is missing. Pass the data to fit the sampler to.")
+    conversion.refuse_symbols(x, "x")
     if self._code_dtype == "int32":
         return _fit_prior(self, x, sampler, label, verbose, inputs)
     sampler = _make(owner, sampler, self)

@@ -450,3 +450,15 @@ def test_gradients_pass_straight_through_the_steps(kind):
     smooth = zoo.straightened(model, x)
     above, below = ((smooth(x + sign * step) ** 2).sum() for sign in (1, -1))
     assert found == pytest.approx((above - below) / 2e-3, rel=0.05, abs=5e-3)
+
+
+@pytest.mark.parametrize("name", ["VQVAE", "VQVAE2", "FSQVAE"])
+def test_symbols_and_encoders_without_features_are_refused(name):
+    symbol = keras.KerasTensor((None, 6))
+    model = zoo.trained(name)
+    for call in (model.fit_prior, model.fit_sampler, model.):
+        with pytest.raises(TypeError, match="x is a KerasTensor. It is symbolic"):
+            call(symbol)
+    flat = keras.Sequential([keras.layers.Dense(1), keras.layers.Reshape(())])
+    with pytest.raises(ValueError, match="the encoder returns one number for each example"):
+        zoo.make(name, encoder=flat).build((None, 6))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+import zoo
 from keras import ops
 from sklearn.mixture import GaussianMixture as Mixture
 from sklearn.neighbors import KernelDensity as Density
@@ -416,3 +417,8 @@ def test_codes_stay_on_the_sphere_and_in_the_ball():
             every = model.decode(sphere)
             assert np.all(drawn > every.min(axis=0) - 0.01)
             assert np.all(drawn < every.max(axis=0) + 0.01)
+
+
+def test_a_symbol_has_no_codes():
+    with pytest.raises(TypeError, match="x is a KerasTensor. It is symbolic"):
+        zoo.trained("AE").fit_sampler(keras.KerasTensor((None, 6)))

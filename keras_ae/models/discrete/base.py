@@ -133,6 +133,12 @@ class DiscreteAE(DeterministicAE):
             grid = networks.has_places(shape, self.encoder)
             self.encoder = networks.encoder(shape, self.encoder, dtype=dtype, grid=grid, **options)
         features = fitting.symbolic_call(self, "encoder", self.encoder, (None, *shape))
+        if len(features.shape) < 2:
+            raise ValueError(
+                f"{type(self).__name__}: the encoder returns one number for each example, without "
+                "an axis of features. End it with a layer that returns shape (batch, features), "
+                "or (batch, ..., features) with a code for each place."
+            )
         self._flat = len(features.shape) == 2
         self._places = (self.code_length,) if self._flat else tuple(features.shape[1:-1])
         if None in self._places:
@@ -302,8 +308,7 @@ class DiscreteAE(DeterministicAE):
             explained in `keras_ae.layers.code_statistics`. If there are several codebooks, both are
             averages over the codebooks.
         """
-        if isinstance(x, keras.KerasTensor):
-            conversion.refuse_no_array(x, "x")
+        conversion.refuse_symbols(x, "x")
         codes = self.encode(x, batch_size=batch_size, verbose=verbose)
         found = self._statistics(ops.convert_to_tensor(codes))
         return {name: float(ops.convert_to_numpy(value)) for name, value in found.items()}
@@ -358,6 +363,8 @@ class DiscreteAE(DeterministicAE):
         batch_size = arguments.integer(self, "batch_size", batch_size)
         epochs = arguments.integer(self, "epochs", epochs, least=0)
         check_callbacks(callbacks)
+        conversion.refuse_symbols(x, "x")
+        conversion.refuse_symbols(validation_data, "validation_data")
         codes = self.encode(x, verbose=0)
         if not len(codes):
             raise ValueError(f"{type(self).__name__}.fit_prior: x is empty. Pass an example.")
