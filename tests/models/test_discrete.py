@@ -456,7 +456,7 @@ def test_gradients_pass_straight_through_the_steps(kind):
 def test_symbols_and_encoders_without_features_are_refused(name):
     symbol = keras.KerasTensor((None, 6))
     model = zoo.trained(name)
-    for call in (model.fit_prior, model.fit_sampler, model.):
+    for call in (model.fit_prior, model.fit_sampler, model.codebook_statistics):
         with pytest.raises(TypeError, match="x is a KerasTensor. It is symbolic"):
             call(symbol)
     flat = keras.Sequential([keras.layers.Dense(1), keras.layers.Reshape(())])
