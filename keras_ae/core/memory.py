@@ -32,8 +32,8 @@ _PROC, _CGROUP = pathlib.Path("/proc"), pathlib.Path("/sys/fs/cgroup")
 # A size of at most this many bytes is not checked, because the check would take longer than the
 # call.
 _SMALL = 2**27
-# While an initializer makes a weight, memory holds at least two copies of it.
-_COPIES_WHILE_MADE = 2
+# While an initializer makes a weight, memory holds two copies of it, and on torch three.
+_COPIES_WHILE_MADE = 3
 # More layers than this, or more iterations of an unrolled loop, would take hours to compile.
 _MOST_LAYERS = 1000
 

@@ -101,8 +101,8 @@ def _not_found(path):
     hint = arguments.did_you_mean(str(path), list_pretrained())
     return FileNotFoundError(
         f"load: there is no file or folder {str(path)!r}, and no pretrained model of that name in "
-        f"{places}.{hint} Pretrained models: {', '.join(list_pretrained()) or 'none'}. Set "
-        f"{DIRECTORY_VARIABLE} to a directory that holds it."
+        f"{places}.{hint} keras_ae.list_pretrained() lists them. Set {DIRECTORY_VARIABLE} to a "
+        "directory that holds it."
     )
 
 

@@ -403,3 +403,11 @@ def test_other_targets_are_refused():
     for cls in (MemAE, DAGMM):
         with pytest.raises(ValueError, match="targets have shape"):
             made(cls).fit(line(32), line(32)[:, :4], **BATCH)
+
+
+def test_codes_that_are_not_finite_are_no_error_of_a_factorization():
+    """NaN reaches the loss, whose error names the step."""
+    encoder = keras.Sequential([keras.layers.Dense(4), keras.layers.Rescaling(float("nan"))])
+    model = zoo.eager("DAGMM", encoder=encoder)
+    with pytest.raises(FloatingPointError, match="became NaN or infinite in training step 1"):
+        model.fit(zoo.data(), verbose=0)

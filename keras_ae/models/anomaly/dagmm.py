@@ -262,9 +262,15 @@ def _regularize(covariances):
 
 
 def _invert_factors(covariances):
-    """Compute the inverses of the lower Cholesky factors of matrices (components, n, n)."""
+    """Compute the inverses of the lower Cholesky factors of matrices (components, n, n).
+
+    Those of a matrix that is not finite are NaN, where some backends would raise an error.
+    """
     identity = ops.zeros_like(covariances) + ops.eye(covariances.shape[-1])
-    return ops.linalg.solve_triangular(ops.cholesky(covariances), identity, lower=True)
+    is_finite = ops.all(ops.isfinite(covariances), axis=(1, 2), keepdims=True)
+    factors = ops.cholesky(ops.where(is_finite, covariances, identity))
+    inverses = ops.linalg.solve_triangular(factors, identity, lower=True)
+    return ops.where(is_finite, inverses, float("nan"))
 
 
 def _energy(vectors, shares, means, inverse_factors):

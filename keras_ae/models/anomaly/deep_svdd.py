@@ -221,8 +221,8 @@ class DeepSVDD(AE):
             raise RuntimeError(
                 "DeepSVDD: the codes of all examples have become equal: their spread is "
                 f"{spread:.2g} of that of the untrained encoder, so that no score tells examples "
-                "apart. Remove constant features from the data, and make a new model; or try a "
-                "smaller learning rate or fewer epochs."
+                "apart. Look for examples in x that are all equal, and for a sample_weight of zeros "
+                "alone. Otherwise make a new model, with a smaller learning rate or fewer epochs."
             )
 
     @batched("data")
