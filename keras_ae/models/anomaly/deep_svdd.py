@@ -221,8 +221,9 @@ class DeepSVDD(AE):
             raise RuntimeError(
                 "DeepSVDD: the codes of all examples have become equal: their spread is "
                 f"{spread:.2g} of that of the untrained encoder, so that no score tells examples "
-                "apart. Look for examples in x that are all equal, and for a sample_weight of zeros "
-                "alone. Otherwise make a new model, with a smaller learning rate or fewer epochs."
+                "apart. Look for examples in x that are all equal, and for a sample_weight that is "
+                "0 everywhere. Otherwise make a new model, with a smaller learning rate or fewer "
+                "epochs."
             )
 
     @batched("data")
